@@ -20,6 +20,8 @@ test: $(VENV)/.test
 
 # with the kernels of other machines, where these are there (what is skipped is listed, with the reason):
 #   apt-get install clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; .venv/bin/pip install ziglang
+# and the server's page in a browser, by axe too, its proxy and its cluster:
+#   apt-get install chromium nginx-light; npm install --no-save axe-core; .venv/bin/pip install "ray[data,serve]"
 test-all: $(VENV)/.test
 	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -rs -m "slow or not slow"
 

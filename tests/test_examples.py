@@ -169,3 +169,10 @@ def test_long_texts(run: Run, tiny: Path, data: Path) -> None:
     cut, whole = run("long_texts.py", tiny, "long.csv").splitlines()
     assert "lost" in cut
     assert "lost" not in whole
+
+
+def test_distil(run: Run, tiny: Path, data: Path) -> None:
+    bertie.BertModel.from_pretrained(tiny).save_pretrained(tiny)
+    (data / "lines.txt").write_text("A cat sat on the mat.\n" * 20, encoding="utf-8")
+    assert "times as fast; mean cosine of 1 texts" in run("distil.py", tiny, data / "lines.txt", 1, data / "student")
+    assert bertie.pipeline("embed", data / "student")("A cat.").shape == (16,)

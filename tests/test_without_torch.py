@@ -412,7 +412,7 @@ def test_models_are_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     pytest.importorskip("starlette")
     monkeypatch.chdir(place)
     done = without_torch(SERVE)
-    assert done.stdout == "['token-classification'] 200\n", done.stderr
+    assert done.stdout == "['token-classification', 'attention-weights'] 200\n", done.stderr
 
 
 def test_a_graph_is_exported(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,7 +441,17 @@ def test_commands_that_answer_are_all_tried() -> None:
 
 # what is missing is said
 
-NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize", "dequantize", "bench"}
+NEED_TORCH = {
+    "extend-vocabulary",
+    "pretrain",
+    "finetune",
+    "average",
+    "distil",
+    "prune",
+    "quantize",
+    "dequantize",
+    "bench",
+}
 
 
 @pytest.mark.parametrize(
@@ -450,6 +460,8 @@ NEED_TORCH = {"extend-vocabulary", "pretrain", "finetune", "average", "quantize"
         "finetune sequence-classification --train reviews.csv -m classes --out run",
         "pretrain --data shards --config mini --steps 1 --out run",
         "average classes classes --out mean",
+        "distil classes --texts texts.txt --out small",
+        "prune classes small --texts texts.txt --layers 1",
         "quantize classes small",
         "dequantize classes small",
         "export onnx classes graph --int8",

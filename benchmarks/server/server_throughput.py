@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import linear_regression, median, quantiles
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -74,26 +74,63 @@ async def send(host: str, port: int, texts: Sequence[str], clients: int, size: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=str(default_embedding_model()))
+    parser.add_argument("--models", nargs="+", default=[str(default_embedding_model())], help="such as fp32 and int8")
     parser.add_argument("--texts", type=int, default=2_000)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--size", type=int, default=1, help="texts in a request")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--soak", type=int, default=0, help="so many small requests instead, and what they leave behind"
+    )
     given = parser.parse_args()
-    texts = real_texts.mixed(given.texts)
-    embed = bertie.pipeline("embed", given.model, split_special_tokens=True, show_progress=False)
+    for model in given.models:
+        print(model)
+        if given.soak:
+            soak(model, given.soak, given.clients)
+        else:
+            compare(model, real_texts.mixed(given.texts), given.clients, given.size, given.rounds)
+
+
+def compare(model: str, texts: Sequence[str], clients: int, size: int, rounds: int) -> None:
+    """Run both ways in turn, and print what they take."""
+    embed = bertie.pipeline("embed", model, split_special_tokens=True, show_progress=False)
     served, offline = [], []
-    with server(given.model) as (process, host, port):
+    with server(model) as (process, host, port):
         embed(texts[:100])
-        asyncio.run(send(host, port, texts[:100], given.clients, given.size))
-        for _ in range(given.rounds):
+        asyncio.run(send(host, port, texts[:100], clients, size))
+        for _ in range(rounds):
             began, spent = time.perf_counter(), processor_seconds(process)
-            took = asyncio.run(send(host, port, texts, given.clients, given.size))
+            took = asyncio.run(send(host, port, texts, clients, size))
             served.append(Round(time.perf_counter() - began, processor_seconds(process) - spent, took))
             began, spent = time.perf_counter(), time.process_time()
             embed(texts)
             offline.append(Round(time.perf_counter() - began, time.process_time() - spent))
     report(served, offline, len(texts))
+
+
+def soak(model: str, count: int, clients: int) -> None:
+    """Send small requests; print how memory, descriptors and threads grow with them, past the first fifth."""
+    part, states = max(1, count // 50), []
+    with server(model) as (process, host, port):
+        began, spent = time.perf_counter(), processor_seconds(process)
+        for number in range(50):
+            asyncio.run(send(host, port, ["a small text"] * part, clients, 1))
+            states.append((number * part, *state_of(process)))
+        seconds, processor = time.perf_counter() - began, processor_seconds(process) - spent
+    print(
+        f"{50 * part} requests, {50 * part / seconds:.0f}/s, {1e3 * processor / (50 * part):.3f} ms of processor each"
+    )
+    numbers, *columns = zip(*states[10:], strict=True)
+    for name, values in zip(("MB of memory", "descriptors", "threads"), columns, strict=True):
+        slope = linear_regression(numbers, values).slope * 1e6
+        print(f"a million requests add {slope:8.2f} {name} ({values[0]:.1f} to {values[-1]:.1f})")
+
+
+def state_of(process: subprocess.Popen[str]) -> tuple[float, int, int]:
+    """Return a process's resident MB, open descriptors and threads."""
+    folder = Path(f"/proc/{process.pid}")
+    pages = int((folder / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir(folder / "fd")), len(os.listdir(folder / "task"))
 
 
 def report(served: Sequence[Round], offline: Sequence[Round], count: int) -> None:

@@ -4,6 +4,9 @@ from bertie.attention.cache import Cache as Cache
 from bertie.attention.cache import EncoderDecoderCache as EncoderDecoderCache
 from bertie.compression import average as average
 from bertie.compression import dequantize as dequantize
+from bertie.compression import distil as distil
+from bertie.compression import distil_static as distil_static
+from bertie.compression import prune as prune
 from bertie.compression import quantize as quantize
 from bertie.config import AutoConfig as AutoConfig
 from bertie.config import BertConfig as BertConfig
@@ -85,6 +88,8 @@ from bertie.pipelines import TextClassificationPipeline as TextClassificationPip
 from bertie.pipelines import TokenClassificationPipeline as TokenClassificationPipeline
 from bertie.pipelines import pipeline as pipeline
 from bertie.settings import Settings as Settings
+from bertie.tasks.embedding_precision import nearest_embeddings as nearest_embeddings
+from bertie.tasks.embedding_precision import quantize_embeddings as quantize_embeddings
 from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding
 from bertie.tokenization.fast import BertTokenizer as BertTokenizer

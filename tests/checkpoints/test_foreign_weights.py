@@ -96,7 +96,7 @@ def test_damage_is_a_sentence_or_nothing(kind: str, data: st.DataObject, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITTEN)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_damage_breaks_a_reader(kind: str, data: st.DataObject, tmp_path: Path) -> None:
     write, read = WRITTEN[kind]

@@ -84,6 +84,21 @@ def test_a_command_imports_what_it_needs() -> None:
     assert json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)["embedding"]
 
 
+def test_embed_in_fewer_bytes(run: Run, tmp_path: Path) -> None:
+    texts, path = ["A cat.", "A dog.", "Rain fell."], tmp_path / "bits.npy"
+    ran = run("embed", *texts, "--output", path, "--precision", "ubinary", "--truncate-dim", 64)
+    assert (ran.code, np.load(path).shape, np.load(path).dtype) == (0, (3, 8), np.uint8)
+    assert (np.load(path) == np.packbits(bertie.pipeline("embed")(texts)[:, :64] > 0, axis=1)).all()
+    for options, message in (
+        (["--precision", "int5", "--output", path], "--precision is 'int5'; it must be one of"),
+        (["--precision", "int8"], "--precision int8 is for all vectors as one array; add --output FILE.npy."),
+        (["--truncate-dim", 385], "--truncate-dim is 385; allowed are 1 to 384"),
+    ):
+        ran = run("embed", *texts, *options)
+        assert ran.code == 2
+        assert message in ran.err
+
+
 def test_embed(run: Run, tmp_path: Path) -> None:
     texts = ["hello world", "", "x " * 300]
     ran = run("embed", stdin="\n".join(texts))

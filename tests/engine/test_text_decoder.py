@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,16 @@ def test_an_engine_that_reads_imports_no_loops() -> None:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "bertie.engine.engine" in said
     assert not {"bertie.engine.text_decoder", "bertie.generation.generate"} & set(said)
+
+
+def test_a_step_allocates_no_more_after_many_tokens_than_after_few() -> None:
+    ids, peaks = np.full((2, ROOM), 5), []
+    decoder = engine("decoder")._decoder
+    assert decoder is not None
+    decoding = Decoding(decoder, rows_of([[5] * 4] * 2), 1)
+    for width in range(4, 40):
+        tracemalloc.start()
+        decoding.step(ids[:, :width])
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert min(peaks[30:]) < min(peaks[1:10]) + 256  # keys and values of 25 tokens would be 6,400 bytes

@@ -230,3 +230,24 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     assert np.isnan(
         bertie.BertForMaskedLM.from_pretrained(tmp_path / "old", allow_nan=True).cls.predictions.bias[3].item()
     )
+
+
+def test_a_name_in_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, cache = saved(tmp_path / "hub"), tmp_path / "cache"
+    bertie.convert(tmp_path / "hub", tmp_path / "flax", "msgpack")
+    cache.mkdir()
+    asked: list[str] = []
+
+    def download(*_: Any, allow_patterns: list[str], **__: Any) -> str:
+        asked.extend(allow_patterns)
+        for pattern in allow_patterns:
+            for path in (tmp_path / "flax").glob(pattern):
+                (cache / path.name).write_bytes(path.read_bytes())
+        return str(cache)
+
+    names = [path.name for path in (tmp_path / "flax").iterdir()]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: names)
+    assert_same(model, bertie.BertForPreTraining.from_pretrained(bertie.convert("someone/flax", tmp_path / "new")))
+    assert "tf_model.h5" not in asked
+    assert_same(model, bertie.BertForPreTraining.from_pretrained("someone/flax", from_flax=True))

@@ -75,11 +75,11 @@ def test_bert_score(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_haystack(minilm: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("haystack", reason="haystack is not installed")
-    embedders = pytest.importorskip("haystack.components.embedders")
+    place = "haystack_integrations.components.embedders.sentence_transformers"
+    room = pytest.importorskip(place, reason="sentence-transformers-haystack is not installed")
     from haystack import Document
 
-    embedder = embedders.SentenceTransformersDocumentEmbedder(model=str(minilm), progress_bar=False)
+    embedder = room.SentenceTransformersDocumentEmbedder(model=str(minilm), progress_bar=False)
     embedder.warm_up()
     documents = [Document(content=text) for text in TEXTS]
     check_equal(lambda: [each.embedding for each in embedder.run(documents)["documents"]], capsys, "haystack")

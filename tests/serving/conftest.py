@@ -1,10 +1,16 @@
-"""What the tests of the service share: a small random model of each kind, and clients of an application of them."""
+"""What the tests of the service share: a small random model of each kind, clients of an application, processes."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -36,6 +42,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "spans": ("BertForQuestionAnswering", {}),
     "words": ("BertForPreTraining", {}),
     "choices": ("BertForMultipleChoice", {}),
+    "writes": ("BertLMHeadModel", {"is_decoder": True}),
 }
 
 
@@ -48,7 +55,11 @@ def folders(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         torch.manual_seed(number)
         getattr(bertie, kind)(bertie.BertConfig(**TINY, **config)).save_pretrained(place / name)
         words.save_pretrained(place / name)
-    return {name: place / name for name in KINDS}
+    halves = [bertie.BertConfig(**TINY) for _ in range(2)]
+    both = bertie.EncoderDecoderConfig.from_encoder_decoder_configs(*halves)
+    bertie.EncoderDecoderModel(both).save_pretrained(place / "pair")
+    words.save_pretrained(place / "pair")
+    return {name: place / name for name in (*KINDS, "pair")}
 
 
 class Served(TestClient):
@@ -70,3 +81,58 @@ def served(folders: dict[str, Path]) -> Iterator[Callable[..., Served]]:
             return client
 
         yield open_client
+
+
+class Process:
+    """``bertie serve``, and where it listens."""
+
+    def __init__(self, *arguments: str, most_files: int | None = None, **environment: str) -> None:
+        command = [sys.executable, "-m", "bertie", "serve", *arguments, "--port", "0"]
+        if most_files is not None:
+            command = ["sh", "-c", f'ulimit -n {most_files}; exec "$@"', "sh", *command]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        assert self.process.stderr is not None
+        self.began = self.process.stderr.readline()
+        self.url = self.began.rpartition(" at ")[2].strip()
+
+    def post(self, path: str, body: Any, **more: Any) -> Any:
+        return httpx2.post(self.url + path, json=body, timeout=240, **more)
+
+    def connect(self) -> socket.socket:
+        host, port = self.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=240)
+
+    def workers(self) -> list[int]:
+        """Return the processes that serve, of several."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+    def said(self, words: str) -> str:
+        """Return the next line of standard error that has these words."""
+        assert self.process.stderr is not None
+        return next(line for line in self.process.stderr if words in line)
+
+    def end(self) -> tuple[int, str]:
+        """Send SIGTERM; return the exit code, and what was written to standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=240)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., Process]]:
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> Process:
+            begun = Process(*arguments, **environment)
+            stack.callback(begun.process.kill)
+            return begun
+
+        yield start

@@ -39,10 +39,11 @@ def test_embed_in_every_type(served: Serve, folders: dict[str, Path]) -> None:
 def test_embed_cuts_where_it_is_asked_to(served: Serve) -> None:
     client = served("vectors")
 
-    def embed(truncate: str) -> Any:
+    def embed(truncate: str | None) -> Any:
         texts = ["first " + "word " * 100, "word " * 100]
         return client.post("/v2/embed", json={"texts": texts, "truncate": truncate, "output_dimension": 8})
 
+    assert embed(None).json()["embeddings"] == embed("END").json()["embeddings"]  # as LangChain sends it
     end, start = embed("END").json()["embeddings"]["float"], embed("START").json()["embeddings"]["float"]
     assert end[1] == start[1]
     assert start[0] == pytest.approx(start[1]), "the first word is cut off"

@@ -42,9 +42,11 @@ def read(name: str) -> Any:
 
 def test_the_dashboard_asks_for_metrics_that_there_are(served: Callable[..., Any]) -> None:
     client = served("classes")
-    client.post("/predict", json={"inputs": "a"})
+    client.post("/predict", json={"inputs": [["a"], ["a b c"]]})
     client.post("/predict", json={"inputs": ""})
-    exported = {line.partition(" ")[0].partition("{")[0] for line in client.get("/metrics").text.splitlines()}
+    lines = client.get("/metrics").text.splitlines()
+    assert "bertie_step_padding_sum 2.0" in lines
+    exported = {line.partition(" ")[0].partition("{")[0] for line in lines}
     dashboard = json.loads((DEPLOY / "grafana" / "bertie.json").read_text("utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(queries) > 10

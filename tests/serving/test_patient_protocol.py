@@ -38,6 +38,10 @@ async def echo(request: Request) -> Response:
     return Response(await request.body())
 
 
+async def much(request: Request) -> Response:
+    return Response(bytes(20_000_000))
+
+
 def body_of(connection: socket.socket) -> bytes:
     """Return the body of a reply, of three bytes."""
     received = b""
@@ -49,7 +53,7 @@ def body_of(connection: socket.socket) -> bytes:
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
     """Where an application listens that sends back what it gets."""
-    app = Starlette(routes=[Route("/", echo, methods=["POST"])])
+    app = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/much", much)])
     config = uvicorn.Config(app, port=0, http=patient_protocol.PatientProtocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -81,3 +85,36 @@ def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatc
         assert body_of(slow) == b"abc"
         slow.sendall(HEAD)
         assert slow.recv(1000) == b"", "closed"
+
+
+def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_protocol, "UNREAD_SECONDS", 3.0)
+    with socket.create_connection(address, timeout=60) as slow, socket.create_connection(address, timeout=60) as idle:
+        for connection in (slow, idle):
+            connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = 0
+        for _ in range(10):  # one who reads slowly gets all of it
+            received += len(slow.recv(1_000_000))
+            time.sleep(0.4)
+        while part := slow.recv(1_000_000):
+            received += len(part)
+        assert received > 20_000_000
+        time.sleep(1)
+        kept = sum(len(part) for part in iter(lambda: idle.recv(1_000_000), b""))
+        assert kept < 20_000_000, "no more than the system's own buffers hold"
+
+
+def test_an_idle_connection_makes_room_for_a_new_one(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_protocol, "most_connections", 2)
+    with (
+        socket.create_connection(address, timeout=60) as first,
+        socket.create_connection(address, timeout=60) as second,
+    ):
+        for connection in (first, second, first):
+            connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+            assert body_of(connection) == b"abc"
+        with socket.create_connection(address, timeout=60) as third:
+            for connection in (third, first):
+                connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+                assert body_of(connection) == b"abc"
+            assert second.recv(1) == b"", "closed, as it was idle for longest"

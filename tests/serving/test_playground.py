@@ -15,7 +15,7 @@ from bertie.serving.playground import page as page_and_policy
 
 Open = Callable[..., Any]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-MODELS = ("words", "tags", "spans", "several", "score", "choices", "vectors", "classes")
+MODELS = ("words", "tags", "spans", "several", "score", "choices", "vectors", "classes", "writes")
 ATTACK = "<img src=x onerror=alert(1)><script>alert(1)</script> 😀 Ada"
 # dev-only: an unpacked `npm pack axe-core` in node_modules/ here, as npm install leaves it
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -97,6 +97,8 @@ def test_every_view_shows_an_answer(opened: Open) -> None:
     assert re.search(r"[<≥] 50.0 %", rows(page)[0])
     assert ask(page, "score", "Ranks").startswith("First: ")
     assert ask(page, "choices", "Choices").startswith("Best: ")
+    assert ask(page, "writes", "Writing") == "What the model writes"
+    assert page.locator("#answer .text").inner_text()
     assert ask(page, "vectors", "Nearest texts").startswith("Nearest: ")
     assert len(rows(page)) == 3
     page.get_by_label("Texts to compare, one a line").fill("one\n\ntwo")

@@ -1,21 +1,18 @@
 """A real process on a real port: how it starts, whom it refuses, and how it ends."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
+from tests.serving.conftest import Process
 
 import bertie
 from bertie.cli import main
@@ -23,44 +20,6 @@ from bertie.errors import BertieError
 from bertie.serving import check_extra
 
 LONG = ["some words of a long text " * 8] * 1000
-
-
-class Process:
-    """``bertie serve``, and where it listens."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        command = [sys.executable, "-m", "bertie", "serve", *arguments, "--port", "0"]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-        )
-        assert self.process.stderr is not None
-        self.began = self.process.stderr.readline()
-        self.url = self.began.rpartition(" at ")[2].strip()
-
-    def post(self, path: str, body: Any, **more: Any) -> Any:
-        return httpx2.post(self.url + path, json=body, timeout=60, **more)
-
-    def connect(self) -> socket.socket:
-        host, port = self.url.removeprefix("http://").split(":")
-        return socket.create_connection((host, int(port)), timeout=60)
-
-    def end(self) -> tuple[int, str]:
-        """Send SIGTERM; return the exit code, and what was written to standard error."""
-        self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
-
-
-@pytest.fixture
-def process() -> Iterator[Callable[..., Process]]:
-    with ExitStack() as stack:
-
-        def start(*arguments: str, **environment: str) -> Process:
-            begun = Process(*arguments, **environment)
-            stack.callback(begun.process.kill)
-            return begun
-
-        yield start
 
 
 def test_the_openai_client_unchanged(process: Callable[..., Process], folders: dict[str, Path]) -> None:

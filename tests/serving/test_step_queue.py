@@ -196,6 +196,6 @@ def test_what_a_head_can_do(folders: dict[str, Path], tmp_path: Path) -> None:
     assert tasks_of(str(folders["score"])) == ("reranking", "text-classification")
     assert tasks_of(str(folders["words"])) == ("fill-mask", "next-sentence")
     assert tasks_of(str(folders["tags"])) == ("token-classification",)
-    bertie.BertConfig(architectures=["BertLMHeadModel"], is_decoder=True).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="is a BertLMHeadModel; bertie knows a task for BertModel"):
+    bertie.BertConfig(architectures=["BertForImages"]).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="is a BertForImages; bertie knows a task for BertModel"):
         tasks_of(str(tmp_path))

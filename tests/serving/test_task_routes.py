@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import bertie
 
@@ -86,6 +87,61 @@ def test_choose(served: Serve, folders: dict[str, Path]) -> None:
     many = served("choices", inputs=3).post("/choose", json={"prompt": "a", "choices": ["b"] * 4})
     assert many.json()["error"] == "batch size 4 > maximum allowed batch size 3"
     assert "multiple-choice" not in client.post("/tag", json={"inputs": "a"}).json()["error"]
+
+
+def test_embed_spans(served: Serve, folders: dict[str, Path]) -> None:
+    """A span's vector is the mean of its tokens' vectors, computed here by the model itself in one pass."""
+    client = served("vectors")
+    text = "Ada Lovelace met Charles Babbage. She wrote about unaffability."
+    spans = [[0, 33], [34, 63], [0, 63], [52, 56]]
+    words, model = (
+        bertie.AutoTokenizer.from_pretrained(folders["vectors"]),
+        bertie.BertModel.from_pretrained(folders["vectors"]),
+    )
+    row = words(text, return_offsets_mapping=True, return_tensors="pt")
+    offsets = row.pop("offset_mapping")[0].tolist()
+    with torch.inference_mode():
+        states = model.eval()(**row).last_hidden_state[0].numpy()
+    expected = [states[[begin < stop and end > start for begin, end in offsets]].mean(axis=0) for start, stop in spans]
+    body = {"inputs": text, "spans": spans, "normalize": False}
+    reply = client.post("/embed_spans", json=body)
+    np.testing.assert_allclose(reply.json()["vectors"], expected, atol=1e-5)
+    assert reply.json()["truncated"] == 0
+    raw = client.post("/embed_spans", json=body, headers={"accept": "application/octet-stream"})
+    assert raw.headers["x-shape"] == "4,16"
+    assert np.linalg.norm(
+        client.post("/embed_spans", json=body | {"normalize": True, "dimensions": 8}).json()["vectors"][0]
+    ) == pytest.approx(1)
+
+
+def test_embed_spans_of_a_long_text(served: Serve, folders: dict[str, Path]) -> None:
+    """Nothing is cut, and of a text in windows the whole is what the pipeline makes of its windows."""
+    client, text = served("vectors"), LONG + TEXT
+    reply = client.post(
+        "/embed_spans", json={"inputs": text, "spans": [[len(LONG), len(text)], [0, 3]], "normalize": False}
+    )
+    assert reply.json()["truncated"] == 0
+    last, first = reply.json()["vectors"]
+    assert last != pytest.approx(first)
+    assert reply.headers["x-truncated-tokens"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("spans", "says"),
+    [
+        ([], "`spans` cannot be empty"),
+        ([[3, 3]], "Span 0 is [3, 3]"),
+        ([[0, 2], [0, 99]], "Span 1 is [0, 99]; a text of 43 characters"),
+        ([[3, 4]], "Span 0, of 1 characters, has no token"),
+        ([[0]], "$.spans[0]"),
+        ([[0, 3]] * 70_000, "The answer would have 1120000 numbers"),
+    ],
+)
+def test_spans_that_cannot_be(served: Serve, spans: Any, says: str) -> None:
+    client = served("vectors", numbers=1 << 20)
+    reply = client.post("/embed_spans", json={"inputs": TEXT, "spans": spans})
+    assert reply.status_code in (400, 422)
+    assert says in reply.json()["error"]
 
 
 def test_attention(served: Serve, folders: dict[str, Path]) -> None:

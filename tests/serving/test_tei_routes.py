@@ -235,3 +235,14 @@ def test_a_deadline_ends_the_work(served: Serve) -> None:
     assert reply.status_code == 504
     assert "within 0.001 seconds" in reply.json()["error"]
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+
+
+def test_a_fault_of_the_program_is_told_to_nobody(served: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    client = served("vectors")
+    client.service.models["vectors"].explain = lambda: 1 / 0
+    reply = client.get("/info")
+    assert (reply.status_code, reply.json()["error"]) == (
+        424,
+        "The request failed for a reason that is in the server's log.",
+    )
+    assert "division by zero" in caplog.text

@@ -1,6 +1,7 @@
 """Similarity: losses equal to sentence-transformers' on the same vectors, gradients, and figures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import RegressionMetric, RetrievalMetric, Scores
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
+from bertie.tasks.sentence_transformers_config import read_recipe
 from bertie.tasks.similarity import Similarity, ranks_of_partners
 from bertie.tasks.summed_losses import contrast_sum, false_negatives
 
@@ -68,6 +70,42 @@ def test_in_batch_negatives_as_in_sentence_transformers(model: Any, inputs: Any,
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
     model.zero_grad()
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_matryoshka_as_in_sentence_transformers(model: Any, windows: bool) -> None:
+    """Its loss calls the peer's for the vectors cut to each width, of length 1, and adds up."""
+    options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
+    dims = (model.config.hidden_size, 8, 2)
+    task = task_of(model, matryoshka_dims=dims, **options).prepare_labels([5.0, 0.0, 2.5, 4.0])
+    features = task.add_labels(task.encode(PAIRS), [5.0, 0.0, 2.5, 4.0])
+    columns = [vectors_of(model, list(column), **options) for column in zip(*PAIRS, strict=True)]
+
+    class Peer(torch.nn.Module):
+        def get_embedding_dimension(self) -> int:
+            return dims[0]
+
+        def forward(self, column: dict[str, Any]) -> dict[str, Any]:
+            return {**column, "sentence_embedding": columns[column["number"]]}
+
+    peer = Peer()
+    found = losses.MatryoshkaLoss(peer, losses.CosineSimilarityLoss(peer), dims)
+    expected = found([{"number": 0}, {"number": 1}], torch.tensor([1.0, 0.0, 0.5, 0.8]))
+    torch.testing.assert_close(loss_of(task, model, features).detach() / 4, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_matryoshka_dims_that_no_vector_has(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+    width = model.config.hidden_size
+    for dim in (0, width + 1):
+        with pytest.raises(InputError, match=f"matryoshka_dims is {dim}; allowed are 1 to {width}"):
+            task_of(model, matryoshka_dims=[width, dim])
+    task_of(model, matryoshka_dims=[2])
+    assert f"matryoshka_dims leaves out {width}" in caplog.text
+
+
+def test_cut_vectors_are_saved_so(model: Any, tmp_path: Path) -> None:
+    task_of(model, truncate_dim=8).save(tmp_path)
+    assert read_recipe(tmp_path).truncate_dim == 8
 
 
 def test_pairs_and_triples_may_be_mixed() -> None:

@@ -18,6 +18,7 @@ from bertie.data import records
 from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.pieces import Block
+from bertie.tokenization.rows import flat_ids
 
 # letters, signs, spaces to Python or to BERT, what is dropped, what moves, and marks between texts in the engine
 CHARACTERS = st.one_of(
@@ -88,6 +89,20 @@ def test_a_long_text_of_which_a_part_is_read(side: str, odd: str, added: tuple[s
         assert [row.tokens_cut for row in tokenizer.rows([text], truncation=True, max_length=12)] == [cut[0].tokens_cut]
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("text", ["a word " * 300, "word" * 20 + " a" * 300, "\u4f60" * 500, "x" * 9000])
+def test_no_more_is_counted_of_what_is_cut_off_than_there_is_a_use_for(
+    text: str, side: str, mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertie.tokenization.tokenizer.COUNTED", 10)
+    tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side)
+    whole = tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0]
+    flat = flat_ids(tokenizer.rows([text, "a"], truncation=True, max_length=22))
+    assert flat.tokens_cut == [min(max(len(whole) - 20, 0), 10), 0]
+    kept = whole[:20] if side == "right" else whole[-20:]
+    assert flat.ids[1 : flat.lengths[0] - 1].tolist() == kept
+
+
 def test_without_the_kernel(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["Hello, unaffable world!", "[MASK] here", "", "é" * 200, "\u302ea"]
     expected = [places(row) for row in BertTokenizer.from_pretrained(mini)(texts).encodings]
@@ -109,7 +124,7 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
 @needs_kernel
 def test_what_is_remembered_of_words_changes_nothing(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A word takes the place of another all the time."""
-    monkeypatch.setattr(text_reader, "_RUNS", 4)
+    monkeypatch.setattr(text_reader, "_FEW_LINES", 8)
     tokenizer = BertTokenizer.from_pretrained(mini)
     texts = [f"unaffable{number} é{number}й naïve¿{number} {'я' * (number % 20)}" for number in range(60)] * 3
     expected = [places(row) for row in tokenizer.backend_tokenizer.encode_batch(texts)]

@@ -36,6 +36,12 @@ class VectorOutput(ShardedOutput):
 def embed(
     source: InputOptions,
     prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
+    truncate_dim: Annotated[
+        int | None, typer.Option("--truncate-dim", min=1, help="Keep so many first numbers of each vector.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of a .npy file: float32, int8, uint8, or bits, eight in a byte: binary, ubinary.")
+    ] = "float32",
     *,
     model: options.TextOptions,
     column: options.Column = "text",
@@ -43,14 +49,20 @@ def embed(
     output: VectorOutput,
 ) -> None:
     """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
+    from bertie.tasks.embedding_precision import PRECISIONS, quantize_embeddings
+    from bertie.tokenization.arguments import one_of
+
+    one_of("--precision", precision, PRECISIONS)
     asked = source.read(form, column)
-    pipe = model.pipeline("embed", prompt_name=prompt_name)
+    pipe = model.pipeline("embed", prompt_name=prompt_name, truncate_dim=truncate_dim)
     file = output.array_file()
     if file is None:
+        if precision != "float32":
+            raise InputError(f"--precision {precision} is for all vectors as one array; add --output FILE.npy.")
         output.write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
         return
     refuse_input(file, source.input)
-    vectors = write_array(file, lambda: pipe([one.text for one in asked]))
+    vectors = write_array(file, lambda: quantize_embeddings(pipe([one.text for one in asked]), precision))
     print(
         f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file",
         file=sys.stderr,

@@ -148,8 +148,8 @@ def finetune(
         "metric": metric,
         "resume": resume,
         "device": device,
-        "options": _assigned(option, "--option") | given_of(vars(reading)),
-        "settings": _settings(_assigned(settings, "--set") | given_of(vars(training))),
+        "options": assigned(option, "--option") | given_of(vars(reading)),
+        "settings": settings_of(assigned(settings, "--set") | given_of(vars(training))),
         **rows.arguments(),
     }
     kept = {name: value for name, value in vars(keeping).items() if value}
@@ -214,7 +214,7 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
 
 
-def _settings(given: dict[str, Any]) -> Any:
+def settings_of(given: dict[str, Any]) -> Any:
     """Return the settings that are named; None if none is."""
     from bertie.errors import nearest
     from bertie.settings import Settings, describe_settings
@@ -228,7 +228,7 @@ def _settings(given: dict[str, Any]) -> Any:
     return Settings(**given) if given else None
 
 
-def _assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
+def assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:
     """Return ``NAME=VALUE`` texts as a dict; a value that is JSON is read as such, any other as text."""
     found: dict[str, Any] = {}
     for name, value in pairs_of(pairs, option, "NAME=VALUE"):

@@ -10,7 +10,7 @@ import typer
 
 from bertie.cli.options import FormatOptions
 from bertie.cli.reading import InputOptions
-from bertie.errors import BertieError, InputError, counted
+from bertie.errors import InputError, counted
 from bertie.messages import printable
 
 if TYPE_CHECKING:
@@ -71,16 +71,15 @@ class GateOptions:
     def judge(self, found: "Comparison", lines: list[str]) -> None:
         """Print the comparison, and refuse to go on where it is too bad."""
         print("\n".join([*lines, *map(printable, found.lines())]), file=sys.stderr)
-        problem = found.problem(self.min_cosine)
-        if problem and not self.force:
-            raise BertieError(f"{problem}. Nothing is written; --force writes it all the same.")
+        found.refuse(self.force, min_worst=self.min_cosine)
 
 
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return texts to calibrate on and others to check, in which the last one is if they are few."""
+    from bertie.compression.check import held_out
+
     if len(texts) < 2:
         raise InputError(
             f"--texts has {counted(len(texts), 'text')}; give two or more, a few hundred if you can, or --check too."
         )
-    held = range(min(_HELD_OUT, len(texts)) - 1, len(texts), _HELD_OUT)
-    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
+    return held_out(texts, _HELD_OUT)

@@ -28,6 +28,12 @@ def serve(
         int | None,
         typer.Option("--max-batch-tokens", min=1, help="Tokens computed at a time; the default suits the device."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", "-w", min=1, help="Processes on the port, each with all models and its share of cores."
+        ),
+    ] = 1,
     max_concurrent_requests: Annotated[
         int, typer.Option("--max-concurrent-requests", min=1, help="More are refused until one is answered.")
     ] = 512,
@@ -36,22 +42,28 @@ def serve(
     ] = 2_048,
     max_body: Annotated[int, typer.Option("--max-body", min=1, help="Bytes of a request's body.")] = 10_000_000,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that a request may take.")] = 60.0,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option("--otlp-endpoint", help="An OpenTelemetry collector, such as http://localhost:4318."),
+    ] = None,
     log_requests: Annotated[
         bool, typer.Option("--log-requests/--no-log-requests", help="A line of JSON for each, without its texts.")
     ] = True,
 ) -> None:
     """Answer requests to models over HTTP, in the shapes that clients of other servers send.
 
-    A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered.
+    A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered; SIGHUP reads
+    the models anew, and one that cannot be read leaves the old one serving.
     """
     check_extra()
     keys = read_keys(api_key or [])
     if not math.isfinite(timeout):
         raise InputError(f"--timeout is {timeout}; give seconds, such as 60.")
-    from bertie.serving.served_model import ServedModel
+    from bertie.serving.server_process import Settings
     from bertie.serving.server_process import serve as run
     from bertie.serving.service import Limits
 
     limits = Limits(max_concurrent_requests, max_client_batch_size, body=max_body, seconds=timeout)
-    opened = [ServedModel.open(model, device, max_batch_tokens) for model in models]
-    run(opened, host, port, keys, limits, log_requests)
+    settings = Settings(tuple(models), limits, tuple(keys), device, max_batch_tokens, log_requests, otlp_endpoint)
+    if code := run(settings, host, port, workers):
+        raise typer.Exit(code)

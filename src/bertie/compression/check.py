@@ -14,7 +14,7 @@ from bertie.batching import batches, budget, in_batches
 from bertie.compression.observe import BATCH, answer, batches_on, cosines
 from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.errors import BertieError
+from bertie.errors import BertieError, spelled
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
@@ -55,13 +55,21 @@ class Comparison:
     def speed_up(self) -> float:
         return self.small_rate / self.rate
 
-    def problem(self, min_cosine: float) -> str:
+    def refuse(self, force: bool, *, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> None:
+        """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
+        problem = self.problem(min_worst, min_mean, min_agreement)
+        if problem and not force:
+            raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
+
+    def problem(self, min_worst: float, min_mean: float = 0.0, min_agreement: float = 0.0) -> str:
         """Return why the small model is not worth having, or an empty text."""
-        if self.cosine_worst < min_cosine:
-            return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_cosine}"
-        if self.speed_up < 1:
-            return f"It would be slower on this machine ({self.speed_up:.2f} x)"
-        return ""
+        if self.cosine_worst < min_worst:
+            return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
+        if self.cosine_mean < min_mean:
+            return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
+        if self.agreement is not None and self.agreement < min_agreement:
+            return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"
+        return f"It would be slower on this machine ({self.speed_up:.2f} x)" if self.speed_up < 1 else ""
 
     def record(self) -> dict[str, Any]:
         """Return the comparison as a command prints it."""
@@ -121,6 +129,12 @@ def _vectors(model: Encoding, texts: Features) -> Tensor:
             for index, rows in zip(part, hidden.split([texts.lengths[row] for row in part]), strict=True):
                 made[index] = torch.stack([rows.mean(dim=0), rows[0]])
     return torch.stack(made)
+
+
+def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
+    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from."""
+    held = range(max(0, min(every, len(texts)) - 1), len(texts), every)
+    return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _agreement(model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features) -> float | None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # those that write: a decoder, and an encoder with one
 WRITERS = ("BertLMHeadModel", PAIR)
+# a table of vectors, without blocks
+STATIC = "StaticEmbedding"
 ARCHITECTURES = tuple(name for name in CLASSES if name not in WRITERS)
 _ALL = (*ARCHITECTURES, *WRITERS)
 NO_DECODER = "its config says is_decoder=false: its tokens see what comes after them, so it cannot go on with a text"
@@ -118,7 +120,7 @@ class Engine:
         Args:
             name_or_path: where config.json and the weights are; half-precision weights are widened to float32.
             architecture: the model's class by name, "BertForSequenceClassification"; None: the first of the config's
-                ``architectures`` that writes nothing.
+                ``architectures`` that writes nothing. "StaticEmbedding": a table of vectors, without blocks.
             config: instead of the folder's.
             variant: ``"fp16"`` reads model.fp16.safetensors.
             revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
@@ -129,6 +131,10 @@ class Engine:
             ConfigError: the config describes no BERT, or one that the engine does not compute.
         """
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
+        if architecture == STATIC:
+            from bertie.engine.static_embedding import StaticEmbedding
+
+            return StaticEmbedding.open_table(name_or_path, **place.arguments)
 
         def load() -> Engine:
             kind = EncoderDecoderConfig if architecture == PAIR else BertConfig

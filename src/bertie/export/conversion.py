@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bertie.checkpoints import Checkpoint, fit, untied, write_checkpoint
 from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import correct_classes, refuse_untrained
 from bertie.checkpoints.flax_file import write_flax
-from bertie.checkpoints.folder import BESIDE, PICKLE, SAFETENSORS, Place, open_weights, weight_files
+from bertie.checkpoints.folder import BESIDE, Place, open_weights, weight_files
 from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
 from bertie.checkpoints.keras_file import write_keras
 from bertie.checkpoints.names import canonical, in_names_of
@@ -22,7 +23,7 @@ from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError, InputError, nearest, spelled
 from bertie.export.gguf_file import GGUF_FILE, write_gguf
 from bertie.files import atomic_folder, write_json, write_text
-from bertie.hub import member, path_or_name, resolve
+from bertie.hub import listing, member, path_or_name, resolve
 from bertie.messages import listed
 from bertie.progress import quietly, say_once
 from bertie.tasks.sentence_transformers_config import FILES, Recipe, read_recipe
@@ -89,17 +90,14 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
 def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     """Return a model, its folder, and where in it the model's own files lie."""
     source, index = folder_and_index(name)
-    foreign = [file for library in LIBRARIES.values() for file in library.files]
-    ours = [*weight_files(True), *weight_files(False)]
-    patterns = ["*.json", "*.txt", "*.md", *FILES, *BESIDE]
-    folder = resolve(source, files=patterns if os.path.isdir(source) else [*patterns, *ours, *foreign])
+    folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *BESIDE])
     recipe = read_recipe(folder)
     subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)
     if config.quantization_config is not None:
         raise InputError(f"{name!r} has weights of 8 bits; make them numbers first: bertie dequantize MODEL OUT")
-    checkpoint = _open_any(place, folder / subfolder, index).unwrapped()
+    checkpoint = _open_any(place, listing(source, folder), index).unwrapped()
     architecture = _architecture(config, checkpoint)
     checkpoint = checkpoint.in_bert_names(config.family, architecture)
     config.architectures = [architecture]
@@ -107,14 +105,15 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     return WholeModel(config, architecture, tensors, folder / subfolder, recipe), folder, subfolder
 
 
-def _open_any(place: Place, folder: Path, index: Path | None) -> Checkpoint:
-    """Open the weights in a folder, ours if there are such."""
+def _open_any(place: Place, there: list[str], index: Path | None) -> Checkpoint:
+    """Open the weights of a model in whose folder these files are ``there``, ours if it has such."""
     if index is not None:
         return open_foreign(place, "tf", index)
-    if not any((folder / f"{name}{end}").exists() for name in (SAFETENSORS, PICKLE) for end in ("", ".index.json")):
-        for name, library in LIBRARIES.items():
-            if any(True for pattern in library.files for _ in folder.glob(pattern)):
-                return open_foreign(place, name)
+    own = [name.removeprefix(f"{place.subfolder}/") for name in there]
+    if not any(fnmatchcase(name, ours) for ours in (*weight_files(True), *weight_files(False)) for name in own):
+        for library, row in LIBRARIES.items():
+            if any(fnmatchcase(name, theirs) for theirs in row.files for name in own):
+                return open_foreign(place, library)
     return open_weights(place)
 
 

@@ -23,6 +23,7 @@ from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
+from bertie.tokenization.tokenizer import COUNTED
 from bertie.training import History, is_first, train
 from bertie.training.run_directory import PLAN, STATE, logs
 from bertie.training.state import States
@@ -189,9 +190,10 @@ def _on_cut_texts(task: TrainableTask, features: Features, cut: int) -> list[str
     if not cut:
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
+    at_least = "at least " if max(features.truncated) >= COUNTED else ""
     return [
         f"{cut:,} of {counted(features.num_inputs, 'text')} to learn from {plural(cut, 'is', 'are')} longer than "
-        f"the model reads and lost {counted(sum(features.truncated), 'token')}{advice}."
+        f"the model reads and lost {at_least}{counted(sum(features.truncated), 'token')}{advice}."
     ]
 
 

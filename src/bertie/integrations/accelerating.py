@@ -111,8 +111,8 @@ def _packed(own: Callable[..., Any]) -> Callable[..., Any]:
 
 def _original(encoder: nn.Module) -> Callable[..., Any]:
     """Return an encoder's own forward, bound."""
-    owner = next(kind for kind in type(encoder).__mro__ if "forward" in vars(kind))
-    return MethodType(_INSTALLED.get(owner, owner.forward), encoder)
+    owner: Any = next(kind for kind in type(encoder).__mro__ if "forward" in vars(kind))
+    return MethodType(_INSTALLED.get(owner) or owner.forward, encoder)
 
 
 def _check_version() -> Any:

@@ -129,5 +129,5 @@ def _packed(ids: NDArray[Any], mask: NDArray[Any] | None, types: NDArray[Any] | 
     if not np.array_equal(mask, np.arange(width) < lengths[:, None]) or not lengths.all():
         return None
     places = np.flatnonzero(mask)
-    taken = [None if each is None else wide(each)[places] for each in (ids, types)]
-    return Rectangle(ids.shape, taken[0], taken[1], lengths.tolist(), places)
+    taken = None if types is None else wide(types)[places]
+    return Rectangle(ids.shape, wide(ids)[places], taken, lengths.tolist(), places)

@@ -1,9 +1,10 @@
 """Texts → rows of ids as BERT's tokenizer makes them, by the kernel of wordpiece.h."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_long, c_ubyte, c_uint32, c_void_p
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,43 +14,48 @@ from bertie.errors import InputError
 from bertie.kernels import library
 
 Array = NDArray[np.int64]
-_EDGE, _SHORT_WORD, _RUN, _RUN_SPANS = 16, 24, 64, 3 * 7  # bytes of a place in each table
-_RUNS = 1 << 15
-"""Runs of characters that one thread remembers."""
-_AT_A_TIME = 1 << 18
+_EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of a place in each table
+_FEW_LINES, _LINES = 1 << 12, 1 << 17
+"""Of the cache of runs of characters that one call at a time is lent, for its first `_FEW` characters and from then on;
+a line holds one run, or two short ones."""
+_FEW = 1 << 17
+_PADDING = "\0" * (64 + 32)
+"""What the kernel may look at behind texts."""
+_AT_A_TIME = 1 << 16
 """Characters of texts that are read together."""
 _UNLIMITED = 1 << 62
 _MEMORIES = 16
 """Calls at a time whose memories are kept."""
-_CHARACTERS_A_TOKEN = 16
+_LONGEST_WORD = 100
+"""Tokens of a word, at most: one of more characters is unknown."""
+_CHARACTERS_A_TOKEN = 8
 """Where the beginning or end of a much longer text is kept, so many characters a token are read at first."""
+_OTHER_COUNT = -2  # as in wordpiece_rows.h
 
 
 class _Forbidden(ctypes.Structure):
-    _fields_ = (("written", c_uint32), ("normal", c_uint32), ("reads_all", c_int), ("begins", c_ubyte * 128))
+    _fields_ = (("written", c_uint32), ("normal", c_uint32), ("reads_all", c_int), ("begins", c_ubyte * 256))
 
 
 class _WordPiece(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("pages", "entries", "forms", "edges", "words")),
-        *((name, c_long) for name in ("num_edges", "num_words")),
-        *((name, c_int32) for name in ("unknown", "parts_ideographs", "lower_cases")),
-        ("nodes", c_uint32),
+        *((name, c_void_p) for name in ("pages", "entries", "forms", "edges", "ids")),
+        *((name, c_long) for name in ("num_edges", "num_used")),
+        *((name, c_int32) for name in ("unknown", "parts_ideographs")),
         ("forbidden", _Forbidden * 2),
-        ("ascii", c_ubyte * 128),
-        ("sign_ids", c_int32 * 128),
+        ("kinds", c_ubyte * 256),
     )
 
 
 class _Rows(ctypes.Structure):
     _fields_ = (
         *((name, c_char_p) for name in ("before", "behind")),
-        *((name, c_long) for name in ("num_before", "num_behind", "most")),
+        *((name, c_long) for name in ("num_before", "num_behind", "most", "enough")),
         *((name, c_int) for name in ("keeps_last", "which")),
         *((name, c_void_p) for name in ("ids", "spans")),
         ("capacity", c_long),
-        *((name, c_void_p) for name in ("kept", "found", "runs", "run_spans")),
-        ("num_runs", c_long),
+        *((name, c_void_p) for name in ("kept", "found", "lines", "run_spans")),
+        ("num_lines", c_long),
     )
 
 
@@ -60,7 +66,7 @@ class Cut(NamedTuple):
     behind: bytes = b""
     most: int | None = None
     keeps_last: bool = False
-    counts: bool = True  # those that are not kept, exactly
+    counted: int | None = None  # the most of those that are not kept that are counted; None: all of them
 
 
 class Read(NamedTuple):
@@ -68,7 +74,7 @@ class Read(NamedTuple):
 
     ids: Array  # [T] int64
     kept: Array  # [B] int64, tokens of each text in its row; -1 where the text was not read and has no row
-    found: Array  # [B] int64, tokens of each text; -1 likewise
+    found: Array  # [B] int64, tokens of each text, as far as they were counted; -1 likewise
     # [T, 3]: the first character of each token, the one behind its last, and the number of its word, if asked for
     spans: NDArray[np.int32] | None
 
@@ -80,7 +86,7 @@ def functions() -> ctypes.CDLL | None:
     if found is None or not hasattr(found, "bertie_wordpiece_size"):
         return None
     found.bertie_wordpiece_size.restype = c_long
-    if found.bertie_wordpiece_size() != ctypes.sizeof(_WordPiece):
+    if found.bertie_wordpiece_size() != ctypes.sizeof(_WordPiece) + ctypes.sizeof(_Rows):
         return None
     found.bertie_wordpiece_fill.argtypes = [c_void_p, c_char_p, c_long, c_void_p, c_long]
     found.bertie_wordpiece_forbid.argtypes = [c_void_p, c_int, c_int, c_char_p, c_long]
@@ -99,20 +105,18 @@ class TextReader:
         vocabulary: Mapping[str, int],
         unknown: int,  # the id of words without pieces
         characters: Sequence[NDArray[Any]],  # pages, entries and forms, of `bertie.tokenization.characters`
-        lower_case: bool,
         parts_ideographs: bool,
         # two choices of what texts must not hold to be read: as it is written, and as a part of a word's normal form
         forbidden: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+        longest: int = 0,  # characters of what is forbidden, with all that goes with a part of a normal form
     ) -> None:
-        # no text holds a NUL
-        tokens = {token: id_ for token, id_ in vocabulary.items() if token and "\0" not in token}
         self._characters, self._unknown = characters, unknown
-        self._lower_case, self._parts_ideographs = lower_case, parts_ideographs
-        room = 3 * len(tokens) + sum(len(words) for choice in forbidden for words in choice)
-        while not self._filled(tokens, forbidden, room):
+        self._parts_ideographs = parts_ideographs
+        room = 3 * len(vocabulary) + sum(len(words) for choice in forbidden for words in choice)
+        while not self._filled(vocabulary, forbidden, room):
             room *= 2
         self._address = ctypes.addressof(self._wordpiece)
-        self._may_hold_blanks = any(word.split() != [word] for choice in forbidden for word in choice[0])
+        self._longest = max(_LONGEST_WORD, longest)
         self._memories: list[_Memory] = []
 
     def _filled(
@@ -120,13 +124,19 @@ class TextReader:
     ) -> bool:
         """Make the tables; False if they need more than ``room`` for edges."""
         kernel: Any = functions()
-        self._tables = [_table(room, _EDGE), _table(2 * len(tokens), _SHORT_WORD)]
-        addresses = map(_address, [*self._characters, *self._tables])
-        numbers = *map(len, self._tables), self._unknown, self._parts_ideographs, self._lower_case
-        self._wordpiece = _WordPiece(*addresses, *numbers)
+        self._edges, self._ids = _table(room, _EDGE), _table(room, _ID)
+        addresses = map(_address, [*self._characters, self._edges, self._ids])
+        numbers = {"unknown": self._unknown, "parts_ideographs": self._parts_ideographs}
+        self._wordpiece = _WordPiece(*addresses, len(self._edges), **numbers)
         place = ctypes.byref(self._wordpiece)
         joined, ids = _joined(tokens), np.fromiter(tokens.values(), np.int32, len(tokens))
-        if not kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids)):
+        found = _OTHER_COUNT
+        if "" not in tokens:
+            found = kernel.bertie_wordpiece_fill(place, joined, len(joined), _address(ids), len(ids))
+        if found < 0:  # no word is empty, and no text holds a NUL
+            tokens = {token: id_ for token, id_ in tokens.items() if token and "\0" not in token}
+            return self._filled(tokens, forbidden, room)
+        if not found:
             return False
         for which, choice in enumerate(forbidden):
             for is_normal, words in enumerate(choice):
@@ -136,92 +146,117 @@ class TextReader:
         return True
 
     def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
-        """Return the rows of texts.
+        """Return the rows of texts; of a long text that is cut, a part is read that is enough.
 
         Raises:
             InputError: a text has 2 GiB or more.
         """
-        if cut.most is not None and not cut.counts and not self._may_hold_blanks:
-            size = _CHARACTERS_A_TOKEN * (cut.most + 16)
-            if max(map(len, texts), default=0) > 2 * size:
-                parts = [_part(text, size, cut.keeps_last) for text in texts]
-                rows = self._read_all(parts, cut, which, with_spans)
-                is_enough = rows.found > cut.most
-                if all(enough or part is text for enough, part, text in zip(is_enough, parts, texts, strict=True)):
-                    return rows
-        return self._read_all(texts, cut, which, with_spans)
+        if cut.most is None or cut.counted is None:
+            return self._read(texts, cut, _UNLIMITED, which, with_spans)
+        wanted = cut.most + cut.counted
+        # where reading stops, a word, or a token that was added, may go on and be made of other tokens
+        enough = wanted + self._longest
+        parts, size = texts, _CHARACTERS_A_TOKEN * enough
+        if max(map(len, texts), default=0) > 2 * size:
+            begin, stop = (-size, None) if cut.keeps_last else (0, size)
+            parts = [text[begin:stop] if len(text) > 2 * size else text for text in texts]
+        rows = self._read(parts, cut, _UNLIMITED if cut.keeps_last else enough, which, with_spans)
+        for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
+            if part is not text and rows.found[number] < enough:
+                return self._read(texts, cut, _UNLIMITED, which, with_spans)
+        return rows._replace(found=np.minimum(rows.found, wanted))
 
-    def _read_all(self, texts: Sequence[str], cut: Cut, which: int, with_spans: bool) -> Read:
+    def _read(self, texts: Sequence[str], cut: Cut, enough: int, which: int, with_spans: bool) -> Read:
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         memory = self._memories.pop() if self._memories else _Memory()
-        parts = [self._read_some(some, cut, which, with_spans, memory) for some in _in_turn(texts) or [texts]]
-        if len(self._memories) < _MEMORIES:
-            self._memories.append(memory)
-        if len(parts) == 1:
-            return parts[0]
-        ids, kept, found = (np.concatenate([part[column] for part in parts]) for column in range(3))
-        spans = [part.spans for part in parts if part.spans is not None]
-        return Read(ids, kept, found, np.concatenate(spans) if spans else None)
-
-    def _read_some(self, texts: Sequence[str], cut: Cut, which: int, with_spans: bool, memory: "_Memory") -> Read:
-        raw = b"\0".join([*map(str.encode, texts), b""])
-        if raw.count(0) != len(texts):  # it is dropped like this other control character
-            raw = b"\0".join([*(text.encode().replace(b"\0", b"\1") for text in texts), b""])
-        if len(raw) >= 2**31:
-            raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
-        framed = (len(cut.before) + len(cut.behind)) // 8
-        # a token is a byte or more; a run is copied whole
-        ids, spans, counts = memory.lend(len(raw) + framed * len(texts) + 8, len(texts), with_spans)
+        memory.expect(int(lengths.sum()))
         rows = memory.rows
         rows.before, rows.behind = cut.before, cut.behind
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
-        rows.most = _UNLIMITED if cut.most is None else cut.most
+        rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, enough
         rows.keeps_last, rows.which = cut.keeps_last, which
+        room = _Room(lengths, rows.num_before + rows.num_behind, with_spans)
+        for some in _in_turn(texts, lengths):
+            self._read_some(some, room, rows)
+        if len(self._memories) < _MEMORIES:
+            self._memories.append(memory)
+        return room.read()
+
+    def _read_some(self, texts: Sequence[str], room: "_Room", rows: _Rows) -> None:
         kernel: Any = functions()
-        size = kernel.bertie_wordpiece_read(self._address, raw, len(raw), len(texts), memory.address)
+        size = _OTHER_COUNT
+        for some in (texts, (text.replace("\0", "\1") for text in texts)):  # both are dropped
+            raw = "\0".join([*some, _PADDING]).encode()
+            if len(raw) >= 2**31:
+                raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
+            room.lend(rows, len(raw), len(texts))
+            size = kernel.bertie_wordpiece_read(
+                self._address, raw, len(raw) - len(_PADDING), len(texts), ctypes.byref(rows)
+            )
+            if size != _OTHER_COUNT:
+                break
         if size < 0:
             raise MemoryError("The rows of some texts have no room.")
-        kept, found = counts[:, : len(texts)].copy()
-        return Read(ids[:size].copy(), kept, found, None if spans is None else spans[:size].copy())
+        room.size += size
+        room.texts += len(texts)
 
 
 class _Memory:
-    """What one call at a time is lent: room for its rows, and the runs of characters that were met before."""
+    """What one call at a time is lent: the runs of characters that were met before, and the call's rows."""
 
     def __init__(self) -> None:
-        self._runs, self._run_spans = _table(_RUNS // 2 + 1, _RUN), np.zeros((_RUNS, _RUN_SPANS), np.uint8)
-        self.rows = _Rows(runs=_address(self._runs), run_spans=_address(self._run_spans), num_runs=_RUNS)
-        self.address = ctypes.addressof(self.rows)
-        self._ids, self._spans = np.empty(0, np.int64), np.empty((0, 3), np.int32)
-        self._counts = np.empty((2, 0), np.int64)
+        self._characters = 0
+        self._make_lines(_FEW_LINES)
 
-    def lend(self, size: int, texts: int, with_spans: bool) -> tuple[Array, NDArray[np.int32] | None, Array]:
-        """Return room for ``size`` ids and spans and the counts of texts, to which ``rows`` points."""
-        rows = self.rows
-        if not len(self._ids) >= size >= len(self._ids) - 16 * _AT_A_TIME:  # what is very large is not kept for long
-            self._ids = np.empty(size + 1024, np.int64)
-            rows.ids = _address(self._ids)
-        if with_spans and len(self._spans) < len(self._ids):
-            self._spans = np.empty((len(self._ids), 3), np.int32)
-        if self._counts.shape[1] < texts:
-            self._counts = np.empty((2, texts + 32), np.int64)
-            rows.kept, rows.found = map(_address, self._counts)
-        rows.spans = _address(self._spans) if with_spans else None
-        rows.capacity = len(self._ids)
-        return self._ids, self._spans if with_spans else None, self._counts
+    def _make_lines(self, count: int) -> None:
+        self._lines, self._spans = _table(count // 2 + 1, _LINE), np.zeros((count, _LINE_SPANS), np.uint8)
+        self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=count)
+
+    def expect(self, characters: int) -> None:
+        """Have room for the runs of more text."""
+        self._characters += characters
+        if self.rows.num_lines < _LINES and self._characters > _FEW:
+            self._make_lines(_LINES)
+
+
+class _Room:
+    """Where the kernel writes: the rows of ``texts`` texts, ``size`` ids by now."""
+
+    def __init__(self, lengths: Array, framed: int, with_spans: bool) -> None:
+        self.size = self.texts = 0
+        self._framed, self._expected = framed, int(lengths.sum()) + framed * len(lengths)
+        self._ids, self._counts = np.empty(0, np.int64), np.empty((2, len(lengths)), np.int64)
+        self._spans = np.empty((0, 3), np.int32) if with_spans else None
+
+    def lend(self, rows: _Rows, size: int, texts: int) -> None:
+        """Point ``rows`` to room for the next texts of ``size`` bytes: a token is a byte or more."""
+        wanted = self.size + size + self._framed * texts
+        if wanted > len(self._ids):
+            # of all texts, tokens are hardly ever more than the characters; memory that isn't used costs nothing
+            self._resize(wanted if texts == self._counts.shape[1] else 2 * self.size + size + self._expected)
+        rows.ids, rows.capacity = _address(self._ids) + 8 * self.size, len(self._ids) - self.size
+        rows.kept, rows.found = (_address(counts) + 8 * self.texts for counts in self._counts)
+        rows.spans = None if self._spans is None else _address(self._spans) + 12 * self.size
+
+    def _resize(self, size: int) -> None:
+        ids, spans = self._ids, self._spans
+        self._ids = np.empty(size, np.int64)
+        self._ids[: self.size] = ids[: self.size]
+        if spans is not None:
+            self._spans = np.empty((size, 3), np.int32)
+            self._spans[: self.size] = spans[: self.size]
+
+    def read(self) -> Read:
+        """Return all rows; what they don't fill is given back."""
+        self._ids.resize(self.size, refcheck=False)
+        if self._spans is not None:
+            self._spans.resize((self.size, 3), refcheck=False)
+        kept, found = self._counts
+        return Read(self._ids, kept, found, self._spans)
 
 
 def _address(array: NDArray[Any]) -> int:
     return array.ctypes.data
-
-
-def _part(text: str, size: int, last: bool) -> str:
-    """Return the words that begin a text of more than ``2 * size`` characters, or ``last`` the words that end it."""
-    if len(text) <= 2 * size:
-        return text
-    place = text.find(" ", len(text) - size) if last else text.rfind(" ", 0, size)
-    if place < 0:
-        return text
-    return text[place:] if last else text[:place]
 
 
 def _joined(words: Any) -> bytes:
@@ -236,13 +271,9 @@ def _table(entries: int, size: int) -> NDArray[np.uint8]:
     return memory[start : start + places * size].reshape(places, size)
 
 
-def _in_turn(texts: Sequence[str]) -> list[Sequence[str]]:
-    """Return neighbouring texts of about `_AT_A_TIME` characters together."""
-    found: list[Sequence[str]] = []
-    start = size = 0
-    for stop, text in enumerate(texts, 1):
-        size += len(text)
-        if size >= _AT_A_TIME or stop == len(texts):
-            found.append(texts[start:stop])
-            start, size = stop, 0
-    return found
+def _in_turn(texts: Sequence[str], lengths: Array) -> Iterator[Sequence[str]]:
+    """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
+    ends = np.cumsum(lengths)
+    stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1] if len(ends) else 0, _AT_A_TIME)) + 1
+    for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(texts)])):
+        yield texts[start:stop]

@@ -7,7 +7,6 @@ import numpy as np
 
 from bertie.errors import InputTypeError
 from bertie.pipelines.running import Pipeline, is_single, listed
-from bertie.tasks.vector_layers import width_after
 
 
 class EmbedPipeline(Pipeline):
@@ -22,7 +21,8 @@ class EmbedPipeline(Pipeline):
             inputs: one text, a list of them, or a column or table as `Pipeline.__call__` takes it.
             return_truncated: True returns ``(vectors, truncated)``, with the number of tokens cut off each text.
             batch_size: the most texts in a batch, in this call.
-            **options: ``prompt``, ``prompt_name``, ``normalize``, ``max_length`` and the task's others.
+            **options: ``prompt``, ``prompt_name``, ``normalize``, ``truncate_dim``, ``max_length`` and others of the
+                task.
 
         Returns:
             float32 ``[N, D]``, or ``[D]`` for one text; ``truncated`` is int64 ``[N]``, or a number for one text.
@@ -35,7 +35,8 @@ class EmbedPipeline(Pipeline):
         single = is_single(inputs)
         answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
         self.tell_truncated(answered)
-        vectors = np.zeros((len(answered), self.dimension), dtype=np.float32)
+        task: Any = self.codec.with_options(**options)
+        vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):
             row[:] = one.answer
         truncated = np.array([one.truncated for one in answered], dtype=np.int64)
@@ -47,6 +48,5 @@ class EmbedPipeline(Pipeline):
     def dimension(self) -> int:
         """D, the width of a vector."""
         task: Any = self.codec
-        pooled = width_after(task.token_layers, int(task.config.hidden_size)) * len(task.recipe.modes)
-        width = width_after(task.layers, pooled)
-        return min(width, task.recipe.truncate_dim or width)
+        dimension: int = task.dimension
+        return dimension

@@ -11,7 +11,7 @@ from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.hub import resolve
-from bertie.pipelines.engines import engine_or_reason
+from bertie.pipelines.engines import engine_or_reason, is_cpu
 from bertie.pipelines.running import Pipeline
 from bertie.tasks.registry import Row, find
 from bertie.tasks.sentence_transformers_config import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
@@ -154,7 +154,13 @@ def load_task(
     states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
     if states_head and isinstance(source, str | os.PathLike):
         refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
-    found: Any = engine_or_reason(row, source, device, files, loading or {}) if answers else "it is to be trained"
+    found: Any = "it is to be trained"
+    if recipe.is_static and not answers:
+        raise InputError(f"{origin!r} is a StaticEmbedding, a table without blocks, which bertie does not train.")
+    if recipe.is_static:
+        found = _static(source, device, files)
+    elif answers:
+        found = engine_or_reason(row, source, device, files, loading or {})
     reason = "" if isinstance(found, Engine) else found
     if reason:
         need("torch", "torch", f"What the engine does not compute ({reason})")
@@ -170,6 +176,17 @@ def load_task(
     if "activation" in taken and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return Loaded(row.load_task()(**given), found, reason)
+
+
+def _static(source: Any, device: Any, files: Mapping[str, Any]) -> Engine:
+    """Return the table of a model without blocks."""
+    if isinstance(source, Engine):
+        return source
+    if not is_cpu(device):
+        raise InputError(f"device is {device!r}, but a StaticEmbedding looks its vectors up on the CPU; leave it out.")
+    from bertie.engine.static_embedding import StaticEmbedding
+
+    return StaticEmbedding.open_table(source, **files)
 
 
 def _architecture(source: Any, files: Mapping[str, Any]) -> str:

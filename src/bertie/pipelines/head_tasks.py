@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from bertie.config import CONFIG_NAME, BertConfig
+from bertie.encoder_decoder_config import is_encoder_decoder
 from bertie.errors import InputError
 from bertie.hub import resolve
 from bertie.tasks.sentence_transformers_config import FILES, MODULES
@@ -17,6 +18,8 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     "BertForTokenClassification": ("token-classification",),
     "BertForQuestionAnswering": ("question-answering",),
     "BertForMultipleChoice": ("multiple-choice",),
+    "BertLMHeadModel": ("text-generation",),
+    "EncoderDecoderModel": ("text2text-generation",),
 }
 
 
@@ -28,6 +31,8 @@ def tasks_of(source: str) -> tuple[str, ...]:
         CheckpointError: there is no such checkpoint.
     """
     folder = resolve(source, files=[CONFIG_NAME, *FILES])
+    if is_encoder_decoder(source):
+        return TASKS["EncoderDecoderModel"]
     config = BertConfig.from_pretrained(str(source))
     known = [name for name in config.architectures or () if name in TASKS]
     if (folder / MODULES).is_file() or not config.architectures:

@@ -2,7 +2,8 @@
 
 From the bottom up: batches (`step_queue`, `scheduler`), models (`served_model`), answers and limits (`service`), one
 request (`exchange`), the bodies of each family of clients (``*_shapes``) and their routes (``*_routes``), the whole
-(`http_app`), and its process (`server_process`). The first four know nothing of HTTP.
+(`http_app`, which `openapi` describes), its process (`server_process`), and several of them (`worker_processes`). The
+first four know nothing of HTTP.
 """
 
 import os

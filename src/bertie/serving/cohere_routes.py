@@ -40,11 +40,19 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
     )
     return {
         "id": exchange.id,
-        "embeddings": {kind: written(vectors, kind) for kind in body.embedding_types},
+        "embeddings": {kind: written(vectors, kind) for kind in body.embedding_types or ("float",)},
         "texts": texts,
         "response_type": "embeddings_by_type",
         "meta": _meta({"input_tokens": answers.tokens}, answers),
     }
+
+
+async def embed_plain(exchange: Exchange, body: EmbedRequest) -> Any:
+    """Reply as version 1 does: where no types are asked for, the vectors are plain numbers."""
+    reply = await embed(exchange, body)
+    if body.embedding_types is not None:
+        return reply
+    return reply | {"embeddings": reply["embeddings"]["float"], "response_type": "embeddings_floats"}
 
 
 async def rank(exchange: Exchange, body: RankRequest) -> Any:
@@ -105,6 +113,7 @@ def _meta(units: dict[str, int], answers: Answers) -> dict[str, Any]:
 
 ROUTES = (
     Posted("/v2/embed", EmbedRequest, embed, tell),
+    Posted("/v1/embed", EmbedRequest, embed_plain, tell),
     Posted("/v2/rerank", RankRequest, rank, tell),
     Posted("/v1/rerank", RankRequest, rank_as_others, tell),
     Posted("/score", ScoreRequest, score, tell),

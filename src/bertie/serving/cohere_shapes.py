@@ -32,9 +32,9 @@ class EmbedRequest(Struct, kw_only=True):
     input_type: Literal["search_query", "search_document", "classification", "clustering"] | None = None
     texts: tuple[str, ...] = ()
     inputs: tuple[EmbedInput, ...] = ()
-    embedding_types: tuple[EmbeddingType, ...] = ("float",)
+    embedding_types: tuple[EmbeddingType, ...] | None = None
     output_dimension: int | None = None
-    truncate: Literal["START", "END", "NONE"] = "END"
+    truncate: Literal["START", "END", "NONE"] | None = "END"
 
     @property
     def all_texts(self) -> list[str]:

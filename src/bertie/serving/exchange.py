@@ -151,14 +151,6 @@ class Exchange:
             "usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens},
         }
 
-    def check_size(self, rows: int, width: int) -> None:
-        """Refuse an answer of too many numbers."""
-        most = self.service.limits.numbers
-        if rows * width > most:
-            raise Refusal(
-                VALIDATION, f"The answer would have {rows * width} numbers, {most} are allowed: ask for less."
-            )
-
     @property
     def tokens(self) -> int:
         """How many tokens were computed."""

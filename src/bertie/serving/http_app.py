@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -36,21 +36,31 @@ class Posted:
 
 @dataclass(frozen=True)
 class Asked:
-    """A route without a body; ``public`` ones need no key."""
+    """A route without a body; ``public`` ones need no key, and ``media_types`` are those of its replies."""
 
     path: str
     reply: Callable[[Service, Metrics], Awaitable[Any]]
     telling: Telling
     public: bool = False
+    media_types: tuple[str, ...] = ("application/json",)
 
 
-def make_app(service: Service, metrics: Metrics, routes: Sequence[Posted | Asked], keys: Sequence[str] = ()) -> Any:
-    """Return the application; with ``keys``, only who has one of them is answered."""
-    door = _Door(service, metrics, tuple(key.encode() for key in keys))
+def make_app(
+    service: Service,
+    metrics: Metrics,
+    routes: Sequence[Posted | Asked],
+    keys: Sequence[str] = (),
+    on_request: Callable[[Mapping[str, Any], Mapping[str, str]], None] = lambda *_: None,
+) -> Any:
+    """Return the application; with ``keys``, only who has one of them is answered.
+
+    ``on_request`` is called with what the log says of each request, and its headers.
+    """
+    door = _Door(service, metrics, tuple(key.encode() for key in keys), on_request)
 
     @asynccontextmanager
     async def running(_: Starlette) -> Any:
-        await service.warm_up()
+        await service.warm_up(service.models.values())
         yield
         service.close()
 
@@ -66,8 +76,8 @@ def make_app(service: Service, metrics: Metrics, routes: Sequence[Posted | Asked
 class _Door:
     """Makes of a route's function what Starlette calls."""
 
-    def __init__(self, service: Service, metrics: Metrics, keys: tuple[bytes, ...]) -> None:
-        self._service, self._metrics, self._keys = service, metrics, keys
+    def __init__(self, service: Service, metrics: Metrics, keys: tuple[bytes, ...], on_request: Any) -> None:
+        self._service, self._metrics, self._keys, self._on_request = service, metrics, keys, on_request
 
     def posted(self, route: Posted) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
@@ -76,11 +86,14 @@ class _Door:
             try:
                 response = await self._reply(exchange, request, route)
             except Exception as error:
-                refusal = _told(error, exchange)
+                refusal = _told(error, f"request {exchange.id}")
                 response = _refused(refusal, route.telling)
             response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
             exchange.note(None if refusal is None else refusal.kind.failure)
-            _log(exchange, route.path, response.status_code)
+            told = _summary(exchange, route.path, response.status_code)
+            self._on_request(told, request.headers)
+            if logger.isEnabledFor(logging.INFO):
+                logger.info(msgspec.json.encode(told).decode())
             return response
 
         return handle
@@ -98,8 +111,8 @@ class _Door:
                 if not route.public:
                     self._checked(request)
                 found = await route.reply(self._service, self._metrics)
-            except Refusal as refusal:
-                return _refused(refusal, route.telling)
+            except Exception as error:
+                return _refused(_told(error, f"GET {route.path}"), route.telling)
             return found if isinstance(found, Response) else _json(found)
 
         return handle
@@ -127,11 +140,11 @@ def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def _told(error: Exception, exchange: Exchange) -> Refusal:
+def _told(error: Exception, what: str) -> Refusal:
     """Return what the client learns of an error; a fault of the program is logged, and described to nobody."""
     refusal = refusal_of(error)
     if refusal is None:
-        logger.error("request %s failed", exchange.id, exc_info=error)
+        logger.error("%s failed", what, exc_info=error)
         refusal = Refusal(BACKEND, "The request failed for a reason that is in the server's log.")
     return refusal
 
@@ -151,18 +164,16 @@ async def _nothing_there(request: Request, error: Any) -> Response:
     return JSONResponse({"error": said, "error_type": "Validation"}, error.status_code, headers=error.headers)
 
 
-def _log(exchange: Exchange, path: str, status: int) -> None:
-    """Write one line of JSON, without a word of the user's."""
-    if logger.isEnabledFor(logging.INFO):
-        line = {
-            "event": "request",
-            "id": exchange.id,
-            "path": path,
-            "status": status,
-            "ms": round((monotonic() - exchange.began) * 1000, 3),
-            "model": exchange.model,
-            "inputs": sum(len(answers.values) for answers in exchange.asked),
-            "tokens": exchange.tokens,
-            "cut": sum(sum(answers.truncated) for answers in exchange.asked),
-        }
-        logger.info(msgspec.json.encode(line).decode())
+def _summary(exchange: Exchange, path: str, status: int) -> dict[str, Any]:
+    """Return what is logged of a request, without a word of the user's."""
+    return {
+        "event": "request",
+        "id": exchange.id,
+        "path": path,
+        "status": status,
+        "ms": round((monotonic() - exchange.began) * 1000, 3),
+        "model": exchange.model,
+        "inputs": sum(len(answers.values) for answers in exchange.asked),
+        "tokens": exchange.tokens,
+        "cut": sum(sum(answers.truncated) for answers in exchange.asked),
+    }

@@ -12,7 +12,7 @@ from bertie.tasks.arrays import Array
 class EmbeddingsRequest(Struct, kw_only=True):
     input: str | list[str | int | list[int]]
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = None
 
 
@@ -37,7 +37,7 @@ class EmbeddingsReply(Struct):
     object: str = "list"
 
 
-def written(vector: Array, encoding: str) -> list[float] | str:
+def written(vector: Array, encoding: str | None) -> list[float] | str:
     """Return a vector as numbers, or as base64 of little-endian float32."""
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
 

@@ -120,6 +120,10 @@ function choices({ choices }) {
   return [`Best: ${rows[0].name}`, bars("Choices, best first", rows)];
 }
 
+function continuation({ generated_text: text }) {
+  return ["What the model writes", make("p", { class: "text", dir: "auto" }, text)];
+}
+
 /** Tokens as the vocabulary writes them, which /decode tells of each id. */
 async function tokens([found], _, model) {
   const ids = found.map((token) => [token.id]);
@@ -228,6 +232,11 @@ const VIEWS = {
       { name: "choices", label: "Choices, one a line", value: "went in.\nate it.", rows: 4 },
     ],
     body: ({ prompt, choices }) => ({ prompt, choices: lines(choices) }),
+  },
+  "generate": {
+    title: "Writing", path: "generate", draw: continuation,
+    fields: [{ name: "beginning", label: "Text to go on with, or to write another for", value: "She opened the door and" }],
+    body: ({ beginning }) => ({ inputs: beginning, parameters: { no_repeat_ngram_size: 3 } }),
   },
   "tokens": {
     title: "Tokens", path: "tokenize", fields: [TEXT], body: ({ text }) => ({ inputs: text }), draw: tokens,

@@ -44,4 +44,4 @@ async def show_page(_: Service, __: Metrics) -> HTMLResponse:
     return HTMLResponse(html, headers=headers | {"cache-control": "no-cache"})
 
 
-ROUTES = (Asked("/", show_page, tell, public=True),)
+ROUTES = (Asked("/", show_page, tell, public=True, media_types=("text/html",)),)

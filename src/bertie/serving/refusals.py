@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bertie.errors import BertieError, InputError, InputTypeError
+from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ def refusal_of(error: Exception) -> Refusal | None:
     """Return an error as the client is told it; None: it is a fault of the program, of which clients learn nothing."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, InputError | InputTypeError):
+    if isinstance(error, InputError | InputTypeError | ConfigError):
         return Refusal(VALIDATION, str(error))
     return Refusal(BACKEND, str(error)) if isinstance(error, BertieError) else None

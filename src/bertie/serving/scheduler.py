@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
@@ -11,29 +11,34 @@ from typing import Any, NamedTuple
 
 from bertie.batching import budget, cores_to_divide
 from bertie.engine import Engine
+from bertie.errors import BertieError
 from bertie.progress import logger
 from bertie.serving.step_queue import Share, StepQueue, Work
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_batch
 from bertie.tasks.model import Model
 from bertie.tasks.task import Task
+from bertie.tasks.text_generation import Generation
 
 
 class Step(NamedTuple):
-    """What a step was: the texts and tokens it computed, and the seconds it took."""
+    """What a step was: the texts and tokens it computed, the seconds it took, and the padding it did without."""
 
     rows: int
     tokens: int
     seconds: float
+    padding: int
 
 
 class ModelQueue(StepQueue):
-    """The queue of a model, and how many tokens of it are computed at a time."""
+    """The queue of a model, how many tokens of it are computed at a time, and when it last computed some."""
 
     def __init__(self, model: Model, batch_tokens: int | None = None) -> None:
         super().__init__()
         self.model = model
-        self.step_tokens = budget([sys.maxsize], model.device_type, model.config.hidden_size, 1, batch_tokens).tokens
+        width = model.config.get_text_config(encoder=True).hidden_size
+        self.step_tokens = budget([sys.maxsize], model.device_type, width, 1, batch_tokens).tokens
+        self.last_step = float("-inf")
 
 
 class Scheduler:
@@ -43,17 +48,17 @@ class Scheduler:
     there is much to do and small when there is little. One step more than there are threads is prepared ahead.
     """
 
-    def __init__(self, queues: Iterable[ModelQueue], on_step: Callable[[Step], None] = lambda _: None) -> None:
-        self._queues = tuple(queues)
+    def __init__(self, models: Iterable[Model], on_step: Callable[[Step], None] = lambda _: None) -> None:
+        self._queues: set[ModelQueue] = set()  # those in which something may wait
         self._on_step = on_step
-        self._threads = _threads_for([queue.model for queue in self._queues])
+        self._threads = _threads_for(models)
         self._pool = ThreadPoolExecutor(self._threads, "bertie-step")
         self._running = 0
-        self.last_step = float("-inf")
 
     def submit(self, queue: ModelQueue, work: Work) -> None:
         """Have work computed; its ``answered`` says when it is."""
         queue.add(work)
+        self._queues.add(queue)
         self._begin_steps()
 
     def close(self) -> None:
@@ -63,15 +68,15 @@ class Scheduler:
     def _begin_steps(self) -> None:
         loop = asyncio.get_running_loop()
         while self._running <= self._threads:
-            queue = min(self._queues, key=lambda queue: queue.oldest)
-            shares = queue.take(queue.step_tokens)
-            if not shares:
+            queue = min(self._queues, key=lambda queue: queue.oldest, default=None)
+            if queue is None or not (shares := queue.take(queue.step_tokens)):
+                self._queues.clear()
                 return
             # a step with nothing beside it has all cores
             alone = not self._running and not any(map(len, self._queues))
             model = queue.model.with_threads(self._threads if alone else 1)
             self._running += 1
-            step = loop.run_in_executor(self._pool, _compute, model, shares)
+            step = loop.run_in_executor(self._pool, _compute, queue, model, shares)
             step.add_done_callback(partial(self._end_step, shares))
 
     def _end_step(self, shares: list[Share], done: "asyncio.Future[tuple[list[Any], Step]]") -> None:
@@ -84,7 +89,6 @@ class Scheduler:
             for row in rows:
                 work.keep(row, next(found))
         if failed is None:
-            self.last_step = monotonic()
             self._on_step(done.result()[1])
         self._begin_steps()
 
@@ -97,15 +101,36 @@ def _threads_for(models: Iterable[Model]) -> int:
     return 2 if "cuda" in kinds else 1
 
 
-def _compute(model: Model, shares: list[Share]) -> tuple[list[Any], Step]:
+class GoneError(BertieError):
+    """Nobody waits for what is being written any more."""
+
+
+class _BetweenWords:
+    """Between two words of texts that are written: says that the model computes, and ends what nobody waits for."""
+
+    def __init__(self, queue: ModelQueue, works: Sequence[Work]) -> None:
+        self._queue, self._works = queue, works
+
+    def __call__(self, _ids: Any, scores: Any) -> Any:
+        self._queue.last_step = monotonic()
+        if all(work.answered.done() for work in self._works):
+            raise GoneError("Nobody waits for this text any more.")
+        return scores
+
+
+def _compute(queue: ModelQueue, model: Model, shares: list[Share]) -> tuple[list[Any], Step]:
     """Return what is kept of each row, or its error, in the order of the shares."""
-    began = monotonic()
+    began, task = monotonic(), shares[0].work.task
+    if isinstance(task, Generation):
+        task = task.with_options(logits_processor=[_BetweenWords(queue, [work for work, _ in shares])])
     features = Features.joined([work.features.select(rows) for work, rows in shares])
     order = sorted(range(len(features.lengths)), key=lambda row: -features.lengths[row])
     values: list[Any] = [None] * len(order)
-    for row, value in zip(order, _each_row(shares[0].work.task, model, features.select(order)), strict=True):
+    for row, value in zip(order, _each_row(task, model, features.select(order)), strict=True):
         values[row] = value
-    return values, Step(len(order), len(features.ids), monotonic() - began)
+    queue.last_step = monotonic()
+    rectangle = len(order) * max(features.lengths)
+    return values, Step(len(order), len(features.ids), monotonic() - began, rectangle - len(features.ids))
 
 
 def _each_row(task: Task, model: Model, features: Features) -> list[Any]:
@@ -117,8 +142,8 @@ def _each_row(task: Task, model: Model, features: Features) -> list[Any]:
     try:
         return list(compute_batch(task, model, features, lambda: rows))
     except Exception as error:
-        if len(rows) == 1:
-            return [error.with_traceback(None)]
+        if len(rows) == 1 or isinstance(error, GoneError):
+            return [error.with_traceback(None)] * len(rows)
         logger.warning("A step of %d rows failed (%s); it is halved.", len(rows), type(error).__name__)
     # only here, after the error and the arrays in its frames are gone, is their memory free
     middle = len(rows) // 2

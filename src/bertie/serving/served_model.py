@@ -1,10 +1,10 @@
 """A model that is served: its name, the tasks that its head can do, and how each of them reads texts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ from bertie.pipelines.engines import why_not_engine
 from bertie.pipelines.head_tasks import TASKS, tasks_of
 from bertie.serving.scheduler import ModelQueue
 from bertie.tasks.attention_weights import AttentionWeights
+from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
 from bertie.tasks.sparse_embedding import SparseEmbedding
 from bertie.tasks.task import Task
 
+# what requests call both tasks that write texts
+GENERATE = "generate"
+_WRITERS = ("text-generation", "text2text-generation")
 # options that take more characters come with one request, and are not kept for others
 _LONGEST_KEPT = 1_000
 # what a masked-LM head does too, without a pipeline
 SPARSE = "sparse-embedding"
-# what the engine gives of every model
+# and an embedding model
+SPANS = "late-chunking"
+# what the engine gives of every model that reads
 ATTENTION = "attention-weights"
 # the options that change what is computed of a row; others change how it is read, or the answer
 _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
@@ -40,7 +46,11 @@ class ServedModel:
         name: what requests call it.
         tasks: the names of its tasks, the main one first.
         queue: what waits to be computed by it.
+        reopen: returns the model as its files are now.
+        writes: whether it writes texts, word by word.
     """
+
+    reopen: "Callable[[], ServedModel]"
 
     def __init__(self, name: str, pipelines: Mapping[str, Pipeline], batch_tokens: int | None = None) -> None:
         self.name = name
@@ -49,17 +59,10 @@ class ServedModel:
         main = pipelines[self.tasks[0]]
         self.config: BertConfig = main.codec.config
         self.tokenizer: Any = main.tokenizer
-        if "fill-mask" in self.tasks:
-            self.tasks += (SPARSE,)
-            self._codecs[SPARSE] = SparseEmbedding(
-                tokenizer=self.tokenizer, config=self.config, split_special_tokens=True
-            )
-        if isinstance(main.computing, Engine):
-            self.tasks += (ATTENTION,)
-            plain = main.codec.split_special_tokens
-            self._codecs[ATTENTION] = AttentionWeights(
-                tokenizer=self.tokenizer, config=self.config, split_special_tokens=plain
-            )
+        self.writes = self.tasks[0] in _WRITERS
+        more = _tasks_without_pipeline(pipelines, self.writes)
+        self._codecs |= more
+        self.tasks += tuple(more)
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
         # requests with the same options share an object, and with it steps
@@ -80,7 +83,9 @@ class ServedModel:
         shared = first.model if isinstance(first.model, Engine) else source
         others = {task: _open(task, shared, device) for task in tasks[1:]}
         usual = Path(source).resolve().name if os.path.isdir(source) else source
-        return cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+        made = cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+        made.reopen = partial(cls.open, given, device, batch_tokens)
+        return made
 
     def task(self, name: str, **options: Any) -> Task:
         """Return one of its tasks with these options; equal options give the same object.
@@ -96,10 +101,24 @@ class ServedModel:
 
     def computing_task(self, name: str, **options: Any) -> Task:
         """Return the task that computes rows for the one with these options."""
+        if self.writes:
+            return self.task(name, **options)
         known = _COMPUTED_BY.get(name, ())
         if name == "embed" and self._codecs[name].recipe.include_prompt:
             known = ("windows",)
         return self.task(name, **{option: value for option, value in options.items() if option in known})
+
+    def rows_together(self, task: Any) -> int | None:
+        """Return how many rows a step of a task may hold; None: as many as their tokens allow.
+
+        What is written for a text by a seed depends on all texts beside it, and so does a length that is not stated.
+        """
+        if not self.writes:
+            return None
+        model: Any = self.queue.model
+        settled = task.settled(model.generation_config)
+        is_open = settled.max_new_tokens is None and settled.max_length is None
+        return 1 if is_open or task.seed is not None else int(task.rows_together(model.generation_config))
 
     def _make_variant(self, name: str, options: tuple[tuple[str, Any], ...]) -> Task:
         task, given = self._codecs[name], dict(options)
@@ -109,6 +128,22 @@ class ServedModel:
             tokenizer.truncation_side = side
             task = replace(task, tokenizer=tokenizer)
         return task.with_options(**given)
+
+
+def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> dict[str, Task]:
+    """Return what a model with these pipelines does too."""
+    main = next(iter(pipelines.values()))
+    given = {"tokenizer": main.tokenizer, "config": main.codec.config}
+    found: dict[str, Task] = {}
+    if "fill-mask" in pipelines:
+        found[SPARSE] = SparseEmbedding(**given, split_special_tokens=True)
+    if "embed" in pipelines:
+        found[SPANS] = LateChunking(**{**vars(pipelines["embed"].codec), "windows": True})
+    if writes:
+        found[GENERATE] = main.codec
+    elif isinstance(main.computing, Engine):
+        found[ATTENTION] = AttentionWeights(**given, split_special_tokens=main.codec.split_special_tokens)
+    return found
 
 
 def _open(task: str, source: Any, device: str | None) -> Pipeline:

@@ -1,67 +1,161 @@
 """The process that serves: a socket, an event loop, and a calm end, in which accepted requests are answered."""
 
+import asyncio
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from bertie.errors import InputError
+from bertie.extras import need
 from bertie.serving.cohere_routes import ROUTES as COHERE
+from bertie.serving.generate_routes import ROUTES as GENERATE
 from bertie.serving.http_app import make_app
 from bertie.serving.openai_routes import ROUTES as OPENAI
-from bertie.serving.patient_protocol import PatientProtocol
+from bertie.serving.openapi import route_of
+from bertie.serving.patient_protocol import ACCEPTED_AT_ONCE, PatientProtocol, allow_connections
 from bertie.serving.playground import ROUTES as PLAYGROUND
+from bertie.serving.scheduler import Step
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
 from bertie.serving.service_metrics import Metrics
 from bertie.serving.task_routes import ROUTES as TASKS
 from bertie.serving.tei_routes import ROUTES as TEI
 from bertie.serving.vllm_routes import ROUTES as VLLM
+from bertie.serving.worker_processes import Seat, WorkerProcesses, reloads_on_hangup
 
-ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS)
+if TYPE_CHECKING:
+    from bertie.serving.tracing import Tracing
+
+# connections that may wait to be accepted
+BACKLOG = 2_048
+ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is served, and to whom: all that a process needs to know.
+
+    Attributes:
+        models: folders or names, as `ServedModel.open` takes them, with ``device`` and ``batch_tokens``.
+        limits: of what clients may ask for.
+        keys: what they must send; empty: nothing.
+        log: whether each request is logged.
+        otlp_endpoint: the OpenTelemetry collector that spans are sent to.
+    """
+
+    models: tuple[str, ...]
+    limits: Limits
+    keys: tuple[str, ...] = ()
+    device: str | None = None
+    batch_tokens: int | None = None
+    log: bool = True
+    otlp_endpoint: str | None = None
+
+
+def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
+    """Serve models until SIGTERM or Ctrl-C; then accept nothing more, answer what was accepted, and return.
+
+    SIGHUP reads the models anew. Returns the exit code: above 0 if a process of several failed.
+
+    Raises:
+        InputError: two models have the same name, or the address cannot be had.
+        BertieError: a model cannot be opened.
+    """
+    if workers == 1:
+        _serve_at(settings, lambda: _listening(host, port), Seat(0, [0.0]))
+        return 0
+    _log_to_stderr(logging.ERROR)
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(one) for one in _sharing_a_port(host, port, workers)]
+        return WorkerProcesses(partial(_serve_in_worker, settings), listeners).run()
+
+
+def make_service(
+    models: Sequence[ServedModel], limits: Limits, keys: Sequence[str] = (), tracing: "Tracing | None" = None
+) -> tuple[Service, Any]:
+    """Return the service, and the ASGI application with all its routes."""
+    metrics = Metrics()
+    listeners = [metrics.on_step] if tracing is None else [metrics.on_step, tracing.on_step]
+
+    def on_step(step: Step) -> None:
+        for listener in listeners:
+            listener(step)
+
+    service = Service(models, limits, on_step)
+    more = {} if tracing is None else {"on_request": tracing.on_request}
+    app = make_app(service, metrics, (*ROUTES, route_of(ROUTES, bool(keys))), keys, **more)
+    app.state.metrics = metrics
+    return service, app
 
 
 class _Server(uvicorn.Server):
-    """A server that tells its service when it is to end."""
+    """A server that says where it listens once all processes do, and tells its service when it is to end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, seat: Seat) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._seat, self._parent = service, seat, parent_process()
+        self._announced = seat.number != 0
+        self._reloading: asyncio.Future[None] | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._service.draining = True
+        self._seat.leave()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            host = f"[{host}]" if ":" in host else host
-            names = ", ".join(f"{name} ({', '.join(model.tasks)})" for name, model in self._service.models.items())
-            print(f"bertie: serving {names} at http://{host}:{port}", file=sys.stderr, flush=True)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)  # what uvicorn is told is taken for both
+        if reloads_on_hangup():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._service.reload())
+
+    async def on_tick(self, counter: int) -> bool:
+        if not self.should_exit:
+            self._seat.beat()
+        if self._parent is not None and not self._parent.is_alive():
+            self.should_exit = self._service.draining = True  # nobody would ever end it
+        if not self._announced and self._seat.all_taken:
+            self._announced = True
+            self._announce()
+        return await super().on_tick(counter)
+
+    def _announce(self) -> None:
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
+        names = ", ".join(f"{name} ({', '.join(model.tasks)})" for name, model in self._service.models.items())
+        print(f"bertie: serving {names} at http://{host}:{port}", file=sys.stderr, flush=True)
 
 
-def make_service(models: Sequence[ServedModel], limits: Limits, keys: Sequence[str] = ()) -> tuple[Service, Any]:
-    """Return the service, and the ASGI application with all its routes."""
-    metrics = Metrics()
-    service = Service(models, limits, metrics.on_step)
-    return service, make_app(service, metrics, ROUTES, keys)
+def _serve_in_worker(settings: Settings, listener: socket.socket, seat: Seat) -> None:
+    _serve_at(settings, lambda: listener, seat)
 
 
-def serve(models: Sequence[ServedModel], host: str, port: int, keys: Sequence[str], limits: Limits, log: bool) -> None:
-    """Serve models until SIGTERM or Ctrl-C; then accept nothing more, answer what was accepted, and return.
+def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
+    """Serve at the socket that ``listen`` gives when the models are open."""
+    opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
+    tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    service, app = make_service(opened, settings.limits, settings.keys, tracing)
+    allow_connections()
+    service.is_complete = lambda: seat.all_taken
+    _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
 
-    Raises:
-        InputError: two models have the same name, or the address cannot be had.
-    """
-    service, app = make_service(models, limits, keys)
-    _log_to_stderr(logging.INFO if log else logging.WARNING)
+    async def note_load() -> None:
+        app.state.metrics.note_load(service.waiting, service.in_flight)
+
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
@@ -70,23 +164,44 @@ def serve(models: Sequence[ServedModel], host: str, port: int, keys: Sequence[st
         log_level="error",
         access_log=False,
         server_header=False,
+        backlog=ACCEPTED_AT_ONCE,
+        callback_notify=note_load,
+        timeout_notify=1,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(limits.seconds) + 5,
+        timeout_graceful_shutdown=int(settings.limits.seconds) + 5,
     )
-    with _listening(host, port) as listener, _signals_end_calmly():
-        _Server(config, service).run([listener])
+    with listen() as listener, _signals_end_calmly():
+        _Server(config, service, seat).run([listener])
+    if tracing is not None:
+        tracing.close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _tracing_to(endpoint: str) -> "Tracing":
+    need("opentelemetry.exporter.otlp.proto.http", "otel", "--otlp-endpoint")
+    from bertie.serving.tracing import Tracing
+
+    return Tracing.to(endpoint)
+
+
+def _listening(host: str, port: int, **shared: bool) -> socket.socket:
     """Return a socket that listens, which uvicorn would refuse in words of its own."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2_048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, **shared)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
             f"Port {port} of {host} cannot be opened: {reason}; choose another --port or --host."
         ) from error
+
+
+def _sharing_a_port(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return sockets among which the system divides the connections to one port."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise InputError("This system does not divide a port among processes; leave out --workers.")
+    with _listening(host, port) as alone:  # one of another program could be shared without a word
+        port = alone.getsockname()[1]
+    return [_listening(host, port, reuse_port=True) for _ in range(count)]
 
 
 @contextmanager

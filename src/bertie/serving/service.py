@@ -1,9 +1,10 @@
 """The service behind HTTP: texts are read off the event loop, computed in shared steps, and answered within limits."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -22,14 +23,16 @@ from bertie.serving.request_inputs import (
     rows_of_ids,
 )
 from bertie.serving.scheduler import Scheduler, Step
-from bertie.serving.served_model import ServedModel
+from bertie.serving.served_model import GENERATE, SPANS, ServedModel
 from bertie.serving.step_queue import Work
 from bertie.threads import available_threads
 
+logger = getLogger("bertie.serving")
 # what a model without the task of a route is told
 _WRONG_MODEL = {
     "embed": "an embedding model",
     "feature-extraction": "an embedding model",
+    SPANS: "an embedding model",
     "text-classification": "a classifier model",
     "reranking": "a re-ranker model",
     "token-classification": "a model that tags words",
@@ -38,6 +41,7 @@ _WRONG_MODEL = {
     "sparse-embedding": "a sparse embedding model",
     "next-sentence": "a next-sentence model",
     "multiple-choice": "a multiple-choice model",
+    GENERATE: "a model that writes texts",
     "attention-weights": "computed by the engine, which alone gives attention weights",
 }
 
@@ -50,7 +54,7 @@ class Limits:
         concurrent: requests that are answered at a time; more are refused until one is done.
         inputs: texts, pairs or choices in a request.
         characters: of all inputs together, a query counted once for each text that it is paired with.
-        numbers: numbers in an answer, such as the vectors of tokens.
+        numbers: numbers in an answer, such as the vectors of tokens, or in what it is made of.
         body: bytes of a request's body.
         seconds: how long a request may take, its body included.
     """
@@ -90,6 +94,7 @@ class Service:
         models: by name, in the order in which they were given.
         limits: see there.
         draining: True once it answers no more than it has accepted.
+        is_complete: whether all processes that serve beside this one do.
         in_flight: how many requests are being answered.
         readers: the threads that read texts.
     """
@@ -106,15 +111,21 @@ class Service:
             raise InputError(f"Two models are called {twice!r}; give one of them another name: NAME=FOLDER.")
         self.limits = limits
         self.draining = False
+        self.is_complete: Callable[[], bool] = lambda: True
         self.in_flight = 0
         self._tokens_a_second = 0.0
         self._on_step = on_step
-        self._scheduler = Scheduler((model.queue for model in models), self._note_step)
+        # texts are written for seconds: on threads of their own, not to hold up what takes milliseconds
+        self._reading, self._writing = (
+            Scheduler((model.queue.model for model in models if model.writes == writes), self._note_step)
+            for writes in (False, True)
+        )
         self.readers = ReadingThreads(min(4, available_threads()))
 
     def close(self) -> None:
         """End the threads."""
-        self._scheduler.close()
+        self._reading.close()
+        self._writing.close()
         self.readers.close()
 
     # who may ask
@@ -186,6 +197,7 @@ class Service:
         client: str = "",
         *,
         refuse_cut: bool = False,
+        numbers_a_token: int = 0,
         **options: Any,
     ) -> Answers:
         """Return one value an input: texts or what else the task takes, or rows of ids.
@@ -196,6 +208,7 @@ class Service:
             inputs: at least one.
             client: who asks, in whose turn the work is done.
             refuse_cut: refuse a text that is too long, where it is usually cut.
+            numbers_a_token: how many numbers are kept of each token, of which there may be `Limits.numbers`.
             **options: the task's; those that are None are left to the model.
 
         Raises:
@@ -205,10 +218,12 @@ class Service:
         began, loop = monotonic(), asyncio.get_running_loop()
         reader, computer = model.task(task, **options), model.computing_task(task, **options)
         features = await self.readers.run(rows_of_ids if are_ids(inputs[0]) else features_of, reader, inputs)
+        self.check_numbers(len(features.ids) * numbers_a_token)
         if refuse_cut:
             refuse_cut_texts(features, reader)
-        work = Work(computer, features.without_texts(), client, loop.create_future())
-        self._scheduler.submit(model.queue, work)
+        most = model.rows_together(computer)
+        work = Work(computer, features.without_texts(), client, loop.create_future(), most)
+        (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
         values = await self.readers.run(decoded, reader, kept, features)
@@ -231,23 +246,42 @@ class Service:
             raise Refusal(VALIDATION, f"The inputs have {characters} characters, {limits.characters} are allowed.")
         return characters
 
+    def check_numbers(self, count: int) -> None:
+        """Refuse an answer of too many numbers."""
+        if count > self.limits.numbers:
+            raise Refusal(
+                VALIDATION, f"The answer would have {count} numbers, {self.limits.numbers} are allowed: ask for less."
+            )
+
     async def check_health(self, seconds: float = 5.0) -> None:
         """Return if every model computes: it just did, or does so now.
 
         Raises:
-            Refusal: it fails, takes longer than ``seconds``, or the service is ending.
+            Refusal: it fails, takes longer than ``seconds``, the service is ending, or a process of several is missing.
         """
-        if self.draining:
+        if self.draining or not self.is_complete():
             raise Refusal(UNHEALTHY, "unhealthy")
-        if monotonic() - self._scheduler.last_step < seconds:
-            return
+        silent = [model for model in self.models.values() if monotonic() - model.queue.last_step > seconds]
         try:
             async with asyncio.timeout(seconds):
-                await self.warm_up()
+                await self.warm_up(silent)
         except Exception as error:
             raise Refusal(UNHEALTHY, "unhealthy") from error
 
-    async def warm_up(self) -> None:
+    async def reload(self) -> None:
+        """Read every model anew from where it came; one that cannot be read, or fails, leaves the old one serving."""
+        for name, model in list(self.models.items()):
+            try:
+                fresh = await asyncio.to_thread(model.reopen)
+                await self.warm_up([fresh])
+            except Exception as error:
+                logger.error("The model %r stays as it was, for the new one cannot serve: %s", name, error)
+            else:
+                self.models[name] = fresh
+                logger.warning("The model %r was read anew.", name)
+
+    async def warm_up(self, models: Iterable[ServedModel]) -> None:
         """Have every model answer one text: what is made at the first call is made then."""
-        for model in self.models.values():
-            await self.answer(model, model.tasks[0], [health_input(model)], "health")
+        for model in models:
+            shortest: dict[str, Any] = {"max_new_tokens": 1} if model.writes else {}
+            await self.answer(model, model.tasks[0], [health_input(model)], "health", **shortest)

@@ -19,6 +19,7 @@ class Work:
         task: computes them; rows whose task is the same object share a step.
         features: the rows, without texts.
         client: who asked, in whose turn they are taken.
+        most_rows: how many rows a step of it may hold; None: as many as its tokens allow.
         answered: set to what `Task.rows` keeps of each row, or to the error of one of them. Whoever cancels it
             withdraws the rows that no step has taken.
         kept: what is known so far of each row.
@@ -31,6 +32,7 @@ class Work:
     features: Features
     client: str
     answered: "asyncio.Future[list[Any]]"
+    most_rows: int | None = None
     kept: list[Any] = field(init=False)
     taken: int = 0
     left: int = field(init=False)
@@ -101,16 +103,16 @@ class StepQueue:
         turns = [(self._had[client], client) for client in self._lanes]
         heapq.heapify(turns)
         taken: dict[Work, range] = {}
-        task, total = None, 0
+        task, total, rows, most = None, 0, 0, None
         while turns:
             had, client = heapq.heappop(turns)
             work = self._lanes[client][0]
             if task is not None and work.task is not task:
                 continue
             length = work.features.lengths[work.taken]
-            if taken and total + length > tokens:
+            if taken and (total + length > tokens or rows == most):
                 break
-            task, total, self._turn = work.task, total + length, had
+            task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
             self._take_row(work, length)
             taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
             if client in self._lanes:

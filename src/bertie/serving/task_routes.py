@@ -1,4 +1,4 @@
-"""bertie's own routes: entities, answers in a context, fills, next sentences, choices, attention."""
+"""bertie's own routes: entities, answers in a context, fills, next sentences, choices, attention, vectors of spans."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,17 +9,20 @@ from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts
-from bertie.serving.served_model import ATTENTION
+from bertie.serving.served_model import ATTENTION, SPANS
 from bertie.serving.task_shapes import (
     AnswerRequest,
     AttentionRequest,
     ChooseRequest,
+    EmbedSpansRequest,
     FillMaskRequest,
     NextSentenceRequest,
     TagRequest,
     told,
 )
 from bertie.serving.tei_shapes import pairs, tell
+from bertie.serving.vectors_and_scores import shaped
+from bertie.tasks.late_chunking import SpannedText
 
 # fills of all masks of a request, or answers of all its questions
 MOST_ANSWERS = 20_000
@@ -105,6 +108,21 @@ async def choose(exchange: Exchange, body: ChooseRequest) -> Any:
     return told("choices", replace(answers, values=listed), batch)
 
 
+async def embed_spans(exchange: Exchange, body: EmbedSpansRequest) -> Any:
+    """Reply with the vector of each span of a text, pooled from tokens that have seen the whole text.
+
+    This is late chunking (Günther et al. 2024, arXiv 2409.04701); a long text is read in windows, and nothing is cut.
+    """
+    check_texts([body.inputs], "inputs")
+    check_texts(body.spans, "spans")
+    width = exchange.service.model_for(SPANS, body.model).config.hidden_size
+    exchange.service.check_numbers(len(body.spans) * width)
+    inputs = [SpannedText(body.inputs, tuple(body.spans))]
+    answers = await exchange.answer(SPANS, inputs, body.model, prompt_name=body.prompt_name, numbers_a_token=width)
+    vectors = exchange.vectors(shaped(answers.values[0], body.normalize, body.dimensions))
+    return vectors if exchange.wants_bytes else {"vectors": vectors, "truncated": answers.truncated[0]}
+
+
 async def attention(exchange: Exchange, body: AttentionRequest) -> Any:
     """Reply with a text's tokens, and how each of them shares one head's attention among them, to four places."""
     check_texts([body.inputs], "inputs")
@@ -125,5 +143,6 @@ ROUTES = (
     Posted("/fill-mask", FillMaskRequest, fill_mask, tell),
     Posted("/next-sentence", NextSentenceRequest, next_sentence, tell),
     Posted("/choose", ChooseRequest, choose, tell),
+    Posted("/embed_spans", EmbedSpansRequest, embed_spans, tell),
     Posted("/attention", AttentionRequest, attention, tell),
 )

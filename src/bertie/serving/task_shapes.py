@@ -18,6 +18,17 @@ class TagRequest(Struct, kw_only=True):
     model: str | None = None
 
 
+class EmbedSpansRequest(Struct, kw_only=True):
+    """``spans`` of the text ``inputs``: pairs of a first character and the one behind the last."""
+
+    inputs: str
+    spans: list[tuple[int, int]]
+    normalize: bool = True
+    dimensions: int | None = None
+    prompt_name: str | None = None
+    model: str | None = None
+
+
 class Question(Struct):
     question: str
     context: str

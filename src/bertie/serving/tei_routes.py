@@ -10,6 +10,8 @@ from starlette.responses import Response
 import bertie
 from bertie.errors import InputError
 from bertie.serving.exchange import Exchange, check_finite, read_json
+from bertie.serving.generate_routes import generate
+from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.refusals import WRONG_MODEL, Refusal
 from bertie.serving.request_inputs import check_texts
@@ -62,15 +64,16 @@ async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     if body.prompt_name is not None:
         reader: Any = model.task("embed", prompt_name=body.prompt_name)
         inputs = [reader.read(text) for text in inputs]
-    answers = await exchange.answer("feature-extraction", inputs, **body.options)
-    exchange.check_size(answers.tokens, model.config.hidden_size)
+    answers = await exchange.answer(
+        "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
+    )
     return [text[0] for text in answers.values]
 
 
 async def embed_sparse(exchange: Exchange, body: EmbedSparseRequest) -> Any:
     """Reply with the words that each text is about, and their weights."""
     answers = await exchange.answer(SPARSE, several(body.inputs), **body.options)
-    exchange.check_size(sum(len(words) for words, _ in answers.values), 1)
+    exchange.service.check_numbers(sum(len(words) for words, _ in answers.values))
     return [
         [{"index": word, "value": weight} for word, weight in zip(words.tolist(), weights.tolist(), strict=True)]
         for words, weights in answers.values
@@ -141,7 +144,7 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     """Reply with the text of each sequence of ids."""
     rows = several(body.ids, "ids")  # type: ignore[arg-type]
     model = exchange.service.named(body.model)
-    size = model.config.vocab_size
+    size = model.config.get_text_config(decoder=True).vocab_size
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
         raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
@@ -184,13 +187,14 @@ async def info(service: Service, _: Metrics) -> Any:
 
 def _described(model: ServedModel) -> dict[str, Any]:
     """Return what there is to know of a model before it is asked."""
+    encoder = model.config.get_text_config(encoder=True)
     return {
         "name": model.name,
         "tasks": model.tasks,
         "computes": model.explain(),
         "labels": list(model.config.id2label.values()) if "text-classification" in model.tasks else [],
-        "layers": model.config.num_hidden_layers,
-        "heads": model.config.num_attention_heads,
+        "layers": encoder.num_hidden_layers,
+        "heads": encoder.num_attention_heads,
         "mask_token": model.tokenizer.mask_token,
         "max_input_length": model.task(model.tasks[0]).limit,
     }
@@ -217,9 +221,8 @@ async def health(service: Service, _: Metrics) -> Any:
 
 async def metrics(service: Service, kept: Metrics) -> Any:
     """Reply with Prometheus' text format."""
-    return Response(
-        kept.text(service.waiting, service.in_flight), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    kept.note_load(service.waiting, service.in_flight)
+    return Response(kept.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
@@ -231,6 +234,8 @@ _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
     "fill-mask": (FillMaskRequest, fill_mask),
     "next-sentence": (NextSentenceRequest, next_sentence),
     "multiple-choice": (ChooseRequest, choose),
+    "text-generation": (GenerateRequest, generate),
+    "text2text-generation": (GenerateRequest, generate),
 }
 ROUTES = (
     Posted("/embed", EmbedRequest, embed, tell),
@@ -244,7 +249,7 @@ ROUTES = (
     Posted("/", msgspec.Raw, by_type, tell),
     Posted("/invocations", msgspec.Raw, by_type, tell),
     Asked("/info", info, tell),
-    Asked("/health", health, tell, public=True),
-    Asked("/ping", health, tell, public=True),
-    Asked("/metrics", metrics, tell, public=True),
+    Asked("/health", health, tell, public=True, media_types=()),
+    Asked("/ping", health, tell, public=True, media_types=()),
+    Asked("/metrics", metrics, tell, public=True, media_types=("text/plain",)),
 )

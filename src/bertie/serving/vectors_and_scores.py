@@ -31,17 +31,21 @@ async def vectors_of(
     Raises:
         Refusal: ``dimensions`` is below 1 or above the model's, or a number is none.
     """
-    if dimensions is not None and dimensions < 1:
-        raise Refusal(VALIDATION, "`dimensions` should be positive")
     answers = await exchange.answer("embed", inputs, model, **options)
-    vectors = np.stack(answers.values)
+    return shaped(np.stack(answers.values), normalize, dimensions), answers
+
+
+def shaped(vectors: Array, normalize: bool, dimensions: int | None) -> Array:
+    """Return vectors ``[N, D]`` as `vectors_of` does."""
     if dimensions is not None:
+        if dimensions < 1:
+            raise Refusal(VALIDATION, "`dimensions` should be positive")
         if dimensions > vectors.shape[1]:
             raise Refusal(VALIDATION, "`dimensions` should be smaller than the maximum embedding dimension.")
         vectors = vectors[:, :dimensions]
     vectors = Operations().normalize(vectors) if normalize else vectors
     check_finite(vectors)
-    return vectors, answers
+    return vectors
 
 
 def first_known(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:

@@ -58,8 +58,8 @@ async def pooling(exchange: Exchange, body: PoolingRequest) -> Any:
         vectors, _ = await vectors_of(exchange, texts, body.model)
         values = [written(vector, body.encoding_format) for vector in vectors]
     else:
-        answers = await exchange.answer("feature-extraction", texts, body.model)
-        exchange.check_size(answers.tokens, len(answers.values[0][0][0]))
+        width = exchange.service.model_for("feature-extraction", body.model).config.hidden_size
+        answers = await exchange.answer("feature-extraction", texts, body.model, numbers_a_token=width)
         values = [text[0] for text in answers.values]
     data = [{"index": number, "object": "pooling", "data": value} for number, value in enumerate(values)]
     return exchange.listed("pool", data)

@@ -16,7 +16,8 @@ from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.pooling import merged, pool
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.task import Task
-from bertie.tasks.vector_layers import through
+from bertie.tasks.text_encoder import check_count
+from bertie.tasks.vector_layers import through, width_after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Embed(Task):
         prompt_name: the name of one of the model's prompts; None takes its default, if it has one.
         normalize: True gives every vector length 1; None does what the model's files say, and so does False, which
             cannot take away a normalisation the model was made with.
+        truncate_dim: how many numbers to keep of every vector, before ``normalize``; None: what the model's files say.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -39,6 +41,7 @@ class Embed(Task):
     prompt: str | None = None
     prompt_name: str | None = None
     normalize: bool | None = None
+    truncate_dim: int | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "recipe", "token_layers", "layers")
 
     def __post_init__(self) -> None:
@@ -50,6 +53,8 @@ class Embed(Task):
                 f"{nearest(self.prompt_name, self.recipe.prompts)}"
             )
 
+        if self.truncate_dim is not None:
+            check_count("truncate_dim", self.truncate_dim, self.width)
         stated, positions = self.recipe.max_length, self.config.max_tokens
         if self.max_length is None and stated is not None and stated > positions:
             say_once(
@@ -61,6 +66,18 @@ class Embed(Task):
         if self.max_length is None and self.recipe.max_length is not None:
             return min(self.recipe.max_length, self.config.max_tokens)
         return super().limit
+
+    @property
+    def width(self) -> int:
+        """How many numbers the model's vectors have, as its files say."""
+        pooled = width_after(self.token_layers, int(self.config.hidden_size)) * len(self.recipe.modes)
+        width = width_after(self.layers, pooled)
+        return min(width, self.recipe.truncate_dim or width)
+
+    @property
+    def dimension(self) -> int:
+        """D, how many numbers an answer has."""
+        return self.truncate_dim or self.width
 
     def read(self, given: object, number: int = 0) -> Any:
         text = super().read(given, number)
@@ -87,9 +104,16 @@ class Embed(Task):
         if tuple(self.recipe.modes) == ("cls",) and not self._skip:
             vectors = self._through_token_layers(model.first_tokens(features))
             vectors = operations_on(vectors).widened(vectors)
-        else:
-            hidden = self._through_token_layers(model.hidden_states(features))
-            vectors = pool(hidden, features.lengths, self.recipe.modes, self._skip, features.owned)
+            return vectors if self.windows else self.finished(vectors)
+        return self.vectors(model.hidden_states(features), features)
+
+    def vectors(self, hidden: Any, features: Features) -> Computed:
+        """As `run`, of the last hidden states ``[T, D]``."""
+        hidden = self._through_token_layers(hidden)
+        owned = features.owned
+        if self.recipe.is_static:
+            owned = ~np.isin(features.ids, [self.tokenizer.cls_token_id, self.tokenizer.sep_token_id])
+        vectors = pool(hidden, features.lengths, self.recipe.modes, self._skip, owned)
         return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
@@ -103,7 +127,7 @@ class Embed(Task):
 
     def finished(self, vectors: Any) -> Any:
         """Return pooled vectors as the model's last layers leave them."""
-        vectors = through(self.layers, vectors)[:, : self.recipe.truncate_dim]
+        vectors = through(self.layers, vectors)[:, : self.dimension]
         return operations_on(vectors).normalize(vectors) if self.normalize else vectors
 
     def _through_token_layers(self, vectors: Any) -> Any:

@@ -40,7 +40,7 @@ class Features:
     ids: Integers  # [T] int64, special tokens included
     types: Integers | None  # [T] int64, the token types; None where all are 0
     lengths: list[int]  # the number of tokens of each row
-    truncated: list[int]  # how many tokens of each of the N inputs no row holds
+    truncated: list[int]  # how many tokens of each of the N inputs no row holds, as far as they were counted
     empty: list[bool]  # whether an input has no token but the special ones
     owners: Integers | None = None  # [R] in rising order, the input that each row belongs to; None: row i is input i
     encodings: Sequence[Encoding] | None = None  # each row with the places in the text of its tokens, if needed

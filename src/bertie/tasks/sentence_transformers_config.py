@@ -27,7 +27,8 @@ OLD_MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_KINDS = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
+_STATIC = "StaticEmbedding"
+_KINDS = ("Transformer", _STATIC, "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
 # arguments that ``sentence_bert_config.json`` may pass on, and that change no vector of bertie's
 _WITHOUT_EFFECT = {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_fast", "add_pooling_layer"}
 _PASSED_ON = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
@@ -79,6 +80,7 @@ class Recipe:
     include_prompt: bool = True  # whether a prompt's tokens take part in the pooling
     similarity: str = "cosine"  # how two vectors are compared, one of `SIMILARITIES`
     subfolder: str = ""  # where the model's own files lie
+    is_static: bool = False  # whether a token's vector comes from a table, without special tokens around a text
     is_stated: bool = False  # whether the model's folder says all this; where none does, it is the usual
 
     @property
@@ -113,6 +115,7 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
         include_prompt=pooling.get("include_prompt", True),
         similarity=settings.get("similarity_fn_name") or "cosine",
         subfolder=subfolder,
+        is_static=bool(steps) and steps[0][0] == _STATIC,
         is_stated=bool(steps),
     )
 
@@ -152,8 +155,10 @@ def _steps(folder: Path) -> list[tuple[str, str]]:
             )
         member(folder, entry["path"])
         steps.append((kind, entry["path"]))
-    if not steps or steps[0][0] != "Transformer":
-        raise CheckpointError(f"{where} does not begin with a Transformer; bertie embeds with BERT models only")
+    if not steps or steps[0][0] not in ("Transformer", _STATIC):
+        raise CheckpointError(
+            f"{where} does not begin with a Transformer or a {_STATIC}; bertie embeds with BERT models, or a table"
+        )
     return steps
 
 
@@ -164,6 +169,11 @@ def _parted(
     if not steps:
         return (), {}, ()
     kinds = [kind for kind, _ in steps]
+    if kinds[0] == _STATIC and not {_STATIC, "Pooling", "Transformer"} & set(kinds[1:]):
+        layers = tuple(Layer(kind, folder / path) for kind, path in steps[1:])
+        for layer in layers:
+            _check_place(layer, "sentence_embedding")
+        return (), {}, layers
     if kinds.count("Pooling") != 1 or kinds.count("Transformer") != 1:
         raise CheckpointError(
             f"{str(folder / MODULES)!r} asks for {', '.join(kinds)}; a text has one vector with one Transformer and "

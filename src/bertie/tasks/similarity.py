@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.metrics import Metric, RegressionMetric, RetrievalMetric
-from bertie.progress import logger
+from bertie.progress import logger, say_once
 from bertie.tasks.arrays import Array
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
@@ -19,7 +19,7 @@ from bertie.tasks.pooling import merged
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
-from bertie.tasks.text_encoder import wrong_type
+from bertie.tasks.text_encoder import check_count, wrong_type
 from bertie.tasks.vector_layers import Normalize, width_after
 
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ class Similarity(Embed, TrainableTask):
     softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
     candidates for the anchors, which alone look for their partners then. Where texts occur several times in a step, no
     anchor takes its own text, or a partner of the same anchor elsewhere, for a stranger.
+
+    With ``matryoshka_dims`` the loss is the sum of that of the vectors cut to each of these widths (Kusupati et al.
+    2022, equation 1), so that cut vectors (`truncate_dim`) are good ones.
     """
 
     scored: bool = False  # whether inputs come with scores
     lowest: float = 0.0  # the score that stands for a cosine of 0
     highest: float = 1.0  # and of 1
     scale: float = 20.0  # what cosines are multiplied by before the softmax
+    matryoshka_dims: Sequence[int] = ()  # so many first numbers of the vectors learn by themselves, too; () all alone
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": RegressionMetric, "": RetrievalMetric}
 
     def __post_init__(self) -> None:
@@ -54,6 +58,12 @@ class Similarity(Embed, TrainableTask):
             raise InputError(f"lowest is {self.lowest:g} and highest {self.highest:g}; scores need a range.")
         if not self.scale > 0:
             raise InputError(f"scale is {self.scale:g}; it must be above 0.")
+        for dim in self.matryoshka_dims:
+            check_count("matryoshka_dims", dim, self.dimension)
+        if self.matryoshka_dims and self.dimension not in self.matryoshka_dims:
+            say_once(
+                f"matryoshka_dims leaves out {self.dimension}, the width of whole vectors, which do not learn then."
+            )
 
     @classmethod
     def from_inference_task(cls, task: Task) -> Self:
@@ -83,7 +93,8 @@ class Similarity(Embed, TrainableTask):
         return replace(self, scored=True, lowest=low, highest=high)
 
     def save(self, folder: Path) -> None:
-        recipe = replace(self.recipe, max_length=self.limit, similarity="cosine")
+        cut = self.truncate_dim or self.recipe.truncate_dim
+        recipe = replace(self.recipe, max_length=self.limit, similarity="cosine", truncate_dim=cut)
         write_recipe(folder, recipe, width_after(self.token_layers, self.config.hidden_size))
 
     # texts → vectors
@@ -131,10 +142,17 @@ class Similarity(Embed, TrainableTask):
         return features.with_labels(np.asarray(self.references(labels)))
 
     def loss(self, output: Any, features: Features) -> "Tensor":
+        vectors = output
+        if self.windows:
+            vectors = self.finished(merged(output, features.by_part(), self.recipe.modes))
+        widths = self.matryoshka_dims or (self.dimension,)
+        return sum((self._loss_of(vectors[:, :width], features) for width in widths), vectors.new_zeros(()))
+
+    def _loss_of(self, vectors: "Tensor", features: Features) -> "Tensor":
+        """Return the loss of the vectors ``[U, D]`` of all parts of the inputs."""
         from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
 
-        do, parts = operations_on(output), features.by_part()
-        vectors = self.finished(merged(output, parts, self.recipe.modes)) if self.windows else output
+        do = operations_on(vectors)
         vectors = do.normalize(vectors.float())
         counts = features.part_counts
         firsts = np.cumsum(counts) - counts

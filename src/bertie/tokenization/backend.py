@@ -169,9 +169,10 @@ class BertBackend:
             self.vocabulary,
             self.vocabulary[self._unk_token],
             characters(does.lowercase, strips),
-            does.lowercase,
             does.handle_chinese_chars,
             forbidden,
+            max((len(self._normalizer.normalize_str(token.content)) for token in added if token.normalized), default=0)
+            + max((len(token.content) for token in added), default=0),
         )
 
     def _forbidden(self, tokens: Iterable[AddedToken]) -> tuple[list[str], list[str]]:

@@ -28,7 +28,9 @@ from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.truncation import check_room, cut_of, rows_of
 from bertie.tokenization.vocab_mixin import VocabMixin
 
-TEXTS_AT_A_TIME = 1024
+TEXTS_AT_A_TIME = 8192
+COUNTED = 1 << 16
+"""Of one text that is cut, no more tokens than this are counted: the rest is not read."""
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
@@ -174,7 +176,7 @@ class Tokenizer(VocabMixin):
         lengths: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "verbose": False}
         words: dict[str, Any] = {"is_split_into_words": is_split_into_words, "na": na}
         call = self._call(**lengths, **words, split_special_tokens=split_special_tokens)
-        rows = self._rows_in_turn(texts, None, call, counts=True)
+        rows = self._rows_in_turn(texts, None, call, COUNTED)
         return rows if self._types_are_taken else rows.untyped()
 
     def encode(
@@ -226,18 +228,18 @@ class Tokenizer(VocabMixin):
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return layout
 
-    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call, counts: bool = False) -> RowsInTurn:
+    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call, counted: int = 1) -> RowsInTurn:
         """Return the rows; what is not kept of some texts is gone before the next are read."""
         layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        return RowsInTurn(self._rows(some, layout, call, counts) for some in inputs.parts(TEXTS_AT_A_TIME))
+        return RowsInTurn(self._rows(some, layout, call, counted) for some in inputs.parts(TEXTS_AT_A_TIME))
 
-    def _rows(self, inputs: Inputs, layout: Layout, call: Call, counts: bool = False) -> Sequence[Encoding]:
-        """Return the rows; without ``counts``, what is cut off may be left unread until it is asked for."""
+    def _rows(self, inputs: Inputs, layout: Layout, call: Call, counted: int = 1) -> Sequence[Encoding]:
+        """Return the rows. Of what is cut off, ``counted`` tokens are read; the rest when it is asked for."""
         frames = self._frames(layout.add_special_tokens)
         check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
         split, plain = call.is_split_into_words, bool(call.split_special_tokens)
         alone = inputs.seconds is None and frames[0].untyped
-        firsts = self._pieces(inputs.firsts, split, plain, cut_of(layout, frames[0], counts) if alone else Cut())
+        firsts = self._pieces(inputs.firsts, split, plain, cut_of(layout, frames[0], counted) if alone else Cut())
         rows: Sequence[Encoding]
         if isinstance(firsts, Block) and alone:
             rows = TextRows(firsts, layout, frames[0])

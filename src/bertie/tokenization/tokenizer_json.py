@@ -17,7 +17,7 @@ from bertie.tokenization.classes import defaults, is_bert
 from bertie.tokenization.encoding import Special, bert_frames
 from bertie.tokenization.file_backend import FileBackend, frames_of
 from bertie.tokenization.vocab_mixin import NAMES, checked_token
-from bertie.tokenization.vocabulary import VOCABULARY_LIMIT, read_vocabulary
+from bertie.tokenization.vocabulary import VOCABULARY_LIMIT, Vocabulary, read_vocabulary
 from bertie.tokenization.wordpiece import MAX_WORD
 
 _NORMALIZER_FIELDS = {
@@ -179,13 +179,13 @@ def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str
     return {"cls_token": cls, "sep_token": sep}
 
 
-def _checked(vocabulary: Mapping[str, Any], name: str) -> Mapping[str, int]:
+def _checked(vocabulary: Mapping[str, Any], name: str) -> Vocabulary:
     ids = vocabulary.values()
     if {*map(type, ids)} != {int} or not (min(ids) >= 0 and max(ids) <= LARGEST_ID):
         raise CheckpointError(
             f"the tokenizer.json of {name!r} holds no vocabulary of token → id (a number up to {LARGEST_ID})"
         )
-    return vocabulary
+    return Vocabulary(vocabulary)
 
 
 def _all_added(serialized: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[int, AddedToken]:

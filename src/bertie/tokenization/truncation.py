@@ -26,11 +26,11 @@ def check_room(layout: Layout, pair: bool, added: int) -> None:
         )
 
 
-def cut_of(layout: Layout, frame: Frame, counts: bool) -> Cut:
-    """Return how the rows of single texts are made; ``counts``: of what is cut off, the tokens are counted."""
+def cut_of(layout: Layout, frame: Frame, counted: int) -> Cut:
+    """Return how the rows of single texts are made; of what is cut off, up to ``counted`` tokens are counted."""
     most = layout.max_length - frame.size if layout.truncates and layout.max_length is not None else None
     before, behind = frame.codes
-    return Cut(before, behind, most, layout.truncation_side == "left", counts)
+    return Cut(before, behind, most, layout.truncation_side == "left", counted)
 
 
 def rows_of(texts: Pair, layout: Layout, frame: Frame, odd_to_first: bool) -> Encoding:

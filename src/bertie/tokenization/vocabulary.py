@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from bertie.errors import CheckpointError, InputError, InputTypeError, MissingVocabularyError
@@ -16,7 +17,11 @@ HIGHEST_ID = 2**31 - 1
 """Kernels keep an id in 32 bits."""
 
 
-def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
+class Vocabulary(dict[str, int]):
+    """Token → id, where each is known to be a text and an id."""
+
+
+def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
     """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if not there.
 
     A token that stands twice keeps its last line, as in the reference, and is reported; so does an empty line, which
@@ -35,7 +40,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     tokens = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if tokens == [""]:
         raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token a line")
-    vocabulary = {token: number for number, token in enumerate(tokens)}
+    vocabulary = Vocabulary(zip(tokens, count(), strict=False))
     if len(vocabulary) < len(tokens):
         line, token = next((line, token) for line, token in enumerate(tokens) if vocabulary[token] != line)
         say_once(
@@ -106,6 +111,8 @@ def given_vocabulary(
         return {token: number for number, token in enumerate(dict.fromkeys(defaults))}, "the vocabulary"
     if isinstance(given, (str, os.PathLike)):
         return read_vocabulary(given), f"the vocabulary file {str(given)!r}"
+    if isinstance(given, Vocabulary):
+        return given, "the vocabulary"
     # by their few types, as they may be many thousands
     if not isinstance(given, Mapping) or not all(issubclass(kind, str) for kind in {*map(type, given)}):
         raise InputTypeError(f"vocab is {given!r:.60}; it must be a path of vocab.txt or a dict of token → id")

@@ -6,4 +6,6 @@
 
 #include "wordpiece_tables.h"
 #include "wordpiece.h"
+#include "wordpiece_runs.h"
+#include "wordpiece_rows.h"
 #endif

@@ -1,76 +1,55 @@
-/* What texts are read with: the kinds of characters, and the vocabulary as a trie with a table of short words. */
+/* What texts are read with: the kinds of characters, and the vocabulary as a trie. */
 
 /* as in characters.py: a part of a word, nothing, what parts words, a word of its own, one if Chinese characters are
    parted, and what only another tokenizer can read */
 enum { LETTER, DROPPED, BLANK, SIGN, IDEOGRAPH, UNLISTED };
 enum { PAGE = 256, LAST_CODE = 0x10FFFF };
-/* nodes of the trie: where pieces start that begin a word, and those that go on in one; 0 is none */
-enum { FIRST_PIECE = 1, LATER_PIECE, NODES };
+/* The trie has its edges in one hash table, each in the 64 bits of its place: where it starts, by which character it
+   goes on, and what is known of its end:
+
+       node: 32 | character: 21 | whether a piece ends there: 1 | later: 10, a bit for the characters that go on from there
+
+   The node where an edge ends is its place, counted from EDGE_NODES on; 0 is no edge. Below are where pieces start that
+   begin a word, where those that go on in one, and where what is forbidden starts. */
+enum { FIRST_PIECE = 1, LATER_PIECE, FORBIDDEN_NODES, EDGE_NODES = FORBIDDEN_NODES + 4 };
+enum { LATER_BITS = 10, PIECE_ENDS = 1 << LATER_BITS, WHAT_IS_KNOWN = 2 * PIECE_ENDS - 1 };
 enum { NO_ID = -1 };
-
-/* the way from one node to another by a character; those of a trie lie in one hash table */
-typedef struct {
-    uint32_t node, code : 21, later : 11, child; /* later: a bit for the characters that go on from there */
-    int32_t id;                                  /* of the piece that ends there */
-} Edge;
-
-/* a word of up to 16 bytes of ASCII that is a piece */
-typedef struct {
-    uint64_t low, high;
-    int64_t id;
-} ShortWord;
 
 /* what a text must not hold to be read here: nodes of the trie where it starts, as it is written and as a part of a
    word's normal form, or 0 */
 typedef struct {
     uint32_t written, normal;
-    int reads_all;             /* whether it may start anywhere in a word */
-    unsigned char begins[128]; /* whether what is written starts with a character of ASCII */
+    int reads_all;             /* whether it may start within a word, or with what parts words */
+    unsigned char begins[256]; /* whether what is written starts with a byte */
 } Forbidden;
 
-/* numbers of places are powers of 2, of which at least one stays free */
+/* the number of places for edges is a power of 2, of which at least one stays free */
 typedef struct {
     const uint16_t *pages; /* [(LAST_CODE + 1) / PAGE] */
     const uint32_t *entries, *forms;
-    Edge *edges;
-    ShortWord *words;
-    long num_edges, num_words;
-    int32_t unknown;                        /* the id of a word without pieces */
-    int32_t parts_ideographs, lower_cases; /* what becomes of a text */
-    uint32_t nodes;
+    uint64_t *edges;
+    int32_t *ids; /* of the piece that ends with an edge */
+    long num_edges, num_used;
+    int32_t unknown;          /* the id of a word without pieces */
+    int32_t parts_ideographs; /* whether each Chinese character is a word */
     Forbidden forbidden[2];
-    unsigned char ascii[128]; /* kinds */
-    int32_t sign_ids[128];    /* of signs that are one character of ASCII */
+    unsigned char kinds[256]; /* of the characters of ASCII; a byte of others counts as a letter */
 } WordPiece;
 
-static inline uint64_t mixed(uint64_t a, uint64_t b)
+/* the place of the edge from a node by a character, or a free one for it; those by the letters of one script lie
+   together */
+static inline uint32_t edge_of(const WordPiece *w, uint32_t node, uint32_t code)
 {
-    const uint64_t product = (a ^ (b << 32 | b >> 32) * 0xC2B2AE3D27D4EB4F) * 0x9E3779B97F4A7C15;
-    return product ^ product >> 32;
-}
-
-/* the edge from a node by a character, or the free place for it; those by the letters of one script lie together */
-static inline Edge *edge_of(const WordPiece *w, uint32_t node, uint32_t code)
-{
-    const uint64_t last = w->num_edges - 1;
-    uint64_t place = (mixed((uint64_t)node << 32 | code >> 4, 0) << 4 | (code & 15)) & last;
-    while (w->edges[place].child && (w->edges[place].node != node || w->edges[place].code != code))
+    const uint64_t last = w->num_edges - 1, edge = (uint64_t)node << 32 | code << (LATER_BITS + 1);
+    const uint64_t hash = ((uint64_t)node << 32 | code >> 4) * 0x9E3779B97F4A7C15;
+    uint64_t place = ((hash ^ hash >> 32) << 4 | (code & 15)) & last;
+    while (w->edges[place] && (w->edges[place] ^ edge) > WHAT_IS_KNOWN)
         place = (place + 1) & last;
-    return &w->edges[place];
+    return (uint32_t)place;
 }
 
 /* whether there may be an edge from the end of this one by a character */
-static inline uint32_t later_bit(uint32_t code) { return 1u << ((code * 0x9E3779B9u) >> 28) % 11; }
-
-/* the place of a short word, or a free one for it */
-static inline ShortWord *short_word_of(const WordPiece *w, uint64_t low, uint64_t high)
-{
-    const uint64_t last = w->num_words - 1;
-    uint64_t place = mixed(low, high) & last;
-    while (w->words[place].low && (w->words[place].low != low || w->words[place].high != high))
-        place = (place + 1) & last;
-    return &w->words[place];
-}
+static inline uint64_t later_bit(uint32_t code) { return 1u << ((code * 0x9E3779B9u) >> 28) % LATER_BITS; }
 
 /* the entry of a character in the table of kinds */
 static inline uint32_t entry_of(const WordPiece *w, uint32_t code)
@@ -112,66 +91,47 @@ static inline uint64_t eight_bytes(const unsigned char *at)
 /* puts a token, ``size`` bytes, into the trie below ``node``; 0 if there is no room left */
 static int add_token(WordPiece *w, uint32_t node, const unsigned char *token, long size, int32_t id)
 {
-    Edge *edge = 0, *before = 0;
+    uint64_t *before = 0;
     for (const unsigned char *at = token, *end = token + size; at < end;) {
         int bytes;
-        const uint32_t code = decoded(at, end, &bytes);
-        edge = edge_of(w, node, code);
-        if (!edge->child) {
-            if (w->nodes >= w->num_edges)
+        const uint32_t code = decoded(at, end, &bytes), place = edge_of(w, node, code);
+        uint64_t *edge = &w->edges[place];
+        if (before)
+            *before |= later_bit(code);
+        if (!*edge) {
+            if (++w->num_used >= w->num_edges)
                 return 0;
-            *edge = (Edge){node, code, 0, w->nodes++, NO_ID};
-            if (before)
-                before->later |= later_bit(code);
+            *edge = (uint64_t)node << 32 | code << (LATER_BITS + 1);
         }
-        before = edge;
-        node = edge->child;
         at += bytes;
+        if (at == end)
+            *edge |= PIECE_ENDS, w->ids[place] = id;
+        before = edge;
+        node = place + EDGE_NODES;
     }
-    if (edge)
-        edge->id = id;
     return 1;
 }
 
-/* puts a token of up to 16 letters and digits into the table of short words */
-static void add_short_word(WordPiece *w, const unsigned char *token, long size, int32_t id)
-{
-    unsigned char bytes[16] = {0};
-    if (size < 1 || size > 16)
-        return;
-    for (long i = 0; i < size; i++)
-        if (token[i] >= 128 || w->ascii[token[i]] != LETTER)
-            return;
-    memcpy(bytes, token, size);
-    ShortWord *word = short_word_of(w, eight_bytes(bytes), eight_bytes(bytes + 8));
-    *word = (ShortWord){eight_bytes(bytes), eight_bytes(bytes + 8), id};
-}
-
-/* fills the tables with ``count`` tokens, a NUL behind each, and their ids; 0 if there is no room for them */
+/* fills the tables with ``count`` tokens, a NUL behind each, and their ids; 0 if there is no room for them, and -1 if
+   there are fewer or more NULs than tokens */
 int bertie_wordpiece_fill(WordPiece *w, const unsigned char *tokens, long bytes, const int32_t *ids, long count)
 {
     const unsigned char *at = tokens, *end = tokens + bytes;
-    w->nodes = NODES;
-    for (int code = 0; code < 128; code++)
-        w->ascii[code] = code ? kind_in(entry_of(w, code)) : BLANK; /* texts hold no NUL: one of them ends there */
-    if (count >= w->num_words)
-        return 0;
+    w->num_used = 0;
+    for (int code = 1; code < 128; code++)
+        w->kinds[code] = kind_in(entry_of(w, code));
+    w->kinds[0] = BLANK; /* texts hold no NUL: one of them ends there */
+    memset(w->kinds + 128, LETTER, 128);
     for (long i = 0; i < count; i++) {
-        const unsigned char *stop = memchr(at, 0, end - at);
+        const unsigned char *stop = at < end ? memchr(at, 0, end - at) : 0;
         if (!stop)
-            return 0;
+            return -1;
         const int is_later = stop - at > 2 && at[0] == '#' && at[1] == '#';
         if (!add_token(w, is_later ? LATER_PIECE : FIRST_PIECE, at + 2 * is_later, stop - at - 2 * is_later, ids[i]))
             return 0;
-        if (!is_later)
-            add_short_word(w, at, stop - at, ids[i]);
         at = stop + 1;
     }
-    for (uint32_t code = 0; code < 128; code++) {
-        const Edge *edge = edge_of(w, FIRST_PIECE, code);
-        w->sign_ids[code] = edge->child && edge->id != NO_ID ? edge->id : w->unknown;
-    }
-    return 1;
+    return at == end ? 1 : -1;
 }
 
 /* has texts that hold one of these words, a NUL behind each, left unread when ``which`` is asked for: as they are
@@ -180,17 +140,14 @@ int bertie_wordpiece_forbid(WordPiece *w, int which, int normal, const unsigned 
 {
     Forbidden *forbidden = &w->forbidden[which];
     uint32_t *root = normal ? &forbidden->normal : &forbidden->written;
-    *root = w->nodes++;
+    *root = FORBIDDEN_NODES + 2 * which + normal;
     for (const unsigned char *at = words, *end = words + bytes; at < end;) {
         const unsigned char *stop = memchr(at, 0, end - at);
         if (!stop || !add_token(w, *root, at, stop - at, 0))
             return 0;
-        if (*at < 128)
-            forbidden->begins[*at] |= !normal;
-        forbidden->reads_all |= normal || *at >= 128 || w->ascii[*at] == LETTER;
+        forbidden->begins[*at] |= !normal;
+        forbidden->reads_all |= normal || (w->kinds[*at] != SIGN && w->kinds[*at] != DROPPED);
         at = stop + 1;
     }
     return 1;
 }
-
-long bertie_wordpiece_size(void) { return sizeof(WordPiece); }

@@ -1,0 +1,91 @@
+"""``bertie distil``: a smaller model that answers as a given one does, measured before it is written."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.finetune import assigned, settings_of
+from bertie.cli.pretrain import LengthOptions
+from bertie.cli.reading import InputOptions
+from bertie.errors import InputError
+from bertie.messages import printable
+
+
+def distil(
+    teacher: Annotated[str, typer.Argument(help="A folder or hub name: of vectors, a classifier or a tagger.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
+    texts: Annotated[
+        Path | None, typer.Option(help="A file of thousands of texts like those the student will read.")
+    ] = None,
+    static: Annotated[
+        bool, typer.Option("--static", help="Instead a table of one vector a token, without layers or texts.")
+    ] = False,
+    width: Annotated[int, typer.Option(min=1, help="With --static: the numbers of a vector.")] = 256,
+    layers: Annotated[
+        str, typer.Option(help="How many of the teacher's layers to begin with; or which, from 0: 1,3,5.")
+    ] = "3",
+    losses: Annotated[
+        str, typer.Option(help="What is learned: some of answers, hidden (states) and relations.")
+    ] = "answers,hidden,relations",
+    temperature: Annotated[float, typer.Option(help="What logits are divided by before they are compared.")] = 2.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the training: NAME=VALUE, such as lr=3e-4.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="A file of other texts to compare on; default: a twentieth of --texts.")
+    ] = None,
+    min_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new.")
+    ] = 0.9,
+    min_agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="The least share of equal predictions, of a model that predicts.")
+    ] = 0.9,
+    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
+    *,
+    length: LengthOptions,
+    column: options.Columns = None,
+    form: options.FormatOptions,
+) -> None:
+    """Teach a model of fewer layers to answer as a given one does, on texts without labels."""
+    if static:
+        from bertie.compression.static import distil_static
+
+        print(json.dumps({"model": str(distil_static(teacher, out, width))}))
+        return
+    if texts is None:
+        raise InputError("--texts is missing: name a file of texts to learn on; --static alone needs none.")
+    from bertie.compression.distillation import distil as make
+
+    columns = options.text_columns(column, "text", "text_pair")
+
+    def read(path: Path) -> list[Any]:
+        found = InputOptions(None, path).read(form, columns.get("text", "text"), columns.get("text_pair"), words=True)
+        return [one.text for one in found]
+
+    found = make(
+        teacher,
+        read(texts),
+        out,
+        layers=_numbers(layers),
+        losses=[name.strip() for name in losses.split(",")],
+        temperature=temperature,
+        settings=settings_of(assigned(settings, "--set") | length.arguments()),
+        check=None if check is None else read(check),
+        min_cosine=min_cosine,
+        min_agreement=min_agreement,
+        force=force,
+    )
+    print("\n".join(map(printable, found.lines())), file=sys.stderr)
+    print(json.dumps({"model": str(out), **found.record()}))
+
+
+def _numbers(layers: str) -> int | list[int]:
+    """Return how many layers, or which."""
+    try:
+        return int(layers) if "," not in layers else [int(number) for number in layers.split(",")]
+    except ValueError:
+        raise InputError(f"--layers is {layers!r}; write a number, or several with commas: 1,3,5.") from None

@@ -1,0 +1,189 @@
+"""bertie.distil: a student of some of a teacher's layers learns what the teacher makes of texts."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bertie.checkpoints.beside_weights import check_new
+from bertie.compression.check import Comparison, compare, held_out
+from bertie.compression.distillation_losses import (
+    cosine_distance_sum,
+    hidden_sum,
+    labels_sum,
+    logits_sum,
+    relations_sum,
+)
+from bertie.compression.folder import Opened, open_model, write_folder
+from bertie.compression.layer_choice import chosen_layers, with_layers
+from bertie.errors import InputError, InputTypeError, nearest, spelled
+from bertie.frames import texts_of
+from bertie.messages import listed
+from bertie.models.task_model import TaskModel
+from bertie.pipelines.factory import load_task
+from bertie.settings import Settings
+from bertie.tasks.features import Features
+from bertie.tasks.registry import find
+from bertie.training import local_device, train
+
+# what a student learns of its teacher
+ANSWERS, HIDDEN, RELATIONS = LOSSES = ("answers", "hidden", "relations")
+# more texts take minutes, and change no figure
+MOST_COMPARED = 512
+# the task whose answers a model of this class gives
+_TASKS = {
+    "BertModel": "embed",
+    "BertForSequenceClassification": "text-classification",
+    "BertForTokenClassification": "token-classification",
+}
+
+
+def distil(
+    teacher: str | os.PathLike[str],
+    texts: Iterable[Any],
+    out: str | os.PathLike[str],
+    *,
+    layers: int | Sequence[int] = 3,
+    losses: Sequence[str] = LOSSES,
+    temperature: float = 2.0,
+    settings: Settings | None = None,
+    check: Iterable[Any] | None = None,
+    min_cosine: float = 0.9,
+    min_agreement: float = 0.9,
+    force: bool = False,
+    show_progress: bool | None = None,
+) -> Comparison:
+    """Teach a model of fewer layers to answer as ``teacher`` does, compare the two, and write it into a new folder.
+
+    The student begins with layers of the teacher. For each text without a label it learns the teacher's answers: the
+    direction of its vector, its classes (Hinton et al. 2015) or tags; and on the way there its hidden states layer by
+    layer (Jiao et al. 2020), and the relations of its last layer's queries, keys and values (Wang et al. 2021).
+
+    Args:
+        teacher: the folder, or name in the hub, of a model of sentence vectors, for classification or for tagging.
+        texts: thousands of texts (or pairs, or lists of words) of the kind the student will read.
+        out: the new folder: the student with everything that lies beside the teacher's weights.
+        layers: how many layers, at equal distances up to the last; or which, numbered from 0.
+        losses: what is learned: some of "answers", "hidden" and "relations".
+        temperature: what logits are divided by before they are compared.
+        settings: how to train; None: the defaults of `bertie.Settings`.
+        check: texts on which both are compared; None: one in twenty of ``texts`` or fewer, which then teach nothing.
+        min_cosine: the least mean cosine of the texts' vectors, of student and teacher.
+        min_agreement: the least share of equal predictions.
+        force: write the student even if it is further off than that, or slower.
+        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+
+    Returns:
+        how the student compares with the teacher on this machine.
+
+    Raises:
+        InputError, InputTypeError: an argument out of its range, or a teacher of another kind.
+        CheckpointError: the teacher's files are missing or damaged, or ``out`` is not new.
+        BertieError: the student is too far off, or no faster; nothing is written then.
+    """
+    check_new(out)
+    _check_losses(losses, temperature)
+    opened = open_model(os.fspath(teacher))
+    task = _task_of(opened)
+    model = opened.model.to(local_device()).eval()
+    chosen = chosen_layers(layers, model.config.num_hidden_layers)
+    given = list(texts_of(texts))
+    every = max(20, len(given) // MOST_COMPARED)
+    learned, compared = held_out(given, every) if check is None else (given, list(texts_of(check)))
+    if not learned or not compared:
+        raise InputError("There are no texts to learn from, or none to compare on; give thousands, or twenty at least.")
+    student = with_layers(model, chosen)
+    features = task.encode(learned).without_texts()
+    learner = DistillationLearner(student, model, task, features, chosen, losses, temperature)
+    train(learner, settings, show_progress=show_progress)
+    found = compare(model.cpu(), student.cpu().eval(), task.encode(compared))
+    found.refuse(force, min_mean=min_cosine, min_agreement=min_agreement)
+    write_folder(out, student, opened.folder, opened.subfolder)
+    return found
+
+
+class DistillationLearner:
+    """A `bertie.training.Learner` of texts without labels: the student's answers and states are to be the teacher's."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        task: Any,  # turns hidden states into vectors, where these are the answers
+        features: Features,
+        matched: Sequence[int],  # the teacher's layer that each of the student's stands for
+        losses: Sequence[str],
+        temperature: float,
+    ) -> None:
+        self.model, self.teacher, self.task, self.features = student, teacher, task, features
+        self._matched, self._losses, self._temperature = matched, losses, temperature
+        self.sizes = features.sizes()
+
+    def divisor(self, examples: Sequence[int]) -> Mapping[str, float]:
+        """Return over how many texts or tokens each loss is a sum."""
+        texts, tokens = float(len(examples)), float(sum(self.sizes[number] for number in examples))
+        of_tokens = {HIDDEN, RELATIONS} | ({ANSWERS} if self.task.works_on_tokens else set())
+        return {loss: tokens if loss in of_tokens else texts for loss in self._losses}
+
+    def loss(self, examples: Sequence[int]) -> Tensor:
+        """Return the sums ``[K]`` of the losses."""
+        part = self.features.of_inputs(examples)
+        with torch.no_grad():
+            wanted = self._states(self.teacher, part)
+        found = self._states(self.model, part)
+        return torch.stack([getattr(self, f"_{loss}")(found, wanted, part) for loss in self._losses])
+
+    def describe(self, examples: Sequence[int]) -> str:
+        """Return the numbers of the first texts."""
+        return f"texts {', '.join(map(str, examples[:3]))}" + (", …" if len(examples) > 3 else "")
+
+    def _states(self, model: Any, part: Features) -> Any:
+        return model(TaskModel(model).packed(part), output_hidden_states=True, return_dict=True)
+
+    def _answers(self, found: Any, wanted: Any, part: Features) -> Tensor:
+        if "logits" not in found:
+            vectors = [self.task.vectors(output.last_hidden_state, part) for output in (found, wanted)]
+            return cosine_distance_sum(*vectors)
+        config = TaskModel(self.model).config
+        if config.num_labels == 1:
+            return F.mse_loss(found.logits.float(), wanted.logits.float(), reduction="sum")
+        summed = labels_sum if config.problem_type == "multi_label_classification" else logits_sum
+        return summed(found.logits, wanted.logits, self._temperature)
+
+    def _hidden(self, found: Any, wanted: Any, _part: Features) -> Tensor:
+        return hidden_sum(found.hidden_states[1:], [wanted.hidden_states[number + 1] for number in self._matched])
+
+    def _relations(self, found: Any, wanted: Any, part: Features) -> Tensor:
+        with torch.no_grad():
+            right = _projected(self.teacher, wanted.hidden_states, self._matched[-1])
+        return relations_sum(_projected(self.model, found.hidden_states, -1), right, part.lengths)
+
+
+def _projected(model: Any, states: Sequence[Tensor], layer: int) -> list[Tensor]:
+    """Return the queries, keys and values ``[T, H, K]`` of a layer from the states that it reads."""
+    own = model.base_model.encoder.layer[layer].attention.self
+    before = states[layer if layer >= 0 else layer - 1]
+    return [own.heads(each(before)) for each in (own.query, own.key, own.value)]
+
+
+def _task_of(opened: Opened) -> Any:
+    """Return the task that a model answers, which reads a text as one row, cut where it is too long."""
+    name = type(opened.model).__name__
+    if name not in _TASKS:
+        raise InputTypeError(f"The teacher is a {name}; a student learns from {listed(list(_TASKS))}.")
+    row = find(_TASKS[name])
+    task, _, _ = load_task(row, str(opened.folder), device=str(local_device()))
+    return task.with_options(**{**row.saved_options(opened.model.config), "windows": False})
+
+
+def _check_losses(losses: Sequence[str], temperature: float) -> None:
+    for name in losses:
+        if name not in LOSSES:
+            raise InputError(f"There is no loss {name!r}; there are {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
+    if not losses:
+        raise InputError(f"{spelled('losses')} names none; give some of {', '.join(LOSSES)}.")
+    if not temperature > 0:
+        raise InputError(f"{spelled('temperature')} is {temperature:g}; allowed: numbers above 0.")

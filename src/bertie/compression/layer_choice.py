@@ -1,0 +1,43 @@
+"""Some of a model's layers as a model of its own, from which a student begins and which pruning compares."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+
+from bertie.errors import InputError, spelled
+from bertie.messages import short
+from bertie.models.pretrained import BertPreTrainedModel
+
+Model = TypeVar("Model", bound=BertPreTrainedModel)
+
+
+def with_layers(model: Model, layers: Sequence[int]) -> Model:
+    """Return a copy of a model that has these of its layers alone, numbered from 0."""
+    kept = copy.deepcopy(model)
+    encoder: Any = kept.base_model.encoder
+    encoder.layer = nn.ModuleList(encoder.layer[number] for number in layers)
+    for number, layer in enumerate(encoder.layer):
+        layer.attention.self.layer_idx = number
+    kept.config.num_hidden_layers = len(layers)
+    return kept
+
+
+def chosen_layers(layers: int | Sequence[int], count: int) -> list[int]:
+    """Return the layers of a student: those named, or so many at equal distances up to the last.
+
+    Raises:
+        InputError: more layers than the ``count`` that there are, none, or numbers that do not rise.
+    """
+    if isinstance(layers, int):
+        if not 1 <= layers < count:
+            raise InputError(f"{spelled('layers')} is {layers}; the teacher has {count}: allowed are 1 to {count - 1}.")
+        return [round((number + 1) * count / layers) - 1 for number in range(layers)]
+    named = list(layers)
+    if not named or named != sorted(set(named)) or not 0 <= named[0] <= named[-1] < count:
+        raise InputError(
+            f"{spelled('layers')} is {short(named)}; name some of the teacher's {count}, from 0 to {count - 1} and in "
+            "their order."
+        )
+    return named

@@ -1,0 +1,221 @@
+/* Runs of characters that were met before → their tokens, without a look at characters or the vocabulary.
+
+   A run is what stands between two spaces or signs of ASCII, or one of those signs. Most runs of any text were met
+   before, so their tokens are looked up in a cache, in two steps that don't wait for each other: `find_runs` finds a
+   few and has the memory fetch their lines, `read_runs` compares and copies.
+
+       text   I n   1 8 9 4 ,   K a f k a ' s              a window of 64 bytes, a bit for each:
+       ends   . . X . . . . X X . . . . . X . X            blanks and signs of ASCII: a run stops before them
+       spaces . . X . . . . . X . . . . . . . X            what begins no run
+
+       line 0 | bytes of a run: 16 | ids: 3 x 4 | 4 counts || bytes of another: 16 | ids: 3 x 4 | 4 counts |
+       line 1 | bytes of a run: 31, and 0          || ids: 7 x 4                              | 3 counts, 0 |
+
+   A line of 64 bytes has two short runs of few tokens, or a longer one. Its byte 31 says which: there is the size of a
+   short run, or 0. The hash of a run's bytes says which line it is in, or beside (`line ^ 1`); a run that isn't there is
+   read by `read_word`, and takes a free place or that of another. */
+
+enum { WINDOW = 64, AHEAD = 32, SHORT_BYTES = 16, SHORT_TOKENS = 3 };
+enum { PADDING = WINDOW + RUN_BYTES }; /* bytes behind the last text that may be looked at */
+
+typedef struct {
+    uint64_t bytes[SHORT_BYTES / 8];
+    int32_t ids[SHORT_TOKENS];
+    uint8_t count, num_words, num_characters, size;
+} ShortRun;
+
+union CacheLine {
+    ShortRun shorts[2];
+    Run run;
+};
+
+/* a run of a text, and the number of its line; NOT_LOOKED_UP if it must be read character by character */
+typedef struct {
+    const unsigned char *at;
+    long size, line;
+    uint64_t bytes[RUN_NUMBERS];
+} Found;
+
+enum { NOT_LOOKED_UP = -1 };
+
+#define ALL(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* the highest bit of each of 8 bytes that is of ASCII, but no letter or digit */
+static inline uint64_t ends_in(uint64_t x)
+{
+    const uint64_t low = x & ALL(0x7F), folded = low | ALL(0x20);
+    const uint64_t letters = (folded + ALL(0x80 - 'a')) & ~(folded + ALL(0x80 - 'z' - 1));
+    const uint64_t digits = (low + ALL(0x80 - '0')) & ~(low + ALL(0x80 - '9' - 1));
+    return ~(letters | digits | x) & ALL(0x80);
+}
+
+/* the highest bit of each of 8 bytes that is a space */
+static inline uint64_t spaces_in(uint64_t x)
+{
+    const uint64_t others = x ^ ALL(' ');
+    return ~(((others & ALL(0x7F)) + ALL(0x7F)) | others) & ALL(0x80);
+}
+
+/* the highest bits of 8 bytes side by side, that of the first byte as the lowest */
+static inline uint64_t gathered(uint64_t x) { return (x >> 7) * UINT64_C(0x0102040810204080) >> 56; }
+
+static inline void look_at_window(const unsigned char *at, uint64_t *ends, uint64_t *spaces)
+{
+    *ends = *spaces = 0;
+    for (int i = 0; i < WINDOW; i += 8) {
+        const uint64_t x = eight_bytes(at + i);
+        *ends |= gathered(ends_in(x)) << i;
+        *spaces |= gathered(spaces_in(x)) << i;
+    }
+}
+
+/* keeps the bytes of a run, and has the memory fetch its line */
+static inline void look_up(const Rows *rows, Found *found)
+{
+    static const uint64_t masks[2 * RUN_NUMBERS] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    const unsigned char *mask = (const unsigned char *)masks + RUN_BYTES - found->size;
+    for (int i = 0; i < RUN_NUMBERS; i++)
+        found->bytes[i] = eight_bytes(found->at + 8 * i) & eight_bytes(mask + 8 * i);
+    const uint64_t *b = found->bytes;
+    uint64_t hash = b[0] * 0x9E3779B97F4A7C15 + b[1] * 0xC2B2AE3D27D4EB4F + b[2] * 0x165667B19E3779F9 +
+                    b[3] * 0xD6E8FEB86659FD93;
+    hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15;
+    found->line = hash >> 32 & (rows->num_lines - 1);
+    __builtin_prefetch(&rows->lines[found->line]);
+    if (rows->spans)
+        __builtin_prefetch(&rows->run_spans[found->line * RUN_TOKENS]);
+}
+
+/* finds up to AHEAD runs from ``at`` on; how many. One that is too long to be looked up, or that goes on behind
+   what is dropped, is the last. */
+static int find_runs(Reader *r, const unsigned char *at, const unsigned char *end, Found *found)
+{
+    uint64_t ends, spaces, left;
+    for (int count = 0;; at += left ? __builtin_ctzll(left) : WINDOW) {
+        look_at_window(at, &ends, &spaces);
+        for (left = ~spaces; left;) {
+            const int first = __builtin_ctzll(left);
+            const unsigned char *start = at + first;
+            const uint64_t stops = ends >> first;
+            if (start >= end || count == AHEAD)
+                return count;
+            if (!stops && first)
+                break; /* the next window begins with it */
+            if (r->forbidden->begins[*start] && starts_forbidden(r, start, end)) {
+                r->is_forbidden = 1;
+                return count;
+            }
+            const int size = stops ? __builtin_ctzll(stops) + (stops & 1) : WINDOW;
+            found[count].at = start, found[count].size = size, found[count].line = NOT_LOOKED_UP;
+            if (size >= RUN_BYTES || r->w->kinds[start[size]] == DROPPED)
+                return count + 1;
+            look_up(r->rows, &found[count++]);
+            left = first + size < WINDOW ? left >> (first + size) << (first + size) : 0;
+        }
+        if (at + WINDOW >= end && !left)
+            return count;
+    }
+}
+
+/* puts ``count`` tokens; as many as ``copied`` are written, so that nothing need wait for the count */
+static inline void put_tokens(Reader *r, const int32_t *ids, const RunSpan *spans, int copied, int count, int32_t place)
+{
+    int64_t *to = r->rows->ids + r->count;
+    for (int i = 0; i < copied; i++)
+        to[i] = ids[i];
+    if (r->rows->spans) {
+        int32_t *span = r->rows->spans + 3 * r->count;
+        for (int i = 0; i < copied; i++, span += 3) {
+            span[0] = place + spans[i].first, span[1] = place + spans[i].stop;
+            span[2] = (int32_t)r->num_words + spans[i].word;
+        }
+    }
+    r->count += count;
+}
+
+/* puts the tokens of a run if a line has them */
+static inline int put_run(Reader *r, long number, const Found *found, int32_t *place)
+{
+    const CacheLine *line = &r->rows->lines[number];
+    const RunSpan *spans = &r->rows->run_spans[number * RUN_TOKENS];
+    const uint64_t *bytes = found->bytes;
+    const ShortRun *first = &line->shorts[0];
+    const int second = ((first->bytes[0] ^ bytes[0]) | (first->bytes[1] ^ bytes[1])) != 0;
+    const ShortRun *one = first + second;
+    if (((one->bytes[0] ^ bytes[0]) | (one->bytes[1] ^ bytes[1])) == 0 && one->size == found->size) {
+        put_tokens(r, one->ids, spans + SHORT_TOKENS * second, SHORT_TOKENS, one->count, *place);
+        *place += one->num_characters;
+        r->num_words += one->num_words;
+        return 1;
+    }
+    if (memcmp(line->run.bytes, bytes, sizeof(line->run.bytes)))
+        return 0;
+    put_tokens(r, line->run.ids, spans, line->run.count, line->run.count, *place);
+    *place += line->run.num_characters;
+    r->num_words += line->run.num_words;
+    return 1;
+}
+
+static inline int has_room(const CacheLine *line, int is_short)
+{
+    return is_short && line->shorts[0].size ? !line->shorts[1].size : !line->run.bytes[0];
+}
+
+/* keeps the run that was just read, in the place of others if there is none */
+static void keep_run(Reader *r, const Found *found)
+{
+    const Run *run = &r->run;
+    const Rows *rows = r->rows;
+    const int is_short = found->size <= SHORT_BYTES && run->count <= SHORT_TOKENS;
+    const long beside = found->line ^ 1;
+    const int goes_beside = !has_room(&rows->lines[found->line], is_short) && has_room(&rows->lines[beside], is_short);
+    const long number = goes_beside ? beside : found->line;
+    CacheLine *line = &rows->lines[number];
+    RunSpan *spans = &rows->run_spans[number * RUN_TOKENS];
+    if (!is_short) {
+        line->run = *run;
+        memcpy(line->run.bytes, found->bytes, sizeof(found->bytes));
+        memcpy(spans, r->run_spans, sizeof(r->run_spans));
+        return;
+    }
+    if (!line->shorts[0].size)
+        memset(line, 0, sizeof(*line)); /* a longer run goes */
+    const int second = line->shorts[0].size && (!line->shorts[1].size || (r->num_new++ & 1));
+    ShortRun *one = &line->shorts[second];
+    memcpy(one->bytes, found->bytes, sizeof(one->bytes));
+    memcpy(one->ids, run->ids, sizeof(one->ids));
+    one->count = run->count, one->num_words = run->num_words, one->num_characters = run->num_characters;
+    one->size = (uint8_t)found->size;
+    memcpy(spans + SHORT_TOKENS * second, r->run_spans, SHORT_TOKENS * sizeof(*spans));
+}
+
+/* reads a run and keeps what is made of it */
+static void read_new_run(Reader *r, const Found *found, int32_t *place)
+{
+    const unsigned char *at = found->at, *stop = at + found->size;
+    r->notes = 1, r->run = (Run){.count = 0}, r->run_place = *place, r->run_words = r->num_words;
+    while (at < stop)
+        at = read_word(r, at, stop, place);
+    r->run.num_characters = (uint8_t)(*place - r->run_place);
+    r->run.num_words = (uint8_t)(r->num_words - r->run_words);
+    if (r->notes && !r->is_forbidden)
+        keep_run(r, found);
+    r->notes = 0;
+}
+
+/* reads a few runs from ``at`` on; the last one of them may be read as words */
+static const unsigned char *read_runs(Reader *r, const unsigned char *at, const unsigned char *end, int32_t *place)
+{
+    Found all[AHEAD];
+    const int count = find_runs(r, at, end, all);
+    for (const Found *found = all; found < all + count; found++) {
+        *place += (int32_t)(found->at - at); /* spaces */
+        at = found->at + found->size;
+        if (found->line == NOT_LOOKED_UP)
+            return read_words(r, found->at, at < end ? at : end, end, place);
+        const int has_space = r->count + RUN_TOKENS <= r->rows->capacity;
+        if (!has_space || !(put_run(r, found->line, found, place) || put_run(r, found->line ^ 1, found, place)))
+            read_new_run(r, found, place);
+    }
+    return count == AHEAD ? at : end;
+}

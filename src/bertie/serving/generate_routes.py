@@ -1,0 +1,42 @@
+"""``/generate``: a decoder goes on with texts, an encoder-decoder writes others for them."""
+
+from typing import Any
+
+from msgspec import UNSET
+
+from bertie.serving.exchange import Exchange
+from bertie.serving.generate_shapes import Generated, GenerateParameters, GenerateRequest
+from bertie.serving.http_app import Posted
+from bertie.serving.refusals import VALIDATION, Refusal
+from bertie.serving.request_inputs import check_texts
+from bertie.serving.served_model import GENERATE
+from bertie.serving.tei_shapes import tell
+from bertie.tasks.text_generation import TextGeneration
+
+
+async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
+    """Reply with what the model writes for each text.
+
+    Texts that are asked for by the same parameters are written side by side. Writing ends when the client goes away.
+    """
+    if body.stream:
+        raise Refusal(VALIDATION, "`stream` is true; this server answers when a text is complete: leave it out.")
+    single = isinstance(body.inputs, str)
+    inputs: Any = [body.inputs] if single else body.inputs
+    check_texts(inputs, "inputs")
+    model, asked = exchange.service.model_for(GENERATE, body.model), body.parameters or GenerateParameters()
+    options = asked.options
+    if isinstance(model.task(GENERATE), TextGeneration):
+        options["return_full_text"] = asked.return_full_text
+    elif asked.return_full_text:
+        raise Refusal(VALIDATION, "`return_full_text` is for decoders; this model writes another text: leave it out.")
+    answers = await exchange.answer(GENERATE, inputs, model.name, **options)
+    several = (asked.num_return_sequences or 1) > 1
+    found = []
+    for value, cut in zip(answers.values, answers.truncated, strict=True):
+        texts = [one["generated_text"] for one in value]
+        found.append(Generated(texts[0], cut, texts if several else UNSET))
+    return found[0] if single else found
+
+
+ROUTES = (Posted("/generate", GenerateRequest, generate, tell),)

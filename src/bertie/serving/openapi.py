@@ -1,0 +1,78 @@
+"""The OpenAPI document, made of the shapes that requests are read as and the errors that routes tell."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+import bertie
+from bertie.serving import refusals
+from bertie.serving.http_app import Asked, Posted, Telling
+from bertie.serving.refusals import GONE, Kind, Refusal
+from bertie.serving.tei_shapes import tell
+
+_KINDS = [kind for kind in vars(refusals).values() if isinstance(kind, Kind) and kind is not GONE]
+_JSON = "application/json"
+
+
+def route_of(routes: Sequence[Posted | Asked], with_keys: bool) -> Asked:
+    """Return the route that replies with the document of ``routes``."""
+    written = document(routes, with_keys)
+
+    async def openapi(*_: Any) -> Any:
+        """Reply with this document."""
+        return written
+
+    return Asked("/openapi.json", openapi, tell, public=True)
+
+
+def document(routes: Sequence[Posted | Asked], with_keys: bool) -> dict[str, Any]:
+    """Return the document of routes, version 3.1; ``with_keys``: routes that are not public need a key."""
+    posted = [route for route in routes if isinstance(route, Posted)]
+    schemas, components = msgspec.json.schema_components(
+        [route.shape for route in posted], ref_template="#/components/schemas/{name}"
+    )
+    bodies = {route.path: schema for route, schema in zip(posted, schemas, strict=True)}
+    paths: dict[str, Any] = {}
+    for route in routes:
+        more: dict[str, Any] = {}
+        if isinstance(route, Posted):
+            more["requestBody"] = {"required": True, "content": {_JSON: {"schema": bodies[route.path]}}}
+        if with_keys and not (isinstance(route, Asked) and route.public):
+            more["security"] = [{"key": []}]
+        method = "post" if isinstance(route, Posted) else "get"
+        paths.setdefault(route.path, {})[method] = {
+            "operationId": f"{method}{route.path.replace('/', '_')}",
+            "description": " ".join((route.reply.__doc__ or "").split()),
+            "responses": _responses(route),
+            **more,
+        }
+    found: dict[str, Any] = {"schemas": components}
+    if with_keys:
+        found["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    info = {"title": "bertie", "version": bertie.__version__, "description": "BERT models over HTTP."}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": found}
+
+
+def _responses(route: Posted | Asked) -> dict[str, Any]:
+    media = route.media_types if isinstance(route, Asked) else (_JSON, "application/octet-stream")
+    answered = {"description": "The answer.", "content": {name: {} for name in media}}
+    statuses = sorted({_told(route.telling, kind)[0] for kind in _KINDS})
+    refused = {"description": "Why there is no answer.", "content": {_JSON: {"schema": _error(route.telling)}}}
+    return {"200": answered, **{str(status): refused for status in statuses}}
+
+
+def _told(telling: Telling, kind: Kind) -> tuple[int, Any]:
+    return telling(Refusal(kind, ""))
+
+
+def _error(telling: Telling) -> dict[str, Any]:
+    """Return the schema of an error as a family of clients is told it."""
+    return _shape_of(_told(telling, refusals.VALIDATION)[1])
+
+
+def _shape_of(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        inner = {name: _shape_of(one) for name, one in value.items()}
+        return {"type": "object", "required": list(inner), "properties": inner}
+    return {"type": "string"} if value is not None else {"type": ["string", "null"]}

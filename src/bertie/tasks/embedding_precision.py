@@ -1,0 +1,102 @@
+"""Vectors in fewer bytes: a byte a number, or a bit; and the nearest of many such vectors.
+
+Letters: N vectors, Q questions, D numbers of a vector, k vectors found.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bertie.errors import InputError, InputTypeError, spelled
+from bertie.progress import say_once
+from bertie.tasks.arrays import Array
+from bertie.tokenization.arguments import one_of
+
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+PRECISIONS = get_args(Precision)
+# how many bits of each byte are 1
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+# from fewer vectors the range of each number is a guess
+ENOUGH = 100
+
+
+def quantize_embeddings(
+    embeddings: ArrayLike,
+    precision: Precision | str,
+    ranges: ArrayLike | None = None,
+    calibration_embeddings: ArrayLike | None = None,
+) -> NDArray[np.generic]:
+    """Return embeddings in fewer bytes, the same numbers as ``sentence_transformers.util.quantize_embeddings``.
+
+    Args:
+        embeddings: floats ``[N, D]``, or ``[D]``.
+        precision: "int8" or "uint8": of each number which of 256 equal steps of its range it falls into; "binary" or
+            "ubinary": whether it is above 0, eight of them in an int8 or a uint8.
+        ranges: ``[2, D]``, the lowest and the highest of each number; None: those of ``calibration_embeddings``.
+        calibration_embeddings: ``[N, D]``, embeddings of texts of the same kind; None: ``embeddings``.
+
+    Returns:
+        ``[N, D]`` float32, int8 or uint8; of bits ``[N, D / 8]``, rounded up.
+
+    Raises:
+        InputError: no such precision, ``ranges`` of another shape, or the range of a single embedding.
+        InputTypeError: embeddings that are integers already.
+    """
+    one_of(spelled("precision"), precision, PRECISIONS)
+    vectors = np.asarray(embeddings)
+    if not np.issubdtype(vectors.dtype, np.floating):
+        raise InputTypeError(f"The embeddings are {vectors.dtype}; quantize_embeddings takes floating-point ones.")
+    if precision == "float32":
+        return vectors.astype(np.float32)
+    if precision.endswith("binary"):
+        bits = np.packbits(vectors > 0, axis=-1)
+        return bits if precision == "ubinary" else (bits ^ np.uint8(128)).view(np.int8)
+    if not len(vectors):
+        return vectors.astype(precision)
+    low, high = _ranges(vectors, ranges, calibration_embeddings)
+    steps = (high - low) / 255
+    codes = np.clip(np.floor((vectors - low) / np.where(steps == 0, 1, steps)), 0, 255)
+    return codes.astype(np.uint8) if precision == "uint8" else (codes - 128).astype(np.int8)
+
+
+def _ranges(vectors: Array, ranges: ArrayLike | None, calibration: ArrayLike | None) -> Array:
+    """Return the lowest and the highest of each number, ``[2, D]``."""
+    if ranges is None:
+        source = vectors if calibration is None else np.asarray(calibration)
+        if source.ndim < 2 or len(source) < 2:
+            raise InputError("A single embedding has no ranges; give ranges, or calibration_embeddings of other texts.")
+        if len(source) < ENOUGH:
+            say_once(f"The ranges of {len(source)} embeddings are a guess; give calibration_embeddings of more texts.")
+        ranges = np.stack([source.min(axis=0), source.max(axis=0)])
+    found = np.asarray(ranges, np.float32)
+    if found.shape != (2, vectors.shape[-1]):
+        raise InputError(f"ranges has the shape {list(found.shape)}; it must be [2, {vectors.shape[-1]}].")
+    return found
+
+
+def nearest_embeddings(
+    questions: Array, codes: NDArray[np.uint8], top_k: int, rescore_multiplier: int = 4
+) -> tuple[Array, NDArray[np.int64]]:
+    """Return the scores and the numbers of the vectors nearest to each question, best first, ``[Q, k]`` each.
+
+    The ``top_k * rescore_multiplier`` vectors with the most equal bits are rescored by the dot product of the question,
+    in floating point, with their bits as -1 and 1 (Yamada et al. 2021, "Efficient Passage Retrieval with Hashing").
+
+    Args:
+        questions: floats ``[Q, D]``.
+        codes: uint8 ``[N, D / 8]``, "ubinary" of `quantize_embeddings`.
+        top_k: how many to find.
+        rescore_multiplier: how many times as many are rescored.
+    """
+    asked = quantize_embeddings(questions, "ubinary")
+    scores, places = [], []
+    for question, bits in zip(questions, asked, strict=True):
+        distance = _ONES[codes ^ bits].sum(axis=1)
+        some = np.argsort(distance, kind="stable")[: top_k * rescore_multiplier]
+        signs = np.unpackbits(codes[some], axis=1, count=len(question)).astype(np.float32) * 2 - 1
+        found = signs @ question.astype(np.float32)
+        best = np.argsort(-found, kind="stable")[:top_k]
+        scores.append(found[best])
+        places.append(some[best])
+    return np.stack(scores), np.stack(places)

@@ -1,0 +1,44 @@
+"""A process whose event loop stops is ended and replaced. Small imports: the processes of this test make them too."""
+
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from bertie.serving import worker_processes
+from bertie.serving.worker_processes import Seat
+
+
+def hang(listener: socket.socket, seat: Seat) -> None:
+    """Serve as a process does whose event loop stops."""
+    seat.beat()
+    if seat.number == 1 and seat.beats[2] == 0:
+        seat.beats[2] = seat.beats[1]
+        signal.pause()
+    while seat.beats[2] != -1:
+        seat.beat()
+        time.sleep(0.05)
+
+
+def test_one_that_hangs_is_ended_and_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_processes, "HUNG_SECONDS", 1.0)
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    made = worker_processes.WorkerProcesses(hang, listeners)
+    made._beats = made._context.Array("d", 3, lock=False)  # a third one, for what the processes tell the test
+
+    def end_when_replaced() -> None:
+        while "another one takes its place" not in caplog.text or not all(made._beats[:2]):
+            time.sleep(0.05)
+        made._beats[2] = -1
+        made._end()
+
+    watcher = threading.Thread(target=end_when_replaced)
+    watcher.start()
+    code = made.run()
+    watcher.join()
+    assert code == 0
+    assert "was not heard of for 1 seconds, and is ended" in caplog.text
