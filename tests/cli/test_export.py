@@ -136,7 +136,7 @@ def test_mistakes(run: Run, classifier: Path, embedder: Path, tmp_path: Path) ->
     for arguments, message in (
         (("tflite", classifier, "out"), "The format is 'tflite'; allowed: onnx."),
         (("onnx", classifier, classifier), "is not empty; name a new one"),
-        (("onnx", classifier, "out", "--task", "generate"), "There is no task 'generate'"),
+        (("onnx", classifier, "out", "--task", "sing"), "There is no task 'sing'"),
         (("onnx", tmp_path / "decoder", "out"), "is a BertLMHeadModel; bertie knows a task for BertModel"),
         (("onnx", tmp_path / "decoder", "out", "--task", "text-generation"), "of which there is no graph; allowed: "),
         (("onnx", classifier, "out", "--task", "question-answering"), "head was never trained in it"),

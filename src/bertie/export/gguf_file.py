@@ -76,6 +76,7 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
     layers = [
         layer.kind for layer in (*recipe.token_layers, *recipe.layers) if layer.kind not in ("Normalize", "Dropout")
     ]
+    lowers = recipe.lower_case or getattr(tokenizer, "do_lower_case", False)
     code = ACTIVATION_CODES.get(str(config.hidden_act))
     found = {
         f"it is a {config.model_type!r}": not config.family.is_bert,
@@ -87,7 +88,7 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
         "its vectors are cut (truncate_dim)": recipe.truncate_dim is not None,
         "its tokenizer is not BERT's": not tokenizer.states_bert,
         "its tokenizer keeps capitals or accents": not (
-            recipe.lower_case or (tokenizer.do_lower_case and tokenizer.strip_accents is not False)
+            lowers and getattr(tokenizer, "strip_accents", None) is not False
         ),
     }
     return next((why for why, is_so in found.items() if is_so), "")
