@@ -19,8 +19,8 @@ def model_digest(model: Any, tokenizer: Any) -> str:
     arrays = ((canonical(name) or name, array) for name, array in _arrays(model))
     for name, array in sorted(arrays, key=itemgetter(0)):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    vocabulary = getattr(tokenizer, "get_vocab", dict)()
+        digest.update(np.ascontiguousarray(array).data)
+    vocabulary: dict[str, int] = getattr(tokenizer, "get_vocab", dict)()
     digest.update(json.dumps(vocabulary, sort_keys=True).encode())
     return digest.hexdigest()
 
