@@ -1,4 +1,4 @@
-"""transformers and sentence-transformers behind FastAPI, as people write it: one process, a route a task, each request by itself.
+"""transformers and sentence-transformers behind FastAPI as people write it: one process, each request by itself.
 
 MODEL=FOLDER python benchmarks/server/fastapi_peer.py PORT
 """
