@@ -40,7 +40,7 @@ def distil(
     ] = None,
     min_cosine: Annotated[
         float, typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new.")
-    ] = 0.8,
+    ] = 0.9,
     min_agreement: Annotated[
         float, typer.Option(min=0, max=1, help="The least share of equal predictions, of a model that predicts.")
     ] = 0.9,

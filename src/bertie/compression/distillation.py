@@ -51,7 +51,7 @@ def distil(
     temperature: float = 2.0,
     settings: Settings | None = None,
     check: Iterable[Any] | None = None,
-    min_cosine: float = 0.8,
+    min_cosine: float = 0.9,
     min_agreement: float = 0.9,
     force: bool = False,
     show_progress: bool | None = None,
