@@ -1,5 +1,6 @@
 """``bertie quantize``: a complete folder, or a sentence and nothing."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +151,12 @@ def test_speed_is_measured() -> None:
     assert found.rate > 0
     assert found.small_rate > 0
     assert found.agreement is None
+
+
+def test_a_model_that_predicts_is_judged_by_its_predictions() -> None:
+    found = check.Comparison(10, 0.5, -0.2, 0.95, 1.0, 2.0, 2, 1)
+    assert found.problem(-1.0, min_mean=0.9, min_agreement=0.9) == ""
+    assert "Only 95.00% of the predictions are equal" in found.problem(-1.0, min_agreement=0.96)
+    found = dataclasses.replace(found, agreement=None)
+    assert "The mean cosine of the texts is 0.5000, below 0.9" in found.problem(-1.0, min_mean=0.9)
+    found.refuse(False, min_mean=0.5)

@@ -88,8 +88,8 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             bertie.prune(folder, TEXTS, out, **options)
-    with pytest.raises(BertieError, match="mean cosine of the texts is .* Nothing is written"):
-        bertie.prune(folder, TEXTS, out, layers=1, intermediate_size=1, min_cosine=1.0)
+    with pytest.raises(BertieError, match="Only .* of the predictions are equal, below 100.00%. Nothing is written"):
+        bertie.prune(folder, TEXTS, out, layers=1, intermediate_size=1, min_agreement=1.0)
     whole: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
     copytree(folder, tmp_path / "int8")

@@ -55,17 +55,19 @@ class Comparison:
     def speed_up(self) -> float:
         return self.small_rate / self.rate
 
-    def refuse(self, force: bool, *, min_worst: float = 0.0, min_mean: float = 0.0, min_agreement: float = 0.0) -> None:
+    def refuse(
+        self, force: bool, *, min_worst: float = -1.0, min_mean: float = -1.0, min_agreement: float = 0.0
+    ) -> None:
         """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
         problem = self.problem(min_worst, min_mean, min_agreement)
         if problem and not force:
             raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
 
-    def problem(self, min_worst: float, min_mean: float = 0.0, min_agreement: float = 0.0) -> str:
-        """Return why the small model is not worth having, or an empty text."""
+    def problem(self, min_worst: float, min_mean: float = -1.0, min_agreement: float = 0.0) -> str:
+        """Return why the small model is not worth having, or an empty text; predictions count before the mean."""
         if self.cosine_worst < min_worst:
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
-        if self.cosine_mean < min_mean:
+        if self.agreement is None and self.cosine_mean < min_mean:
             return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
         if self.agreement is not None and self.agreement < min_agreement:
             return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"
