@@ -185,6 +185,15 @@ def test_changed_weights_never_answer_as_they_were(kind, name, change):
     assert used(model)
 
 
+def test_a_changed_epsilon_is_the_originals():
+    model, other = bertie.accelerate(made()), made()
+    answer(model)
+    for each in (model, other):
+        each.encoder.layer[0].attention.output.LayerNorm.eps = 0.5
+    torch.testing.assert_close(answer(model), answer(other), rtol=0, atol=0)
+    assert not used(model)
+
+
 def original_is_asked(model: Any, call: Any) -> None:
     """Check that a call gives what the same model gives without bertie, bit by bit."""
     expected = call(copy.deepcopy(model))

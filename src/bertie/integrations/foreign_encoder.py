@@ -24,6 +24,8 @@ _HOME = "transformers.models."
 _HOMES_OF_PARTS = (_HOME, "transformers.activations", "torch.nn.modules.")
 # its hooks stay in a model once hidden states were asked of it, and act only while they are
 _CAPTURING = "transformers.utils.output_capturing"
+# what modules compute with besides weights
+_NUMBERS = ("eps", "scaling", "is_causal")
 # fields of a config that an encoder without a head doesn't read
 _OF_HEADS = ("id2label", "label2id", "num_labels", "architectures", "quantization_config", "pruned_heads")
 
@@ -81,7 +83,7 @@ def _is_foreign(hook: Any) -> bool:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an encoder consists of and computes with, read off its weights: whoever writes them, and however, is seen.
+    """What an encoder consists of and computes with, read off its parts: whoever writes them, and however, is seen.
 
     Tables of embeddings aren't read: the engine has them where they lie.
     """
@@ -89,6 +91,7 @@ class Fingerprint:
     modules: list[nn.Module]
     addresses: list[int]
     checksums: tuple[int, ...]
+    numbers: list[Any]
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Self:
@@ -99,6 +102,7 @@ class Fingerprint:
             modules,
             [weight.data_ptr() for weight in weights_in(modules)],
             checksums([weight.data_ptr() for weight in read], [weight.nbytes for weight in read], get_num_threads()),
+            [vars(module).get(name) for module in modules for name in _NUMBERS],
         )
 
 
