@@ -117,6 +117,19 @@ def test_pipelines_find_tokenizer_and_classes(lora: Path) -> None:
     assert vectors.shape == (1, 16)
 
 
+def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
+    folder = lora.with_name("patterned")
+    model = transformers.BertForSequenceClassification.from_pretrained("base", num_labels=3)
+    adapted = peft.get_peft_model(
+        model,
+        peft.LoraConfig(task_type="SEQ_CLS", alpha_pattern={"bert.encoder.layer.1.output.dense": 50}, **LORA),
+    )
+    adapted.save_pretrained(folder)
+    expected = adapted.merge_and_unload().bert.encoder.layer[1].output.dense.weight
+    found = bertie.BertForSequenceClassification.from_pretrained(folder).bert.encoder.layer[1].output.dense.weight
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 def test_inspect_tells_its_heads(lora: Path) -> None:
     found = describe(str(lora))
     assert found["classes"]["BertForSequenceClassification"]["missing"] == []
@@ -164,6 +177,8 @@ BAD = {
     "other names": (for_more_layers, "which its base model in .* doesn't have: it was made for another model"),
     "other shapes": (for_wider_layers, "in its base model .*: it was made for another model, or a part is missing"),
     "other parts": (with_something_else, "'base_model.model.prompt', which bertie doesn't know how to merge"),
+    "no number": (lambda f: changed(f, alpha_pattern={"query": "5"}), "alpha_pattern has 'query' with '5'"),
+    "no name": (lambda f: changed(f, alpha_pattern={"quer[iy]": 5}), r"alpha_pattern has 'quer\[iy\]' with 5"),
     "broken": (lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),
 }
 
