@@ -14,7 +14,6 @@ from tests.serving.conftest import Process
 
 import bertie
 
-
 HANGS_UP = """
 import os, signal, sys
 from bertie.serving.server_process import Settings, serve

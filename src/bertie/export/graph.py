@@ -46,7 +46,9 @@ class Graph:
 
     def constant(self, numbers: NDArray[Any], name: str = "") -> str:
         """Return numbers as a value; one name is one constant."""
-        name = name or f"constant_{numbers.dtype}_{numbers.shape}_{blake2b(numbers.tobytes(), digest_size=8).hexdigest()}"
+        if not name:
+            digest = blake2b(numbers.tobytes(), digest_size=8).hexdigest()
+            name = f"constant_{numbers.dtype}_{numbers.shape}_{digest}"
         if name not in self._constants:
             self._constants[name] = self._onnx.numpy_helper.from_array(np.asarray(numbers, order="C"), name)
             self.bytes += numbers.nbytes
