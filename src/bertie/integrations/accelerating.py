@@ -120,16 +120,16 @@ def _packed(kind: type[nn.Module], own: Callable[..., Any]) -> Callable[..., Any
     return packed
 
 
-def _wraps(outer: Callable[..., Any], own: Callable[..., Any] | None) -> bool:
+def _wraps(outer: Callable[..., Any], own: Callable[..., Any]) -> bool:
     """Whether a forward is what `_packed` has made of a class's own."""
-    return own is not None and getattr(outer, "__wrapped__", None) is own
+    return getattr(outer, "__wrapped__", None) is own
 
 
 def _original(encoder: nn.Module) -> Callable[..., Any]:
     """Return an encoder's own forward, bound."""
     owner: Any = next(kind for kind in type(encoder).__mro__ if "forward" in vars(kind))
     own = _INSTALLED.get(owner)
-    return MethodType(own if _wraps(owner.forward, own) else owner.forward, encoder)
+    return MethodType(own if own is not None and _wraps(owner.forward, own) else owner.forward, encoder)
 
 
 def _check_version() -> Any:
