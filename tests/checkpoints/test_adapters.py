@@ -16,6 +16,8 @@ from bertie.cli.model_summary import describe
 from bertie.engine import Engine
 from bertie.errors import CheckpointError
 from bertie.tasks.features import Features
+from bertie.tasks.sentence_transformers_config import Recipe, read_recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 
 SIZES = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 24, "max_position_embeddings": 32, "initializer_range": 0.3, "num_labels": 3}
@@ -133,6 +135,17 @@ def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
 def test_inspect_tells_its_heads(lora: Path) -> None:
     found = describe(str(lora))
     assert found["classes"]["BertForSequenceClassification"]["missing"] == []
+
+
+def test_what_its_base_has_goes_with_it_into_new_folders(lora: Path) -> None:
+    recipe = Recipe(modes=("cls",), is_stated=True)
+    write_recipe(Path("base"), recipe, 16)
+    (lora / "README.md").write_text("An adapter.")
+    expected = bertie.pipeline("embed", str(lora))(["A text."])
+    bertie.convert(lora, "converted")
+    np.testing.assert_allclose(bertie.pipeline("embed", "converted")(["A text."]), expected, atol=1e-5)
+    assert Path("converted/README.md").read_text() == "An adapter."
+    assert read_recipe("converted").modes == ("cls",)
 
 
 def changed(folder: Path, **fields: Any) -> None:
