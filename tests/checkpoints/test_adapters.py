@@ -15,6 +15,7 @@ import bertie
 from bertie.cli.model_summary import describe
 from bertie.engine import Engine
 from bertie.errors import CheckpointError
+from bertie.pipelines.head_tasks import tasks_of
 from bertie.tasks.features import Features
 from bertie.tasks.sentence_transformers_config import Recipe, read_recipe
 from bertie.tasks.sentence_transformers_writing import write_recipe
@@ -130,6 +131,13 @@ def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
     expected = adapted.merge_and_unload().bert.encoder.layer[1].output.dense.weight
     found = bertie.BertForSequenceClassification.from_pretrained(folder).bert.encoder.layer[1].output.dense.weight
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_its_head_is_the_one_that_it_says(lora: Path) -> None:
+    assert tasks_of(str(lora)) == ("text-classification",)
+    assert bertie.BertConfig.from_pretrained(lora).architectures == ["BertForSequenceClassification"]
+    changed(lora, task_type="FEATURE_EXTRACTION")
+    assert tasks_of(str(lora))[0] == "embed"
 
 
 def test_inspect_tells_its_heads(lora: Path) -> None:
