@@ -66,3 +66,8 @@ def texts_of(given: Any, namings: Sequence[Sequence[str]] = TEXTS) -> Any:
         raise InputError(f"The columns of the table are {has}; those that are read are called {wanted}: rename them.")
     values = [values_in(columns[name]) for name in found]
     return values[0] if len(values) == 1 else list(zip(*values, strict=True))
+
+
+def listed_texts(given: Any) -> list[Any]:
+    """Return texts, or pairs, as a list; a str is one text."""
+    return [given] if isinstance(given, str) else list(texts_of(given))

@@ -188,6 +188,22 @@ def test_flax_arrays_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(found.array(name), array)
 
 
+def test_flax_chunks_count_by_their_numbers(tmp_path: Path) -> None:
+    chunks = {str(number): flax_array(np.float32([number])) for number in range(11)}
+    cut = {"__msgpack_chunked_array__": True, "shape": {"0": 11}}
+    sort = dict(sorted(chunks.items()))  # "10" before "2"
+    (tmp_path / "model").write_bytes(msgpack.packb({"w": {"chunks": sort, **cut}}))
+    np.testing.assert_array_equal(FlaxFile(tmp_path / "model").array("w"), np.arange(11))
+    chunks["1"] = flax_array(np.float64([1]))
+    (tmp_path / "model").write_bytes(msgpack.packb({"w": {"chunks": chunks, **cut}}))
+    with pytest.raises(CheckpointError, match="an array in chunks of several types"):
+        FlaxFile(tmp_path / "model")
+
+
+def flax_array(array: Any) -> Any:
+    return msgpack.ExtType(1, msgpack.packb((array.shape, array.dtype.name, array.tobytes())))
+
+
 def test_keras_links_lead_nowhere_else(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["secret"] = np.ones(4, np.float32)

@@ -43,6 +43,8 @@ def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
         (["--layers", "two"], "--layers is 'two'; write a number, or several with commas: 1,3,5."),
         (["--layers", "1,7"], "--layers is [1, 7]; name some of the teacher's 2, from 0 to 1"),
         (["--losses", "answer"], "There is no loss 'answer'"),
+        (["--width", "8"], "--width is of the vectors of --static alone"),
+        (["--static"], "--static trains nothing; leave --texts out"),
         (["--set", "lr=fast"], "learning_rate is 'fast'"),
     ):
         ran = run("distil", tagger, "--texts", words, "--out", tmp_path / "student", *options)

@@ -141,13 +141,16 @@ def test_refused(make: Callable[..., Path], mini: Path, tmp_path: Path) -> None:
     for options, message in (
         ({"losses": ["hiden"]}, "There is no loss 'hiden'.*Did you mean 'hidden'"),
         ({"losses": []}, "losses names none"),
+        ({"losses": ["answers", "answers"]}, "losses names 'answers' twice"),
+        ({"temperature": float("inf")}, "temperature is inf; allowed: numbers above 0"),
         ({"temperature": 0}, "temperature is 0; allowed: numbers above 0"),
         ({"layers": 4}, "layers is 4; the teacher has 4: allowed are 1 to 3"),
     ):
         with pytest.raises(InputError, match=message):
             bertie.distil(folder, TEXTS, out, **options)
-    with pytest.raises(InputError, match="no texts to learn from"):
-        bertie.distil(folder, [], out)
+    for texts in ([], "one text is no characters"):
+        with pytest.raises(InputError, match="no texts to learn from"):
+            bertie.distil(folder, texts, out)
     with pytest.raises(InputTypeError, match="The teacher is a BertForPreTraining; a student learns from 'BertModel'"):
         bertie.distil(mini, TEXTS, out)
     assert not out.exists()

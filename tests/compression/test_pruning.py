@@ -1,6 +1,7 @@
 """bertie.prune: what matters least goes, the folder opens everywhere, and what cannot be is refused."""
 
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from bertie.compression import check
 from bertie.compression.pruning import importances, narrowed, without_layers
 from bertie.compression.quantize import encode
 from bertie.engine import Engine
-from bertie.errors import BertieError, InputError
+from bertie.errors import BertieError, InputError, InputTypeError
 
 TEXTS = ["A cat sat on the mat.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again."] * 3
 
@@ -81,6 +82,7 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     for options, message in (
         ({}, "Nothing is to be left out; give layers or intermediate_size"),
+        ({"layers": 3, "intermediate_size": 24}, "Nothing is to be left out; give layers or intermediate_size"),
         ({"layers": 4}, "layers is 4; allowed are 1 to 3"),
         ({"intermediate_size": 25}, "intermediate_size is 25; allowed are 1 to 24"),
     ):
@@ -88,4 +90,10 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
             bertie.prune(folder, TEXTS, out, **options)
     with pytest.raises(BertieError, match="mean cosine of the texts is .* Nothing is written"):
         bertie.prune(folder, TEXTS, out, layers=1, intermediate_size=1, min_cosine=1.0)
+    whole: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
+    small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
+    copytree(folder, tmp_path / "int8")
+    small.save_pretrained(tmp_path / "int8")
+    with pytest.raises(InputTypeError, match="An int8 model keeps its neurons; prune the floating-point model"):
+        bertie.prune(tmp_path / "int8", TEXTS, out, intermediate_size=12)
     assert not out.exists()

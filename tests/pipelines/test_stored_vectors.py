@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bertie
+from bertie.engine import Engine
 from bertie.errors import InputError
 from bertie.locking import only_process_in
 from bertie.pipelines import stored_vectors
-from bertie.pipelines.stored_vectors import StoredVectors, digest_of
+from bertie.pipelines.model_digest import model_digest
+from bertie.pipelines.stored_vectors import Block, StoredVectors, digest_of
+from bertie.pipelines.vector_graph import VectorGraph
 
 WORDS = [f"{colour} {thing}" for colour in ["red", "green", "blue", "grey"] for thing in ["cat", "dog", "car", "house"]]
 
@@ -122,6 +126,54 @@ def test_another_models_index_is_made_anew(
     assert "is of another model or other settings: it is made anew" in caplog.text
 
 
+def test_an_index_of_a_model_that_differs_in_one_word_is_made_anew(
+    tiny: Callable[..., Path], embedded: list[str], tmp_path: Path
+) -> None:
+    model = bertie.BertModel.from_pretrained(tiny())
+    tokenizer = bertie.AutoTokenizer.from_pretrained(tiny())
+    with torch.no_grad():  # none of the texts by which models are told apart has it
+        model.embeddings.word_embeddings.weight[tokenizer.get_vocab()["grey"]] += 1
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    for source in (tiny(), tmp_path / "other"):
+        embedded.clear()
+        embed = bertie.pipeline("embed", source, device="cpu")
+        found = bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+        assert embedded == WORDS
+        np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
+
+
+def test_a_model_has_one_digest_in_the_engine_and_in_pytorch(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tiny()
+    words = bertie.AutoTokenizer.from_pretrained(folder)
+    model = bertie.BertModel.from_pretrained(folder)
+    known = model_digest(Engine.open(folder), words)
+    assert known == model_digest(model, words)
+    model.half().save_pretrained(tmp_path / "half")
+    assert known != model_digest(model, words) == model_digest(Engine.open(tmp_path / "half"), words)
+    words.add_tokens("a new word")
+    assert known != model_digest(Engine.open(folder), words)
+    bertie.distil_static(folder, tmp_path / "static", 4)
+    static = Engine.open(tmp_path / "static", "StaticEmbedding")
+    assert known != model_digest(static, words) != model_digest(Engine.of(model), words)
+
+
+def test_an_index_that_another_model_begins_meanwhile_is_not_read(
+    tiny: Callable[..., Path], embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+    read, other = StoredVectors._read, bertie.pipeline("embed", tiny(), device="cpu", prompt="a prompt: ")
+
+    def overtaken(stored: StoredVectors) -> Any:
+        monkeypatch.setattr(StoredVectors, "_read", read)
+        bertie.SearchIndex(WORDS, other, tmp_path / "index")
+        return stored._read()
+
+    monkeypatch.setattr(StoredVectors, "_read", overtaken)
+    found = bertie.SearchIndex(WORDS, embed, tmp_path / "index")
+    np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
+
+
 def test_a_damaged_file_is_computed_again(
     embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,9 +235,9 @@ def test_digests_are_of_contents() -> None:
     assert len(digest_of("half a character \ud800")) == 16
 
 
-@pytest.mark.parametrize("number", [-1, 16])
-def test_numbers_that_no_text_has(number: int, embed: Any) -> None:
-    with pytest.raises(InputError, match=f"among has the number {number}; the texts have 0 to 15"):
+@pytest.mark.parametrize("number", [-1, 16, True, np.True_, 1.0])
+def test_numbers_that_no_text_has(number: Any, embed: Any) -> None:
+    with pytest.raises(InputError, match=f"among has {number!r}; the texts have the numbers 0 to 15"):
         bertie.SearchIndex(WORDS, embed).search("a", among=[number])
 
 
@@ -224,6 +276,17 @@ def test_the_graph_finds_nearly_all_that_is_near(embed: Any, tmp_path: Path, mon
     before = (tmp_path / "index" / "graph.usearch").stat().st_mtime_ns
     bertie.SearchIndex(texts, embed, tmp_path / "index", approximate=True)
     assert (tmp_path / "index" / "graph.usearch").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean", "dot"])
+def test_no_vector_is_left_out_of_a_graph(similarity: str, tmp_path: Path) -> None:
+    pytest.importorskip("usearch")
+    drawn = Drawn(3000, 16)
+    vectors = np.stack(list(drawn.of.values()))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    block = Block(vectors, list(map(digest_of, drawn.texts)), tmp_path)
+    graph = VectorGraph(tmp_path, [block], similarity)
+    assert all(number in places for number, places in enumerate(graph.near(vectors, 16)))
 
 
 def test_a_graph_is_of_its_model(embed: Any, tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ def test_an_answer_is_the_same_whatever_the_prompt_of_the_model_adds(minilm: Pat
         ({"candidate_labels": ["a"], "hypothesis_template": "no place"}, "it needs {} where the label goes"),
         ({"candidate_labels": ["a"], "hypothesis_template": "{0} {1}"}, "it needs {} where the label goes"),
         ({"candidate_labels": ["a"], "hypothesis_template": None}, "it needs {} where the label goes"),
+        ({"candidate_labels": ["a"], "hypothesis_template": "{.name}"}, "it needs {} where the label goes"),
+        ({"candidate_labels": ["a"], "hypothesis_template": "{[name]}"}, "it needs {} where the label goes"),
+        ({"candidate_labels": ["a"], "multi_label": "no"}, "multi_label is 'no'; it must be True or False"),
     ],
 )
 def test_labels_and_templates_that_cannot_be(given: dict[str, Any], message: str, minilm: Path) -> None:

@@ -99,8 +99,15 @@ def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, tu
 
 
 def _joined(tree: Mapping[str, Any]) -> tuple[str, NDArray[Any]]:
-    parts = list(tree["chunks"].values())
-    return parts[0][0], np.concatenate([part for _, part in parts]).reshape(_sizes(tree["shape"].values()))
+    parts = _in_order(tree["chunks"])
+    if len({name for name, _ in parts}) > 1:
+        raise ValueError("an array in chunks of several types")
+    return parts[0][0], np.concatenate([part for _, part in parts]).reshape(_sizes(_in_order(tree["shape"])))
+
+
+def _in_order(numbered: Mapping[str, Any]) -> list[Any]:
+    """Return the values that `_numbered` has numbered, wherever they stand: by their names, 10 comes before 2."""
+    return [numbered[str(number)] for number in range(len(numbered))]
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

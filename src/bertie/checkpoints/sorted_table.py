@@ -77,7 +77,8 @@ def decompress(raw: bytes) -> bytes:
             at += extra
             if not 0 < back <= len(out):
                 raise DamagedTable("a block copies from before its begin")
-            repeated = out[-back:] * -(-length // back)  # a copy may reach into what it writes itself
+            begin = len(out) - back
+            repeated = out[begin : begin + length] * -(-length // back)  # a copy may reach into what it writes itself
             out += repeated[:length]
         if len(out) > size:
             break

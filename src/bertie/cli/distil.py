@@ -9,9 +9,10 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.finetune import assigned, settings_of
+from bertie.cli.options import given_of
 from bertie.cli.pretrain import LengthOptions
 from bertie.cli.reading import InputOptions
-from bertie.errors import InputError
+from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
 
@@ -24,14 +25,19 @@ def distil(
     static: Annotated[
         bool, typer.Option("--static", help="Instead a table of one vector a token, without layers or texts.")
     ] = False,
-    width: Annotated[int, typer.Option(min=1, help="With --static: the numbers of a vector.")] = 256,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="With --static: the numbers of a vector; default: 256.")
+    ] = None,
     layers: Annotated[
-        str, typer.Option(help="How many of the teacher's layers to begin with; or which, from 0: 1,3,5.")
-    ] = "3",
+        str | None,
+        typer.Option(help="How many of the teacher's layers to begin with, or which, from 0: 1,3,5; default: 3."),
+    ] = None,
     losses: Annotated[
-        str, typer.Option(help="What is learned: some of answers, hidden (states) and relations.")
-    ] = "answers,hidden,relations",
-    temperature: Annotated[float, typer.Option(help="What logits are divided by before they are compared.")] = 2.0,
+        str | None, typer.Option(help="What is learned of answers, hidden (states) and relations; default: all.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="What logits are divided by before they are compared; default: 2.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the training: NAME=VALUE, such as lr=3e-4.")
     ] = None,
@@ -39,11 +45,13 @@ def distil(
         Path | None, typer.Option(help="A file of other texts to compare on; default: a twentieth of --texts.")
     ] = None,
     min_cosine: Annotated[
-        float, typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new.")
-    ] = 0.9,
+        float | None,
+        typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
+    ] = None,
     min_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="The least share of equal predictions, of a model that predicts.")
-    ] = 0.9,
+        float | None,
+        typer.Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
     *,
     length: LengthOptions,
@@ -51,11 +59,24 @@ def distil(
     form: options.FormatOptions,
 ) -> None:
     """Teach a model of fewer layers to answer as a given one does, on texts without labels."""
+    given = {
+        "layers": None if layers is None else _numbers(layers),
+        "losses": None if losses is None else [name.strip() for name in losses.split(",")],
+        "temperature": temperature,
+        "min_cosine": min_cosine,
+        "min_agreement": min_agreement,
+    }
+    learning = given_of(given)
+    trained = assigned(settings, "--set") | length.arguments()
     if static:
+        if named := [*given_of({"texts": texts, "check": check, **learning}), *trained]:
+            raise InputError(f"--static trains nothing; leave {spelled(named[0])} out.")
         from bertie.compression.static import distil_static
 
-        print(json.dumps({"model": str(distil_static(teacher, out, width))}))
+        print(json.dumps({"model": str(distil_static(teacher, out, **given_of({"width": width})))}))
         return
+    if width is not None:
+        raise InputError("--width is of the vectors of --static alone; a student has the width of its teacher.")
     if texts is None:
         raise InputError("--texts is missing: name a file of texts to learn on; --static alone needs none.")
     from bertie.compression.distillation import distil as make
@@ -70,14 +91,10 @@ def distil(
         teacher,
         read(texts),
         out,
-        layers=_numbers(layers),
-        losses=[name.strip() for name in losses.split(",")],
-        temperature=temperature,
-        settings=settings_of(assigned(settings, "--set") | length.arguments()),
+        settings=settings_of(trained),
         check=None if check is None else read(check),
-        min_cosine=min_cosine,
-        min_agreement=min_agreement,
         force=force,
+        **learning,
     )
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
     print(json.dumps({"model": str(out), **found.record()}))

@@ -1,5 +1,6 @@
 """bertie.distil: a student of some of a teacher's layers learns what the teacher makes of texts."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from bertie.compression.distillation_losses import (
 from bertie.compression.folder import Opened, open_model, write_folder
 from bertie.compression.layer_choice import chosen_layers, with_layers
 from bertie.errors import InputError, InputTypeError, nearest, spelled
-from bertie.frames import texts_of
+from bertie.frames import listed_texts
 from bertie.messages import listed
 from bertie.models.task_model import TaskModel
 from bertie.pipelines.factory import load_task
@@ -90,9 +91,9 @@ def distil(
     task = _task_of(opened)
     model = opened.model.to(local_device()).eval()
     chosen = chosen_layers(layers, model.config.num_hidden_layers)
-    given = list(texts_of(texts))
+    given = listed_texts(texts)
     every = max(20, len(given) // MOST_COMPARED)
-    learned, compared = held_out(given, every) if check is None else (given, list(texts_of(check)))
+    learned, compared = held_out(given, every) if check is None else (given, listed_texts(check))
     if not learned or not compared:
         raise InputError("There are no texts to learn from, or none to compare on; give thousands, or twenty at least.")
     student = with_layers(model, chosen)
@@ -183,7 +184,9 @@ def _check_losses(losses: Sequence[str], temperature: float) -> None:
     for name in losses:
         if name not in LOSSES:
             raise InputError(f"There is no loss {name!r}; there are {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
+    if len(set(losses)) < len(losses):
+        raise InputError(f"{spelled('losses')} names {max(losses, key=list(losses).count)!r} twice; name each once.")
     if not losses:
         raise InputError(f"{spelled('losses')} names none; give some of {', '.join(LOSSES)}.")
-    if not temperature > 0:
+    if not 0 < temperature < math.inf:
         raise InputError(f"{spelled('temperature')} is {temperature:g}; allowed: numbers above 0.")

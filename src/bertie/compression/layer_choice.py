@@ -1,7 +1,7 @@
 """Some of a model's layers as a model of its own, from which a student begins and which pruning compares."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -30,7 +30,7 @@ def chosen_layers(layers: int | Sequence[int], count: int) -> list[int]:
     Raises:
         InputError: more layers than the ``count`` that there are, none, or numbers that do not rise.
     """
-    if isinstance(layers, int):
+    if not isinstance(layers, Iterable):
         if not 1 <= layers < count:
             raise InputError(f"{spelled('layers')} is {layers}; the teacher has {count}: allowed are 1 to {count - 1}.")
         return [round((number + 1) * count / layers) - 1 for number in range(layers)]

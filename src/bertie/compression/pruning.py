@@ -14,8 +14,8 @@ from bertie.compression.folder import open_model, write_folder
 from bertie.compression.layer_choice import with_layers
 from bertie.compression.observe import batches_on, cosines, vectors
 from bertie.compression.quantize import encode
-from bertie.errors import InputError, spelled
-from bertie.frames import texts_of
+from bertie.errors import InputError, InputTypeError, spelled
+from bertie.frames import listed_texts
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tasks.features import Features
@@ -56,6 +56,7 @@ def prune(
 
     Raises:
         InputError: nothing to leave out, or more than there is.
+        InputTypeError: neurons of an int8 model are to be left out.
         CheckpointError: the model's files are missing or damaged, or ``out`` is not new.
         BertieError: the model is too far off, or no faster; nothing is written then.
     """
@@ -68,10 +69,12 @@ def prune(
     ):
         if value is not None:
             check_count(name, value, most)
-    if layers is None and intermediate_size is None:
+    if layers in (None, config.num_hidden_layers) and intermediate_size in (None, config.intermediate_size):
         raise InputError(f"Nothing is to be left out; give {spelled('layers')} or {spelled('intermediate_size')}.")
-    given = list(texts_of(texts))
-    chosen_by, compared = held_out(given, 5) if check is None else (given, list(texts_of(check)))
+    if intermediate_size is not None and config.quantization_config is not None:
+        raise InputTypeError("An int8 model keeps its neurons; prune the floating-point model, then quantize it again.")
+    given = listed_texts(texts)
+    chosen_by, compared = held_out(given, 5) if check is None else (given, listed_texts(check))
     features = encode(chosen_by, opened.tokenizer, whole)
     small = whole if layers is None else without_layers(whole, layers, features)
     small = small if intermediate_size is None else narrowed(small, intermediate_size, features)

@@ -15,7 +15,7 @@ from bertie.compression.rounding import round_layers, round_table
 from bertie.data.bundled_texts import book_texts
 from bertie.encoder_decoder_config import EncoderDecoderConfig
 from bertie.errors import InputError, InputTypeError, nearest
-from bertie.frames import texts_of
+from bertie.frames import listed_texts
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import declaration
 from bertie.progress import Advance, logger, progress, say_once
@@ -103,7 +103,7 @@ def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
 
 def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, model: BertPreTrainedModel) -> Features:
     """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
-    given = [texts] if isinstance(texts, str) else list(texts_of(texts))
+    given = listed_texts(texts)
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
     if tokenizer is None:

@@ -194,12 +194,18 @@ class Engine:
         """
         if self.weights is None:
             raise InputTypeError("An engine made of a model cannot be saved; save the model.")
-        arrays = ((name, self.weights.read(canonical(name) or name)) for name in self.weights.names)
-        tensors = {name: array for name, array in arrays if array is not None}
+        tensors = dict(self.stored_arrays())
         config = copy(self.config)
         config.architectures, config.dtype = [self.architecture], self.dtype
         tensors = in_names_of(config.family, tensors, self.architecture)
         write_checkpoint(save_directory, tensors, config.to_json_string())
+
+    def stored_arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield the weights by the names of the architecture's own files; none of an engine made of a model."""
+        if self.weights is not None:
+            for name in self.weights.names:
+                if (array := self.weights.read(canonical(name) or name)) is not None:
+                    yield name, array
 
     # what is computed
 

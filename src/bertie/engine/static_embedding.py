@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.config import BertConfig
@@ -52,6 +53,9 @@ class StaticEmbedding(Engine):
                 f"{' or '.join(map(repr, _TABLES))} alone"
             )
         return cls(checkpoint.float32(name), os.fspath(name_or_path))
+
+    def stored_arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        yield _TABLES[0], self._table
 
     def hidden_states(self, rows: Rows) -> Array:
         return self._table[rows.ids]

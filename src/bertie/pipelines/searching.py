@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.files import checked_path
 from bertie.pipelines.embedding import EmbedPipeline
+from bertie.pipelines.model_digest import model_digest
 from bertie.pipelines.running import listed
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
 from bertie.pipelines.vector_graph import VectorGraph
@@ -165,8 +166,9 @@ class SearchIndex:
             return None
         searched = np.zeros(len(self.texts), bool)
         for number in among:
-            if not 0 <= number < len(self.texts):
-                raise InputError(f"among has the number {number!r}; the texts have 0 to {len(self.texts) - 1}.")
+            is_number = isinstance(number, int | np.integer) and not isinstance(number, bool)
+            if not is_number or not 0 <= number < len(self.texts):
+                raise InputError(f"among has {number!r:.60}; the texts have the numbers 0 to {len(self.texts) - 1}.")
             searched[number] = True
         return searched
 
@@ -194,7 +196,8 @@ class SearchIndex:
         task: Any = self._embed.codec
         with quietly():  # the last probe is cut on purpose
             probe = self._made(list(_PROBES), *_OF_TEXTS)
-        stored = StoredVectors(folder, str(task.config.name_or_path), probe)
+        digest = model_digest(self._embed.model, self._embed.tokenizer)
+        stored = StoredVectors(folder, str(task.config.name_or_path), digest, probe)
         wanted = {digest: self.texts[number] for digest, number in first.items()}
         blocks = stored.update(wanted, lambda texts: self._made(texts, *_OF_TEXTS))
         if approximate:

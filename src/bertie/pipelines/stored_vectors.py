@@ -52,11 +52,13 @@ class StoredVectors:
     Args:
         folder: made if it is not there; one that holds anything else is refused.
         model: what the model is called, for people.
-        probe: the vectors ``[n, D]`` that it gives to fixed texts, by which it is known again.
+        digest: that of its weights and words, by which it is known again (`bertie.pipelines.model_digest`).
+        probe: the vectors ``[n, D]`` that it gives to fixed texts, by which its settings are known again.
     """
 
-    def __init__(self, folder: Path, model: str, probe: Vectors) -> None:
-        self.folder, self._model, self._probe = folder, model, probe
+    def __init__(self, folder: Path, model: str, digest: str, probe: Vectors) -> None:
+        self.folder, self._probe = folder, probe
+        self._manifest = {"version": _VERSION, "model": model, "digest": digest}
         if folder.exists() and not folder.is_dir():
             raise InputError(f"The index {shown(folder)} is a file; name a folder.")
         others = [name for name in os.listdir(folder) if not name.startswith(".")] if folder.is_dir() else []
@@ -68,8 +70,9 @@ class StoredVectors:
 
         What is missing is embedded, and what belongs to no text is removed.
         """
-        blocks = self._read() if self._is_ours() else None
-        if blocks is not None and _is_exact(blocks, texts):
+        blocks = self._read()
+        # asked afterwards: meanwhile, another process may have begun an index of another model
+        if _is_exact(blocks, texts) and self._is_ours():
             return blocks
         with only_process_in(self.folder):
             remove_leftovers(self.folder)
@@ -92,10 +95,11 @@ class StoredVectors:
         """Whether the folder has vectors of this model, made by this version."""
         try:
             probe = SafetensorsFile(self.folder / _PROBE).array("vectors")
-            version = read_json(self.folder / _MANIFEST, "index").get("version")
+            manifest = read_json(self.folder / _MANIFEST, "index")
         except (CheckpointError, KeyError):
             return False
-        if version != _VERSION or probe.shape != self._probe.shape:
+        known = all(manifest.get(name) == self._manifest[name] for name in ("version", "digest"))
+        if not known or probe.shape != self._probe.shape:
             return False
         lengths = np.maximum(np.linalg.norm(self._probe, axis=1), 1e-12)
         return bool((np.linalg.norm(probe - self._probe, axis=1) <= _SAME * lengths).all())
@@ -108,7 +112,7 @@ class StoredVectors:
             path.unlink()
         with atomic(self.folder / _PROBE) as temporary:
             write_tensors({"vectors": self._probe}, temporary)
-        write_json(self.folder / _MANIFEST, {"version": _VERSION, "model": self._model})
+        write_json(self.folder / _MANIFEST, self._manifest)
 
     def _read(self) -> list[Block]:
         found = (self._block(path) for path in sorted(self.folder.glob(_VECTORS)))

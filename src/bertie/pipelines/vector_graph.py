@@ -18,6 +18,8 @@ from bertie.progress import progress, say_once
 _METRICS = {"cosine": "ip", "dot": "ip", "euclidean": "l2sq"}
 # links of a vector, and candidates that are looked at while it is put in, and while a question is answered
 _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 32, 128, 128
+# among so many must a vector be that is looked for: others may be the same
+_FOUND = 16
 
 
 class VectorGraph:
@@ -42,14 +44,31 @@ class VectorGraph:
         held = np.array(self._graph.keys, np.uint64)
         gone, is_new = np.setdiff1d(held, joined), [~np.isin(each, held) for each in keys]
         if len(gone) or any(each.any() for each in is_new):
-            with only_process_in(folder), progress("Linking", len(joined)) as advance:
+            with only_process_in(folder):
                 if len(gone):
                     self._graph.remove(gone)
-                for block, own, new in zip(blocks, keys, is_new, strict=True):
-                    self._graph.add(own[new], block.vectors[new])
-                    advance(len(own))
+                added = zip(keys, blocks, is_new, strict=True)
+                self._link([(own[new], block.vectors[new]) for own, block, new in added if new.any()], similarity)
                 with atomic(folder / GRAPH) as temporary:
                     self._graph.save(str(temporary))
+
+    def _link(self, added: Sequence[tuple[NDArray[np.uint64], Vectors]], similarity: str) -> None:
+        """Put vectors in, so that each is found by its own.
+
+        Threads that link at the same time leave out up to one in a hundred, which no search would reach: these are put
+        in once more, one after another. By the dot product, longer vectors may be nearer: there is one thread.
+        """
+        alone = similarity == "dot"
+        with progress("Linking", sum(len(keys) for keys, _ in added)) as advance:
+            for keys, vectors in added:
+                self._graph.add(keys, vectors, threads=1 if alone else 0)
+                advance(len(keys))
+        for keys, vectors in () if alone else added:
+            found = self._graph.search(vectors, min(_FOUND, len(self._graph))).keys
+            lost = ~(found.reshape(len(keys), -1) == keys[:, None]).any(axis=1)
+            if lost.any():
+                self._graph.remove(keys[lost])
+                self._graph.add(keys[lost], vectors[lost], threads=1)
 
     def near(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
         """Yield for each question ``[Q, D]`` which vectors are found nearest, of all blocks one after another."""

@@ -37,6 +37,8 @@ class CandidateLabels(TextEncoder):
             raise InputTypeError(f"candidate_labels is {self.candidate_labels!r:.60}; it must be a list of str.")
         if wrong := [label for label in self._given if not isinstance(label, str) or not label.strip()]:
             raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is no text; give words that name a class.")
+        if not isinstance(self.multi_label, bool):
+            raise InputTypeError(f"multi_label is {self.multi_label!r:.60}; it must be True or False.")
         template = self.hypothesis_template
         if not isinstance(template, str) or _sentence(template, "a") == _sentence(template, "b"):
             raise InputError(f"hypothesis_template is {template!r:.60}; it needs {{}} where the label goes.")
@@ -123,8 +125,8 @@ class ZeroShot(CandidateLabels, Task):
 class ZeroShotSimilarity(CandidateLabels, Embed):
     """Compares a text's vector with those of the sentences that the labels make, by their cosines.
 
-    With ``multi_label`` a score is the cosine itself, which is no probability; else it is the softmax of `SCALE` times
-    the cosines.
+    With ``multi_label``, or of one label, a score is the cosine itself, which is no probability; else it is the softmax
+    of `SCALE` times the cosines.
     """
 
     hypothesis_template: str = "This text is about {}."
@@ -145,13 +147,13 @@ class ZeroShotSimilarity(CandidateLabels, Embed):
         assert self.label_vectors is not None
         lengths = np.linalg.norm(self.label_vectors, axis=1) * np.linalg.norm(vector)
         cosines = self.label_vectors @ vector / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return cosines if self.multi_label else softmax(SCALE * cosines)
+        return cosines if self.multi_label or len(cosines) == 1 else softmax(SCALE * cosines)
 
 
 def _sentence(template: str, label: str) -> str:
     try:
         return template.format(label)
-    except (IndexError, KeyError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return template
 
 
