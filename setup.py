@@ -22,7 +22,8 @@ FLAGS = ["-O3", "-g0", "-fno-math-errno", "-ffp-contract=off"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 X86 = {"avx2.c": ["-mavx2", "-mfma"], "avx512.c": AVX512, "avx512vnni.c": [*AVX512, "-mavx512vnni"]}
 ARM = {"neon.c": [], "neondot.c": ["-march=armv8.2-a+dotprod"]}
-EVERYWHERE: dict[str, list[str]] = {"cpu_features.c": [], "wordpiece.c": []}  # they need no instruction set
+# they need no instruction set
+EVERYWHERE: dict[str, list[str]] = {"checksum.c": [], "cpu_features.c": [], "wordpiece.c": []}
 # Windows is not among them: its own compiler takes no C of gcc and clang, and its `long` has 32 bits
 MACHINES = {
     "linux-x86_64": X86,

@@ -21,6 +21,13 @@ def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records[0].levelno == logging.WARNING
 
 
+def test_what_was_said_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_said", said := set())
+    for number in range(3 * progress._REMEMBERED):
+        progress.say_once(f"top_p={number} has no effect", logging.DEBUG)
+    assert 0 < len(said) <= progress._REMEMBERED
+
+
 @pytest.mark.parametrize(
     ("show", "terminal", "shown"), [(None, False, False), (False, True, False), (True, True, True)]
 )

@@ -33,6 +33,12 @@ ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_RULES = {
     "base_model_name_or_path": Rule("what the adapter was made for", "text", none=True),
     "revision": Rule("of that", "text", none=True),
+    "task_type": Rule("of the head that it was trained with", "text", none=True),
+}
+_CLASSES_OF_ADAPTERS = {
+    "SEQ_CLS": "BertForSequenceClassification",
+    "TOKEN_CLS": "BertForTokenClassification",
+    "QUESTION_ANS": "BertForQuestionAnswering",
 }
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "model*.index.json", "pytorch_model*.index.json")
 _OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
@@ -113,6 +119,13 @@ def base_of_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
             "base_model_name_or_path"
         )
     return path_or_name(base), {"revision": stated.get("revision")}
+
+
+def architectures_of_adapter(folder: Path) -> list[str] | None:
+    """Return the class, by BERT's name, whose head an adapter was trained with, if it says so."""
+    stated = read_json(member(folder, ADAPTER_CONFIG), "adapter's config", _ADAPTER_RULES)
+    name = _CLASSES_OF_ADAPTERS.get(stated.get("task_type") or "")
+    return [name] if name else None
 
 
 def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:

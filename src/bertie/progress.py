@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
+_REMEMBERED = 1_000  # messages, at most
 
 # Seconds before a bar appears.
 PATIENCE = 1.0
@@ -23,6 +24,8 @@ class Advance(Protocol):
 def say_once(message: str, level: int = logging.WARNING) -> None:
     """Log ``message`` unless this process has logged the same message before."""
     if message not in _said:
+        if len(_said) == _REMEMBERED:  # messages have numbers in them, which a server's clients choose
+            _said.clear()
         _said.add(message)
         logger.log(level, message)
 

@@ -15,7 +15,10 @@ import bertie
 from bertie.cli.model_summary import describe
 from bertie.engine import Engine
 from bertie.errors import CheckpointError
+from bertie.pipelines.head_tasks import tasks_of
 from bertie.tasks.features import Features
+from bertie.tasks.sentence_transformers_config import Recipe, read_recipe
+from bertie.tasks.sentence_transformers_writing import write_recipe
 
 SIZES = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 24, "max_position_embeddings": 32, "initializer_range": 0.3, "num_labels": 3}
@@ -117,9 +120,40 @@ def test_pipelines_find_tokenizer_and_classes(lora: Path) -> None:
     assert vectors.shape == (1, 16)
 
 
+def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
+    folder = lora.with_name("patterned")
+    model = transformers.BertForSequenceClassification.from_pretrained("base", num_labels=3)
+    adapted = peft.get_peft_model(
+        model,
+        peft.LoraConfig(task_type="SEQ_CLS", alpha_pattern={"bert.encoder.layer.1.output.dense": 50}, **LORA),
+    )
+    adapted.save_pretrained(folder)
+    expected = adapted.merge_and_unload().bert.encoder.layer[1].output.dense.weight
+    found = bertie.BertForSequenceClassification.from_pretrained(folder).bert.encoder.layer[1].output.dense.weight
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_its_head_is_the_one_that_it_says(lora: Path) -> None:
+    assert tasks_of(str(lora)) == ("text-classification",)
+    assert bertie.BertConfig.from_pretrained(lora).architectures == ["BertForSequenceClassification"]
+    changed(lora, task_type="FEATURE_EXTRACTION")
+    assert tasks_of(str(lora))[0] == "embed"
+
+
 def test_inspect_tells_its_heads(lora: Path) -> None:
     found = describe(str(lora))
     assert found["classes"]["BertForSequenceClassification"]["missing"] == []
+
+
+def test_what_its_base_has_goes_with_it_into_new_folders(lora: Path) -> None:
+    recipe = Recipe(modes=("cls",), is_stated=True)
+    write_recipe(Path("base"), recipe, 16)
+    (lora / "README.md").write_text("An adapter.")
+    expected = bertie.pipeline("embed", str(lora))(["A text."])
+    bertie.convert(lora, "converted")
+    np.testing.assert_allclose(bertie.pipeline("embed", "converted")(["A text."]), expected, atol=1e-5)
+    assert Path("converted/README.md").read_text() == "An adapter."
+    assert read_recipe("converted").modes == ("cls",)
 
 
 def changed(folder: Path, **fields: Any) -> None:
@@ -164,6 +198,8 @@ BAD = {
     "other names": (for_more_layers, "which its base model in .* doesn't have: it was made for another model"),
     "other shapes": (for_wider_layers, "in its base model .*: it was made for another model, or a part is missing"),
     "other parts": (with_something_else, "'base_model.model.prompt', which bertie doesn't know how to merge"),
+    "no number": (lambda f: changed(f, alpha_pattern={"query": "5"}), "alpha_pattern has 'query' with '5'"),
+    "no name": (lambda f: changed(f, alpha_pattern={"quer[iy]": 5}), r"alpha_pattern has 'quer\[iy\]' with 5"),
     "broken": (lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),
 }
 

@@ -145,7 +145,14 @@ def test_the_server_as_a_deployment(cluster: Any, model: Path) -> None:
         serve.shutdown()
 
 
-@pytest.mark.parametrize(("given", "said"), [({}, "No model is named"), ({"model": "m"}, "Did you mean 'models'?")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "No model is named"),
+        ({"model": "m"}, "Did you mean 'models'?"),
+        ({"models": "m", "replicas": "many"}, "replicas is 'many'; give a number"),
+    ],
+)
 def test_a_deployment_that_cannot_be(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.serving.ray_deployment import application
 

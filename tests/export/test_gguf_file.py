@@ -87,6 +87,26 @@ def test_capitals_are_refused(tmp_path: Path) -> None:
         bertie.convert(folder, tmp_path / "out", "gguf")
 
 
+def test_other_words_than_llama_cpp_would_read_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model")
+    tokenizer = bertie.BertTokenizer.from_pretrained(folder)
+    bertie.BertTokenizer.from_pretrained(folder, tokenize_chinese_chars=False).save_pretrained(folder)
+    with pytest.raises(InputError, match="its tokenizer leaves Chinese characters side by side"):
+        bertie.convert(folder, tmp_path / "out", "gguf")
+    for words, says in ((["foo"], r"words were added to its vocabulary \(foo\)"), (["bar", "baz"], "a token 10, and")):
+        tokenizer.add_tokens(words)
+        tokenizer.save_pretrained(folder)
+        with pytest.raises(InputError, match=says):
+            bertie.convert(folder, tmp_path / "out", "gguf")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prompt_is_left_to_the_user_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe(prompts={"query": "query: "}, default_prompt="query", is_stated=True)
+    bertie.convert(saved(tmp_path / "model", recipe=recipe), tmp_path / "out", "gguf")
+    assert "begin each with 'query: ' yourself" in caplog.text
+
+
 def test_a_head_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bertie.convert(saved(tmp_path / "model", "BertForSequenceClassification"), tmp_path / "out", "gguf")
     assert "llama.cpp embeds texts: the head ('classifier.bias') is left out" in caplog.text

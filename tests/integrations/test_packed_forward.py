@@ -1,6 +1,7 @@
 """Encoders of `transformers` on the engine: equal where it answers, the original's wherever it can't, never stale."""
 
 import copy
+import functools
 import pickle
 import subprocess
 import sys
@@ -104,31 +105,93 @@ def test_installed_classes_answer_and_are_their_own_again():
     torch.testing.assert_close(answer(model).last_hidden_state, expected, rtol=0, atol=0)
 
 
+def doubled(forward: Any) -> Any:
+    """Wrap a forward as other libraries do."""
+
+    @functools.wraps(forward)
+    def wrapper(*args: Any, **arguments: Any) -> Any:
+        found = forward(*args, **arguments)
+        found.last_hidden_state *= 2
+        return found
+
+    return wrapper
+
+
+def test_uninstall_leaves_the_wrappers_of_others(monkeypatch):
+    expected = answer(made()).last_hidden_state * 2
+    bertie.install()
+    monkeypatch.setattr(transformers.BertModel, "forward", wrapper := doubled(transformers.BertModel.forward))
+    one, other = made(), bertie.accelerate(made("roberta"))
+    other.forward = doubled(other.forward)
+    check_equal(answer(one).last_hidden_state, expected)
+    with pytest.raises(InputError, match="its hidden states differ by"):
+        bertie.accelerate(made())
+    bertie.uninstall()
+    assert transformers.BertModel.forward is wrapper
+    torch.testing.assert_close(answer(one).last_hidden_state, expected, rtol=0, atol=0)
+    answer(other)
+    assert not used(one)
+    assert not used(other)
+
+
+def test_of_two_encoders_both_are_taken_or_none():
+    pair = torch.nn.ModuleList([made(), made(is_decoder=True)])
+    with pytest.raises(InputError, match="decoder"):
+        bertie.accelerate(pair)
+    assert not any("forward" in vars(each) or used(each) for each in pair)
+
+
 CHANGES = {
     "an optimizer's step": lambda weight: weight.add_(0.1),
     "a write past the version counter": lambda weight: weight.data.add_(0.1),
     "a write through NumPy": lambda weight: weight.detach().numpy().__setitem__(slice(1), 0.5),
-    "two rows in each other's place": lambda weight: weight.data.copy_(weight.data.flip(0)),
+    "a write of a slice": lambda weight: weight.data[..., 3:5].mul_(1.5),
+    "rows in each other's place": lambda weight: weight.data.copy_(weight.data.flip(0)),
+    "columns in each other's place": lambda weight: weight.data.copy_(weight.data.flip(-1)),
+    "two numbers in each other's place": lambda weight: weight.data[..., :2].copy_(weight.data[..., :2].flip(-1)),
+    "other signs": lambda weight: weight.data.neg_(),
     "other memory": lambda weight: setattr(weight, "data", weight.data * 2),
 }
 WEIGHTS = ("encoder.layer.1.output.dense.weight", "encoder.layer.0.attention.self.key.bias")
 WEIGHTS += ("embeddings.word_embeddings.weight", "embeddings.LayerNorm.weight")
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_weights_never_answer_as_they_were(name, change):
-    model, other = bertie.accelerate(made()), made()
+def transpose(weight: Tensor) -> None:
+    weight.data.copy_(weight.data.t().clone())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change"),
+    [
+        *(("bert", name, change) for name in WEIGHTS for change in CHANGES.values()),
+        ("bert", "encoder.layer.0.attention.self.query.weight", transpose),
+        ("bert", "embeddings.position_embeddings.weight", CHANGES["a write through NumPy"]),
+        ("bert", "embeddings.token_type_embeddings.weight", CHANGES["a write through NumPy"]),
+        ("electra", "embeddings_project.weight", CHANGES["columns in each other's place"]),
+        ("mpnet", "encoder.relative_attention_bias.weight", CHANGES["a write through NumPy"]),
+    ],
+)
+def test_changed_weights_never_answer_as_they_were(kind, name, change):
+    model, other = bertie.accelerate(made(kind)), made(kind)
     answer(model)
     for each in (model, other):
         with torch.no_grad():
-            CHANGES[change](each.get_parameter(name))
+            change(each.get_parameter(name))
     expected = answer(other).last_hidden_state
     for _ in range(3):
         torch.testing.assert_close(
             answer(model).last_hidden_state[MASK.bool()], expected[MASK.bool()], rtol=0, atol=1e-5
         )
     assert used(model)
+
+
+def test_a_changed_epsilon_is_the_originals():
+    model, other = bertie.accelerate(made()), made()
+    answer(model)
+    for each in (model, other):
+        each.encoder.layer[0].attention.output.LayerNorm.eps = 0.5
+    torch.testing.assert_close(answer(model), answer(other), rtol=0, atol=0)
+    assert not used(model)
 
 
 def original_is_asked(model: Any, call: Any) -> None:

@@ -127,7 +127,7 @@ def compiled_by_zig(target: str, names: list[str], folder: Path) -> bytes:
         pytest.skip("needs ziglang: pip install ziglang")
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
     objects = []
-    for name in ["cpu_features.c", "wordpiece.c", *names]:
+    for name in ["checksum.c", "cpu_features.c", "wordpiece.c", *names]:
         # it names processors in its own way; those of Apple's have sdot without being asked
         flags = [flag for flag in TARGETS.get(name, ()) if not flag.startswith("-march")]
         objects.append(str(folder / f"{name}.o"))

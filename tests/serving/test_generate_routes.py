@@ -73,6 +73,8 @@ def test_what_is_cut_or_has_no_room_is_said(served: Serve) -> None:
         ({"stop": ["a"]}, "unknown field `stop`"),
         ({"num_return_sequences": 2}, "greedy decoding finds one"),
         ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"temperature": 0.5}, "temperature=0.5 has no effect without do_sample=True: add that, or leave it out."),
+        ({"length_penalty": 2.0}, "length_penalty=2.0 has no effect without num_beams=4"),
     ],
 )
 def test_refusals(served: Serve, parameters: Any, says: str) -> None:

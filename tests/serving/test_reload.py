@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,30 @@ import torch
 from tests.serving.conftest import Process
 
 import bertie
+
+HANGS_UP = """
+import os, signal, sys
+from bertie.serving.server_process import Settings, serve
+from bertie.serving.served_model import ServedModel
+from bertie.serving.service import Limits
+own, opened = ServedModel.open, []
+def open_model(*given):
+    opened.append(given)
+    if len(opened) < 3:
+        os.kill(os.getpid(), signal.SIGHUP)
+    return own(*given)
+ServedModel.open = open_model
+serve(Settings((sys.argv[1],), Limits()), "127.0.0.1", 0)
+"""
+
+
+def test_files_that_change_while_they_are_read_are_read_again(folders: dict[str, Path]) -> None:
+    command = [sys.executable, "-c", HANGS_UP, str(folders["vectors"])]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        said = [next(line for line in running.stderr or () if "read anew" in line or "serving" in line) for _ in "123"]
+        running.send_signal(signal.SIGTERM)
+    assert sum("was read anew" in line for line in said) == 2
+    assert running.returncode == 0
 
 
 @pytest.mark.parametrize("broken", ["config.json", "model.safetensors", "nan"])

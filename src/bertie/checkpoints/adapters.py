@@ -71,6 +71,7 @@ class MergedFile:
         self._stored = {_plain(name): name for name in base.infos}
         self.infos: dict[str, TensorInfo] = {}
         self._changes: dict[str, dict[str, str]] = {}  # tensor of the base → part → its name in the adapter's file
+        self._modules: dict[str, str] = {}  # tensor of the base → its module, as the adapter's model calls it
         self._whole: dict[str, str] = {}  # tensor → its name in the adapter's file, where it replaces the base's
         for name in self._file.infos:
             self._place(name)
@@ -111,7 +112,9 @@ class MergedFile:
             if name.endswith(f".{end}"):
                 module = name.removesuffix(f".{end}")
                 for leaf in _leaves(part, self._file.infos[stored]):
-                    self._changes.setdefault(self._in_base(f"{module}.{leaf}"), {})[part] = stored
+                    changed = self._in_base(f"{module}.{leaf}")
+                    self._changes.setdefault(changed, {})[part] = stored
+                    self._modules[changed] = module
                 return
         if not name.endswith((".weight", ".bias")) or "lora_" in name or "token_adapter" in name:
             raise CheckpointError(f"{str(self.path)!r} has {stored!r:.200}, which bertie doesn't know how to merge")
@@ -145,11 +148,10 @@ class MergedFile:
 
     def _scale(self, name: str, parts: Mapping[str, NDArray[Any]]) -> float:
         """Return by what the product of low ranks is multiplied."""
-        module = name.rpartition(".")[0]
         low = next((parts[each] for each in ("A", "embedding A") if each in parts), None)
         rank = self._rank_of(name) if low is None else len(low)
         alphas = self.config.get("alpha_pattern") or {}
-        of_module = (each for pattern, each in alphas.items() if f".{module}".endswith(f".{pattern}"))
+        of_module = (each for pattern, each in alphas.items() if f".{self._modules[name]}".endswith(f".{pattern}"))
         alpha = next(of_module, self.config.get("lora_alpha", 8))
         return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
@@ -195,10 +197,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{str(path)!r}: peft_type is {short(config.get('peft_type'))}; bertie merges {', '.join(_TYPES)}, and "
             "others can be merged with peft (merge_and_unload) and saved"
         )
-    if odd := next(
-        (name for name in config.get("alpha_pattern") or {} if not name.replace(".", "").isidentifier()), ""
-    ):
-        raise CheckpointError(f"{str(path)!r}: alpha_pattern has {odd!r:.60}; bertie knows names of modules there")
+    for pattern, alpha in (config.get("alpha_pattern") or {}).items():
+        if not pattern.replace(".", "").isidentifier() or type(alpha) not in (int, float):
+            raise CheckpointError(
+                f"{str(path)!r}: alpha_pattern has {pattern!r:.60} with {short(alpha)}; bertie knows names of modules "
+                "with numbers there"
+            )
     for name, known in _STATED.items():
         if config.get(name) not in known and config.get(name) not in ([], {}):
             raise CheckpointError(

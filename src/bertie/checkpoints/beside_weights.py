@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
 from bertie.errors import CheckpointError
-from bertie.hub import member
+from bertie.hub import base_of_adapter, found_for_adapter, is_adapter, member, resolve
 
 # beside a model's weights: tokenizer, pooling, words about it
 _COPIED = (".json", ".txt", ".md")
@@ -25,10 +25,20 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
 
 
 def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
-    """Copy what lies beside a model's own files, which are in ``subfolder`` of both; ``without`` names what is not."""
-    for name in set(_names(source, subfolder)).difference(without):
-        (target / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, target / name)
+    """Copy what lies beside a model's own files, which are in ``subfolder`` of both; ``without`` names what is not.
+
+    What a peft adapter lacks is copied from its base model.
+    """
+    for place in (_base_of(source), source) if is_adapter(source) else (source,):
+        for name in set(_names(place, subfolder)).difference(without):
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(place / name, target / name)
+
+
+def _base_of(adapter: Path) -> Path:
+    name, of_base = base_of_adapter(adapter)
+    files = [f"*{ending}" for ending in _COPIED]
+    return found_for_adapter(adapter, lambda: resolve(name, files=[*files, *_COPIED_NAMES], **of_base))
 
 
 def _names(source: Path, subfolder: str) -> Iterator[str]:

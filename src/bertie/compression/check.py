@@ -65,9 +65,9 @@ class Comparison:
 
     def problem(self, min_worst: float, min_mean: float = -1.0, min_agreement: float = 0.0) -> str:
         """Return why the small model is not worth having, or an empty text; predictions count before the mean."""
-        if self.cosine_worst < min_worst:
+        if not self.cosine_worst >= min_worst:  # NaN is below, too
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
-        if self.agreement is None and self.cosine_mean < min_mean:
+        if self.agreement is None and not self.cosine_mean >= min_mean:
             return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
         if self.agreement is not None and self.agreement < min_agreement:
             return f"Only {self.agreement:.2%} of the predictions are equal, below {min_agreement:.2%}"

@@ -91,7 +91,7 @@ def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     """Return a model, its folder, and where in it the model's own files lie."""
     source, index = folder_and_index(name)
     folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *BESIDE])
-    recipe = read_recipe(folder)
+    recipe = read_recipe(resolve(source, files=[*BESIDE, *FILES]))  # an adapter's is its base model's
     subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)

@@ -153,16 +153,15 @@ class Source:
             with TemporaryDirectory() as place:
                 self.write(hidden := Path(place, "hidden.onnx"), also_hidden=True)
                 worst = worst_cosine(self.engine, OnnxModel(hidden, self.engine.config), rows)
-            if worst < min_cosine:
+            if not worst >= min_cosine:
                 raise BertieError(
                     f"The worst text's cosine to the engine is {worst:.4f}, below {min_cosine}. Nothing is written."
                 )
             return {"difference": {}, "cosine_worst": worst}
         found = differences(self.head, self.task, self.engine, OnnxModel(path, self.engine.config), rows)
-        name = max(found, key=lambda each: found[each])
-        if not found[name] <= FARTHEST:
+        if far := next((name for name, each in found.items() if not each <= FARTHEST), None):
             raise BertieError(
-                f"The graph's {name} differ from the engine's by {found[name]:.1e} of their size, more than rounding "
+                f"The graph's {far} differ from the engine's by {found[far]:.1e} of their size, more than rounding "
                 "does. Nothing is written; please report it with the model's config.json."
             )
         return {"difference": found}

@@ -12,6 +12,7 @@ from bertie.errors import InputError
 from bertie.extras import need
 from bertie.kernels import gemm
 from bertie.kernels.activations import ACTIVATION_CODES
+from bertie.messages import short
 from bertie.progress import say_once
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tokenization.tokenizer import Tokenizer
@@ -46,10 +47,17 @@ def write_gguf(
     llama.cpp computes GELU with tanh, from a table in half precision: vectors are equal to about three digits.
     """
     gguf = need("gguf", "convert", "Writing for llama.cpp")
+    if (most := max(tokenizer.get_vocab().values())) >= config.vocab_size:
+        raise InputError(
+            f"the tokenizer has a token {most}, and the model embeds 0 to {config.vocab_size - 1}: they don't belong "
+            "together"
+        )
     if why := _why_not(config, tokenizer, recipe):
         raise InputError(f"llama.cpp would compute other vectors: {why}; take to='safetensors', or export to ONNX")
     if heads := [name for name in tensors if not name.startswith(("bert.embeddings", "bert.encoder", "bert.pooler"))]:
         say_once(f"llama.cpp embeds texts: the head ({min(heads)!r}) is left out")
+    if prompt := recipe.prompts.get(recipe.default_prompt or ""):
+        say_once(f"llama.cpp puts nothing before texts: begin each with {short(prompt)} yourself")
     writer = gguf.GGUFWriter(path, "bert")
     positions = min(config.max_tokens, recipe.max_length or tokenizer.model_max_length)
     tensors = {**tensors, _POSITIONS: tensors[_POSITIONS][:positions]}  # llama.cpp has as many as a text may be long
@@ -78,6 +86,7 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
     ]
     lowers = recipe.lower_case or getattr(tokenizer, "do_lower_case", False)
     code = ACTIVATION_CODES.get(str(config.hidden_act))
+    added = sorted(tokenizer.get_added_vocab().keys() - set(tokenizer.all_special_tokens))
     found = {
         f"it is a {config.model_type!r}": not config.family.is_bert,
         "it is a decoder": config.is_decoder,
@@ -87,6 +96,9 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
         f"it has a layer {layers[:1]} around its pooling": bool(layers),
         "its vectors are cut (truncate_dim)": recipe.truncate_dim is not None,
         "its tokenizer is not BERT's": not tokenizer.states_bert,
+        f"words were added to its vocabulary ({', '.join(added[:3])})": bool(added),
+        "its tokenizer leaves Chinese characters side by side": getattr(tokenizer, "tokenize_chinese_chars", True)
+        is False,
         "its tokenizer keeps capitals or accents": not (
             lowers and getattr(tokenizer, "strip_accents", None) is not False
         ),
@@ -110,7 +122,8 @@ def _add_vocabulary(writer: Any, gguf: Any, config: BertConfig, tokenizer: Token
     writer.add_bos_token_id(tokenizer.cls_token_id)
     writer.add_eos_token_id(tokenizer.sep_token_id)
     for name in ("unk", "sep", "pad", "mask"):
-        getattr(writer, f"add_{name}_token_id")(getattr(tokenizer, f"{name}_token_id"))
+        if (number := getattr(tokenizer, f"{name}_token_id")) is not None:
+            getattr(writer, f"add_{name}_token_id")(number)
 
 
 def _named(config: BertConfig, tensors: dict[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:

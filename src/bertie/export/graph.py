@@ -1,6 +1,7 @@
 """An ONNX graph as it grows: a node a call, each value known by its name."""
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,7 +46,9 @@ class Graph:
 
     def constant(self, numbers: NDArray[Any], name: str = "") -> str:
         """Return numbers as a value; one name is one constant."""
-        name = name or f"constant_{numbers.dtype}_{numbers.shape}_{hash(numbers.tobytes()):x}"
+        if not name:
+            digest = blake2b(numbers.tobytes(), digest_size=8).hexdigest()
+            name = f"constant_{numbers.dtype}_{numbers.shape}_{digest}"
         if name not in self._constants:
             self._constants[name] = self._onnx.numpy_helper.from_array(np.asarray(numbers, order="C"), name)
             self.bytes += numbers.nbytes

@@ -71,7 +71,8 @@ def differences(head: Head, task: Any, engine: Engine, model: OnnxModel, rows: F
         answers = model.answers(batch)
         for name, wanted in head.answers(task, engine, batch).items():
             scale = max(1.0, float(np.abs(wanted).max()))
-            found[name] = max(found.get(name, 0.0), float(np.abs(answers[name] - wanted).max()) / scale)
+            difference = float(np.abs(answers[name] - wanted).max()) / scale
+            found[name] = float(np.maximum(found.get(name, 0.0), difference))  # NaN stays, which max would drop
     return found
 
 
@@ -82,7 +83,7 @@ def worst_cosine(engine: Engine, model: OnnxModel, rows: Features) -> float:
         batch = rows.select(part)
         for one, other in zip(*(batch.by_row(each.hidden_states(batch)) for each in (engine, model)), strict=True):
             for a, b in ((one.mean(axis=0), other.mean(axis=0)), (one[0], other[0])):
-                worst = min(worst, float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+                worst = float(np.minimum(worst, a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
     return worst
 
 

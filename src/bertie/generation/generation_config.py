@@ -4,7 +4,7 @@ import copy
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -204,17 +204,22 @@ class GenerationConfig:
         given: dict[str, Any] = {name: DEFAULTS.get(name) if one is None else one for name, one in options.items()}
         found.update(**given)
         refuse_others(vars(model_config) | vars(found))
+        for sentence in found.without_effect(options):
+            say_once(sentence)
+        return found
+
+    def without_effect(self, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a sentence for each of the options of a settled config that changes nothing."""
         for names, is_used, fix in (
-            (_SAMPLING, found.do_sample, spelled("do_sample", True)),
-            (("top_k",), found.do_sample or found.penalty_alpha, spelled("do_sample", True)),
-            (("penalty_alpha",), found.is_contrastive, f"{spelled('top_k', 4)} and without beams and draws"),
-            (_BEAMS, found.num_beams > 1, spelled("num_beams", 4)),
-            (("diversity_penalty",), found.num_beam_groups > 1, spelled("num_beam_groups", 2)),
+            (_SAMPLING, self.do_sample, spelled("do_sample", True)),
+            (("top_k",), self.do_sample or self.penalty_alpha, spelled("do_sample", True)),
+            (("penalty_alpha",), self.is_contrastive, f"{spelled('top_k', 4)} and without beams and draws"),
+            (_BEAMS, self.num_beams > 1, spelled("num_beams", 4)),
+            (("diversity_penalty",), self.num_beam_groups > 1, spelled("num_beam_groups", 2)),
         ):
             for name in names if not is_used else ():
                 if options.get(name) not in (None, DEFAULTS.get(name)):
-                    say_once(f"{spelled(name, options[name])} has no effect without {fix}")
-        return found
+                    yield f"{spelled(name, options[name])} has no effect without {fix}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GenerationConfig) and self.to_dict() == other.to_dict()

@@ -28,6 +28,8 @@ class PackedForward:
         _ACCELERATED.add(encoder)
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
+        if self.encoder not in _ACCELERATED:  # a wrapper of another's has kept it
+            return self.__wrapped__(*args, **arguments)
         return forward(self.encoder, self.__wrapped__, *args, **arguments)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -52,20 +54,8 @@ def accelerate(model: Program) -> Program:
         InputError: one of its encoders can't be computed by the engine.
         InputTypeError: there is none of `transformers`' encoders of BERT and its siblings in it.
     """
-    for encoder in _encoders(model):
-        if isinstance(vars(encoder).get("forward"), PackedForward):
-            continue
-        _check_version()
-        name = type(encoder).__name__
-        if has_hooks(encoder):
-            raise InputError(
-                f"accelerate cannot take this {name}: it has hooks, or another forward; remove them first."
-            )
-        state = State()
-        try:
-            state.update(encoder, _original(encoder))
-        except BertieError as error:
-            raise InputError(f"accelerate cannot take this {name}: {str(error).removesuffix('.')}.") from error
+    new = [each for each in _encoders(model) if not isinstance(vars(each).get("forward"), PackedForward)]
+    for encoder, state in [(each, _state_of(each)) for each in new]:  # none of them, if one is refused
         STATES[encoder] = state
         encoder.forward = PackedForward(encoder)
     return model
@@ -81,16 +71,20 @@ def install() -> None:
         InputError: the program hasn't imported `transformers`, or a version that bertie doesn't know.
     """
     transformers = _check_version()
-    for kind in (getattr(transformers, name) for name in ENCODERS):
+    for kind in [getattr(transformers, name) for name in ENCODERS]:
         if kind not in _INSTALLED:
             _INSTALLED[kind] = kind.forward
-            kind.forward = _packed(kind.forward)
+            kind.forward = _packed(kind, kind.forward)
 
 
 def uninstall() -> None:
-    """Undo `install`, and `accelerate` for every model: classes and models have their own forwards again."""
+    """Undo `install`, and `accelerate` for every model: classes and models have their own forwards again.
+
+    A wrapper that another library has put around them since stays, and calls them.
+    """
     for kind, own in _INSTALLED.items():
-        kind.forward = own
+        if _wraps(kind.forward, own):
+            kind.forward = own
     _INSTALLED.clear()
     for encoder in list(_ACCELERATED):
         if isinstance(vars(encoder).get("forward"), PackedForward):
@@ -99,20 +93,43 @@ def uninstall() -> None:
     STATES.clear()
 
 
-def _packed(own: Callable[..., Any]) -> Callable[..., Any]:
+def _state_of(encoder: nn.Module) -> State:
+    """Return the state of an encoder that is to be accelerated, with its engine."""
+    _check_version()
+    name = type(encoder).__name__
+    if has_hooks(encoder):
+        raise InputError(f"accelerate cannot take this {name}: it has hooks, or another forward; remove them first.")
+    state = State()
+    try:
+        state.update(encoder, _original(encoder))
+    except BertieError as error:
+        raise InputError(f"accelerate cannot take this {name}: {str(error).removesuffix('.')}.") from error
+    return state
+
+
+def _packed(kind: type[nn.Module], own: Callable[..., Any]) -> Callable[..., Any]:
     """Return the forward that takes the place of a class's own."""
 
     @functools.wraps(own)
     def packed(self: nn.Module, *args: Any, **arguments: Any) -> Any:
-        return forward(self, MethodType(own, self), *args, **arguments)
+        original = MethodType(own, self)
+        if kind not in _INSTALLED:  # a wrapper of another's has kept it
+            return original(*args, **arguments)
+        return forward(self, original, *args, **arguments)
 
     return packed
+
+
+def _wraps(outer: Callable[..., Any], own: Callable[..., Any]) -> bool:
+    """Whether a forward is what `_packed` has made of a class's own."""
+    return getattr(outer, "__wrapped__", None) is own
 
 
 def _original(encoder: nn.Module) -> Callable[..., Any]:
     """Return an encoder's own forward, bound."""
     owner: Any = next(kind for kind in type(encoder).__mro__ if "forward" in vars(kind))
-    return MethodType(_INSTALLED.get(owner) or owner.forward, encoder)
+    own = _INSTALLED.get(owner)
+    return MethodType(own if own is not None and _wraps(owner.forward, own) else owner.forward, encoder)
 
 
 def _check_version() -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, get_num_threads, nn
 
 from bertie.capture import HOOKS
 from bertie.checkpoints.names import canonical, from_family
@@ -15,6 +15,7 @@ from bertie.engine import Engine
 from bertie.engine.weights import weights_from
 from bertie.errors import InputError
 from bertie.families import FAMILIES
+from bertie.kernels.checksum import checksums
 from bertie.models.optimizing import TOLERANCE, two_texts
 from bertie.zero_copy import parameter_as_array
 
@@ -23,6 +24,8 @@ _HOME = "transformers.models."
 _HOMES_OF_PARTS = (_HOME, "transformers.activations", "torch.nn.modules.")
 # its hooks stay in a model once hidden states were asked of it, and act only while they are
 _CAPTURING = "transformers.utils.output_capturing"
+# what modules compute with besides weights
+_NUMBERS = ("eps", "scaling", "is_causal")
 # fields of a config that an encoder without a head doesn't read
 _OF_HEADS = ("id2label", "label2id", "num_labels", "architectures", "quantization_config", "pruned_heads")
 
@@ -78,45 +81,29 @@ def _is_foreign(hook: Any) -> bool:
     return getattr(hook, "__module__", "") != _CAPTURING
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Fingerprint:
-    """What an encoder consists of and computes with, read off its weights: whoever writes them, and however, is seen.
+    """What an encoder consists of and computes with, read off its parts: whoever writes them, and however, is seen.
 
     Tables of embeddings aren't read: the engine has them where they lie.
     """
 
     modules: list[nn.Module]
     addresses: list[int]
-    sums: Tensor  # of the bits of each row of each matrix
-    vectors: Tensor
+    checksums: tuple[int, ...]
+    numbers: list[Any]
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Self:
         """Return an encoder's as it is now."""
         modules = modules_in(encoder)[1:]  # without itself, which it must not keep alive
         read = weights_in([module for module in modules if type(module) is not nn.Embedding])
-        bits = [weight.detach() for weight in read]
         return cls(
             modules,
             [weight.data_ptr() for weight in weights_in(modules)],
-            torch.cat([_row_sums(each) for each in bits if each.dim() > 1]),
-            torch.cat([each for each in bits if each.dim() == 1]).view(torch.int32),
+            checksums([weight.data_ptr() for weight in read], [weight.nbytes for weight in read], get_num_threads()),
+            [vars(module).get(name) for module in modules for name in _NUMBERS],
         )
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Fingerprint)
-            and self.modules == other.modules
-            and self.addresses == other.addresses
-            and torch.equal(self.sums, other.sums)
-            and torch.equal(self.vectors, other.vectors)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _row_sums(matrix: Tensor) -> Tensor:
-    return matrix.view(torch.int32 if matrix.shape[-1] % 2 else torch.int64).sum(-1, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False)

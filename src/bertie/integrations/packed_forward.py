@@ -43,22 +43,29 @@ class State:
     """What is known of an encoder: its weights when it was last called, and their engine if there can be one."""
 
     def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self._last: Fingerprint | None = None
+        # one pair, for threads whose calls meet while weights change
+        self._known: tuple[Fingerprint | None, Snapshot | None] = (None, None)
 
-    def update(self, encoder: nn.Module, original: Callable[..., Any]) -> None:
-        """Make the engine of an encoder's weights, unless they are the last ones.
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self._known[1]
+
+    def update(self, encoder: nn.Module, original: Callable[..., Any]) -> Snapshot | None:
+        """Return the engine of an encoder's weights, made anew unless they are the last ones; None: still none of them.
 
         Raises:
             BertieError: there can be none; the message is the reason, without a subject's name.
         """
         why = why_not(encoder)
         now = None if why else Fingerprint.of(encoder)
-        if why or self._last != now:
-            self.snapshot, self._last = None, now
+        last, snapshot = self._known
+        if why or last != now:
+            self._known = (now, None)
             if why:
                 raise InputError(why)
-            self.snapshot = Snapshot.of(encoder, original)
+            snapshot = Snapshot.of(encoder, original)
+            self._known = (now, snapshot)
+        return snapshot
 
 
 STATES: "WeakKeyDictionary[nn.Module, State]" = WeakKeyDictionary()
@@ -69,10 +76,9 @@ def forward(encoder: Any, original: Callable[..., Any], *args: Any, **arguments:
     rows = None if _is_learning(encoder) or is_intercepted() else _rectangle(encoder.config, args, arguments)
     if rows is None:
         return original(*args, **arguments)
-    state = STATES.setdefault(encoder, State())
+    snapshot = None
     with suppress(BertieError):
-        state.update(encoder, original)
-    snapshot = state.snapshot
+        snapshot = STATES.setdefault(encoder, State()).update(encoder, original)
     if snapshot is None:
         return original(*args, **arguments)
     try:

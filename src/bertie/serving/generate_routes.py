@@ -26,7 +26,10 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     check_texts(inputs, "inputs")
     model, asked = exchange.service.model_for(GENERATE, body.model), body.parameters or GenerateParameters()
     options = asked.options
-    if isinstance(model.task(GENERATE), TextGeneration):
+    task: Any = model.task(GENERATE, **options)
+    if (vain := next(task.settled(model.generation_config).without_effect(options), None)) is not None:
+        raise Refusal(VALIDATION, f"{vain}: add that, or leave it out.")
+    if isinstance(task, TextGeneration):
         options["return_full_text"] = asked.return_full_text
     elif asked.return_full_text:
         raise Refusal(VALIDATION, "`return_full_text` is for decoders; this model writes another text: leave it out.")

@@ -24,7 +24,7 @@ def application(given: Mapping[str, Any]) -> Any:
             ``gpus`` (0) of each; the ``device`` of all. API keys are read from ``BERTIE_API_KEYS``.
 
     Raises:
-        InputError: no model, or an argument that there is not.
+        InputError: no model is named, or an argument is unknown or isn't a number.
         BertieError: Ray is not installed.
     """
     serve = need("ray.serve", "ray", "A deployment of Ray Serve")
@@ -38,13 +38,21 @@ def application(given: Mapping[str, Any]) -> Any:
     def build() -> Any:
         return make_service([ServedModel.open(model, device) for model in models], limits, keys)[1]
 
-    cores = {"num_cpus": float(given.get("cpus", 1)), "num_gpus": float(given.get("gpus", 0))}
+    cores = {"num_cpus": _number(float, given, "cpus", 1), "num_gpus": _number(float, given, "gpus", 0)}
+    replicas = _number(int, given, "replicas", 1)
     deployment = serve.deployment(
         serve.ingress(build)(),
         name="bertie",
-        num_replicas=int(given.get("replicas", 1)),
+        num_replicas=replicas,
         ray_actor_options=cores,
         max_ongoing_requests=limits.concurrent,
         graceful_shutdown_timeout_s=limits.seconds + 5,
     )
     return deployment.bind()
+
+
+def _number(kind: type[int] | type[float], given: Mapping[str, Any], name: str, usual: int) -> float:
+    try:
+        return kind(given.get(name, usual))
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {given[name]!r:.60}; give a number, such as {usual}.") from None

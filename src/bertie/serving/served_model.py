@@ -115,10 +115,15 @@ class ServedModel:
         """
         if not self.writes:
             return None
-        model: Any = self.queue.model
-        settled = task.settled(model.generation_config)
+        settled = task.settled(self.generation_config)
         is_open = settled.max_new_tokens is None and settled.max_length is None
-        return 1 if is_open or task.seed is not None else int(task.rows_together(model.generation_config))
+        return 1 if is_open or task.seed is not None else int(task.rows_together(self.generation_config))
+
+    @property
+    def generation_config(self) -> Any:
+        """How a model that writes chooses words where a request doesn't say it, a `bertie.GenerationConfig`."""
+        model: Any = self.queue.model
+        return model.generation_config
 
     def _make_variant(self, name: str, options: tuple[tuple[str, Any], ...]) -> Task:
         task, given = self._codecs[name], dict(options)

@@ -31,7 +31,7 @@ from bertie.serving.service_metrics import Metrics
 from bertie.serving.task_routes import ROUTES as TASKS
 from bertie.serving.tei_routes import ROUTES as TEI
 from bertie.serving.vllm_routes import ROUTES as VLLM
-from bertie.serving.worker_processes import Seat, WorkerProcesses, reloads_on_hangup
+from bertie.serving.worker_processes import Seat, WorkerProcesses, hold_hangups, reloads_on_hangup
 
 if TYPE_CHECKING:
     from bertie.serving.tracing import Tracing
@@ -106,6 +106,7 @@ class _Server(uvicorn.Server):
         self._service, self._seat, self._parent = service, seat, parent_process()
         self._announced = seat.number != 0
         self._reloading: asyncio.Future[None] | None = None
+        self._changed = False  # whether files may have changed since the models were last begun to be read
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._service.draining = True
@@ -117,11 +118,18 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             listener.listen(BACKLOG)  # what uvicorn is told is taken for both
         if reloads_on_hangup():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._note_change)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
-    def _reload(self) -> None:
+    def _note_change(self) -> None:
+        self._changed = True
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.ensure_future(self._service.reload())
+            self._reloading = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        while self._changed:
+            self._changed = False
+            await self._service.reload()
 
     async def on_tick(self, counter: int) -> bool:
         if not self.should_exit:
@@ -146,6 +154,7 @@ def _serve_in_worker(settings: Settings, listener: socket.socket, seat: Seat) ->
 
 def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     """Serve at the socket that ``listen`` gives when the models are open."""
+    hold_hangups()
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
     service, app = make_service(opened, settings.limits, settings.keys, tracing)

@@ -56,6 +56,12 @@ def reloads_on_hangup() -> bool:
     return hasattr(signal, "SIGHUP") and not os.isatty(0)
 
 
+def hold_hangups() -> None:
+    """Have SIGHUP wait, in this process and those that it starts, until they unblock it: by itself it ends them."""
+    if reloads_on_hangup():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+
+
 class WorkerProcesses:
     """Processes that serve, one for each of the listening sockets.
 
@@ -111,8 +117,11 @@ class WorkerProcesses:
             if number not in self._processes and monotonic() >= time:
                 given = (self._serve, self._listeners[number], Seat(number, self._beats))
                 process = self._context.Process(target=_work, args=given, name=f"bertie-{number}")
+                hold_hangups()
                 process.start()
                 self._processes[number] = process
+                if reloads_on_hangup():
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         if self._ending:  # since a process was begun that was not there to be told
             self._pass_on(signal.SIGTERM)
 
