@@ -1,4 +1,4 @@
-"""Reports in Markdown: sections, tables, figures, and texts of strangers without markup."""
+"""Reports in Markdown: sections, tables, figures, texts of strangers without markup, and all of it as HTML."""
 
 import re
 import unicodedata
@@ -45,3 +45,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def as_html(text: str) -> str:
+    """Return Markdown as HTML; tags that stand in it are shown, not obeyed."""
+    from markdown_it import MarkdownIt
+
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))

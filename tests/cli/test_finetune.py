@@ -72,8 +72,10 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     assert record["metrics"]["accuracy"] == 1.0
     # the table of bertie evaluate, and what to type next
     assert ran.err.index("  accuracy               1.0000") < ran.err.index("  label  ") < ran.err.index("report.md")
-    assert ran.err.endswith(f'  bertie classify "A text." --model {out}\n')
-    assert run(*shlex.split(ran.err.splitlines()[-1])[1:]).code == 0
+    *_, answer, share = ran.err.splitlines()
+    assert answer == f'  bertie classify "A text." --model {out}'
+    assert run(*shlex.split(answer)[1:]).code == 0
+    assert share == f"  hf upload YOUR-NAME/run {out} --exclude 'report.*' --exclude 'state/*'"
     plan = json.loads((out / "run.json").read_text())
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}

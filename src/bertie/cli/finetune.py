@@ -199,6 +199,7 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
+    from bertie.finetuning.model_card import upload_command
     from bertie.tasks.registry import find
 
     record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
@@ -210,8 +211,9 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     if result.scored.scores.count and not result.spread:
         print("\n".join(score_table(result.scored)), file=sys.stderr)
     folder = printable(str(result.folder))
-    print(f"bertie: the report is {folder}/report.md; to use the model:", file=sys.stderr)
+    print(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:", file=sys.stderr)
     print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
+    print(f"  {upload_command(result.folder)}", file=sys.stderr)
 
 
 def settings_of(given: dict[str, Any]) -> Any:

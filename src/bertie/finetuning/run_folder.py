@@ -13,6 +13,7 @@ import torch
 import bertie
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
+from bertie.finetuning.model_card import write_card
 from bertie.finetuning.model_folder import save_model
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
@@ -41,7 +42,9 @@ def write_folder(
     write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **used, **several})
     write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
-    write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
+    summary = replace(_summary(outcome, drawn), runs=runs, notes=notes)
+    write_card(summary, outcome.job.plan.row, outcome.job.plan.model, folder)
+    write_report(summary, folder)
 
 
 def forget_state(folder: Path) -> None:
