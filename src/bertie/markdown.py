@@ -25,16 +25,6 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
-    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def section(title: str, lines: Sequence[str]) -> str:
     """Return a section, or nothing if it would be empty."""
     return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""

@@ -108,10 +108,10 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
 def _origins(opened: Sequence[Opened]) -> list[str]:
     """Return a sentence if the models' own folders say that they began from different ones."""
     plans = [each.folder / "run.json" for each in opened]
-    known = {read_json(plan, "run").get("model") for plan in plans if plan.is_file()} - {None}
+    known = {str(read_json(plan, "run").get("model")) for plan in plans if plan.is_file()} - {"None"}
     if len(known) < 2:
         return []
-    return [f"They were fine-tuned from different models: {', '.join(sorted(map(repr, known)))}."]
+    return [f"They were fine-tuned from different models: {', '.join(map(repr, sorted(known)))}."]
 
 
 def _far(states: Sequence[dict[str, Tensor]]) -> list[str]:

@@ -16,7 +16,8 @@ from bertie.markdown import plain, section, table
 from bertie.tasks.registry import Row
 
 CARD = "README.md"
-_NOT_SHARED = ("report.*", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
+# reports quote texts that the model gets wrong, run.json says where files lie
+_NOT_SHARED = ("report.*", "run.json", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
 # what the hub calls the tasks, of those for which it has a word
 _PIPELINE_TAGS = {
     **{name: name for name in ("fill-mask", "question-answering", "text-classification", "token-classification")},
@@ -25,7 +26,7 @@ _PIPELINE_TAGS = {
 }
 
 
-def write_card(summary: RunSummary, row: Row, model: StartModel, folder: Path) -> None:
+def write_card(summary: RunSummary, row: Row, model: StartModel | None, folder: Path) -> None:
     """Write the card of a model in ``folder`` that was fine-tuned from ``model``; whose it is may say the licence."""
     models = model if isinstance(model, tuple) else (model,)
     begun = [(in_hub(one), Path(called(one)).name) for one in models]
@@ -42,15 +43,14 @@ def write_card(summary: RunSummary, row: Row, model: StartModel, folder: Path) -
 
 
 def upload_command(folder: Path) -> str:
-    """Return the command that puts a run's model into the hub, without its state and rows of the data."""
-    # a report quotes the texts that the model gets wrong
+    """Return the command that puts a run's model into the hub, without its state and what should stay here."""
     left_out = [pattern for pattern in _NOT_SHARED if next(folder.glob(pattern), None) is not None]
     excluded = " ".join(f"--exclude '{pattern}'" for pattern in left_out)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)
     return f"hf upload YOUR-NAME/{name} {shlex.quote(str(folder))} {excluded}"
 
 
-def in_hub(model: StartModel) -> str | None:
+def in_hub(model: StartModel | None) -> str | None:
     """Return the hub's name of what training began with; None if it is only a folder or an object."""
     name = called(model)
     default = {DEFAULT_EMBEDDING_MODEL.partition("/")[2]}

@@ -10,7 +10,8 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.markdown import as_html, duration, number, plain, section, table
+from bertie.markdown import as_html, number, plain, section, table
+from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.pictures.picture import page
 from bertie.training.run_directory import HTML_REPORT, REPORT
