@@ -22,7 +22,7 @@ from bertie.fields import (
     labels_of_file,
 )
 from bertie.files import make_folder, read_json, write_text
-from bertie.hub import member, path_or_name, resolve
+from bertie.hub import is_adapter, member, path_or_name, resolve
 from bertie.layouts import what_lies_there
 from bertie.messages import short
 from bertie.progress import say_once
@@ -327,8 +327,10 @@ class BertConfig(FamilyConfig):
             place |= {"local_files_only": local_files_only, "force_download": force_download}
             path = config_file(pretrained_model_name_or_path, place)
         try:
+            # of an adapter these are its base model's, which has other heads
+            own = {"architectures": None} if is_adapter(Path(pretrained_model_name_or_path)) else {}
             return cls.from_dict(
-                read_json(path) | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
+                read_json(path) | own | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
                 return_unused_kwargs=return_unused_kwargs,
                 **overrides,
             )

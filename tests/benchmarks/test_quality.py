@@ -82,8 +82,8 @@ def test_pairs_to_summarise_are_paragraphs_and_one_of_their_sentences(quality):
     summarising = quality("summarising")
     text = "He was at sea. The sea was rough that night, and the ship was old. Nobody slept. The old ship went down."
     assert summarising.most_telling(text.split(". ")) == "The sea was rough that night, and the ship was old"
-    assert list(summarising.pairs_of(f"Too short.\n\n{text} {text}")) == [
-        {"source": f"{text} {text}", "target": "The sea was rough that night, and the ship was old."}
+    assert list(summarising.pairs_of(f"Too short.\n\n{text}")) == [
+        {"source": text, "target": "The sea was rough that night, and the ship was old."}
     ]
     train, dev = summarising.pairs("train", 20), summarising.pairs("dev", 20)
     assert len(train) == len(dev) == 20

@@ -100,7 +100,7 @@ def lora(tmp_path: Path, mini: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     fields = {**SIZES, "vocab_size": 30522}
     del fields["num_labels"]
-    transformers.BertModel(transformers.BertConfig(**fields)).save_pretrained("base")
+    transformers.BertForPreTraining(transformers.BertConfig(**fields)).save_pretrained("base")
     bertie.AutoTokenizer.from_pretrained(mini).save_pretrained("base")
     model = transformers.BertForSequenceClassification.from_pretrained("base", num_labels=3)
     adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="SEQ_CLS", **LORA))

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from bertie.checkpoints.beside_weights import check_new
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
 from bertie.errors import InputError
@@ -30,6 +29,7 @@ def export(
     form: options.FormatOptions,
 ) -> None:
     """Write a model as a graph for ONNX Runtime, OpenVINO or a browser: pooling, normalisation and scores inside."""
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.export.exporting import Source
 
     if to not in _FORMATS:

@@ -1,6 +1,7 @@
 """bertie.distil_static: one vector a token, from what a model makes of each token alone (model2vec)."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.sentence_transformers_config import MODULES, SETTINGS
 from bertie.tasks.text_encoder import check_count
+from bertie.tokenization.tokenizer import Tokenizer
 
 WIDTH = 256
+# places that BERT's vocabularies keep free
+UNUSED = re.compile(r"\[unused\d+\]")
 # a in Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for Sentence Embeddings"
 SIF = 1e-4
 
@@ -43,7 +47,9 @@ def distil_static(teacher: str | os.PathLike[str], out: str | os.PathLike[str], 
     check_count("width", width, embed.dimension)
     if getattr(embed.tokenizer, "backend_tokenizer", None) is None:
         raise InputError(f"The tokenizer of {os.fspath(teacher)!r} has no tokenizer.json; take another teacher.")
-    table = weighted(principal(vectors_of_tokens(embed), width))
+    table = np.zeros((len(embed.tokenizer), width), np.float32)
+    used = used_tokens(embed.tokenizer)
+    table[used] = weighted(principal(vectors_of_tokens(embed)[used], width))
     with atomic_folder(path) as temporary:
         embed.tokenizer.save_pretrained(temporary)
         write_tensors({"embedding.weight": table}, temporary / "model.safetensors")
@@ -56,6 +62,18 @@ def distil_static(teacher: str | os.PathLike[str], out: str | os.PathLike[str], 
         ]
         write_json(temporary / MODULES, modules)
     return path
+
+
+def used_tokens(tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """Return the ids of tokens that texts have: without places kept free, and what stands around or masks a text.
+
+    Frequent tokens come first among them, which is what their weights go by.
+    """
+    others = {tokenizer.cls_token, tokenizer.sep_token, tokenizer.mask_token}
+    found = [
+        number for word, number in tokenizer.get_vocab().items() if word not in others and not UNUSED.fullmatch(word)
+    ]
+    return np.array(sorted(found))
 
 
 def vectors_of_tokens(embed: EmbedPipeline) -> Array:

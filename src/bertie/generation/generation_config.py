@@ -201,7 +201,8 @@ class GenerationConfig:
             if getattr(found, name) is None:
                 own = getattr(model_config, name)
                 setattr(found, name, DEFAULTS.get(name) if own is None else own)
-        found.update(**{name: DEFAULTS.get(name) if value is None else value for name, value in options.items()})
+        given: dict[str, Any] = {name: DEFAULTS.get(name) if one is None else one for name, one in options.items()}
+        found.update(**given)
         refuse_others(vars(model_config) | vars(found))
         for names, is_used, fix in (
             (_SAMPLING, found.do_sample, spelled("do_sample", True)),

@@ -170,10 +170,10 @@ def _parted(
         return (), {}, ()
     kinds = [kind for kind, _ in steps]
     if kinds[0] == _STATIC and not {_STATIC, "Pooling", "Transformer"} & set(kinds[1:]):
-        layers = tuple(Layer(kind, folder / path) for kind, path in steps[1:])
-        for layer in layers:
+        after = tuple(Layer(kind, folder / path) for kind, path in steps[1:])
+        for layer in after:
             _check_place(layer, "sentence_embedding")
-        return (), {}, layers
+        return (), {}, after
     if kinds.count("Pooling") != 1 or kinds.count("Transformer") != 1:
         raise CheckpointError(
             f"{str(folder / MODULES)!r} asks for {', '.join(kinds)}; a text has one vector with one Transformer and "
