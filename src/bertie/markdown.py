@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bertie.messages import shortened
 
@@ -35,6 +35,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def figures_table(
+    figures: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float] | None]
+) -> list[str]:
+    """Return the lines of a table of figures with their intervals."""
+    rows = []
+    for name, value in figures.items():
+        interval = intervals.get(name)
+        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
+    return table(["figure", "value", "95% interval"], rows)
 
 
 def as_html(text: str) -> str:

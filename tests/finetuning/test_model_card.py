@@ -70,3 +70,14 @@ def test_what_is_not_shared(tmp_path: Path) -> None:
     words = shlex.split(upload_command(tmp_path / "a run"))
     assert words[:4] == ["hf", "upload", "YOUR-NAME/a-run", str(tmp_path / "a run")]
     assert words[4:] == ["--exclude", "report.*", "--exclude", "state/*", "--exclude", "seed-*"]
+
+
+def test_a_notebook_shows_small_tables(start: Path) -> None:
+    result = bertie.finetune("classification", ROWS, model=start, epochs=1, batch_size=8, show_progress=False)
+    found = bertie.evaluate("classification", ROWS, model=result.model, tokenizer=result.tokenizer)
+    assert result is not None
+    assert "<td>accuracy</td>" in result._repr_html_()
+    assert "<p>60 rows</p>" in found._repr_html_()
+    assert "<td>accuracy</td>" in found._repr_html_()
+    assert "<td>text-classification</td>" in result.pipeline._repr_html_()
+    assert "<td>computed by</td>" in bertie.pipeline("embed", start)._repr_html_()

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 import bertie
-from bertie.machine import describe
 from bertie.messages import printable
 
 
@@ -17,6 +16,8 @@ def version() -> None:
 
 def env(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False) -> None:
     """Show versions, processor, kernels, memory and GPU: copy all of it into a report of a mistake."""
+    from bertie.machine import describe
+
     found = describe()
     if as_json:
         print(json.dumps(found, ensure_ascii=False))

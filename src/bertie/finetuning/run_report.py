@@ -10,7 +10,7 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.markdown import as_html, number, plain, section, table
+from bertie.markdown import as_html, figures_table, number, plain, section, table
 from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.pictures.picture import page
@@ -151,15 +151,11 @@ def head_section(summary: RunSummary) -> str:
 
 def figures_section(summary: RunSummary) -> str:
     """Return all figures with their intervals."""
-    rows = []
-    for name, value in summary.figures.items():
-        interval = summary.intervals.get(name)
-        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
     note = (
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = table(["figure", "value", "95% interval"], rows)
+    lines = figures_table(summary.figures, summary.intervals)
     if summary.positive is not None:
         lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
     return section("Figures", lines + (["", note] if summary.intervals else []))
