@@ -125,7 +125,8 @@ def test_every_public_name_has_a_place_in_the_api_pages() -> None:
 
 def test_every_page_has_a_place_in_the_navigation() -> None:
     named = re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+    written = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(named) == sorted([*written, "cli.md"])  # docs/cli_page.py makes that one
 
 
 def test_pages_on_tasks_are_short() -> None:

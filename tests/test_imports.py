@@ -20,8 +20,8 @@ ROWS = [
     {"cli"},
     {"serving", "estimators", "bench"},
     {"export"},
-    {"pictures", "finetuning", "pretraining", "compression", "integrations"},
-    {"evaluation"},
+    {"finetuning", "pretraining", "compression", "integrations"},
+    {"evaluation", "machine", "pictures"},
     {"pipelines"},
     {"training"},
     {"models"},
@@ -50,7 +50,8 @@ ROWS = [
     {"extras"},
     {"settings"},
     {"frames", "markdown", "rules"},
-    {"errors", "memory", "messages", "progress"},
+    {"progress"},
+    {"errors", "memory", "messages"},
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.

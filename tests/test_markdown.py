@@ -2,7 +2,8 @@
 
 import pytest
 
-from bertie.markdown import duration, number, plain
+from bertie.markdown import number, plain
+from bertie.messages import duration
 
 
 @pytest.mark.parametrize(

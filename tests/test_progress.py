@@ -82,3 +82,27 @@ def test_without_a_standard_error_there_is_no_bar(closed: bool, monkeypatch: pyt
     for show in (None, True):
         with progress.progress("texts", 10, show) as advance:
             advance(3)
+
+
+def test_without_a_terminal_there_is_a_line_every_so_often(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    caplog.set_level(logging.INFO)
+    with progress.progress("steps", 10_000) as advance:
+        advance(1000)  # done by the run before this one
+        for _ in range(200):
+            now[0] += 1
+            advance(10, "loss 0.5")
+    with progress.progress("texts", None) as advance:
+        now[0] += 60
+        advance(7)
+    assert caplog.messages == [
+        "steps: 1,600 of 10,000, 5 min 15 s to go, loss 0.5",
+        "steps: 2,200 of 10,000, 13 min 0 s to go, loss 0.5",
+        "steps: 2,800 of 10,000, 12 min 0 s to go, loss 0.5",
+        "texts: 7",
+    ]
+    assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]

@@ -200,6 +200,11 @@ def default_embedding_model() -> Path:
     return _checked(folder)
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether a model in the hub may be called so, and no folder here is."""
+    return _HUB_NAME.fullmatch(name) is not None and not os.path.exists(name)
+
+
 def default_pretrained_model() -> Path:
     """Return the folder of bertie-mini-uncased, which comes with bertie: masked words and next sentences."""
     for place in _OWN_PLACES:

@@ -1,8 +1,8 @@
-"""Reports in Markdown: sections, tables, figures, and texts of strangers without markup."""
+"""Reports in Markdown: sections, tables, figures, texts of strangers without markup, and all of it as HTML."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bertie.messages import shortened
 
@@ -25,16 +25,6 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
-    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def section(title: str, lines: Sequence[str]) -> str:
     """Return a section, or nothing if it would be empty."""
     return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
@@ -45,3 +35,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def figures_table(
+    figures: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float] | None]
+) -> list[str]:
+    """Return the lines of a table of figures with their intervals."""
+    rows = []
+    for name, value in figures.items():
+        interval = intervals.get(name)
+        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
+    return table(["figure", "value", "95% interval"], rows)
+
+
+def as_html(text: str) -> str:
+    """Return Markdown as HTML; tags that stand in it are shown, not obeyed."""
+    from markdown_it import MarkdownIt
+
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))

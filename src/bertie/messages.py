@@ -31,3 +31,13 @@ def printable(text: str, keep: str = "") -> str:
 def wrong_byte(error: UnicodeDecodeError, begin: int = 0) -> str:
     """Return which byte is no text, and where: counted from 0, and from ``begin`` where the text was decoded."""
     return f"byte 0x{error.object[error.start]:02X} at offset {begin + error.start}"
+
+
+def duration(seconds: float) -> str:
+    """Return a readable duration: "41 s", "3 min 5 s", "2 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,4 +1,4 @@
-"""Log messages under the logger "bertie", and progress bars on a terminal."""
+"""Log messages under the logger "bertie", progress bars on a terminal, and elsewhere a line a minute in the log."""
 
 import logging
 import sys
@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from bertie.messages import duration
+
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
 _REMEMBERED = 1_000  # messages, at most
 
-# Seconds before a bar appears.
-PATIENCE = 1.0
+# where there is no terminal, at level INFO; commands write it to standard error
+lines = logging.getLogger("bertie.progress")
+
+# Seconds before a bar appears, and between two lines.
+PATIENCE, INTERVAL = 1.0, 60.0
 
 
 class Advance(Protocol):
@@ -44,8 +49,11 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 @contextmanager
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second."""
-    # True: at once and anywhere; None: on a terminal only
-    if show is False or not (_on_terminal() if show is None else _can_be_seen()):
+    # True: at once and anywhere; None: on a terminal, elsewhere a line a minute in the log
+    if show is None and not _on_terminal():
+        yield _Lines(what, total).advance
+        return
+    if show is False or not _can_be_seen():
         yield _unseen
         return
     bar = _Bar(what, total, 0.0 if show else PATIENCE)
@@ -66,6 +74,28 @@ def _on_terminal() -> bool:
 
 def _unseen(done: float, note: str = "") -> None:
     del done, note
+
+
+class _Lines:
+    """A line in the log every so often."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total = what, total
+        self._done = self._said = 0.0
+        self._said_at = time.monotonic()
+
+    def advance(self, done: float, note: str = "") -> None:
+        self._done += done
+        seconds = time.monotonic() - self._said_at
+        if seconds < INTERVAL:
+            return
+        line = [f"{self._what}: {self._done:,.0f}"]
+        if self._total and self._done > self._said:
+            line[0] += f" of {self._total:,}"
+            left = max(self._total - self._done, 0) / (self._done - self._said) * seconds
+            line.append(f"{duration(left)} to go")
+        lines.info("%s", ", ".join([*line, note] if note else line))
+        self._said, self._said_at = self._done, self._said_at + seconds
 
 
 class _Bar:

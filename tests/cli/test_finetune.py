@@ -50,13 +50,36 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
     ran = run(*given, "--train", first, "--train", second, *said)
     assert ran.code == 0, ran.err
     plan = json.loads((out / "run.json").read_text())
-    assert plan["train"] == f"{first}, {second}"
+    assert plan["train"] == [str(first), str(second)]
     assert plan["form"] == {"delimiter": "|", "encoding": "cp1252", "quoting": "none"}
     assert f"2 files are read as one: {first}, {second}." in (out / "report.md").read_text()
     ran = run("evaluate", "sequence-classification", "--model", out, "--data", tmp_path / "part-*.csv")
     assert ran.records[0]["rows"] == 80
     assert f"{second} is no UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
     assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
+
+
+def test_a_run_is_done_again_but_for_what_is_given(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
+    columns = ("--column", "text=Body", "--column", "label=Kind")
+    first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
+    said = ("--epochs", 1, "--dev", 0, "--max-length", 16, "--seed", 3, "--class-weights", "auto", "--keep", 1)
+    ran = run("finetune", "classify", "--train", table, "--model", start, "--out", first, *columns, *said)
+    assert ran.code == 0, ran.err
+    config = first / "run.json"
+    assert run("finetune", "--config", config, "--out", again).code == 0
+    assert (again / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+    assert (again / "epoch-1").is_dir()
+    ran = run("finetune", "--config", first, "--out", other, "--lr", "1e-3", "--dev", 0.25, "--overlap", 2)
+    assert ran.code == 0, ran.err
+    before, now = (json.loads((folder / "run.json").read_text()) for folder in (first, other))
+    assert now["options"] == {"max_length": 16, "overlap": 2}
+    assert now["dev"] == 0.25
+    differ = {name for name, value in now["settings"].items() if value != before["settings"][name]}
+    assert differ == {"learning_rate"}
+    ran = run("finetune", "--config", config, "--dry-run")
+    assert ran.records[0]["counts"]["dev"] == 0
+    assert "The task is missing" in run("finetune", "--out", other, "--train", table).err
+    assert "--train is missing" in run("finetune", "classify", "--out", other).err
 
 
 def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
@@ -66,14 +89,16 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     ran = run(
         "finetune", "sequence-classification", "--train", table, "--model", start, "--out", out, *columns, *settings
     )
-    assert (ran.code, "report.md" in ran.err) == (0, True)
+    assert (ran.code, "report.html" in ran.err) == (0, True)
     (record,) = ran.records
     assert record["model"] == str(out)
     assert record["metrics"]["accuracy"] == 1.0
     # the table of bertie evaluate, and what to type next
-    assert ran.err.index("  accuracy               1.0000") < ran.err.index("  label  ") < ran.err.index("report.md")
-    assert ran.err.endswith(f'  bertie classify "A text." --model {out}\n')
-    assert run(*shlex.split(ran.err.splitlines()[-1])[1:]).code == 0
+    assert ran.err.index("  accuracy               1.0000") < ran.err.index("  label  ") < ran.err.index("report.html")
+    *_, answer, share = ran.err.splitlines()
+    assert answer == f'  bertie classify "A text." --model {out}'
+    assert run(*shlex.split(answer)[1:]).code == 0
+    assert share == f"  hf upload YOUR-NAME/run {out} --exclude 'report.*' --exclude 'run.json' --exclude 'state/*'"
     plan = json.loads((out / "run.json").read_text())
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}

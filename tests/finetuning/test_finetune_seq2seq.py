@@ -85,7 +85,7 @@ def test_a_model_learns_to_write(trained: Any, start: Path, narrow: Path) -> Non
     assert trained.pipeline("alan went to rome in rain") == [{"generated_text": "alan rome"}]
     report = (trained.folder / "report.md").read_text()
     assert "target = summary; source = document; the target is to be written for the source" in report
-    assert json.loads((trained.folder / "run.json").read_text())["model"] == f"{start}, {narrow}"
+    assert json.loads((trained.folder / "run.json").read_text())["model"] == [str(start), str(narrow)]
     assert (trained.folder / "curves.png").is_file()
 
 

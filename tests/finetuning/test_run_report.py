@@ -1,5 +1,7 @@
 """The report says what a reader needs, in Markdown that texts of the data cannot break."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from bertie.finetuning.run_report import (
@@ -77,5 +79,17 @@ def test_every_table_has_the_cells_of_its_head() -> None:
         assert set(widths[first - 2 : end]) == {widths[first - 2]}
 
 
-def test_it_is_written(tmp_path: Path) -> None:
+def test_it_is_written_and_the_page_holds_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "curves.png").write_bytes(b"drawn")
     assert write_report(SUMMARY, tmp_path).read_text(encoding="utf-8") == render(SUMMARY)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<img src="data:image/png;base64,ZHJhd24=" alt="Loss and accuracy by step"' in page
+    assert "<td>negative</td>\n<td>0.900</td>" in page
+    assert "curves.png" not in page
+
+
+def test_texts_of_the_data_are_no_markup_in_the_page(tmp_path: Path) -> None:
+    text = '<script>alert(1)</script> [x](javascript:alert(2)) ![](http://a.b/c.png) <img src="curves.png">'
+    write_report(replace(SUMMARY, pictures={}, mistakes=[Mistake(text, "a", "b", 0.5, "here")]), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|img|a)\b", page)

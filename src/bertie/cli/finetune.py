@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,8 @@ _PARTS = ("to learn from", "to tune on", "to score on")
 _WIDTH = 200
 # what settings are called for short, as by the options of their own
 _SHORT = {"lr": "learning_rate"}
+# what arguments are where the user says nothing; the others are None
+_LEFT_OPEN = {"on_bad_row": "error", "resume": False}
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,18 @@ class RunOptions:
 
 def finetune(
     task: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
             "masked-lm, embedding, reranking or seq2seq; usual names such as classification, ner and qa will do."
         ),
-    ],
+    ] = None,
     train: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
         ),
-    ],
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +131,10 @@ def finetune(
         int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
     keeping: RunOptions,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="A run's run.json or folder: do it again, but for what else is given."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
@@ -149,21 +155,41 @@ def finetune(
         "resume": resume,
         "device": device,
         "options": assigned(option, "--option") | given_of(vars(reading)),
-        "settings": settings_of(assigned(settings, "--set") | given_of(vars(training))),
+        "settings": assigned(settings, "--set") | given_of(vars(training)),
         **rows.arguments(),
     }
-    kept = {name: value for name, value in vars(keeping).items() if value}
-    source, seeds = one_or_all(train), seed or []
+    asked = {"task": task, "train": one_or_all(train or []) or None, "seed": seed, **said}
+    asked |= {name: value or None for name, value in vars(keeping).items()}
+    asked = _asked(asked, config)
+    task, source, seeds = asked.pop("task"), asked.pop("train"), asked.pop("seed")
+    kept = [name for name in vars(keeping) if asked[name]]
     if dry_run:
-        _preview(task, source, {**said, "folds": keeping.folds}, seeds)
+        _preview(task, source, {name: asked[name] for name in (*said, "folds")}, seeds)
     elif out is None:
         raise InputError("--out is missing: name the new folder of the run (--dry-run needs none).")
     elif sweep is None:
-        _train(task, source, {**said, **kept}, seeds)
+        _train(task, source, asked, seeds)
     elif kept:
         raise InputError(f"A sweep takes no {' and no '.join(map(spelled, kept))}.")
     else:
-        _sweep(task, source, said, seeds, sweep)
+        _sweep(task, source, {name: asked[name] for name in said}, seeds, sweep)
+
+
+def _asked(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """Return all arguments: those given, and of those left open the ones of the run in ``config``."""
+    asked, before = given, {"settings": None}
+    if config is not None:
+        from bertie.finetuning import arguments_of
+
+        before = arguments_of(config)
+        asked = given | before | {name: value for name, value in given.items() if value != _LEFT_OPEN.get(name)}
+        asked["options"] = before.get("options", {}) | given["options"]
+    asked["settings"] = settings_of(given["settings"], before["settings"])
+    for name, what in (("task", "the task"), ("train", "--train")):
+        if asked[name] is None:
+            raise InputError(f"{what.capitalize()} is missing; bertie finetune -h lists both.")
+    seed = asked["seed"]
+    return {**asked, "tensorboard": bool(asked["tensorboard"]), "seed": [seed] if isinstance(seed, int) else seed or []}
 
 
 def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
@@ -199,6 +225,7 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
+    from bertie.finetuning.model_card import upload_command
     from bertie.tasks.registry import find
 
     record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
@@ -210,12 +237,14 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     if result.scored.scores.count and not result.spread:
         print("\n".join(score_table(result.scored)), file=sys.stderr)
     folder = printable(str(result.folder))
-    print(f"bertie: the report is {folder}/report.md; to use the model:", file=sys.stderr)
+    print(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:", file=sys.stderr)
     print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
+    if result.folder is not None:
+        print(f"  {upload_command(result.folder)}", file=sys.stderr)
 
 
-def settings_of(given: dict[str, Any]) -> Any:
-    """Return the settings that are named; None if none is."""
+def settings_of(given: dict[str, Any], before: Any = None) -> Any:
+    """Return the settings that are named, in the place of those ``before``; these if none is."""
     from bertie.errors import nearest
     from bertie.settings import Settings, describe_settings
 
@@ -225,7 +254,7 @@ def settings_of(given: dict[str, Any]) -> Any:
         if name not in known:
             listed = ", ".join(known)
             raise InputError(f"There is no setting {name!r}; there are {listed}.{nearest(name, known)}")
-    return Settings(**given) if given else None
+    return replace(before or Settings(), **given) if given else before
 
 
 def assigned(pairs: list[str] | None, option: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bertie.progress import logger
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = ("figures.json", "report.md", "run.json", "average.json")
+_NOT_COPIED = ("README.md", "figures.json", "report.html", "report.md", "run.json", "average.json")
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {
@@ -108,10 +108,10 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
 def _origins(opened: Sequence[Opened]) -> list[str]:
     """Return a sentence if the models' own folders say that they began from different ones."""
     plans = [each.folder / "run.json" for each in opened]
-    known = {read_json(plan, "run").get("model") for plan in plans if plan.is_file()} - {None}
+    known = {str(read_json(plan, "run").get("model")) for plan in plans if plan.is_file()} - {"None"}
     if len(known) < 2:
         return []
-    return [f"They were fine-tuned from different models: {', '.join(sorted(map(repr, known)))}."]
+    return [f"They were fine-tuned from different models: {', '.join(map(repr, sorted(known)))}."]
 
 
 def _far(states: Sequence[dict[str, Tensor]]) -> list[str]:

@@ -15,6 +15,7 @@ from bertie.data.objects import object_records
 from bertie.data.record import BadRows, Record
 from bertie.data.tables import csv_records, parquet_records, tsv_records
 from bertie.errors import InputError, nearest
+from bertie.hub import sha256
 from bertie.messages import listed
 
 _READERS: dict[str, Callable[[Lines], Iterator[Record]]] = {
@@ -143,6 +144,11 @@ def _listed(source: Paths) -> Sequence[str | os.PathLike[str]]:
 def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
     """Return the files that a source names, in the order of reading; those of a folder or a pattern by name."""
     return [file for path in _listed(source) for file in _files(Path(path), suffixes)]
+
+
+def digests_of(source: object) -> dict[str, str]:
+    """Return the SHA-256 of each file that a source names; nothing of an object."""
+    return {str(file): sha256(file) for file in files_of(source, _OF_SUFFIX)} if is_paths(source) else {}
 
 
 def _files(path: Path, suffixes: Collection[str]) -> list[Path]:

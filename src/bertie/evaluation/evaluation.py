@@ -12,9 +12,10 @@ from bertie.data import BadRows, Format
 from bertie.data.dataset import ExampleReader
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
 from bertie.files import atomic
+from bertie.markdown import as_html, figures_table, plain
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
 from bertie.progress import logger
@@ -52,6 +53,10 @@ class Evaluation:
     notes: list[str]
     scored: Scored
     read_as: str
+
+    def _repr_html_(self) -> str:
+        lines = [counted(self.rows, "row"), "", *figures_table(self.figures, self.intervals), ""]
+        return as_html("\n".join([*lines, *(f"- {plain(note)}" for note in self.notes)]))
 
 
 def evaluate(

@@ -5,7 +5,8 @@ from bertie.extras import need_torch
 need_torch(__name__)
 
 from bertie.finetuning.api import Finetuned, finetune
+from bertie.finetuning.rerun import arguments_of
 from bertie.finetuning.searching import Trial
 from bertie.finetuning.sweep import Sweep, sweep
 
-__all__ = ["Finetuned", "Sweep", "Trial", "finetune", "sweep"]
+__all__ = ["Finetuned", "Sweep", "Trial", "arguments_of", "finetune", "sweep"]

@@ -20,6 +20,7 @@ from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.finetuning.seeds_and_folds import run_folds, run_seeds
+from bertie.markdown import as_html, figures_table, plain
 from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Settings
@@ -51,6 +52,11 @@ class Finetuned:
     warnings: list[str]
     folder: Path | None
     seed: int
+
+    def _repr_html_(self) -> str:
+        where = "kept in memory" if self.folder is None else f"in {plain(self.folder)}"
+        lines = [f"{plain(self.pipeline.task)}, {where}", "", *figures_table(self.figures, self.intervals), ""]
+        return as_html("\n".join([*lines, *(f"- {plain(warning)}" for warning in self.warnings)]))
 
     @property
     def spread(self) -> dict[str, tuple[float, float]]:

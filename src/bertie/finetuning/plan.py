@@ -130,8 +130,7 @@ class Plan:
         names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
         found = {
             "task": self.row.name,
-            "model": called(self.model),
-            **{name: shown or None for name, shown in self.named().items()},
+            **{name: _as_json(getattr(self, name)) for name in ("model", "train", "dev", "tune")},
             **{name: getattr(self, name) for name in names},
             "form": Format.of(self.form).said(),
             "columns": None if self.columns is None else dict(self.columns),
@@ -164,6 +163,14 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
 def is_place(source: Any) -> bool:
     """Whether a source is a path or a name, or several of them, not the thing itself."""
     return all(map(is_place, source)) if isinstance(source, tuple) else isinstance(source, str | os.PathLike)
+
+
+def _as_json(source: Any) -> Any:
+    """Return paths, names and shares as they are, and an object by what it is called."""
+    if source is None or isinstance(source, int | float):
+        return source
+    several = is_paths(source) and not isinstance(source, str | os.PathLike)
+    return list(map(str, source)) if several else called(source)
 
 
 def called(source: Any) -> str:

@@ -11,11 +11,16 @@ import numpy as np
 import torch
 
 import bertie
+from bertie.data.records import digests_of
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
+from bertie.finetuning.model_card import write_card
 from bertie.finetuning.model_folder import save_model
+from bertie.finetuning.plan import called
+from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
+from bertie.machine import describe
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
@@ -37,11 +42,27 @@ def write_folder(
     (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
-    used = {"settings": outcome.history.settings, "read_as": outcome.job.data.read_as}
-    write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **used, **several})
+    write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
     write_json(folder / "figures.json", {**figures_of(outcome), **several})
     drawn = {**_draw(outcome, folder), **(pictures or {})}
-    write_report(replace(_summary(outcome, drawn), runs=runs, notes=notes), folder)
+    summary = replace(_summary(outcome, drawn), runs=runs, notes=notes)
+    write_card(summary, outcome.job.plan.row, outcome.job.plan.model, folder)
+    write_report(summary, folder)
+
+
+def _used(outcome: Outcome, runs: Runs | None) -> dict[str, Any]:
+    """Return what a run came to use, and what of: `rerun.arguments_of` reads it back."""
+    plan, data, parts = outcome.job.plan, outcome.job.data, outcome.job.parts
+    files = {
+        name: digest for source in (plan.train, plan.dev, plan.tune) for name, digest in digests_of(source).items()
+    }
+    return {
+        "settings": outcome.history.settings,
+        "read_as": data.read_as,
+        **({"seed": list(runs.figures)} if runs is not None and runs.what == "seed" else {}),
+        "data": {"rows": digest_of_rows(parts.train, parts.tune, parts.dev), "files": files},
+        "machine": describe(),
+    }
 
 
 def forget_state(folder: Path) -> None:
@@ -108,7 +129,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,
-        model=described["model"],
+        model=called(plan.model),
         main=scores.metric.main,
         figures=outcome.scored.figures,
         intervals=outcome.scored.intervals,

@@ -1,5 +1,6 @@
-"""``report.md`` of a run: what was trained on what, how good it is and how sure that is, and what it gets wrong."""
+"""The report of a run, as Markdown and HTML: trained on what, how good it is, how sure that is, what it gets wrong."""
 
+import base64
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,11 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.markdown import duration, number, plain, section, table
+from bertie.markdown import as_html, figures_table, number, plain, section, table
+from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
-from bertie.training.run_directory import REPORT
+from bertie.pictures.picture import page
+from bertie.training.run_directory import HTML_REPORT, REPORT
 
 TEXT_LENGTH = 200
 
@@ -88,18 +91,28 @@ class RunSummary:
 
 
 def write_report(summary: RunSummary, folder: Path) -> Path:
-    """Write ``report.md`` into the run folder and return its path."""
-    path = folder / REPORT
-    write_text(path, render(summary))
+    """Write the report into the run folder, as HTML too, and return the path of ``report.md``, which comes last."""
+    path, text = folder / REPORT, render(summary)
+    write_text(folder / HTML_REPORT, _as_page(text, summary, folder))
+    write_text(path, text)
     return path
+
+
+def _as_page(text: str, summary: RunSummary, folder: Path) -> str:
+    """Return the report as one HTML page that holds its pictures."""
+    body = as_html(text)
+    for name in summary.pictures:
+        content = base64.b64encode((folder / name).read_bytes()).decode("ascii")
+        body = body.replace(f'src="{name}"', f'src="data:image/png;base64,{content}"')
+    return page(f"{summary.task}: {summary.model}", body)
 
 
 def render(summary: RunSummary) -> str:
     """Return the report as Markdown, with all markup in texts of the data escaped."""
     sections = (
-        _head(summary),
+        head_section(summary),
         section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
-        _figures(summary),
+        figures_section(summary),
         _runs(summary.runs),
         _classes(summary.table),
         _mistakes(summary.mistakes),
@@ -112,7 +125,8 @@ def render(summary: RunSummary) -> str:
     return "\n".join(section for section in sections if section) + end
 
 
-def _head(summary: RunSummary) -> str:
+def head_section(summary: RunSummary) -> str:
+    """Return the headline: the main figure and how sure it is."""
     if not summary.figures:
         return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
     scored = [part for part in summary.data if part.role == "scored on"]
@@ -135,16 +149,13 @@ def _head(summary: RunSummary) -> str:
     )
 
 
-def _figures(summary: RunSummary) -> str:
-    rows = []
-    for name, value in summary.figures.items():
-        interval = summary.intervals.get(name)
-        rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
+def figures_section(summary: RunSummary) -> str:
+    """Return all figures with their intervals."""
     note = (
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = table(["figure", "value", "95% interval"], rows)
+    lines = figures_table(summary.figures, summary.intervals)
     if summary.positive is not None:
         lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
     return section("Figures", lines + (["", note] if summary.intervals else []))

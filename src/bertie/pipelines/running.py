@@ -8,6 +8,7 @@ from bertie.engine import Engine
 from bertie.errors import InputTypeError
 from bertie.extras import missing, need
 from bertie.frames import columns_in, is_frame, texts_of, values_in
+from bertie.markdown import as_html, plain, table
 from bertie.progress import logger, progress
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_rows
@@ -92,6 +93,10 @@ class Pipeline:
         from bertie.models.task_model import TaskModel
 
         return TaskModel(self.model)
+
+    def _repr_html_(self) -> str:
+        facts = {"task": self.task, "model": getattr(self.model, "name_or_path", ""), "computed by": self.explain()}
+        return as_html("\n".join(table(["pipeline", ""], [[name, plain(fact)] for name, fact in facts.items()])))
 
     def explain(self) -> str:
         """Return what computes: the engine and with which kernels, or PyTorch and why the engine does not."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 import bertie
-from bertie.markdown import duration, number, plain, section, table
+from bertie.markdown import number, plain, section, table
+from bertie.messages import duration
 from bertie.pretraining.pretraining_learner import TERMS
 from bertie.training import History
 

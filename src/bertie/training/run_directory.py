@@ -15,7 +15,7 @@ LOG = "metrics.jsonl"
 STATE = "state"
 PLAN = "run.json"
 TENSORBOARD = "tensorboard"
-REPORT = "report.md"
+REPORT, HTML_REPORT = "report.md", "report.html"
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""The card of a fine-tuned model, ``README.md`` as the hub shows it: what it is, how good, and how it is used."""
+
+import json
+import re
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from bertie.errors import CheckpointError
+from bertie.files import write_text
+from bertie.finetuning.plan import StartModel, called
+from bertie.finetuning.run_report import RunSummary, figures_section, head_section
+from bertie.hub import DEFAULT_EMBEDDING_MODEL, default_embedding_model, is_hub_name
+from bertie.markdown import plain, section, table
+from bertie.tasks.registry import Row
+
+CARD = "README.md"
+# reports quote texts that the model gets wrong, run.json says where files lie
+_NOT_SHARED = ("report.*", "run.json", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
+# what the hub calls the tasks, of those for which it has a word
+_PIPELINE_TAGS = {
+    **{name: name for name in ("fill-mask", "question-answering", "text-classification", "token-classification")},
+    "embed": "sentence-similarity",
+    "reranking": "text-ranking",
+}
+
+
+def write_card(summary: RunSummary, row: Row, model: StartModel | None, folder: Path) -> None:
+    """Write the card of a model in ``folder`` that was fine-tuned from ``model``; whose it is may say the licence."""
+    models = model if isinstance(model, tuple) else (model,)
+    begun = [(in_hub(one), Path(called(one)).name) for one in models]
+    summary = replace(summary, model=" and ".join(dict.fromkeys(hub or name for hub, name in begun)))
+    sections = (
+        head_section(summary),
+        _use(row, folder.resolve().name),
+        figures_section(summary),
+        _data(summary),
+        f"---\n\n{plain(summary.made_with)}\n",
+    )
+    front = _front_matter(summary, row, [hub for hub, _ in begun if hub is not None], folder)
+    write_text(folder / CARD, f"---\n{front}\n---\n\n" + "\n".join(sections))
+
+
+def upload_command(folder: Path) -> str:
+    """Return the command that puts a run's model into the hub, without its state and what should stay here."""
+    left_out = [pattern for pattern in _NOT_SHARED if next(folder.glob(pattern), None) is not None]
+    excluded = " ".join(f"--exclude '{pattern}'" for pattern in left_out)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)
+    return f"hf upload YOUR-NAME/{name} {shlex.quote(str(folder))} {excluded}"
+
+
+def in_hub(model: StartModel | None) -> str | None:
+    """Return the hub's name of what training began with; None if it is only a folder or an object."""
+    name = called(model)
+    default = {DEFAULT_EMBEDDING_MODEL.partition("/")[2]}
+    with suppress(CheckpointError):  # it is not installed
+        default.add(str(default_embedding_model()))
+    return DEFAULT_EMBEDDING_MODEL if name in default else name if is_hub_name(name) else None
+
+
+def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path) -> str:
+    from huggingface_hub import ModelCardData
+
+    is_sentence_transformer = (folder / "modules.json").exists()
+    data = ModelCardData(
+        base_model=begun or None,
+        library_name="sentence-transformers" if is_sentence_transformer else "transformers",
+        metrics=[name for name, value in summary.figures.items() if value is not None] or None,
+        pipeline_tag=_PIPELINE_TAGS.get(row.name),
+        tags=["bertie", row.learns],
+    )
+    return str(data.to_yaml())
+
+
+def _use(row: Row, name: str) -> str:
+    """Return how the model is used in bertie and in transformers, where its name is a folder's or the hub's."""
+    words, quoted = shlex.split(row.command), json.dumps(name, ensure_ascii=False)
+    answer = [f"print(pipe({json.dumps(words[1])}))"] if len(words) == 2 else []
+    ours = ["import bertie", "", f'pipe = bertie.pipeline("{row.name}", {quoted})', *answer]
+    theirs = [
+        f"from transformers import {row.model_class}, AutoTokenizer",
+        "",
+        f"model = {row.model_class}.from_pretrained({quoted})",
+        f"tokenizer = AutoTokenizer.from_pretrained({quoted})",
+    ]
+    lines = [
+        *(f"{plain(name)} is the model's folder, or its name in the hub. With bertie:", ""),
+        *("```python", *ours, "```", "", "or on the command line:", ""),
+        *("```console", f"$ bertie {row.command} --model {shlex.quote(name)}", "```", ""),
+        "With transformers, which knows nothing of what was tuned beside the weights (temperature, thresholds):",
+        *("", "```python", *theirs, "```"),
+    ]
+    return section("Use", lines)
+
+
+def _data(summary: RunSummary) -> str:
+    # a card is public, and folders have names that are not
+    rows = [[part.role, plain(re.sub(r"[^\s,]*/", "", part.source)), f"{part.rows:,}"] for part in summary.data]
+    return section("Data", table(["used for", "from", "rows"], rows))

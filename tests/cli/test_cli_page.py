@@ -1,0 +1,18 @@
+"""The page on the command line, which the site makes from the commands, has all of them with all options."""
+
+import runpy
+from pathlib import Path
+
+from bertie.cli.app import PLACES, load_command
+
+HOOK = Path(__file__).resolve().parents[2] / "docs" / "cli_page.py"
+
+
+def test_each_command_and_option_is_there() -> None:
+    page = runpy.run_path(str(HOOK))["render"]()
+    parts = dict(zip(PLACES, page.split("\n## ")[1:], strict=True))
+    for name, part in parts.items():
+        assert part.startswith(f"{name}\n\n```text\nUsage: bertie {name} ")
+        for option in load_command(name).params:
+            assert all(each in part for each in option.opts if each.startswith("--")), (name, option.opts)
+    assert "/root" not in page
