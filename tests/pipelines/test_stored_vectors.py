@@ -70,6 +70,16 @@ def test_an_index_that_is_up_to_date_is_only_read(embed: Any, tmp_path: Path) ->
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()} == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs the permissions of POSIX")
+def test_an_index_is_its_owners_alone(embed: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    bertie.SearchIndex(WORDS, embed, folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o750)  # the owner shares it
+    bertie.SearchIndex(WORDS[:3], embed, folder)
+    assert folder.stat().st_mode & 0o777 == 0o750
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     texts=st.lists(st.sampled_from(WORDS), max_size=25),

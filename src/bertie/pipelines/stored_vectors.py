@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError, InputError
-from bertie.files import atomic, read_json, remove_leftovers, shown, write_json
+from bertie.files import atomic, make_folder, read_json, remove_leftovers, shown, write_json
 from bertie.locking import only_process_in
 from bertie.progress import progress, say_once
 
@@ -74,6 +74,8 @@ class StoredVectors:
         # asked afterwards: meanwhile, another process may have begun an index of another model
         if _is_exact(blocks, texts) and self._is_ours():
             return blocks
+        if not self.folder.exists():
+            make_folder(self.folder).chmod(0o700)  # vectors tell much of texts, which may be private
         with only_process_in(self.folder):
             remove_leftovers(self.folder)
             if not self._is_ours():
