@@ -91,6 +91,8 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(progress.lines, "handlers", [])  # a command that ran in this process has one
+    monkeypatch.setattr(progress.lines, "propagate", True)
     with progress.progress("steps", 10_000) as advance:
         advance(1000)  # done by the run before this one
         for _ in range(200):

@@ -8,7 +8,13 @@ import os
 import sys
 from pathlib import Path
 
-os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1", "USE_TORCH": "0"}
+if __name__ == "__main__":  # tests read the constants
+    os.environ |= {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_USE_LEGACY_KERAS": "1",
+        "USE_TORCH": "0",
+    }
 
 import numpy as np
 import transformers

@@ -78,6 +78,9 @@ for row in ROWS:
                         is_decoder=row.name == "text-generation",
                         num_labels=1 if row.name in ("reranking", "multiple-choice") else 2)
     more = {"layers": (Dense(table, None, "GELU"), Normalize())} if row.name == "embed" else {}
+    if row.name.startswith("zero-shot"):
+        config.label2id = {"contradiction": 0, "entailment": 1}
+        more = {"candidate_labels": "d, e", "hypothesis_template": "{}"}
     task = row.load_task()(tokenizer=tokenizer, config=config, **more)
     features = task.encode([inputs.get(row.name, "a b c")] * 40)
     model = Model(config, row.name in ("token-classification", "question-answering"))

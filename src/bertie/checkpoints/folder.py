@@ -149,7 +149,7 @@ def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint
     for name, path in shards.items():
         if not path.is_file():
             raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is missing; fetch the model again")
-        if path.suffix != Path(index.name.removesuffix(".index.json")).suffix:
+        if path.suffix != Path(index.name.partition(".index.")[0]).suffix:
             raise CheckpointError(f"{str(index)!r} names the file {name!r}, which is of another format")
         if other := seen.get(path.resolve()):
             raise CheckpointError(f"{str(index)!r} lists one file twice, as {other!r} and as {name!r}")
