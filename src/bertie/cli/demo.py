@@ -204,7 +204,7 @@ def _show_result(console: "Console", result: "Finetuned", folder: Path) -> None:
         console.print(f"  {why}", markup=False)
     commands = (
         ("Use it:", f'bertie classify "What a bore." --model {printable(str(folder))}'),
-        ("Your own:", "bertie finetune sequence-classification --train yours.csv --model MODEL --out runs/first"),
+        ("Your own:", "bertie finetune sequence-classification --train yours.csv --out runs/first"),
     )
     for title, command in commands:
         console.print(f"{title:<10}{command}", markup=False, style="bold", soft_wrap=True)
