@@ -25,4 +25,5 @@ def convert(
     write(model, out, to)
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     print(json.dumps({"model": str(out), "files": files}, ensure_ascii=False))
-    print(printable(f"bertie: {out} is written; 'bertie inspect {out}' shows what is in it"), file=sys.stderr)
+    look = f"; 'bertie inspect {out}' shows what is in it" if to == "safetensors" else ""
+    print(printable(f"bertie: {out} is written{look}"), file=sys.stderr)
