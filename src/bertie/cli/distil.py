@@ -1,19 +1,17 @@
 """``bertie distil``: a smaller model that answers as a given one does, measured before it is written."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bertie.cli import options
 from bertie.cli.finetune import assigned, settings_of
+from bertie.cli.gate import NearnessOptions, reader_of, tell
 from bertie.cli.options import given_of
 from bertie.cli.pretrain import LengthOptions
-from bertie.cli.reading import InputOptions
 from bertie.errors import InputError, spelled
-from bertie.messages import printable
 
 
 def distil(
@@ -41,19 +39,8 @@ def distil(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the training: NAME=VALUE, such as lr=3e-4.")
     ] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="A file of other texts to compare on; default: a twentieth of --texts.")
-    ] = None,
-    min_cosine: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
-    ] = None,
-    min_agreement: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False,
     *,
+    gate: NearnessOptions,
     length: LengthOptions,
     column: options.Columns = None,
     form: options.FormatOptions,
@@ -63,13 +50,12 @@ def distil(
         "layers": None if layers is None else _numbers(layers),
         "losses": None if losses is None else [name.strip() for name in losses.split(",")],
         "temperature": temperature,
-        "min_cosine": min_cosine,
-        "min_agreement": min_agreement,
     }
     learning = given_of(given)
     trained = assigned(settings, "--set") | length.arguments()
     if static:
-        if named := [*given_of({"texts": texts, "check": check, **learning}), *trained]:
+        nearness = {"min_cosine": gate.min_cosine, "min_agreement": gate.min_agreement}
+        if named := [*given_of({"texts": texts, "check": gate.check, **learning, **nearness}), *trained]:
             raise InputError(f"--static trains nothing; leave {spelled(named[0])} out.")
         from bertie.compression.static import distil_static
 
@@ -81,23 +67,9 @@ def distil(
         raise InputError("--texts is missing: name a file of texts to learn on; --static alone needs none.")
     from bertie.compression.distillation import distil as make
 
-    columns = options.text_columns(column, "text", "text_pair")
-
-    def read(path: Path) -> list[Any]:
-        found = InputOptions(None, path).read(form, columns.get("text", "text"), columns.get("text_pair"), words=True)
-        return [one.text for one in found]
-
-    found = make(
-        teacher,
-        read(texts),
-        out,
-        settings=settings_of(trained),
-        check=None if check is None else read(check),
-        force=force,
-        **learning,
-    )
-    print("\n".join(map(printable, found.lines())), file=sys.stderr)
-    print(json.dumps({"model": str(out), **found.record()}))
+    read = reader_of(form, column, words=True)
+    found = make(teacher, read(texts), out, settings=settings_of(trained), **learning, **gate.arguments(read))
+    tell(found, out)
 
 
 def _numbers(layers: str) -> int | list[int]:

@@ -1,6 +1,8 @@
-"""What commands that make int8 models ask for: texts to calibrate on and to check, and what the result must reach."""
+"""What commands that make smaller models ask for: texts to make them with and to check, and what they must reach."""
 
+import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bertie.cli.options import FormatOptions
+from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
 from bertie.cli.reading import InputOptions
 from bertie.errors import InputError, counted
 from bertie.messages import printable
@@ -72,6 +74,46 @@ class GateOptions:
         """Print the comparison, and refuse to go on where it is too bad."""
         print("\n".join([*lines, *map(printable, found.lines())]), file=sys.stderr)
         found.refuse(self.force, min_worst=self.min_cosine)
+
+
+@dataclass(frozen=True)
+class NearnessOptions:
+    """How near a model of fewer layers or neurons must be to its original to be written."""
+
+    check: Annotated[
+        Path | None,
+        typer.Option(help="A file of other texts to compare on; default: of --texts a twentieth, for prune a fifth."),
+    ] = None
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
+    ] = None
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+
+    def arguments(self, read: Callable[[Path], list[Any]]) -> dict[str, Any]:
+        """Return them as `bertie.distil` and `bertie.prune` take them."""
+        return given_of({**vars(self), "check": None if self.check is None else read(self.check)})
+
+
+def reader_of(form: FormatOptions, column: Columns, words: bool = False) -> Callable[[Path], list[Any]]:
+    """Return what reads the texts, or pairs, of a file, and with ``words`` texts that are lists of them."""
+    columns = text_columns(column, "text", "text_pair")
+
+    def read(path: Path) -> list[Any]:
+        found = InputOptions(None, path).read(form, columns.get("text", "text"), columns.get("text_pair"), words=words)
+        return [one.text for one in found]
+
+    return read
+
+
+def tell(found: "Comparison", out: Path) -> None:
+    """Print how a model that was written compares with its original."""
+    print("\n".join(map(printable, found.lines())), file=sys.stderr)
+    print(json.dumps({"model": str(out), **found.record()}))
 
 
 def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -3,39 +3,25 @@
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bertie.batching import batches, budget, in_batches
-from bertie.compression.observe import BATCH, answer, batches_on, cosines
-from bertie.config import BertConfig
+from bertie.batching import budget, in_batches
+from bertie.compression.observe import Encoding, answer, batches_on, cosines, vectors_of
 from bertie.engine import Engine
 from bertie.errors import BertieError, spelled
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
-from bertie.tasks.operations import Computed, operations_on
 
 ROUNDS = 5
 # members of an output that hold scores, the first present one counts
 _SCORES = ("logits", "prediction_logits", "start_logits")
-
-
-class Encoding(Protocol):
-    """Of what `bertie.tasks.model.Model` asks, what gives hidden states."""
-
-    @property
-    def config(self) -> BertConfig: ...
-    @property
-    def threads(self) -> int: ...
-    def hidden_states(self, features: Features, /) -> Computed: ...
-    def with_threads(self, threads: int, /) -> Self: ...
-    def inference(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -115,22 +101,10 @@ def compare_computing(
     rounds: int = ROUNDS,
 ) -> Comparison:
     """As `compare`, of whatever computes hidden states."""
-    found = cosines(_vectors(small, texts), _vectors(model, texts))
+    found = cosines(vectors_of(small, texts), vectors_of(model, texts))
     rate, small_rate = _rates([model, small], texts, rounds)
     mean, worst = float(found.mean()), float(found.min())
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
-
-
-def _vectors(model: Encoding, texts: Features) -> Tensor:
-    """As `bertie.compression.observe.vectors`."""
-    made: list[Any] = [None] * len(texts.lengths)
-    with model.inference():
-        for part in batches(texts.lengths, BATCH):
-            states = model.hidden_states(texts.select(part))
-            hidden = torch.from_numpy(operations_on(states).to_host(states))
-            for index, rows in zip(part, hidden.split([texts.lengths[row] for row in part]), strict=True):
-                made[index] = torch.stack([rows.mean(dim=0), rows[0]])
-    return torch.stack(made)
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:

@@ -1,8 +1,9 @@
 """Run a model over texts: the inputs of its layers, and its vectors of the texts."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -10,16 +11,30 @@ from torch import Tensor, nn
 
 from bertie.batching import batches
 from bertie.compression.groups import Group
+from bertie.config import BertConfig
 from bertie.models.multiple_choice import BertForMultipleChoice
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
+from bertie.tasks.operations import Computed, operations_on
 
 # Rows of a layer's input that are kept to compare outputs.
 ROWS = 512
 # Tokens computed at once.
 BATCH = 1_024
+
+
+class Encoding(Protocol):
+    """Of what `bertie.tasks.model.Model` asks, what gives hidden states."""
+
+    @property
+    def config(self) -> BertConfig: ...
+    @property
+    def threads(self) -> int: ...
+    def hidden_states(self, features: Features, /) -> Computed: ...
+    def with_threads(self, threads: int, /) -> Self: ...
+    def inference(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass
@@ -79,12 +94,18 @@ def answer(model: BertPreTrainedModel, packed: Packed) -> Any:
 
 
 def vectors(model: BertPreTrainedModel, texts: Features) -> Tensor:
+    """As `vectors_of`, of a PyTorch model."""
+    return vectors_of(TaskModel(model), texts)
+
+
+def vectors_of(model: Encoding, texts: Features) -> Tensor:
     """Return two vectors of each text, ``[N, 2, D]``: the mean of its tokens' and its first token's."""
     made: list[Any] = [None] * len(texts.lengths)
-    with torch.inference_mode():
-        for part, packed in batches_on(model, texts):
-            hidden = model.base_model(packed, return_dict=True).last_hidden_state.float().cpu()
-            for index, rows in zip(part, hidden.split(packed.lengths), strict=True):
+    with model.inference():
+        for part in batches(texts.lengths, BATCH):
+            states = model.hidden_states(texts.select(part))
+            hidden = torch.from_numpy(operations_on(states).to_host(states))
+            for index, rows in zip(part, hidden.split([texts.lengths[row] for row in part]), strict=True):
                 made[index] = torch.stack([rows.mean(dim=0), rows[0]])
     return torch.stack(made)
 
