@@ -43,6 +43,11 @@ format: $(VENV)/.test
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# the notebook in examples/, from its cells
+notebook: $(VENV)/.docs
+	where=$$(mktemp -d) && cp examples/classify_films.ipynb $$where && $(BIN)/jupyter nbconvert --to notebook --execute \
+		--inplace $$where/classify_films.ipynb && cp $$where/classify_films.ipynb examples/ && rm -r $$where
+
 bench: $(VENV)/.test
 	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/run.py
 

@@ -20,7 +20,9 @@ from bertie.estimators import BertClassifier as BertClassifier
 from bertie.estimators import BertEmbedder as BertEmbedder
 from bertie.estimators import BertRegressor as BertRegressor
 from bertie.estimators import BertTagger as BertTagger
+from bertie.evaluation import Comparison as Comparison
 from bertie.evaluation import Evaluation as Evaluation
+from bertie.evaluation import compare as compare
 from bertie.evaluation import evaluate as evaluate
 from bertie.export.conversion import convert as convert
 from bertie.export.exporting import Exported as Exported

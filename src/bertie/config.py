@@ -310,7 +310,7 @@ class BertConfig(FamilyConfig):
         trust_remote_code: bool | None = None,
         return_unused_kwargs: bool = False,
         **overrides: Any,
-    ) -> Any:
+    ) -> Self:
         """Return the config of a model folder, a config file or a hub name, with ``overrides`` in place of its fields.
 
         With ``return_unused_kwargs`` the answer is ``(config, overrides that are no field)``.
@@ -342,7 +342,7 @@ class BertConfig(FamilyConfig):
             raise ConfigError(f"{str(path)!r}: {error}") from error
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
+    def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Self:
         """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
         data, extra = _split(
             cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
@@ -357,10 +357,11 @@ class BertConfig(FamilyConfig):
         for name, value in extra.items():
             setattr(config, name, value)
         check_stated(config.__dict__)
-        return (config, unused) if return_unused_kwargs else config
+        answer: Any = (config, unused) if return_unused_kwargs else config
+        return answer
 
     @classmethod
-    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Any:
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
         """Return the config in a JSON file; errors as in `from_pretrained`."""
         return cls.from_dict(read_json(json_file))
 
@@ -430,7 +431,7 @@ class AutoConfig:
     """The thin door by the reference's name: every config it finds is a `BertConfig`."""
 
     @staticmethod
-    def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> Any:
+    def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> BertConfig:
         """As `BertConfig.from_pretrained`."""
         return BertConfig.from_pretrained(pretrained_model_name_or_path, **arguments)
 

@@ -19,7 +19,16 @@ from bertie.progress import logger
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = ("README.md", "figures.json", "report.html", "report.md", "run.json", "average.json")
+_NOT_COPIED = (
+    "README.md",
+    "figures.json",
+    "results.json",
+    "predictions.jsonl",
+    "report.html",
+    "report.md",
+    "run.json",
+    "average.json",
+)
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {
