@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import linear_regression, median, quantiles
@@ -175,14 +175,14 @@ def soak(model: str, count: int, clients: int) -> None:
     part, states = max(1, count // 50), []
     with served(model) as server:
         began, spent = time.perf_counter(), processor_seconds(server)
-        for number in range(50):
-            send(server, repeat(request("embed", inputs=["a small text"]), part), clients)
-            states.append((number * part, *state_of(server)))
-        seconds, processor = time.perf_counter() - began, processor_seconds(server) - spent
-    print(
-        f"{50 * part} requests, {50 * part / seconds:.0f}/s, {1e3 * processor / (50 * part):.3f} ms of processor each"
-    )
-    numbers, *columns = zip(*states[10:], strict=True)
+        with suppress(KeyboardInterrupt):  # what was sent by then is told
+            for number in range(1, 51):
+                send(server, repeat(request("embed", inputs=["a small text"]), part), clients)
+                states.append((number * part, *state_of(server)))
+                seconds, processor = time.perf_counter() - began, processor_seconds(server) - spent
+    count = len(states) * part
+    print(f"{count} requests, {count / seconds:.0f}/s, {1e3 * processor / count:.3f} ms of processor each")
+    numbers, *columns = zip(*states[len(states) // 5 :], strict=True)
     for name, values in zip(("MB of memory", "descriptors", "threads", "requests in the queue"), columns, strict=True):
         slope = linear_regression(numbers, values).slope * 1e6
         print(f"a million requests add {slope:8.2f} {name} ({values[0]:.1f} to {values[-1]:.1f})")

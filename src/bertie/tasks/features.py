@@ -16,8 +16,6 @@ from bertie.tokenization.rows import flat_ids
 
 # one entry a row or an input
 Values: TypeAlias = Sequence[Any] | Array
-# which entries of an array or list
-Places: TypeAlias = Sequence[int] | Integers | slice
 # what has a label of its own
 Each: TypeAlias = Literal["input", "row", "token"]
 # the name of the only kind of labels that most tasks have
@@ -217,14 +215,9 @@ class Features:
 
     def _chosen(self, rows: Sequence[int], inputs: Sequence[int], owners: Integers | None) -> "Features":
         """Return these rows, and of each of these inputs what it has an entry of."""
-        places: dict[Each, Places] = {"row": rows, "input": inputs}
-        if isinstance(rows, range) and rows and rows.step == 1 and inputs is rows:
-            # neighbours need no list of their places
-            tokens = slice(self._spans[rows[0]][0], self._spans[rows[-1]][1])
-            places = dict.fromkeys(("row", "input"), slice(rows.start, rows.stop)) | {"token": tokens}
-        else:
-            firsts, stops = np.array([self._spans[row] for row in rows], np.int64).reshape(-1, 2).T
-            places["token"] = ranges(firsts, stops - firsts)
+        places: dict[Each, Sequence[int] | Integers] = {"row": rows, "input": inputs}
+        firsts, stops = np.array([self._spans[row] for row in rows], np.int64).reshape(-1, 2).T
+        places["token"] = ranges(firsts, stops - firsts)
         return Features(
             **{name: _taken(getattr(self, name), places[each]) for name, each in _ENTRIES.items()},
             owners=owners,
@@ -257,10 +250,8 @@ _ENTRIES: dict[str, Each] = {
 }
 
 
-def _taken(values: Any, places: Places) -> Any:
+def _taken(values: Any, places: Sequence[int] | Integers) -> Any:
     """Return the entries at these places, in this order, of an array or a list."""
-    if isinstance(places, slice):
-        return None if values is None else values[places]
     if isinstance(values, np.ndarray):
         return values[np.asarray(places, np.int64)]
     return None if values is None else [values[place] for place in places]
