@@ -12,7 +12,7 @@ from small import TINY
 import bertie
 from bertie.compression import check
 from bertie.compression.pruning import importances, narrowed, without_layers
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError, InputTypeError
 

@@ -13,7 +13,7 @@ from bertie.compression.check import Comparison, compare, held_out
 from bertie.compression.folder import open_model, write_folder
 from bertie.compression.layer_choice import with_layers
 from bertie.compression.observe import batches_on, cosines, vectors
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.frames import listed_texts
 from bertie.layers.linear import Linear

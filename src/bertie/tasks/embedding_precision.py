@@ -3,7 +3,7 @@
 Letters: N vectors, Q questions, D numbers of a vector, k vectors found.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ def quantize_embeddings(
     precision: Precision | str,
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """Return embeddings in fewer bytes, the same numbers as ``sentence_transformers.util.quantize_embeddings``.
 
     Args:
