@@ -90,7 +90,6 @@ from bertie.pipelines import TextClassificationPipeline as TextClassificationPip
 from bertie.pipelines import TokenClassificationPipeline as TokenClassificationPipeline
 from bertie.pipelines import pipeline as pipeline
 from bertie.settings import Settings as Settings
-from bertie.tasks.embedding_precision import nearest_embeddings as nearest_embeddings
 from bertie.tasks.embedding_precision import quantize_embeddings as quantize_embeddings
 from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
+from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ class Share(NamedTuple):
 
 
 class StepQueue:
-    """The work that waits for one model, a lane for each client; used from one thread.
+    """The work that waits for one model, a lane for each client; several threads may use it.
 
     The client who has had the fewest tokens is next (one who comes anew counts like the last one served), so a large
     batch of one client never stands before a single text of another.
@@ -79,27 +80,35 @@ class StepQueue:
         self._lanes: dict[str, deque[Work]] = {}
         self._had: dict[str, int] = {}
         self._turn = 0
+        self._lock = Lock()
         self.tokens = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        with self._lock:
+            return sum(map(len, self._lanes.values()))
 
     @property
     def oldest(self) -> float:
         """When the work that waits longest came; infinity if none waits."""
-        return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
+        with self._lock:
+            return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
 
     def add(self, work: Work) -> None:
         """Put work behind the rest of its client's; it leaves by itself once ``answered`` is done."""
-        if work.client not in self._lanes:
-            self._lanes[work.client] = deque()
-            self._had[work.client] = self._turn
-        self._lanes[work.client].append(work)
-        self.tokens += work.waiting_tokens
+        with self._lock:
+            if work.client not in self._lanes:
+                self._lanes[work.client] = deque()
+                self._had[work.client] = self._turn
+            self._lanes[work.client].append(work)
+            self.tokens += work.waiting_tokens
         work.answered.add_done_callback(lambda _: self._withdraw(work))
 
     def take(self, tokens: int) -> list[Share]:
         """Return the next rows, of ``tokens`` in all or one longer row, that are computed by one task."""
+        with self._lock:
+            return self._take(tokens)
+
+    def _take(self, tokens: int) -> list[Share]:
         turns = [(self._had[client], client) for client in self._lanes]
         heapq.heapify(turns)
         taken: dict[Work, range] = {}
@@ -129,10 +138,11 @@ class StepQueue:
 
     def _withdraw(self, work: Work) -> None:
         """Forget rows that nobody waits for any more."""
-        if work.taken < len(work.features.lengths):
-            self.tokens -= work.waiting_tokens
-            work.taken = len(work.features.lengths)
-            self._remove(work)
+        with self._lock:
+            if work.taken < len(work.features.lengths):
+                self.tokens -= work.waiting_tokens
+                work.taken = len(work.features.lengths)
+                self._remove(work)
 
     def _remove(self, work: Work) -> None:
         lane = self._lanes[work.client]

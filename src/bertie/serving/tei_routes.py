@@ -14,7 +14,7 @@ from bertie.serving.generate_routes import generate
 from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.refusals import WRONG_MODEL, Refusal
-from bertie.serving.request_inputs import check_texts
+from bertie.serving.request_inputs import check_texts, count_characters
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
@@ -122,7 +122,8 @@ async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
     if body.prompt_name is not None:
         reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
         texts = [reader.read(text) for text in texts]
-    return await exchange.service.readers.run(_tokens, model, texts, body.add_special_tokens)
+    size = count_characters(texts)
+    return await exchange.service.reader.run(_tokens, model, texts, body.add_special_tokens, characters=size)
 
 
 def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
@@ -148,8 +149,9 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
         raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
-    return await exchange.service.readers.run(
-        lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows]
+    return await exchange.service.reader.run(
+        lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows],
+        characters=sum(map(len, rows)),
     )
 
 
@@ -177,7 +179,7 @@ async def info(service: Service, _: Metrics) -> Any:
         "max_batch_requests": None,
         "max_client_batch_size": limits.inputs,
         "auto_truncate": True,
-        "tokenization_workers": service.readers.count,
+        "tokenization_workers": service.reader.count,
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,
