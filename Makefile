@@ -10,7 +10,7 @@ KERNELS := setup.py $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-start bench-quality bench-install clean
+.PHONY: demo test test-all sanitize check format docs notebook bench bench-all bench-docs bench-start bench-quality bench-install clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo

@@ -11,7 +11,7 @@ import pyarrow
 import pytest
 
 import bertie
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.data.dataset import ExampleReader
 from bertie.data.objects import object_records
 from bertie.data.record import BadRows

@@ -350,7 +350,7 @@ COMMANDS = [
     "inspect words --json",
     "evaluate fill-mask --data corpus.txt -m words",
     "evaluate next-sentence --data follows.csv -m words",
-    "compare classes inference --task text-classification --label-map negative=entailment --data reviews.csv",
+    "compare classes classes --task text-classification --data reviews.csv",
     "evaluate text-classification --data reviews.csv --windows --predictions out.jsonl -m classes",
     "evaluate token-classification --data entities.conll -m tags",
     "evaluate question-answering --data questions.json -m spans",

@@ -98,7 +98,8 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     *_, answer, share = ran.err.splitlines()
     assert answer == f'  bertie classify "A text." --model {out}'
     assert run(*shlex.split(answer)[1:]).code == 0
-    assert share == f"  hf upload YOUR-NAME/run {out} --exclude 'report.*' --exclude 'run.json' --exclude 'state/*'"
+    kept = ("report.*", "predictions.jsonl", "run.json", "state/*")
+    assert share == f"  hf upload YOUR-NAME/run {out} " + " ".join(f"--exclude '{one}'" for one in kept)
     plan = json.loads((out / "run.json").read_text())
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}
@@ -237,7 +238,7 @@ def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, cap
     assert (plan["settings"]["batch_size"], plan["settings"]["epochs"]) == (32, 1)
     assert f"Read as: {line.replace('_', chr(95))}" in report
     assert "| batch_size | 32 |" in report
-    cut = next(row for row in report.splitlines() if row.startswith("| tuned on |")).split(" | ")
+    cut = next(row for row in report.splitlines() if row.startswith("| dev: chosen by |")).split(" | ")
     assert (cut[2], cut[3], cut[4]) == (cut[2], "0", f"{cut[2]} |")
     assert "| thresholds | toxic 0." in report
 

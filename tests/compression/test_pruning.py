@@ -13,7 +13,7 @@ import bertie
 from bertie.compression import check
 from bertie.compression.observe import cosines, vectors
 from bertie.compression.pruning import narrowed, observed, without_heads, without_layers
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError, InputTypeError
 

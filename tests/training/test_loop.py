@@ -117,9 +117,9 @@ def test_evaluations_come_every_epoch_and_at_the_end() -> None:
     assert len(at) == 3
 
 
-def test_a_figure_that_is_not_there_is_refused() -> None:
+def test_a_metric_that_is_not_there_is_refused() -> None:
     learner = TextLearner()
-    with pytest.raises(InputError, match="gave no figure 'f1'; it gave: accuracy, minus_loss"):
+    with pytest.raises(InputError, match="gave no metric 'f1'; it gave: accuracy, minus_loss"):
         train(learner, Settings(**FAST, steps=1), evaluate=learner.accuracy, metric="f1")
 
 

@@ -16,7 +16,7 @@ from bertie.compression.check import Comparison, compare, parted
 from bertie.compression.folder import open_model, write_folder
 from bertie.compression.layer_choice import with_layers
 from bertie.compression.observe import batches_on, cosines, vectors
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel

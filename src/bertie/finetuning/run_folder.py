@@ -21,6 +21,7 @@ from bertie.finetuning.plan import called
 from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
+from bertie.hub import usual_name
 from bertie.machine import describe
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
@@ -149,7 +150,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,
-        model=called(plan.model),
+        model=usual_name(called(plan.model)),
         main=scores.metric.main,
         metrics=outcome.scored.metrics,
         intervals=outcome.scored.intervals,

@@ -1,6 +1,6 @@
 """Vectors in fewer bytes: a byte a number, or a bit. Letters: N vectors, D numbers of a vector."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ def quantize_embeddings(
     precision: Precision | str,
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """Return embeddings in fewer bytes, the same numbers as ``sentence_transformers.util.quantize_embeddings``.
 
     Args:
