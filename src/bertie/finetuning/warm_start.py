@@ -27,7 +27,7 @@ def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
     given: Any = plan.model
     if getattr(auto, plan.row.model_class).model_class is not EncoderDecoderModel:
         if isinstance(given, tuple):
-            raise InputError(f"{plan.row.learns} has no encoder and decoder of its own; give one {spelled('model')}.")
+            raise InputError(f"{plan.row.name} has no encoder and decoder of its own; give one {spelled('model')}.")
         return Starting(given)
     halves: tuple[Any, ...] = given if isinstance(given, tuple) else (given, given)
     if given is not halves and (not is_place(given) or is_encoder_decoder(given)):
