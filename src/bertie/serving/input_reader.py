@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from bertie.tasks.features import Features
@@ -55,10 +54,13 @@ class InputReader:
 
     def _read(self) -> None:
         """Read what came in the last turn."""
-        waiting, self._waiting = self._waiting, []
-        waiting = sorted((one for one in waiting if not one.read.done()), key=lambda one: id(one.task))
-        for _, together in groupby(waiting, key=lambda one: id(one.task)):
-            _read_together(list(together))
+        by_task: dict[int, list[_Request]] = {}
+        for one in self._waiting:
+            if not one.read.done():
+                by_task.setdefault(id(one.task), []).append(one)
+        self._waiting = []
+        for together in by_task.values():
+            _read_together(together)
 
 
 def _read_together(requests: Sequence[_Request]) -> None:
@@ -68,12 +70,11 @@ def _read_together(requests: Sequence[_Request]) -> None:
     except Exception as error:
         if len(requests) == 1:
             requests[0].read.set_exception(error)
-            return
-        for request in requests:
-            _read_together([request])
+        else:
+            for request in requests:
+                _read_together([request])
         return
     start = 0
     for request in requests:
-        stop = start + len(request.inputs)
-        request.read.set_result(features.of_inputs(range(start, stop)) if len(requests) > 1 else features)
-        start = stop
+        start, own = start + len(request.inputs), range(start, start + len(request.inputs))
+        request.read.set_result(features.of_inputs(own))

@@ -79,10 +79,7 @@ class Scheduler:
                 values, step = _compute(queue, model, shares)
             except Exception as error:
                 values, step = repeat(error), None
-            try:
-                loop.call_soon_threadsafe(self._end_step, shares, values, step)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                return
+            loop.call_soon_threadsafe(self._end_step, shares, values, step)
 
     def _take(self) -> tuple[ModelQueue, Model, list[Share]] | None:
         """Return the rows of the next step, and the model that computes them; None if nothing waits."""

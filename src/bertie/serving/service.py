@@ -213,7 +213,7 @@ class Service:
         Raises:
             Refusal, BertieError: an input or option that cannot be, or a failure of the model.
         """
-        characters = self._check_size(inputs)
+        characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
         reading, computing = model.task(task, **options), model.computing_task(task, **options)
         if are_ids(inputs[0]):
@@ -239,7 +239,7 @@ class Service:
             inference=computed - started,
         )
 
-    def _check_size(self, inputs: Sequence[Any]) -> int:
+    def check_size(self, inputs: Sequence[Any]) -> int:
         """Return how many characters there are; refuse too many of them, or of inputs."""
         limits, count = self.limits, count_inputs(inputs)
         if count > limits.inputs:

@@ -105,27 +105,24 @@ class StepQueue:
 
     def take(self, tokens: int) -> list[Share]:
         """Return the next rows, of ``tokens`` in all or one longer row, that are computed by one task."""
-        with self._lock:
-            return self._take(tokens)
-
-    def _take(self, tokens: int) -> list[Share]:
-        turns = [(self._had[client], client) for client in self._lanes]
-        heapq.heapify(turns)
         taken: dict[Work, range] = {}
         task, total, rows, most = None, 0, 0, None
-        while turns:
-            had, client = heapq.heappop(turns)
-            work = self._lanes[client][0]
-            if task is not None and work.task is not task:
-                continue
-            length = work.features.lengths[work.taken]
-            if taken and (total + length > tokens or rows == most):
-                break
-            task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
-            self._take_row(work, length)
-            taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
-            if client in self._lanes:
-                heapq.heappush(turns, (self._had[client], client))
+        with self._lock:
+            turns = [(self._had[client], client) for client in self._lanes]
+            heapq.heapify(turns)
+            while turns:
+                had, client = heapq.heappop(turns)
+                work = self._lanes[client][0]
+                if task is not None and work.task is not task:
+                    continue
+                length = work.features.lengths[work.taken]
+                if taken and (total + length > tokens or rows == most):
+                    break
+                task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
+                self._take_row(work, length)
+                taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
+                if client in self._lanes:
+                    heapq.heappush(turns, (self._had[client], client))
         return [Share(work, rows) for work, rows in taken.items()]
 
     def _take_row(self, work: Work, length: int) -> None:
