@@ -191,7 +191,11 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         ({"options": {"generation": {"num_beams": 0}}}, ConfigError, "num_beams is 0"),
         ({"options": {"label_smoothing": 2}}, InputError, "label_smoothing is 2; allowed"),
         ({"class_weights": "auto"}, InputError, "class_weights needs a classification with classes"),
-        ({"columns": {"text": "document"}}, InputError, "seq2seq has no column for 'text'; it has 'target', 'source'"),
+        (
+            {"columns": {"text": "document"}},
+            InputError,
+            "text2text-generation has no column for 'text'; it has 'target'",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(start: Path, more: dict[str, Any], error: type, says: str) -> None:
