@@ -119,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=[str(default_embedding_model())], help="such as fp32 and int8")
     parser.add_argument("--texts", type=int, default=2_000)
+    parser.add_argument("--short", action="store_true", help="single sentences only")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--size", type=int, default=1, help="texts in a request")
     parser.add_argument("--rounds", type=int, default=5)
@@ -135,7 +136,7 @@ def main() -> None:
         if given.soak:
             soak(model, given.soak, given.clients)
         else:
-            compare(model, real_texts.mixed(given.texts), given)
+            compare(model, (real_texts.short if given.short else real_texts.mixed)(given.texts), given)
 
 
 def compare(model: str, texts: Sequence[str], given: argparse.Namespace) -> None:

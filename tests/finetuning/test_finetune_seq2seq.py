@@ -14,6 +14,7 @@ from tiny_run import same_weights
 import bertie
 from bertie.cli import main
 from bertie.errors import ConfigError, InputError, InputTypeError
+from bertie.finetuning.warm_start import load_decoder
 
 WORDS = [
     "[PAD]",
@@ -109,6 +110,17 @@ def test_evaluate_scores_what_the_run_scored(trained: Any, tmp_path: Path) -> No
     assert written == [each["summary_text"] for each in summaries]  # by the engine
     beams = bertie.evaluate("seq2seq", pairs(20, 1), model=trained.folder, generation={"num_beams": 2})
     assert beams.rows == 20
+
+
+def test_cross_attention_begins_as_self_attention_where_it_is_new(start: Path, tmp_path: Path) -> None:
+    decoder = load_decoder(start, {})
+    block = decoder.bert.encoder.layer[0]
+    own = block.attention.state_dict()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in block.crossattention.state_dict().items())
+    block.crossattention.self.query.weight.data += 1
+    decoder.save_pretrained(tmp_path)
+    again = load_decoder(tmp_path, {}).bert.encoder.layer[0].crossattention
+    assert torch.equal(again.self.query.weight, block.crossattention.self.query.weight)
 
 
 class Interrupted(Exception):

@@ -75,6 +75,8 @@ class Scheduler:
         """Compute what waits until there is nothing left."""
         while (taken := self._take()) is not None:
             queue, model, shares = taken
+            values: Iterable[Any]
+            step: Step | None
             try:
                 values, step = _compute(queue, model, shares)
             except Exception as error:
