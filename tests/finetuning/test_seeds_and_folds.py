@@ -1,6 +1,9 @@
 """Several fine-tunings of one plan: folds with metrics by fold, mean and deviation, going on fold by fold."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -89,3 +92,26 @@ def test_what_folds_exclude(start: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             finetuned(start, None, **more)
+
+
+IN_SEVERAL = """
+import json, os, sys
+import bertie
+
+result = bertie.finetune("text-classification", json.loads(sys.argv[1]), model=sys.argv[2], out=sys.argv[3],
+                         epochs=1, batch_size=8, seed=[1, 2], show_progress=False)
+with open(f"rank-{os.environ['RANK']}.json", "w") as file:
+    json.dump([result.metrics, result.seed, result.spread, result.pipeline("a good film")], file)
+"""
+
+
+@pytest.mark.slow
+def test_all_of_several_processes_come_to_the_same(start: Path, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(IN_SEVERAL)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "program.py"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(bertie.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [*launcher, json.dumps(ROWS), str(start), str(tmp_path / "run")]
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment)
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["kept_seed"] == first[1]
