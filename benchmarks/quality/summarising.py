@@ -1,6 +1,6 @@
 """Two BERTs that learn to name a paragraph's most telling sentence: begun with a trained BERT, and from scratch.
 
-python benchmarks/quality/summarising.py WORK                                    # half an hour of one core
+python benchmarks/quality/summarising.py WORK                                    # 25 minutes of one core
 python benchmarks/quality/summarising.py WORK --pairs 64 --dev-pairs 16 --steps 8   # a try
 
 The pairs are made of ``../shared/data/corpus.jsonl.xz``: a source is a short paragraph of 3 to 6 sentences, its target
@@ -192,8 +192,8 @@ def _draw(found: dict[str, Any], path: Path) -> None:
     if drawing.why_no_plots():
         return
     figure, panels = drawing.new_figure(8, 3, 1, 2)
-    for name, colour in RUNS.items():
-        curve = found.get(name, {}).get("curve", [])
+    for name in [each for each in RUNS if each in found]:
+        curve, colour = found[name]["curve"], RUNS[name]
         for panel, what in zip(panels, ("loss", "rougeL"), strict=True):
             panel.plot([each["step"] for each in curve], [each[what] for each in curve], color=colour, label=name)
             panel.set(xlabel="step", title=what)
