@@ -10,7 +10,7 @@ KERNELS := setup.py $(wildcard src/bertie/kernels/csrc/*.[ch])
 # bertie's peers live in an environment of their own; `make bench` uses it where it is there
 PEERS  := .venv-peers
 
-.PHONY: demo test test-all sanitize check format docs bench bench-all bench-docs bench-start bench-quality bench-install clean
+.PHONY: demo test test-all sanitize check format docs notebook bench bench-all bench-docs bench-start bench-quality bench-install clean
 
 demo: $(VENV)/.run
 	$(BIN)/bertie demo
@@ -42,6 +42,11 @@ format: $(VENV)/.test
 # the docs site in site/; a broken link or a page without a place in mkdocs.yml fails it
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# the notebook in examples/, from its cells
+notebook: $(VENV)/.docs
+	where=$$(mktemp -d) && cp examples/classify_films.ipynb $$where && $(BIN)/jupyter nbconvert --to notebook --execute \
+		--inplace $$where/classify_films.ipynb && cp $$where/classify_films.ipynb examples/ && rm -r $$where
 
 bench: $(VENV)/.test
 	$(if $(wildcard $(PEERS)/bin/bertie),$(PEERS)/bin,$(BIN))/python benchmarks/run.py

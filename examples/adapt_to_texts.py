@@ -8,8 +8,8 @@ import sys
 import bertie
 
 model, texts, folder = sys.argv[1:4]
-before = bertie.evaluate("masked-lm", texts, model=model)
-result = bertie.finetune("masked-lm", texts, model=model, out=folder, epochs=1)
-print("hidden words guessed before:", before.figures)
-print("and now, on texts kept for it:", result.figures)
-print(f"go on with: bertie finetune sequence-classification --model {folder} …")
+before = bertie.evaluate("fill-mask", texts, model=model)
+result = bertie.finetune("fill-mask", texts, model=model, out=folder, epochs=1)
+print("hidden words guessed before:", before.metrics)
+print("and now, on texts kept for it:", result.metrics)
+print(f"go on with: bertie finetune text-classification --model {folder} …")

@@ -14,8 +14,8 @@ ROWS = [
     {"question": "What did it cost?", "context": CONTEXT, "answers": []},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "squad.json", …), a part is kept to tune and score on.
-result = bertie.finetune("question-answering", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "squad.json", …), parts are kept as dev and test.
+result = bertie.finetune("question-answering", ROWS, model=sys.argv[1], dev=0, test=0)
 
 answer = result.pipeline  # "no answer" is allowed, since some rows have none; long contexts are read in windows
 print(answer(question="When did she leave?", context=CONTEXT))

@@ -24,13 +24,13 @@ ROWS = [
 
 model, train, folder = sys.argv[1:] or ("bertie-mini-uncased", ROWS, "runs/bert2bert")
 result = bertie.finetune(
-    "seq2seq",
+    "text2text-generation",
     train,
     model=model,  # or (encoder, decoder)
     out=folder,
     options={"label_smoothing": 0.1, "generation": {"num_beams": 4, "no_repeat_ngram_size": 3}},
 )
-print({name: round(figure, 3) for name, figure in result.figures.items()})
+print({name: round(figure, 3) for name, figure in result.metrics.items()})
 
 # the model itself, as transformers has it
 sources = result.tokenizer([row["document"] for row in ROWS[:2]], return_tensors="packed")

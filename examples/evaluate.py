@@ -7,8 +7,8 @@ import sys
 
 import bertie
 
-found = bertie.evaluate("sequence-classification", sys.argv[2], model=sys.argv[1], worst=3)
-for name, value in found.figures.items():
+found = bertie.evaluate("text-classification", sys.argv[2], model=sys.argv[1], worst=3)
+for name, value in found.metrics.items():
     print(f"{name:<12} {value}  {found.intervals[name]}")
 for row in found.table:
     print(row)

@@ -9,9 +9,9 @@ import bertie
 
 model, table, folder = sys.argv[1:4]
 # A tenth of the rows is kept to score on, a tenth of the rest to choose the best epoch and the temperature by.
-result = bertie.finetune("sequence-classification", table, model=model, out=folder)
+result = bertie.finetune("text-classification", table, model=model, out=folder)
 
-accuracy, interval = result.figures["accuracy"], result.intervals["accuracy"]
+accuracy, interval = result.metrics["accuracy"], result.intervals["accuracy"]
 print(f"accuracy {accuracy:.3f}, between {interval[0]:.3f} and {interval[1]:.3f} in 95 % of other samples")
 print(f"the report: {folder}/report.md")
 

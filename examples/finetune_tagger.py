@@ -15,8 +15,8 @@ ROWS = [
     {"words": ["Nobody", "went", "home", "."], "tags": ["O", "O", "O", "O"]},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.conll", …), a part is kept to tune and score on.
-result = bertie.finetune("token-classification", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.conll", …), parts are kept as dev and test.
+result = bertie.finetune("token-classification", ROWS, model=sys.argv[1], dev=0, test=0)
 
 text = "Mary Shelley went to Rome."
 for entity in result.pipeline(text, aggregation_strategy="first"):

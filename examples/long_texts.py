@@ -7,7 +7,7 @@ import sys
 
 import bertie
 
-cut = bertie.finetune("sequence-classification", sys.argv[2], model=sys.argv[1], epochs=2)
-whole = bertie.finetune("sequence-classification", sys.argv[2], model=sys.argv[1], epochs=2, windows=True)
-print("cut:  ", cut.figures["accuracy"], *cut.warnings)
-print("whole:", whole.figures["accuracy"], *whole.warnings)
+cut = bertie.finetune("text-classification", sys.argv[2], model=sys.argv[1], epochs=2)
+whole = bertie.finetune("text-classification", sys.argv[2], model=sys.argv[1], epochs=2, windows=True)
+print("cut:  ", cut.metrics["accuracy"], *cut.warnings)
+print("whole:", whole.metrics["accuracy"], *whole.warnings)

@@ -20,6 +20,6 @@ ROWS = [
     },
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
-result = bertie.finetune("multiple-choice", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+result = bertie.finetune("multiple-choice", ROWS, model=sys.argv[1], dev=0, test=0)
 print(result.pipeline("She opened the letter.", ["It was from her sister.", "The soup was cold."]))

@@ -14,6 +14,6 @@ ROWS = [
     {"sentence1": "Where is my parcel?", "sentence2": "We send an invoice with each order.", "label": 1},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
-result = bertie.finetune("next-sentence", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+result = bertie.finetune("next-sentence", ROWS, model=sys.argv[1], dev=0, test=0)
 print(result.pipeline([("How do I pay?", "By card, if you like.")]))

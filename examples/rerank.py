@@ -19,7 +19,7 @@ ROWS = [
     for passage in QUESTIONS.values()
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
-result = bertie.finetune("reranking", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+result = bertie.finetune("reranking", ROWS, model=sys.argv[1], dev=0, test=0)
 for hit in result.pipeline("Where is my order?", list(QUESTIONS.values()), top_k=2):
     print(hit)

@@ -11,7 +11,7 @@ model, table, folder = sys.argv[1:4]
 settings = bertie.Settings(epochs=3, save_minutes=1.0, seed=7)
 try:
     # resume=True begins the run if there is none in the folder
-    result = bertie.finetune("sequence-classification", table, model=model, out=folder, settings=settings, resume=True)
+    result = bertie.finetune("text-classification", table, model=model, out=folder, settings=settings, resume=True)
 except KeyboardInterrupt:
     sys.exit(f"Stopped. Start me again, and I go on in {folder}.")
-print(f"{result.history.step} steps, accuracy {result.figures['accuracy']}")
+print(f"{result.history.step} steps, accuracy {result.metrics['accuracy']}")

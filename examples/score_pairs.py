@@ -14,8 +14,8 @@ ROWS = [
     {"sentence1": "A dog runs on the beach.", "sentence2": "Stocks fell sharply today.", "score": 0.0},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
-result = bertie.finetune("sequence-classification", ROWS, model=sys.argv[1], kind="regression", tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+result = bertie.finetune("text-classification", ROWS, model=sys.argv[1], kind="regression", dev=0, test=0)
 pairs = [
     {"text": "A plane is landing.", "text_pair": "An aircraft lands."},
     {"text": "Good morning.", "text_pair": "1917"},

@@ -8,7 +8,7 @@ import sys
 import bertie
 
 model, table = sys.argv[1:3]  # the table has columns text and labels, such as joy|surprise
-result = bertie.finetune("sequence-classification", table, model=model, class_weights="auto")
+result = bertie.finetune("text-classification", table, model=model, class_weights="auto")
 print("thresholds:", result.pipeline.codec.thresholds)
 print(result.pipeline(["What a surprise, how lovely!"]))  # the labels that reach their thresholds
 print(result.pipeline(["What a surprise, how lovely!"], top_k=None))  # all of them

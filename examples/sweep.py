@@ -1,4 +1,4 @@
-"""Try many settings and keep the best model (pip install 'bertie[sweep]'); dev takes no part in the choice.
+"""Try many settings and keep the best model (pip install 'bertie[sweep]'); test takes no part in the choice.
 
 python examples/sweep.py google-bert/bert-base-uncased train.csv runs/sweep 20
 """
@@ -9,7 +9,7 @@ import bertie
 
 model, table, folder, trials = sys.argv[1:5]
 found = bertie.sweep(
-    "sequence-classification",
+    "text-classification",
     table,
     model=model,
     trials=int(trials),
@@ -17,4 +17,4 @@ found = bertie.sweep(
     out=folder,
 )
 print("best settings:", found.values)
-print("accuracy on rows kept for scoring:", found.best.figures["accuracy"])
+print("accuracy on rows kept for scoring:", found.best.metrics["accuracy"])

@@ -15,8 +15,8 @@ PARTNERS = {
 }
 ROWS = [{"anchor": question, "positive": answer} for question, answer in PARTNERS.items()]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), a part is kept to tune and score on.
-result = bertie.finetune("embedding", ROWS, model=sys.argv[1], tune=0, dev=0)
+# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+result = bertie.finetune("embed", ROWS, model=sys.argv[1], dev=0, test=0)
 index = bertie.SearchIndex(list(PARTNERS.values()), result.pipeline)
 for hit in index.search("I want my money back.", top_k=2):
     print(f"{hit.score:.2f} {hit.text}")

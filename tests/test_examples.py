@@ -1,5 +1,6 @@
 """The scripts in examples/ run as they are and say what they promise."""
 
+import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -176,3 +177,21 @@ def test_distil(run: Run, tiny: Path, data: Path) -> None:
     (data / "lines.txt").write_text("A cat sat on the mat.\n" * 20, encoding="utf-8")
     assert "times as fast; mean cosine of 1 texts" in run("distil.py", tiny, data / "lines.txt", 1, data / "student")
     assert bertie.pipeline("embed", data / "student")("A cat.").shape == (16,)
+
+
+def test_the_notebook(data: Path, tiny: Path) -> None:
+    notebook = json.loads((EXAMPLES / "classify_films.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        # fewer rows, and a model that learns in a second
+        source = "".join(cell["source"]).replace("800)", "40)").replace("200)", "20)")
+        exec(source.replace("out=", f"model={str(tiny)!r}, out="), names)
+    assert (data / "runs" / "films" / "report.html").exists()
+    # what it shows is what came of its cells, in order
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert all(output["output_type"] != "error" for output in outputs)
+    shown = "".join(line for output in outputs for line in output.get("data", {}).get("text/html", ()))
+    assert "<td>accuracy</td>" in shown
+    assert "data:image/png;base64" in shown

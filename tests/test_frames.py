@@ -11,7 +11,7 @@ import pyarrow
 import pytest
 
 import bertie
-from bertie.compression.quantize import encode
+from bertie.compression.quantizing import encode
 from bertie.data.dataset import ExampleReader
 from bertie.data.objects import object_records
 from bertie.data.record import BadRows
@@ -180,5 +180,5 @@ def test_tables_that_cannot_be_read() -> None:
     with pytest.raises(bertie.InputTypeError, match=r"LazyFrame, .* \.collect\(\)"):
         columns_in(polars.LazyFrame({"text": ["a"]}))
     with pytest.raises(bertie.InputTypeError, match=r"columns is 'Body'; give a mapping .* \{'text': 'Body'\}"):
-        ExampleReader("sequence-classification", columns="Body")
+        ExampleReader("text-classification", columns="Body")
     assert not any(map(is_frame, (["a"], {"columns": 1}, pandas.Series(["a"]), polars.Series(["a"]), np.zeros(2))))

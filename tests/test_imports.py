@@ -55,9 +55,9 @@ ROWS = [
 ]
 PLACE = re.compile(r"bertie(\.\w+)+:\w+")
 # Names that files of several rooms may have: those of tasks, of layers, and of the commands for what a room does.
-TASKS = {name.replace("-", "_") for row in TABLE for name in (row.name, row.learns, *row.aliases)}
+TASKS = {name.replace("-", "_") for row in TABLE for name in (row.name, *row.aliases)}
 LAYERS = {"activations", "attention", "dropout", "embeddings", "encoder", "heads", "linear", "normalization"}
-COMMANDS = {"pretrain", "quantize"}
+COMMANDS = {"pretrain"}
 # Other names that stand in several rooms. Nothing is added here.
 SEVERAL = {
     *("arrays", "auto", "entities", "folder", "inputs", "loading", "saving", "searching"),

@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,3 +109,22 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
         "texts: 7",
     ]
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_in_a_notebook_there_is_a_bar_of_html_that_goes_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def display(page: str, display_id: bool) -> SimpleNamespace:
+        assert display_id
+        shown.append(page)
+        return SimpleNamespace(update=shown.append)
+
+    kernel = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))  # type: ignore[misc]
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=display))  # type: ignore[misc]
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    with progress.progress("steps <b>", 10) as advance:
+        advance(4, "loss 0.5")
+        advance(1)  # too soon to be shown
+    assert shown == ["", '<progress value="4" max="10"></progress> steps &lt;b&gt;: 4 of 10 loss 0.5', ""]

@@ -227,3 +227,15 @@ def test_cibuildwheel_takes_its_settings(runner: str) -> None:
         [*command, "--print-build-identifiers", str(ROOT)], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == identifiers, done.stderr
+
+
+def test_the_conda_recipe_needs_what_the_package_needs() -> None:
+    recipe = yaml.safe_load((ROOT / "deploy" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {f"python{project['requires-python']}", *project["dependencies"]}
+    assert {one.replace(" ", "") for one in recipe["requirements"]["run"]} == needed
+    assert (
+        f"torch{recipe['requirements']['run_constraints'][0].split()[1]}"
+        == project["optional-dependencies"]["torch"][0]
+    )
+    assert recipe["context"]["version"] == project["version"]

@@ -296,11 +296,11 @@ def test_an_estimator_that_has_learned_is_unpickled_and_answers(mini: Path, tmp_
     program = """
 import json, pickle
 fitted = pickle.load(open(sys.argv[1], "rb"))
-print(json.dumps([fitted.predict(sys.argv[2:]).tolist(), fitted.figures_]))
+print(json.dumps([fitted.predict(sys.argv[2:]).tolist(), fitted.metrics_]))
 """
     done = without_torch(program, str(tmp_path / "fitted"), *texts[:3])
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [fitted.predict(texts[:3]).tolist(), fitted.figures_]
+    assert json.loads(done.stdout) == [fitted.predict(texts[:3]).tolist(), fitted.metrics_]
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 (the pickle is our own)
     assert again.history_ == fitted.history_
 
@@ -348,13 +348,14 @@ COMMANDS = [
     "version",
     "inspect classes",
     "inspect words --json",
-    "evaluate masked-lm --data corpus.txt -m words",
+    "evaluate fill-mask --data corpus.txt -m words",
     "evaluate next-sentence --data follows.csv -m words",
-    "evaluate sequence-classification --data reviews.csv --windows --predictions out.jsonl -m classes",
+    "compare classes classes --task text-classification --data reviews.csv",
+    "evaluate text-classification --data reviews.csv --windows --predictions out.jsonl -m classes",
     "evaluate token-classification --data entities.conll -m tags",
     "evaluate question-answering --data questions.json -m spans",
     "evaluate multiple-choice --data choices.jsonl -m choices",
-    "evaluate embedding --data pairs.csv -m words",
+    "evaluate embed --data pairs.csv -m words",
     "evaluate reranking --data relevance.csv -m score",
 ]
 
@@ -457,7 +458,7 @@ NEED_TORCH = {
 @pytest.mark.parametrize(
     "line",
     [
-        "finetune sequence-classification --train reviews.csv -m classes --out run",
+        "finetune text-classification --train reviews.csv -m classes --out run",
         "pretrain --data shards --config mini --steps 1 --out run",
         "average classes classes --out mean",
         "distil classes --texts texts.txt --out small",

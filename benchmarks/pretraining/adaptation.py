@@ -78,9 +78,9 @@ def main() -> None:
         bertie.evaluate("multiple-choice", work / "test.jsonl", model=str(work / name)) for name in ("before", "after")
     ]
     for name, each in zip(("before", "after"), found, strict=True):
-        print(f"accuracy {name}: {each.figures['accuracy']:.1%}, 95 % interval {shown(each.intervals['accuracy'])}")
+        print(f"accuracy {name}: {each.metrics['accuracy']:.1%}, 95 % interval {shown(each.intervals['accuracy'])}")
     before, after = (each.scored.scores.resampled()["accuracy"] for each in found)
-    gain = found[1].figures["accuracy"] - found[0].figures["accuracy"]  # type: ignore[operator]
+    gain = found[1].metrics["accuracy"] - found[0].metrics["accuracy"]  # type: ignore[operator]
     print(f"gain: {gain:+.1%}, 95 % interval {shown(interval(after - before))}, row by row")
 
 

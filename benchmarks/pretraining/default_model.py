@@ -1,10 +1,11 @@
 """The default model, from texts to its folder: the steps in order, each a command that is printed before it runs.
 
-python benchmarks/pretraining/default_model.py WORK prepare pretrain quantize score ship
+python benchmarks/pretraining/default_model.py WORK [STEP ...]
 
-All that is made lies in the folder WORK: documents.jsonl and data/ (prepare), run/ (pretrain), int8/ (quantize) and
-figures.json (score); ``ship`` puts the model, its card and what the pages show of it into the repository. To ship a
-model that was trained otherwise, make WORK/run a link to its folder and begin with ``quantize``.
+All that is made lies in the folder WORK: documents.jsonl and data/ (prepare), a folder for each training and each mean,
+of which run/ is the last, int8/ (quantize) and figures.json (score); ``ship`` puts the model, its card and what the
+pages show of it into the repository. To ship a model that was trained otherwise, make WORK/run a link to its folder and
+begin with ``quantize``.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -33,11 +35,24 @@ CARD = Path(__file__).with_name("card.md")
 # pages that show what commands print
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tasks" / "fill-mask.md", ROOT / "docs" / "tasks" / "next-sentence.md"]
 SHOWN = re.compile(r"^(\$ (.*bertie (?:fill-mask|next-sentence) .*)\n)\{.*\}$", re.MULTILINE)
+PRETRAIN = (
+    "bertie pretrain --data {{work}}/data --from {start} --teacher {{start}} --teacher-weight 3 --budget {budget} "
+    "--masking 0.2 --batch-tokens 8192 --learning-rate {rate} --warmup 0.02 --optimizer muon --dropout 0 "
+    "--precision bf16 --seed {seed} -o {{work}}/{out} --resume"
+)
+TRAININGS = {
+    "first": PRETRAIN.format(start="{start}", budget="2h", rate="1e-3", seed=0, out="first"),
+    "second": PRETRAIN.format(start="{work}/first", budget="114m", rate="1e-3", seed=1, out="second"),
+    "third": PRETRAIN.format(start="{work}/mean", budget="48m", rate="6e-4", seed=2, out="third"),
+}
 COMMANDS = {
     "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
-    "pretrain": "bertie pretrain --data {work}/data --from {start} --teacher {start} --teacher-weight 3 "
-    "--budget 2h --masking 0.2 --batch-tokens 8192 --learning-rate 1e-3 --warmup 0.02 --optimizer muon --dropout 0 "
-    "--precision bf16 -o {work}/run --resume",
+    "first": TRAININGS["first"],
+    "second": TRAININGS["second"],
+    # as good at masked words as the second, and as near to the teacher's vectors as the first
+    "mean": "bertie average {work}/first {work}/second -o {work}/mean",
+    "third": TRAININGS["third"],
+    "run": "bertie average {work}/mean {work}/third -o {work}/run",
     "quantize": "bertie quantize {work}/run {work}/int8 --check {data}/emotions/dev.csv",
 }
 EXAMPLES = (
@@ -58,7 +73,7 @@ def prepare(work: Path) -> None:
     """Write shards of the corpus, without the novels that score the model, and of the other texts."""
     if not (work / "documents.jsonl").exists():
         write_documents(work / "documents.jsonl")
-    run(command("prepare", work))
+    _run_step("prepare", work)
 
 
 def write_documents(out: Path) -> None:
@@ -86,16 +101,6 @@ def joined(file: Path, rows: int) -> Iterator[str]:
         yield "\n\n".join(part)
 
 
-def pretrain(work: Path) -> None:
-    """Train for as long as the command says, or go on with what was stopped."""
-    run(command("pretrain", work))
-
-
-def quantize(work: Path) -> None:
-    """Round the weights to 8 bits, if that changes little."""
-    run(command("quantize", work))
-
-
 def score(work: Path) -> None:
     """Write the figures of the model as it was trained and as it is shipped, and its teacher's."""
     found = {
@@ -118,13 +123,17 @@ def ship(work: Path) -> None:
         f"| {text} | {', '.join('{token_str} ({score:.2f})'.format(**one) for one in answer)} |"
         for text, answer in zip(EXAMPLES, answers, strict=True)
     )
-    lines = map(json.loads, (work / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    last = max((line for line in lines if "tokens" in line), key=lambda line: line["step"])
-    read = f"{last['step']:,} steps, {last['tokens'] / 1e6:.1f} million tokens"
+    read = "; ".join(_read_by(work / training) for training in TRAININGS)
     figures |= {"tokens": tokens, "read": read, "commands": commands, "examples": "\n".join(rows)}
     (MODEL / "README.md").write_text(CARD.read_text(encoding="utf-8").format(**figures), encoding="utf-8")
     for page in PAGES:
         page.write_text(SHOWN.sub(printed, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _read_by(training: Path) -> str:
+    lines = map(json.loads, (training / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    last = max((line for line in lines if "tokens" in line), key=lambda line: line["step"])
+    return f"{last['step']:,} steps, {last['tokens'] / 1e6:.1f} million tokens"
 
 
 def printed(found: re.Match[str]) -> str:
@@ -138,6 +147,10 @@ def command(step: str, work: Path, data: Path | str = DATA) -> str:
     return COMMANDS[step].format(work=work, data=data, start=DEFAULT_EMBEDDING_MODEL)
 
 
+def _run_step(step: str, work: Path) -> None:
+    run(command(step, work))
+
+
 def run(command: str) -> None:
     """Run a command of bertie by the Python that runs this, whether or not its folder is in PATH."""
     print(f"$ {command}", flush=True)
@@ -145,9 +158,8 @@ def run(command: str) -> None:
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
+    **{step: partial(_run_step, step) for step in COMMANDS},
     "prepare": prepare,
-    "pretrain": pretrain,
-    "quantize": quantize,
     "score": score,
     "ship": ship,
 }
@@ -156,10 +168,12 @@ STEPS: dict[str, Callable[[Path], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("work", type=Path, help="a folder for all that is made")
-    parser.add_argument("steps", nargs="+", choices=STEPS)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(STEPS)}; all of them if none is named")
     asked = parser.parse_args()
+    if unknown := [step for step in asked.steps if step not in STEPS]:
+        parser.error(f"there is no step {unknown[0]!r}; there are {', '.join(STEPS)}")
     asked.work.mkdir(parents=True, exist_ok=True)
-    for step in asked.steps:
+    for step in asked.steps or STEPS:
         STEPS[step](asked.work)
 
 

@@ -66,4 +66,4 @@ def heldout_sentences() -> Iterator[list[str]]:
 
 def spearman(model: str = DEFAULT_EMBEDDING_MODEL) -> float:
     """Return the rank correlation of a model's cosines with human scores of similarity."""
-    return float(bertie.evaluate("embedding", str(SIMILARITY), model=model).figures["spearman"] or 0)
+    return float(bertie.evaluate("embed", str(SIMILARITY), model=model).metrics["spearman"] or 0)

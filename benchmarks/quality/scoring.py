@@ -12,7 +12,7 @@ import bertie
 from bertie.data.dataset import ExampleReader
 from bertie.data.labelling import LabelOptions
 from bertie.metrics import Scores
-from bertie.metrics.streaming import interval
+from bertie.metrics.streaming import paired_difference
 from bertie.tasks.features import Outputs
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.registry import find
@@ -34,16 +34,8 @@ class Answers:
 
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
-        mine, theirs = self._scores(), other._scores()
-        others, found, ends = theirs.figures(), {}, {}
-        # one seed weighs the same rows alike for both
-        replicates, paired = mine.resampled(), theirs.resampled()
-        for name, figure in mine.figures().items():
-            second = others[name]
-            known = figure is not None and second is not None
-            found[name] = figure - second if known else None
-            ends[name] = interval(replicates[name] - paired[name]) if known and name in replicates else None
-        return {"difference": found, "interval": ends}
+        difference, ends = paired_difference(self._scores(), other._scores())
+        return {"difference": difference, "interval": ends}
 
     def _scores(self) -> Scores:
         scores = Scores(self.metric)
@@ -77,7 +69,7 @@ class _Model:
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""
-        reader = ExampleReader(self.row.learns, options=LabelOptions(kind=self.kind))
+        reader = ExampleReader(self.row.name, options=LabelOptions(kind=self.kind))
         written = list(reader.read(rows))
         examples = list(reader.normalize(written, reader.find_labelling(written)))
         labels = [example.label for example in examples]

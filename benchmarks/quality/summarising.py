@@ -175,12 +175,12 @@ def _learned(name: str, start: list[str], options: argparse.Namespace) -> dict[s
     result = bertie.pipeline("seq2seq", out)
     rows = [json.loads(line) for line in (work / "dev.jsonl").read_text().splitlines()[:SAMPLES]]
     written = [answer["generated_text"] for answer in result([row["source"] for row in rows])]
-    figures = json.loads((out / "figures.json").read_text())
+    figures = json.loads((out / "results.json").read_text())
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {
         "figures": figures["metrics"],
         "intervals": figures["intervals"],
-        "curve": [{"step": record["step"], **record["figures"]} for record in records if "figures" in record],
+        "curve": [{"step": record["step"], **record["metrics"]} for record in records if "metrics" in record],
         "samples": [{**row, "written": text} for row, text in zip(rows, written, strict=True)],
     }
 

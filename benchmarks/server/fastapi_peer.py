@@ -1,6 +1,6 @@
 """transformers and sentence-transformers behind FastAPI as people write it: one process, each request by itself.
 
-MODEL=FOLDER python benchmarks/server/fastapi_peer.py PORT
+MODEL=FOLDER python benchmarks/server/fastapi_peer.py --port PORT
 """
 
 import os
@@ -39,8 +39,7 @@ def tag(body: Texts) -> list[list[dict[str, Any]]]:
 if __name__ == "__main__":
     config = transformers.AutoConfig.from_pretrained(MODEL)
     if "TokenClassification" in str(config.architectures):
-        entities = transformers.pipeline("token-classification", MODEL, aggregation_strategy="first", device="cpu")
+        entities = transformers.pipeline("token-classification", MODEL, aggregation_strategy="simple", device="cpu")
     else:
         encoder = SentenceTransformer(MODEL, device="cpu")
-    print(f"http://127.0.0.1:{sys.argv[1]}", file=sys.stderr, flush=True)
-    uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(app, port=int(sys.argv[-1]), log_level="warning")

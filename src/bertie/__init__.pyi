@@ -20,7 +20,9 @@ from bertie.estimators import BertClassifier as BertClassifier
 from bertie.estimators import BertEmbedder as BertEmbedder
 from bertie.estimators import BertRegressor as BertRegressor
 from bertie.estimators import BertTagger as BertTagger
+from bertie.evaluation import Comparison as Comparison
 from bertie.evaluation import Evaluation as Evaluation
+from bertie.evaluation import compare as compare
 from bertie.evaluation import evaluate as evaluate
 from bertie.export.conversion import convert as convert
 from bertie.export.exporting import Exported as Exported
@@ -88,7 +90,6 @@ from bertie.pipelines import TextClassificationPipeline as TextClassificationPip
 from bertie.pipelines import TokenClassificationPipeline as TokenClassificationPipeline
 from bertie.pipelines import pipeline as pipeline
 from bertie.settings import Settings as Settings
-from bertie.tasks.embedding_precision import nearest_embeddings as nearest_embeddings
 from bertie.tasks.embedding_precision import quantize_embeddings as quantize_embeddings
 from bertie.tokenization.auto import AutoTokenizer as AutoTokenizer
 from bertie.tokenization.batch_encoding import BatchEncoding as BatchEncoding

@@ -22,7 +22,7 @@ from bertie.fields import (
     labels_of_file,
 )
 from bertie.files import make_folder, read_json, write_text
-from bertie.hub import architectures_of_adapter, is_adapter, member, path_or_name, resolve
+from bertie.hub import ADAPTER_CONFIG, architectures_of_adapter, is_adapter, member, path_or_name, resolve
 from bertie.layouts import what_lies_there
 from bertie.messages import short
 from bertie.progress import say_once
@@ -30,6 +30,7 @@ from bertie.progress import say_once
 CONFIG_NAME = "config.json"
 # what google-research/bert called it, and the first PyTorch files after that
 OLD_CONFIG_NAME = "bert_config.json"
+CONFIG_NAMES = (CONFIG_NAME, OLD_CONFIG_NAME)
 # the label of what is not learned, as in the reference
 IGNORED = -100
 # names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
@@ -309,7 +310,7 @@ class BertConfig(FamilyConfig):
         trust_remote_code: bool | None = None,
         return_unused_kwargs: bool = False,
         **overrides: Any,
-    ) -> Any:
+    ) -> Self:
         """Return the config of a model folder, a config file or a hub name, with ``overrides`` in place of its fields.
 
         With ``return_unused_kwargs`` the answer is ``(config, overrides that are no field)``.
@@ -321,15 +322,22 @@ class BertConfig(FamilyConfig):
         """
         if trust_remote_code:
             say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-        path = Path(path_or_name(pretrained_model_name_or_path))
+        path, own = Path(path_or_name(pretrained_model_name_or_path)), dict[str, Any]()
         if subfolder or not os.path.isfile(path):
-            place = {"revision": revision, "token": token, "cache_dir": cache_dir, "subfolder": subfolder}
+            place: dict[str, Any] = {
+                "revision": revision,
+                "token": token,
+                "cache_dir": cache_dir,
+                "subfolder": subfolder,
+            }
             place |= {"local_files_only": local_files_only, "force_download": force_download}
             path = config_file(pretrained_model_name_or_path, place)
+            # what config_file needed is here now
+            place |= {"local_files_only": True, "force_download": False}
+            folder = resolve(pretrained_model_name_or_path, files=[ADAPTER_CONFIG, *CONFIG_NAMES], **place)
+            if is_adapter(folder):  # whose config is its base model's, which has other heads
+                own = {"architectures": architectures_of_adapter(folder)}
         try:
-            folder = Path(pretrained_model_name_or_path)
-            # of an adapter these are its base model's, which has other heads
-            own = {"architectures": architectures_of_adapter(folder)} if is_adapter(folder) else {}
             return cls.from_dict(
                 read_json(path) | own | {"_name_or_path": os.fspath(pretrained_model_name_or_path)},
                 return_unused_kwargs=return_unused_kwargs,
@@ -339,7 +347,7 @@ class BertConfig(FamilyConfig):
             raise ConfigError(f"{str(path)!r}: {error}") from error
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
+    def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Self:
         """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
         data, extra = _split(
             cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
@@ -354,10 +362,11 @@ class BertConfig(FamilyConfig):
         for name, value in extra.items():
             setattr(config, name, value)
         check_stated(config.__dict__)
-        return (config, unused) if return_unused_kwargs else config
+        answer: Any = (config, unused) if return_unused_kwargs else config
+        return answer
 
     @classmethod
-    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Any:
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
         """Return the config in a JSON file; errors as in `from_pretrained`."""
         return cls.from_dict(read_json(json_file))
 
@@ -427,7 +436,7 @@ class AutoConfig:
     """The thin door by the reference's name: every config it finds is a `BertConfig`."""
 
     @staticmethod
-    def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> Any:
+    def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> BertConfig:
         """As `BertConfig.from_pretrained`."""
         return BertConfig.from_pretrained(pretrained_model_name_or_path, **arguments)
 
@@ -439,8 +448,8 @@ class AutoConfig:
 
 def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
     """Return the config.json of a model; without one, the error says what lies there instead."""
-    folder = resolve(name_or_path, files=[CONFIG_NAME, OLD_CONFIG_NAME], **place)
-    path = next((path for name in (CONFIG_NAME, OLD_CONFIG_NAME) if (path := member(folder, name)).exists()), None)
+    folder = resolve(name_or_path, files=CONFIG_NAMES, **place)
+    path = next((path for name in CONFIG_NAMES if (path := member(folder, name)).exists()), None)
     if path is None:
         there = what_lies_there(name_or_path, folder, **place)
         raise CheckpointError(

@@ -216,6 +216,18 @@ def default_pretrained_model() -> Path:
     )
 
 
+def usual_name(place: str) -> str:
+    """Return what a model is called for people: a default one by its name, wherever it lies."""
+    for name, default in (
+        (DEFAULT_EMBEDDING_MODEL, default_embedding_model),
+        (DEFAULT_PRETRAINED_MODEL, default_pretrained_model),
+    ):
+        with suppress(CheckpointError):  # it is not there
+            if place == str(default()):
+                return name
+    return place
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, computed once per process while it stays the same."""
     key = _identity(path)

@@ -1,8 +1,10 @@
-"""Reports in Markdown: sections, tables, figures, texts of strangers without markup, and all of it as HTML."""
+"""Reports in Markdown: sections, tables, metrics, texts of strangers without markup, and all of it as HTML."""
 
+import base64
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bertie.messages import shortened
 
@@ -19,7 +21,7 @@ def plain(text: object, most: int = 10_000) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a figure with three decimals, or four digits if it is large or tiny."""
+    """Return a number with three decimals, or four digits if it is large or tiny."""
     if value is None:
         return "undefined"
     return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
@@ -37,15 +39,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def figures_table(
-    figures: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float] | None]
+def metrics_line(metrics: Mapping[str, float | None]) -> str:
+    """Return metrics in one line, for a terminal."""
+    return ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) or "not scored"
+
+
+def metrics_table(
+    metrics: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float] | None]
 ) -> list[str]:
-    """Return the lines of a table of figures with their intervals."""
+    """Return the lines of a table of metrics with their intervals."""
     rows = []
-    for name, value in figures.items():
+    for name, value in metrics.items():
         interval = intervals.get(name)
         rows.append([plain(name), number(value), f"{number(interval[0])} to {number(interval[1])}" if interval else ""])
-    return table(["figure", "value", "95% interval"], rows)
+    return table(["metric", "value", "95% interval"], rows)
+
+
+def picture(path: Path, what: str) -> str:
+    """Return a PNG file as Markdown that holds it."""
+    return f"![{what}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')})"
 
 
 def as_html(text: str) -> str:

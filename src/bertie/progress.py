@@ -1,5 +1,7 @@
-"""Log messages under the logger "bertie", progress bars on a terminal, and elsewhere a line a minute in the log."""
+"""Log messages under the logger "bertie", progress bars on a terminal and in notebooks, elsewhere lines in the log."""
 
+import html
+import importlib
 import logging
 import sys
 import time
@@ -49,8 +51,8 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 @contextmanager
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second."""
-    # True: at once and anywhere; None: on a terminal, elsewhere a line a minute in the log
-    if show is None and not _on_terminal():
+    # True: at once and anywhere; None: on a terminal or in a notebook, elsewhere a line a minute in the log
+    if show is None and not (_on_terminal() or _in_notebook()):
         yield _Lines(what, total).advance
         return
     if show is False or not _can_be_seen():
@@ -70,6 +72,11 @@ def _can_be_seen() -> bool:
 
 def _on_terminal() -> bool:
     return _can_be_seen() and sys.stderr.isatty()
+
+
+def _in_notebook() -> bool:
+    ipython: Any = sys.modules.get("IPython")  # who runs a notebook has imported it
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def _unseen(done: float, note: str = "") -> None:
@@ -99,7 +106,7 @@ class _Lines:
 
 
 class _Bar:
-    """A rich progress bar that starts late; rich is imported only then."""
+    """A progress bar that starts late; rich, which draws it on a terminal, is imported only then."""
 
     def __init__(self, what: str, total: int | None, patience: float) -> None:
         self._what, self._total, self._done = what, total, 0.0
@@ -122,6 +129,9 @@ class _Bar:
             self._bar.stop()
 
     def _start(self) -> None:
+        if _in_notebook():
+            self._bar = _NotebookBar(self._what, self._total)
+            return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -133,3 +143,26 @@ class _Bar:
         self._bar = Progress(*columns, console=Console(stderr=True), transient=_on_terminal())
         self._task = self._bar.add_task(self._what, total=self._total, completed=round(self._done), note=self._note)
         self._bar.start()
+
+
+class _NotebookBar:
+    """A bar in the output of a notebook's cell, of which nothing is left at its end; rich's would need ipywidgets."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total, self._shown_at = what, total, 0.0
+        display = importlib.import_module("IPython.display")
+        self._html = display.HTML
+        self._output = display.display(self._html(""), display_id=True)
+
+    def update(self, _: object, *, completed: int, note: str) -> None:
+        """Show how much is done, a few times a second."""
+        if time.monotonic() - self._shown_at < 0.25:
+            return
+        self._shown_at = time.monotonic()
+        bar = f'<progress value="{completed}" max="{self._total}"></progress> ' if self._total else ""
+        of = f" of {self._total:,}" if self._total else ""
+        self._output.update(self._html(f"{bar}{html.escape(f'{self._what}: {completed:,}{of} {note}')}"))
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._output.update(self._html(""))

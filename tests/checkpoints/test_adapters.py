@@ -1,6 +1,7 @@
 """peft's adapter folders open like models: merged as peft merges them, the base found by name, strangers refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,15 @@ def test_its_head_is_the_one_that_it_says(lora: Path) -> None:
     assert bertie.BertConfig.from_pretrained(lora).architectures == ["BertForSequenceClassification"]
     changed(lora, task_type="FEATURE_EXTRACTION")
     assert tasks_of(str(lora))[0] == "embed"
+
+
+def test_one_in_the_hub_has_its_own_head_too(lora: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / "models--someone--adapter"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(lora, repository / "snapshots" / ("0" * 40))
+    config = bertie.BertConfig.from_pretrained("someone/adapter", cache_dir=tmp_path / "hub", local_files_only=True)
+    assert config.architectures == ["BertForSequenceClassification"]
 
 
 def test_inspect_tells_its_heads(lora: Path) -> None:

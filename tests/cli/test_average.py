@@ -1,10 +1,11 @@
-"""``bertie average``: the mean is scored beside each model, or said not to be."""
+"""``bertie average``: the mean is scored beside each model, or said not to be. And ``bertie compare`` of two runs."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from films import write_start
 
 import bertie
@@ -26,10 +27,19 @@ def test_average(run: Run, tmp_path: Path) -> None:
     assert "the mean is not scored; --data scores it" in ran.err
     ran = run("average", *seeds, "--out", tmp_path / "again", "--data", data)
     (record,) = ran.records
-    assert record["metrics"] == bertie.evaluate("classification", data, model=tmp_path / "again").figures
+    assert record["metrics"] == bertie.evaluate("classification", data, model=tmp_path / "again").metrics
     assert set(record["metrics_of_each"]) == set(map(str, seeds))
     assert json.loads((tmp_path / "again" / "average.json").read_text()) == record
     assert [line.split()[0] for line in ran.err.splitlines()[-3:]] == ["mean", *map(str, seeds)]
+    compared = run("compare", *seeds)
+    assert compared.code == 0, compared.err
+    by_hand = [json.loads((seed / "results.json").read_text())["metrics"]["accuracy"] for seed in seeds]
+    assert compared.records[0]["metrics"]["accuracy"] == pytest.approx(by_hand[0] - by_hand[1])
+    assert [line.split()[0] for line in compared.err.splitlines() if line.startswith("  ")][:2] == [
+        "metric",
+        "accuracy",
+    ]
+    assert f"'{start}' is no run that says its task" in run("compare", start, seeds[0], "--data", data).err
     # asked for what cannot be known, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say for which task it was trained; name it with --task" in ran.err

@@ -16,6 +16,8 @@ import pytest
 import torch
 
 import bertie
+from bertie.errors import CheckpointError
+from bertie.pipelines import stored_vectors
 
 Run = Callable[..., Any]
 BERTIE = [sys.executable, "-c", "from bertie.cli import main; main()"]
@@ -351,6 +353,23 @@ def test_search_keeps_an_index_and_searches_rows_with_a_value(run: Run, tmp_path
     assert kept.code == 0
     assert (tmp_path / "kept" / "index.json").is_file()
     assert run("search", path, "a", "--index", tmp_path / "kept", "--no-index").code == 2
+    by_bits = run("search", path, "a pet", "-k", 4, "--precision", "binary", "--rescore-multiplier", 1)
+    assert (by_bits.code, by_bits.records) == (0, first)
+
+
+def test_an_index_that_cannot_be_written_names_what_needs_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("the cat sleeps\n")
+
+    def full(folder: Path) -> None:
+        raise CheckpointError(f"cannot write {str(folder)!r}: no space is left")
+
+    monkeypatch.setattr(stored_vectors, "only_process_in", full)
+    ran = run("search", path, "a pet")
+    assert ran.code == 2
+    assert ran.err.endswith("no space is left. With --no-index, no vectors are kept.\n")
 
 
 def test_search_keeps_nothing_beside_a_file_where_it_may_not(

@@ -44,12 +44,15 @@ def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
         (["--layers", "1,7"], "--layers is [1, 7]; name some of the teacher's 2, from 0 to 1"),
         (["--losses", "answer"], "There is no loss 'answer'"),
         (["--width", "8"], "--width is of the vectors of --static alone"),
-        (["--static"], "--static trains nothing; leave --texts out"),
+        (["--static"], "--static reads no texts and trains nothing; leave --texts out"),
         (["--set", "lr=fast"], "learning_rate is 'fast'"),
     ):
         ran = run("distil", tagger, "--texts", words, "--out", tmp_path / "student", *options)
         assert ran.code == 2
         assert message in ran.err
+    for option in (["--force"], ["--column", "text=text"], ["--format", "csv"]):
+        ran = run("distil", tagger, "--static", "--out", tmp_path / "student", *option)
+        assert (ran.code, f"leave {option[0]} out" in ran.err) == (2, True)
     assert not (tmp_path / "student").exists()
     ran = run("distil", tagger, "--out", tmp_path / "student")
     assert (ran.code, "--texts is missing: name a file of texts to learn on; --static" in ran.err) == (2, True)

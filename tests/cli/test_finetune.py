@@ -46,7 +46,7 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
     first, second = tmp_path / "part-0.csv", tmp_path / "part-1.csv"
     said = ("--delimiter", "|", "--encoding", "cp1252", "--quoting", "none")
     out = tmp_path / "run"
-    given = ("finetune", "sequence-classification", "--model", start, "--out", out, "--epochs", 1, "--tune", 0)
+    given = ("finetune", "sequence-classification", "--model", start, "--out", out, "--epochs", 1, "--dev", 0)
     ran = run(*given, "--train", first, "--train", second, *said)
     assert ran.code == 0, ran.err
     plan = json.loads((out / "run.json").read_text())
@@ -62,22 +62,22 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
 def test_a_run_is_done_again_but_for_what_is_given(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
     columns = ("--column", "text=Body", "--column", "label=Kind")
     first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
-    said = ("--epochs", 1, "--dev", 0, "--max-length", 16, "--seed", 3, "--class-weights", "auto", "--keep", 1)
+    said = ("--epochs", 1, "--test", 0, "--max-length", 16, "--seed", 3, "--class-weights", "auto", "--keep", 1)
     ran = run("finetune", "classify", "--train", table, "--model", start, "--out", first, *columns, *said)
     assert ran.code == 0, ran.err
     config = first / "run.json"
     assert run("finetune", "--config", config, "--out", again).code == 0
     assert (again / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
     assert (again / "epoch-1").is_dir()
-    ran = run("finetune", "--config", first, "--out", other, "--lr", "1e-3", "--dev", 0.25, "--overlap", 2)
+    ran = run("finetune", "--config", first, "--out", other, "--lr", "1e-3", "--test", 0.25, "--overlap", 2)
     assert ran.code == 0, ran.err
     before, now = (json.loads((folder / "run.json").read_text()) for folder in (first, other))
     assert now["options"] == {"max_length": 16, "overlap": 2}
-    assert now["dev"] == 0.25
+    assert now["test"] == 0.25
     differ = {name for name, value in now["settings"].items() if value != before["settings"][name]}
     assert differ == {"learning_rate"}
     ran = run("finetune", "--config", config, "--dry-run")
-    assert ran.records[0]["counts"]["dev"] == 0
+    assert ran.records[0]["counts"]["test"] == 0
     assert "The task is missing" in run("finetune", "--out", other, "--train", table).err
     assert "--train is missing" in run("finetune", "classify", "--out", other).err
 
@@ -98,7 +98,8 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     *_, answer, share = ran.err.splitlines()
     assert answer == f'  bertie classify "A text." --model {out}'
     assert run(*shlex.split(answer)[1:]).code == 0
-    assert share == f"  hf upload YOUR-NAME/run {out} --exclude 'report.*' --exclude 'run.json' --exclude 'state/*'"
+    kept = ("report.*", "predictions.jsonl", "run.json", "state/*")
+    assert share == f"  hf upload YOUR-NAME/run {out} " + " ".join(f"--exclude '{one}'" for one in kept)
     plan = json.loads((out / "run.json").read_text())
     assert plan["settings"]["warmup"] == 0.2
     assert plan["columns"] == {"text": "Body", "label": "Kind"}
@@ -141,11 +142,11 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
         (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
         (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
-        (("--tune", "missing.csv"), "'missing.csv'"),
+        (("--dev", "missing.csv"), "'missing.csv'"),
         (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
         (("--column", "text=Text"), "There is no column 'Text'"),
         (("--option", "top=1"), "no option 'top'"),
-        (("--metric", "acuracy"), "--metric acuracy: sequence-classification has no such figure; it has accuracy, "),
+        (("--metric", "acuracy"), "--metric acuracy: text-classification has no such metric; it has accuracy, "),
         (("--metric", "acuracy"), "Did you mean 'accuracy'?"),
         (("--kind", "multilabel"), "There is no kind 'multilabel'"),
         (("--set", "schedule=lineer"), "--set schedule is 'lineer'; allowed: one of 'linear', "),
@@ -221,12 +222,12 @@ def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, cap
     assert not (tmp_path / "run").exists()
     folded = run(*given, "--dry-run", "--folds", 4)
     assert "to score on in the first of 4 folds; the first as they will be learned:" in folded.err
-    assert 9 <= folded.records[0]["counts"]["dev"] <= 13
+    assert 9 <= folded.records[0]["counts"]["test"] <= 13
     assert run(*given).err == "bertie: --out is missing: name the new folder of the run (--dry-run needs none).\n"
 
     out = tmp_path / "run"
     caplog.clear()
-    ran = run(*given, "--out", out, "--epochs", 1, "--dev", 0, "--max-length", 3)
+    ran = run(*given, "--out", out, "--epochs", 1, "--test", 0, "--max-length", 3)
     assert ran.code == 0, ran.err
     said = caplog.messages
     assert said.count(line) == 1
@@ -237,7 +238,7 @@ def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, cap
     assert (plan["settings"]["batch_size"], plan["settings"]["epochs"]) == (32, 1)
     assert f"Read as: {line.replace('_', chr(95))}" in report
     assert "| batch_size | 32 |" in report
-    cut = next(row for row in report.splitlines() if row.startswith("| tuned on |")).split(" | ")
+    cut = next(row for row in report.splitlines() if row.startswith("| dev: chosen by |")).split(" | ")
     assert (cut[2], cut[3], cut[4]) == (cut[2], "0", f"{cut[2]} |")
     assert "| thresholds | toxic 0." in report
 
@@ -250,11 +251,11 @@ def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, sta
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("finetune", "qa", "--train", tmp_path / "train.jsonl", "--model", start, "--out", tmp_path / "run")
     assert run(*given).err.splitlines()[-1] == (
-        "bertie: All 48 rows have the same context, and scoring needs another: name a file of its own (--dev …), or do "
-        "without (--dev 0: nothing is scored)."
+        "bertie: All 48 rows have the same context, and scoring needs another: name a file of its own (--test …), or "
+        "do without (--test 0: nothing is scored)."
     )
-    assert "tuning needs another: name a file of its own (--tune …)" in run(*given, "--dev", "0").err
-    ran = run(*given, "--dev", "0", "--tune", "0", "--epochs", 1, "--batch-size", 24)
+    assert "choosing needs another: name a file of its own (--dev …)" in run(*given, "--test", "0").err
+    ran = run(*given, "--test", "0", "--dev", "0", "--epochs", 1, "--batch-size", 24)
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
 
 
@@ -275,7 +276,7 @@ def test_a_dry_run_and_files_follow_a_model_with_classes(
 ) -> None:
     given = ("finetune", "classification", "--column", "text=Body", "--column", "label=Kind", "--epochs", 1)
     out = tmp_path / "run"
-    ran = run(*given, "--train", table, "--model", start, "--out", out, "--tune", 0, "--batch-size", 128)
+    ran = run(*given, "--train", table, "--model", start, "--out", out, "--dev", 0, "--batch-size", 128)
     assert ran.code == 0, ran.err
     assert "1 step in " in (out / "report.md").read_text()
     more = tmp_path / "more.csv"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import bertie
-from bertie.cli.gate import _held_out as held_out
 from bertie.compression import check
 
 Run = Callable[..., Any]
@@ -115,15 +114,6 @@ def test_refused(
     assert not out.exists()
     assert run("quantize", classifier, out, "--texts", texts, "--force", *options).code == 0
     assert bertie.BertForSequenceClassification.from_pretrained(out)
-
-
-@pytest.mark.parametrize(("count", "held"), [(2, [1]), (4, [3]), (5, [4]), (12, [4, 9])])
-def test_every_fifth_text_checks_and_does_not_calibrate(count: int, held: list[int]) -> None:
-    calibrating, checking = held_out(list(range(count)))
-    assert checking == held
-    assert calibrating == [number for number in range(count) if number not in held]
-    with pytest.raises(bertie.InputError, match="--texts has 1 text; give two or more"):
-        held_out([0])
 
 
 def test_mistakes(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_words_are_tagged_as_evaluate_tags_them(run: Run, tagger: Path, tmp_path
         {"words": words, "tags": record["predicted_tags"]} for words, record in zip(sentences, records, strict=True)
     ]
     # all of the model's own tags are right
-    assert bertie.evaluate("ner", rows[:1], model=tagger, show_progress=False).figures["accuracy"] == 1
+    assert bertie.evaluate("ner", rows[:1], model=tagger, show_progress=False).metrics["accuracy"] == 1
     assert {tag for record in records for tag in record["predicted_tags"]} - {"O"}
     ran = run("tag", "-m", tagger, "-i", path, "--to", "conll")
     expected = [

@@ -57,6 +57,12 @@ def test_the_mean_of_two_models(runs: list[Path], tmp_path: Path) -> None:
         bertie.average(runs, tmp_path / "mean")
 
 
+def test_models_that_no_task_was_learned_on(tmp_path: Path) -> None:
+    starts = [write_start(tmp_path / name, num_hidden_layers=1) for name in "ab"]
+    assert not bertie.average(starts, tmp_path / "mean")
+    assert "task_specific_params" not in json.loads((tmp_path / "mean" / "config.json").read_text())
+
+
 def test_models_that_began_elsewhere_are_said(runs: list[Path], tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_hidden_layers=1)
     model = bertie.BertModel.from_pretrained(start)

@@ -11,8 +11,9 @@ from small import TINY
 
 import bertie
 from bertie.compression import check
-from bertie.compression.pruning import importances, narrowed, without_layers
-from bertie.compression.quantize import encode
+from bertie.compression.observe import cosines, vectors
+from bertie.compression.pruning import narrowed, observed, without_heads, without_layers
+from bertie.compression.quantizing import encode
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError, InputTypeError
 
@@ -59,21 +60,72 @@ def test_what_does_nothing_goes_first(folder: Path, tmp_path: Path) -> None:
     assert Engine.open(tmp_path / "small").config.intermediate_size == 12
 
 
+def test_heads_that_do_nothing_go_first_and_every_program_opens_the_folder(folder: Path, tmp_path: Path) -> None:
+    whole: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
+    width = whole.config.hidden_size // whole.config.num_attention_heads
+    with torch.no_grad():
+        whole.bert.encoder.layer[0].attention.output.dense.weight[:, :width] = 0
+    whole.save_pretrained(folder)
+    found = bertie.prune(folder, TEXTS, tmp_path / "small", heads=4)  # of 6; layer 1 has none that does anything
+    assert found.cosine_worst > 0.9999
+    small: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
+    engine = Engine.open(tmp_path / "small")
+    assert [block.heads[0] for block in engine._blocks.blocks] == [1, 1, 2]
+    assert engine._blocks.packed is not None
+    features = encode(TEXTS[:1], bertie.AutoTokenizer.from_pretrained(folder), small)
+    ids, kind = torch.from_numpy(features.ids)[None], transformers.BertForSequenceClassification
+    reference = kind.from_pretrained(tmp_path / "small", attn_implementation="eager").eval()
+    expected = reference(ids, output_attentions=True)
+    torch.testing.assert_close(small(ids).logits, expected.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(engine.logits(features)), expected.logits, atol=1e-5, rtol=1e-5)
+    for layer, attention in enumerate(expected.attentions):
+        (weights,) = engine.attention_weights(features, layer)
+        torch.testing.assert_close(torch.from_numpy(weights), attention[0], atol=1e-5, rtol=1e-5)
+
+    reference.train()(ids, labels=torch.tensor([1])).loss.backward()
+    attention = reference.bert.encoder.layer[0].attention
+    for gradient in (attention.self.value.weight.grad, attention.output.dense.weight.grad.T):  # training leaves zeros
+        assert not gradient[:width].any()
+        assert gradient[width:].any()
+
+
+def test_an_int8_model_has_the_heads_of_the_one_it_is_made_from(folder: Path, tmp_path: Path) -> None:
+    bertie.prune(folder, TEXTS, tmp_path / "small", heads=4, force=True)
+    whole: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
+    small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
+    engines = [Engine.of(model) for model in (whole, small)]
+    assert len({tuple(block.heads[0] for block in engine._blocks.blocks) for engine in engines}) == 1
+    features = encode(TEXTS[:1], bertie.AutoTokenizer.from_pretrained(folder), small)
+    states = torch.from_numpy(engines[1].hidden_states(features))
+    torch.testing.assert_close(states, small.bert(torch.from_numpy(features.ids)[None])[0][0], atol=1e-4, rtol=1e-4)
+
+
 def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
-    found = importances(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model))
-    assert [tuple(each.shape) for each in found] == [(24,)] * 3
-    assert (found[0][::2] == 0).all()
-    assert (found[0][1::2] > 0).all()
+    found = observed(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
+    assert [tuple(each.importance.shape) for each in found] == [(24,)] * 3
+    assert (found[0].importance[::2] == 0).all()
+    assert (found[0].importance[1::2] > 0).all()
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_goes_is_foretold_from_what_stays(folder: Path) -> None:
+    """Of neurons that are twice there, half may go, and nothing changes."""
+    model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        for layer in model.bert.encoder.layer:
+            for part in (layer.intermediate.dense.weight, layer.intermediate.dense.bias):
+                part[1::2] = part[::2]
+    features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
+    assert cosines(vectors(narrowed(model, 12, features), features), vectors(model, features)).min() > 0.99
 
 
 def test_the_model_stays_as_it_was(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    narrowed(without_layers(model, 1, features), 4, features)
+    narrowed(without_heads(without_layers(model, 1, features), 1, features), 4, features)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert model.config.num_hidden_layers == 3
 
@@ -81,8 +133,11 @@ def test_the_model_stays_as_it_was(folder: Path) -> None:
 def test_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     for options, message in (
-        ({}, "Nothing is to be left out; give layers or intermediate_size"),
-        ({"layers": 3, "intermediate_size": 24}, "Nothing is to be left out; give layers or intermediate_size"),
+        ({}, "Nothing is to be left out; give layers, heads, intermediate_size, or some of them"),
+        ({"layers": 3, "heads": 6, "intermediate_size": 24}, "Nothing is to be left out; give layers"),
+        ({"heads": 7}, "heads is 7; allowed are 1 to 6"),
+        ({"heads": 2}, "heads is 2; each of the 3 layers keeps one at least"),
+        ({"layers": 2, "heads": 5}, "heads is 5; allowed are 1 to 4"),
         ({"layers": 4}, "layers is 4; allowed are 1 to 3"),
         ({"intermediate_size": 25}, "intermediate_size is 25; allowed are 1 to 24"),
     ):
@@ -94,6 +149,8 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
     copytree(folder, tmp_path / "int8")
     small.save_pretrained(tmp_path / "int8")
-    with pytest.raises(InputTypeError, match="An int8 model keeps its neurons; prune the floating-point model"):
+    with pytest.raises(InputError, match="^texts has 1 text; give hundreds or more if you can"):
+        bertie.prune(folder, TEXTS[:1], out, layers=1)
+    with pytest.raises(InputTypeError, match="An int8 model keeps its heads and neurons; prune the"):
         bertie.prune(tmp_path / "int8", TEXTS, out, intermediate_size=12)
     assert not out.exists()

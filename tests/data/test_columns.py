@@ -10,7 +10,7 @@ from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError, spelling
 
 CLASSIFY, TAG, ANSWER, CHOOSE = (
-    "sequence-classification",
+    "text-classification",
     "token-classification",
     "question-answering",
     "multiple-choice",
@@ -50,11 +50,11 @@ CLASSIFY, TAG, ANSWER, CHOOSE = (
         (CHOOSE, "ctx endings label", {"prompt": "ctx", "choices": "endings", "label": "label"}),
         ("next-sentence", "sentence_a sentence_b is_next",
             {"text": "sentence_a", "text_pair": "sentence_b", "is_next": "is_next"}),
-        ("masked-lm", "source text", {"text": "text"}),
-        ("masked-lm", "id letter", {"text": "letter"}),
-        ("embedding", "sentence1 sentence2 score", {"text": "sentence1", "text_pair": "sentence2", "label": "score"}),
-        ("embedding", "anchor positive negative", {"positive": "positive", "negative": "negative", "anchor": "anchor"}),
-        ("embedding", "question1 question2", {"text": "question1", "text_pair": "question2"}),
+        ("fill-mask", "source text", {"text": "text"}),
+        ("fill-mask", "id letter", {"text": "letter"}),
+        ("embed", "sentence1 sentence2 score", {"text": "sentence1", "text_pair": "sentence2", "label": "score"}),
+        ("embed", "anchor positive negative", {"positive": "positive", "negative": "negative", "anchor": "anchor"}),
+        ("embed", "question1 question2", {"text": "question1", "text_pair": "question2"}),
         ("reranking", "query document relevance", {"query": "query", "passage": "document", "label": "relevance"}),
     ],
 )  # fmt: skip
@@ -93,12 +93,12 @@ def test_the_users_word_goes_first() -> None:
         (CLASSIFY, "text label", {"text": "Body"}, "There is no column 'Body'; the columns are 'text', 'label'."),
         (CLASSIFY, "text labels", {"label": "lables"}, "There is no column 'lables'; the columns are 'text', 'labels'. "
             "Did you mean 'labels'?"),
-        (CLASSIFY, "text label", {"lable": "label"}, "sequence-classification has no column for 'lable'; it has "
+        (CLASSIFY, "text label", {"lable": "label"}, "text-classification has no column for 'lable'; it has "
             "'text', 'text_pair', 'label'. Did you mean 'label'?"),
         (CLASSIFY, "text body label", {"text": "text+boddy"}, "There is no column 'boddy'; the columns are 'text', "
             "'body', 'label'. Did you mean 'body'?"),
         (TAG, "a b tags", {"words": ["a", "b"]}, "columns['words'] is ['a', 'b']; it is one column, named by a str."),
-        ("embedding", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
+        ("embed", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
             "name it with columns={'text': '…', 'text_pair': '…'}."),
         (ANSWER, "question context", None, "No column is known to hold the answers: the columns are 'question', "
             "'context'; name it with columns={'answers': '…'}."),
@@ -124,12 +124,12 @@ NEWS = [
 
 
 def test_a_column_of_0_and_1_beside_pairs_is_their_label() -> None:
-    found = find_columns(SCHEMAS["embedding"], QUORA)
+    found = find_columns(SCHEMAS["embed"], QUORA)
     assert found.found == {"text": "question1", "text_pair": "question2", "label": "is_duplicate"}
     assert found.describe()[-1] == "label = is_duplicate (the only column of 0 and 1)"
     assert found.ignored == ["id", "qid1", "qid2"]
-    assert ignored_data(SCHEMAS["embedding"], found, QUORA) == []
-    assert "label" not in find_columns(SCHEMAS["embedding"], QUORA, {"label": ""}).found
+    assert ignored_data(SCHEMAS["embed"], found, QUORA) == []
+    assert "label" not in find_columns(SCHEMAS["embed"], QUORA, {"label": ""}).found
 
 
 def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
@@ -149,11 +149,11 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
         {"anchor": "a", "positive": "b", "negative": "c", "negative_2": "d", "id": "7"},
         {"anchor": "e", "positive": "f", "negative": "g", "negative_2": "h", "id": "8"},
     ]
-    assert ignored_data(SCHEMAS["embedding"], find_columns(SCHEMAS["embedding"], rows), rows) == [
+    assert ignored_data(SCHEMAS["embed"], find_columns(SCHEMAS["embed"], rows), rows) == [
         "The column 'negative_2' looks like more negatives and is not read: a row has one negative."
     ]
     rows = [{"anchor": "a", "positive": "b", "negative_1": "c"}]
-    assert ignored_data(SCHEMAS["embedding"], find_columns(SCHEMAS["embedding"], rows), rows) == [
+    assert ignored_data(SCHEMAS["embed"], find_columns(SCHEMAS["embed"], rows), rows) == [
         "The column 'negative_1' looks like negatives and is not read; columns={'negative': 'negative_1'} reads it."
     ]
     rows = [{"text": "x", "label": "pos", "sentiment": "1", "spam": "0", "idx": "0"},
@@ -192,4 +192,4 @@ def test_choices_in_several_columns_are_named_with_commas() -> None:
 def test_short_passages_without_a_header_have_their_hint() -> None:
     row = dict.fromkeys(["what is bert", "a language model", "a puppet"], "x")
     with pytest.raises(InputError, match="put a line with the columns' names above it"):
-        find_columns(SCHEMAS["embedding"], [row])
+        find_columns(SCHEMAS["embed"], [row])

@@ -18,7 +18,7 @@ from bertie.errors import InputError
 from bertie.tasks.registry import ROWS
 
 CLASSIFY, TAG, ANSWER, CHOOSE = (
-    "sequence-classification",
+    "text-classification",
     "token-classification",
     "question-answering",
     "multiple-choice",
@@ -133,15 +133,15 @@ def test_pairs() -> None:
     assert one("next-sentence", sentence1="a", sentence2="b", label="0") == (("a", "b"), 0)
     assert one("next-sentence", sentence1="a", sentence2="b", is_next=True) == (("a", "b"), 0)
     assert one("next-sentence", sentence1="a", sentence2="b", label="NotNext") == (("a", "b"), 1)
-    assert one("embedding", sentence1="a", sentence2="b", score="4.5") == (("a", "b"), 4.5)
-    assert one("embedding", sentence1="a", sentence2="b") == (("a", "b"), None)
-    assert one("embedding", anchor="a", positive="b", negative="c") == (("a", "b", "c"), None)
+    assert one("embed", sentence1="a", sentence2="b", score="4.5") == (("a", "b"), 4.5)
+    assert one("embed", sentence1="a", sentence2="b") == (("a", "b"), None)
+    assert one("embed", anchor="a", positive="b", negative="c") == (("a", "b", "c"), None)
     assert one("reranking", query="a", passage="b", label=1) == (("a", "b"), 1.0)
 
 
 def test_plain_text_for_masking(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n\ntwo\n")
-    assert read("masked-lm", tmp_path / "a.txt") == [("one", None), ("two", None)]
+    assert read("fill-mask", tmp_path / "a.txt") == [("one", None), ("two", None)]
 
 
 # bad rows
@@ -214,9 +214,9 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "The label in row 0 of dev is '2'; it must be 0 (follows) or 1 (does not)."),
     ("next-sentence", {**PAIR, "is_next": "maybe"}, {},
         "The label in row 0 of dev is 'maybe'; it must be 1 (follows) or 0."),
-    ("embedding", {**PAIR, "score": "high"}, {}, "The label in row 0 of dev is 'high', not a number."),
+    ("embed", {**PAIR, "score": "high"}, {}, "The label in row 0 of dev is 'high', not a number."),
     ("reranking", {"query": "q", "passage": "p", "label": ""}, {}, "There is no label in row 0 of dev."),
-    ("masked-lm", {"text": " "}, {}, "The text in row 0 of dev is empty."),
+    ("fill-mask", {"text": " "}, {}, "The text in row 0 of dev is empty."),
 ]  # fmt: skip
 
 
@@ -240,7 +240,7 @@ COLUMNS = ["text", "label", "labels", "words", "tags", "question", "context", "a
 
 
 @given(
-    st.sampled_from([row.learns for row in ROWS if row.learns]),
+    st.sampled_from([row.name for row in ROWS if row.learns]),
     st.lists(st.dictionaries(st.sampled_from(COLUMNS), ANYTHING), max_size=4),
 )
 def test_no_row_is_more_than_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
@@ -336,9 +336,11 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
         load_dataset(CLASSIFY, train, dev)
     assert str(error.value) == f"Unknown label 'foo' in {dev}, line 3; train has 'neg', 'pos'.{SKIP}"
     data = load_dataset(CLASSIFY, train, dev, on_bad_row="skip")
-    assert data.dev == [Example("c", "pos", f"{dev}, line 2")]
+    assert data.test == [Example("c", "pos", f"{dev}, line 2")]
     assert data.bad.count == 1
-    with pytest.raises(InputError, match="dev holds no row that can be used .1 bad rows were left out; the first: Unk"):
+    with pytest.raises(
+        InputError, match="test holds no row that can be used .1 bad rows were left out; the first: Unk"
+    ):
         load_dataset(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
 
 
@@ -346,14 +348,14 @@ def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load_dataset(CLASSIFY, train, train).warnings == [
         "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "1 label of dev holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "2 of 2 texts of dev stand in train too: the figures on dev look better than they are.",
+        "1 label of test holds a bar; kind='multi-label' takes it for what parts several labels.",
+        "2 of 2 texts of test stand in train too: the metrics on test look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
     assert load_dataset(ANSWER, questions, [questions[0]]).warnings == [
         "1 of 2 ids of train is that of another question in it.",
-        "1 of 1 texts of dev stands in train too: the figures on dev look better than they are.",
-        "1 of 1 ids of dev stands in train too.",
+        "1 of 1 texts of test stands in train too: the metrics on test look better than they are.",
+        "1 of 1 ids of test stands in train too.",
     ]
 
 
@@ -381,7 +383,7 @@ REAL = [
     (CLASSIFY, "reviews/{}.csv", "single-label", 2, 1_600, 200),
     (CLASSIFY, "emotions/{}.csv", "multi-label", 28, 43_410, 5_426),
     (CLASSIFY, "similarity/{}.csv", "regression", 0, 5_749, 1_500),
-    ("embedding", "similarity/{}.csv", None, 0, 5_749, 1_500),
+    ("embed", "similarity/{}.csv", None, 0, 5_749, 1_500),
     (TAG, "entities/{}.conll", None, 13, 3_394, 1_009),
     (ANSWER, "questions/{}.json", None, 0, 838, 170),
 ]
@@ -394,13 +396,13 @@ REAL = [
 )
 def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels: int, train: int, dev: int) -> None:
     data = load_dataset(task, *(shared / "data" / name.format(part) for part in ("train", "dev")))
-    assert data.dev is not None
-    assert (data.kind, len(data.labels), len(data.train), len(data.dev)) == (kind, labels, train, dev)
+    assert data.test is not None
+    assert (data.kind, len(data.labels), len(data.train), len(data.test)) == (kind, labels, train, dev)
     assert data.bad.count == 0
     counts = Counter(type(example.text).__name__ for example in data.train)
     assert len(counts) == 1
     if "emotions" in name:
-        says = "43 of 5,426 texts of dev stand in train too: the figures on dev look better than they are."
+        says = "43 of 5,426 texts of test stand in train too: the metrics on test look better than they are."
         assert data.warnings == [says]
 
 
@@ -419,5 +421,5 @@ def test_squad_files(tmp_path: Path) -> None:
 def test_pairs_that_share_a_text_are_counted() -> None:
     rows = [{"anchor": a, "positive": b} for a, b in ("ab", "ac", "de", "fe", "gh", "bi")]
     said = "4 of 6 rows of train share their anchor or their partner with others"
-    assert [warning.partition(";")[0] for warning in load_dataset("embedding", rows).warnings] == [said]
-    assert load_dataset("embedding", [{**row, "score": 0.5} for row in rows]).warnings == []
+    assert [warning.partition(";")[0] for warning in load_dataset("embed", rows).warnings] == [said]
+    assert load_dataset("embed", [{**row, "score": 0.5} for row in rows]).warnings == []

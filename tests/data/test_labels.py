@@ -15,7 +15,7 @@ from bertie.data.schema import Columns
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 
-CLASSIFY, CHOOSE = "sequence-classification", "multiple-choice"
+CLASSIFY, CHOOSE = "text-classification", "multiple-choice"
 
 
 def loaded(folder: Path, name: str, text: str, task: str = CLASSIFY, dev: str | None = None, **options: Any) -> Dataset:
@@ -81,8 +81,8 @@ def test_lists_of_0_and_1_are_several_labels(tmp_path: Path) -> None:
     assert any("--label-names" in warning or "label_names" in warning for warning in data.warnings)
     data = loaded(tmp_path, "a.jsonl", HOT, label_names=["toxic", "rude", "kind"], dev=HOT)
     assert (data.labels, labels_of(data)) == (["toxic", "rude", "kind"], [["rude", "kind"], ["toxic"], []])
-    assert data.dev is not None
-    assert [example.label for example in data.dev] == labels_of(data)
+    assert data.test is not None
+    assert [example.label for example in data.test] == labels_of(data)
     with pytest.raises(InputError, match="label_names has 2 names, a, b; there are 3 labels."):
         loaded(tmp_path, "a.jsonl", HOT, label_names=["a", "b"])
 
@@ -136,7 +136,7 @@ def test_rows_that_say_that_they_have_no_label_are_left_out_and_counted(tmp_path
     assert data.bad.count == 0
     assert data.warnings == [
         "Rows of train whose label is '-', which says that there is none; they are left out: 1.",
-        "Rows of dev whose label is '-1', which says that there is none; they are left out: 1.",
+        "Rows of test whose label is '-1', which says that there is none; they are left out: 1.",
     ]
     with pytest.raises(InputError, match="no row that can be used. Rows of train whose label is '-1'"):
         loaded(tmp_path, "b.csv", "text,label\na,-1\nb,-1\n")
@@ -159,11 +159,11 @@ def test_labels_are_called_as_the_user_says(tmp_path: Path) -> None:
 
 def test_a_dev_file_may_spell_labels_in_other_letters(tmp_path: Path) -> None:
     data = loaded(tmp_path, "a.csv", "text,label\na,Pos\nb,neg\n", dev="text,label\nc,POS\nd,pos\n")
-    assert data.dev is not None
-    assert [example.label for example in data.dev] == ["Pos", "Pos"]
+    assert data.test is not None
+    assert [example.label for example in data.test] == ["Pos", "Pos"]
     assert data.warnings == [
-        "Labels 'POS' of dev that are read as 'Pos': 1.",
-        "Labels 'pos' of dev that are read as 'Pos': 1.",
+        "Labels 'POS' of test that are read as 'Pos': 1.",
+        "Labels 'pos' of test that are read as 'Pos': 1.",
     ]
     with pytest.raises(
         InputError, match=r"Unknown label '1' in .*, line 2; train has 'Pos', 'neg'. \(label_map=\{'1': "
@@ -210,7 +210,7 @@ def test_classes_that_may_be_meant_as_none_or_as_one_are_said(tmp_path: Path) ->
 def test_stars_with_a_decimal_point_are_whole_numbers_and_it_is_said(tmp_path: Path) -> None:
     data = loaded(tmp_path, "a.csv", "text,stars\na,1.0\nb,5.0\nc,4\n", dev="text,stars\nd,5\ne,4.0\n")
     assert (data.labels, labels_of(data)) == (["1", "4", "5"], ["1", "5", "4"])
-    assert [example.label for example in data.dev or ()] == ["5", "4"]
+    assert [example.label for example in data.test or ()] == ["5", "4"]
     assert data.read_as == "text = text; label = stars; one label (1.0 is read as 1), 3 classes: 1, 4, 5"
     named = loaded(tmp_path, "b.csv", "text,stars\na,1.0\nb,5.0\n", label_map={"1": "bad", "5.0": "good"})
     assert named.labels == ["bad", "good"]

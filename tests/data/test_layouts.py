@@ -54,10 +54,10 @@ def test_what_prodigys_annotator_rejected_is_not_learned(tmp_path: Path) -> None
         {"text": "a play", "label": "NEG", "answer": "accept", "_task_hash": 3},
     ]
     content = "\n".join(map(json.dumps, rows))
-    found, notes = examples("sequence-classification", tmp_path / "a.jsonl", content, name="train")
+    found, notes = examples("text-classification", tmp_path / "a.jsonl", content, name="train")
     assert found == [("a film", "POS"), ("a play", "NEG")]
     assert "Rows of train not accepted in Prodigy, which are left out: 1." in notes
-    found, _ = examples("sequence-classification", tmp_path / "a.jsonl", content, needs_label=False)
+    found, _ = examples("text-classification", tmp_path / "a.jsonl", content, needs_label=False)
     assert len(found) == 3
 
 
@@ -97,17 +97,17 @@ def test_reranking_of_positives_and_negatives(tmp_path: Path, row: dict[str, Any
 
 def test_embedding_of_lists_of_positives_and_negatives(tmp_path: Path) -> None:
     row = {"query": "q", "pos": ["a", "b", "c"], "neg": ["x", "y"]}
-    found, _ = examples("embedding", tmp_path / "a.jsonl", json.dumps(row))
+    found, _ = examples("embed", tmp_path / "a.jsonl", json.dumps(row))
     assert found == [(("q", "a", "x"), None), (("q", "b", "y"), None), (("q", "c", "x"), None)]
-    found, _ = examples("embedding", tmp_path / "a.jsonl", json.dumps({"query": "q", "pos": ["a"]}))
+    found, _ = examples("embed", tmp_path / "a.jsonl", json.dumps({"query": "q", "pos": ["a"]}))
     assert found == [(("q", "a"), None)]
-    found, _ = examples("embedding", tmp_path / "a.jsonl", json.dumps(TRIPLET))
+    found, _ = examples("embed", tmp_path / "a.jsonl", json.dumps(TRIPLET))
     assert found == [(("q", "yes", "no"), None)]
 
 
 def test_negatives_that_are_not_learned_are_counted(tmp_path: Path) -> None:
     row = {"query": "q", "pos": ["a"], "neg": ["x", "y", "z"]}
-    found, notes = examples("embedding", tmp_path / "a.jsonl", json.dumps(row))
+    found, notes = examples("embed", tmp_path / "a.jsonl", json.dumps(row))
     assert found == [(("q", "a", "x"), None)]
     assert notes == ["negatives that are not read, a positive passage being learned with one: 2."]
 
@@ -123,7 +123,7 @@ def test_ms_marco(tmp_path: Path) -> None:
 
 def test_fasttext_and_questions_of_lists(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("__label__good fine\n__label__bad poor\n__label__bad worse\n")
-    data = load_dataset("sequence-classification", tmp_path / "a.txt")
+    data = load_dataset("text-classification", tmp_path / "a.txt")
     assert [(one.text, one.label) for one in data.train] == [("fine", "good"), ("poor", "bad"), ("worse", "bad")]
     question = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
     (tmp_path / "a.json").write_text(json.dumps([{"context": "Ada did.", "qas": [question, {**question, "id": "2"}]}]))

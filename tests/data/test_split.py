@@ -14,7 +14,7 @@ from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.schemas import SCHEMAS, by_query
-from bertie.data.split import _split_off, folds, make_splits, rare_classes, split
+from bertie.data.split import _split_off, folds, in_usual_words, make_splits, rare_classes, split
 from bertie.errors import InputError
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], f
 
 
 def test_real_labels(shared) -> None:
-    data = load_dataset("sequence-classification", shared / "data" / "emotions" / "train.csv")
+    data = load_dataset("text-classification", shared / "data" / "emotions" / "train.csv")
     held = split(data.train, 0.1)[1]
     assert abs(len(held) - 4341) < 30
     counts, all_counts = (Counter(name for one in part for name in one.label) for part in (held, data.train))
@@ -92,10 +92,10 @@ def test_real_labels(shared) -> None:
 def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
     data = Dataset(examples, None, None, [], BadRows(), [])
-    names = dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+    names = dict.fromkeys(("train", "dev", "test"), "ranked.csv")
     parts = make_splits(data, None, None, 0, ExampleReader("reranking"), names)
-    apart = [{one.text[0] for one in part} for part in (parts.train, parts.tune, parts.dev)]
-    assert [len(part) for part in (parts.train, parts.tune, parts.dev)] == ([96, 12, 12] if whole else [97, 11, 12])
+    apart = [{one.text[0] for one in part} for part in (parts.train, parts.dev, parts.test)]
+    assert [len(part) for part in (parts.train, parts.dev, parts.test)] == ([96, 12, 12] if whole else [97, 11, 12])
     assert (sum(map(len, apart)) == queries) is whole
 
 
@@ -104,11 +104,11 @@ def test_one_query_of_most_passages_can_still_be_parted() -> None:
     data = Dataset(examples, None, None, [], BadRows(), [])
     for seed in range(20):
         parts = make_splits(
-            data, None, None, seed, ExampleReader("reranking"), dict.fromkeys(("train", "dev", "tune"), "ranked.csv")
+            data, None, None, seed, ExampleReader("reranking"), dict.fromkeys(("train", "dev", "test"), "ranked.csv")
         )
         assert parts.train
-        assert parts.tune
-        assert not {one.text[0] for one in parts.dev} & {one.text[0] for one in parts.train + parts.tune}
+        assert parts.dev
+        assert not {one.text[0] for one in parts.test} & {one.text[0] for one in parts.train + parts.dev}
 
 
 def shares(labels: Sequence[Any], parts: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -171,5 +171,15 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
 
 
 def test_the_last_row_is_not_called_several() -> None:
-    with pytest.raises(InputError, match="^One row is left of train, and tuning needs another: name a file"):
-        _split_off(named("a"), None, 0, SCHEMAS["sequence-classification"], "tune")
+    with pytest.raises(InputError, match="^One row is left of train, and choosing needs another: name a file"):
+        _split_off(named("a"), None, 0, SCHEMAS["text-classification"], "dev")
+
+
+def test_what_dev_and_tune_were_is_read_so_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        assert in_usual_words("old dev.csv", None, "old tune.csv", None) == ("old tune.csv", "old dev.csv")
+        assert in_usual_words("dev.csv", None, None, None) == ("dev.csv", None)
+    assert in_usual_words("dev.csv", "test.csv", None, None) == ("dev.csv", "test.csv")
+    assert len(caplog.messages) <= 2  # another test of this process may have had them said
+    with pytest.raises(InputError, match="test was called dev once, and dev tune: give dev and test, without tune"):
+        in_usual_words(None, "test.csv", 0.1, None)

@@ -41,8 +41,8 @@ def test_fit_and_predict(fitted: Any, texts: list[str]) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     assert fitted.predict(texts[:2]).tolist() == ["neg", "pos"]
     assert fitted.predict_proba([]).shape == (0, 2)
-    assert set(fitted.figures_) >= {"accuracy", "f1_macro"}
-    assert fitted.history_.step == fitted.history_.total == 35  # a tenth of 60 is kept for tuning, nothing for scoring
+    assert set(fitted.metrics_) >= {"accuracy", "f1_macro"}
+    assert fitted.history_.step == fitted.history_.total == 35  # a tenth of 60 is kept as dev, nothing for scoring
 
 
 @pytest.mark.parametrize("classes", [[10, 9], [True, False], [1.0, 2.0], np.array(["ä b", "z"]), ["2", "10"]])
@@ -138,7 +138,7 @@ def test_pickled_as_files(fitted: Any, texts: list[str], start: Path, tmp_path: 
     again = pickle.loads(data)  # noqa: S301 (the pickle is our own)
     # PyTorch's model was trained, and the engine answers with what was saved of it
     np.testing.assert_allclose(again.predict_proba(texts), fitted.predict_proba(texts), atol=1e-6)
-    assert again.figures_ == fitted.figures_
+    assert again.metrics_ == fitted.metrics_
     stream = io.BytesIO()
     joblib.dump(again, stream)
     stream.seek(0)
@@ -176,11 +176,11 @@ def test_class_weights(start: Path, texts: list[str], weights: Any) -> None:
 
 def test_tuning_is_as_in_finetune(start: Path, texts: list[str]) -> None:
     y = ["neg", "pos"] * 30
-    untuned = classifier(start, epochs=1, tune=0).fit(texts, y)
-    assert untuned.figures_ == {}
+    untuned = classifier(start, epochs=1, dev=0).fit(texts, y)
+    assert untuned.metrics_ == {}
     assert untuned.history_.total == 8
     rows = [{"text": text, "label": label} for text, label in zip(texts, y, strict=True)][:10]
-    assert classifier(start, epochs=1, tune=rows).fit(texts, y).history_.total == 8
+    assert classifier(start, epochs=1, dev=rows).fit(texts, y).history_.total == 8
 
 
 def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:

@@ -29,7 +29,7 @@ def test_numbers_in_their_own_unit(start: Path, texts: list[str], prices: list[f
     found = model.predict(texts)
     assert (found.shape, found.dtype) == ((60,), np.float32)
     assert model.score(texts, prices) > 0.5
-    assert 0 < model.figures_["mae"] < 25_000
+    assert 0 < model.metrics_["mae"] < 25_000
     again = pickle.loads(pickle.dumps(model))  # noqa: S301 (the pickle is our own)
     # PyTorch's model was trained, and the engine answers with what was saved of it
     np.testing.assert_allclose(again.predict(texts), found, rtol=1e-6)
@@ -49,9 +49,9 @@ def test_the_unit_changes_nothing(start: Path, texts: list[str], prices: list[fl
 
 def test_a_source_to_tune_on_is_in_the_same_unit(start: Path, texts: list[str], prices: list[float]) -> None:
     rows = [{"text": text, "label": price} for text, price in zip(texts, prices, strict=True)]
-    model = regressor(start, tune=rows[:20]).fit(texts[20:], prices[20:])
+    model = regressor(start, dev=rows[:20]).fit(texts[20:], prices[20:])
     mae = np.abs(model.predict(texts[:20]) - prices[:20]).mean()
-    assert model.figures_["mae"] == pytest.approx(mae, rel=1e-3)
+    assert model.metrics_["mae"] == pytest.approx(mae, rel=1e-3)
 
 
 def test_cross_validation(start: Path, texts: list[str], prices: list[float]) -> None:

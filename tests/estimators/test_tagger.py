@@ -41,7 +41,7 @@ def test_fit_and_predict(fitted: Any, words: list[list[str]], tags: list[list[st
     found = fitted.predict(words)
     assert [len(each) for each in found] == [len(each) for each in words]
     assert fitted.score(words, tags) > 0.9
-    assert "f1" in fitted.figures_
+    assert "f1" in fitted.metrics_
     assert fitted.predict(pd.Series(words)) == fitted.predict([tuple(each) for each in words]) == found
     assert fitted.predict([np.array(each) for each in words]) == found
 

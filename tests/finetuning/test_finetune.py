@@ -1,8 +1,9 @@
-"""Fine-tuning: figures on rows that nothing was tuned on, a folder that transformers loads too, and resuming."""
+"""Fine-tuning: metrics on rows that nothing was tuned on, a folder that transformers loads too, and resuming."""
 
 import csv
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -58,23 +59,23 @@ def test_a_csv_becomes_a_model_with_its_quality(start: Path, tmp_path: Path) -> 
             writer = csv.DictWriter(file, ["text", "label"])
             writer.writeheader()
             writer.writerows(data)
-    result = finetuned(start, train, dev=dev, out=tmp_path / "run")
-    assert result.figures["accuracy"] > 0.95
+    result = finetuned(start, train, test=dev, out=tmp_path / "run")
+    assert result.metrics["accuracy"] > 0.95
     low, high = result.intervals["accuracy"]
-    assert low <= result.figures["accuracy"] <= high
+    assert low <= result.metrics["accuracy"] <= high
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"config.json", "model.safetensors", "vocab.txt", "report.md", "run.json", "figures.json", LOG} <= names
+    assert {"config.json", "model.safetensors", "vocab.txt", "report.md", "run.json", "results.json", LOG} <= names
     assert {"curves.png", "confusion.png", "reliability.png"} <= names
     assert STATE in names  # more epochs go on from there
-    saved = json.loads((tmp_path / "run" / "figures.json").read_text())
-    assert saved["metrics"]["accuracy"] == result.figures["accuracy"]
+    saved = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert saved["metrics"]["accuracy"] == result.metrics["accuracy"]
     assert saved["rows"] == 60
     report = (tmp_path / "run" / "report.md").read_text()
     assert "train.csv" in report
-    assert f"{result.figures['accuracy']:.3f}" in report
+    assert f"{result.metrics['accuracy']:.3f}" in report
 
     again = bertie.evaluate("sequence-classification", dev, model=tmp_path / "run")
-    assert again.figures == result.figures
+    assert again.metrics == result.metrics
     assert again.table == saved["table"]
     pipe = bertie.pipeline("text-classification", tmp_path / "run")
     assert pipe.codec.temperature == result.pipeline.codec.temperature != 1.0
@@ -92,7 +93,7 @@ def test_one_file_is_parted_in_three(start: Path) -> None:
     result = finetuned(start, rows(100), epochs=1)
     assert result.folder is None
     assert result.history.total == 11  # 81 rows to learn from: a tenth for scoring, a tenth of the rest for tuning
-    assert set(result.figures) >= {"accuracy", "f1_macro", "f1_micro", "precision", "recall", "f1"}
+    assert set(result.metrics) >= {"accuracy", "f1_macro", "f1_micro", "precision", "recall", "f1"}
 
 
 @pytest.mark.parametrize(("epochs", "best", "times"), [(1, 5, 1), (2, 5, 3)])
@@ -101,24 +102,24 @@ def test_rows_to_tune_on_are_computed_again_if_the_weights_are_others(
 ) -> None:
     plain, calls = tuning.compute_rows, []
     monkeypatch.setattr(tuning, "compute_rows", lambda *given: calls.append(given) or plain(*given))
-    result = finetuned(start, rows(40), dev=0, tune=rows(8, 1), epochs=epochs, learning_rate=1e-9)  # no epoch is better
+    result = finetuned(start, rows(40), test=0, dev=rows(8, 1), epochs=epochs, learning_rate=1e-9)  # no epoch is better
     assert (result.history.best_step, len(calls)) == (best, times)
 
 
 def test_nothing_is_tuned(start: Path) -> None:
-    result = finetuned(start, rows(40), dev=rows(20, 1), tune=0, epochs=2)
+    result = finetuned(start, rows(40), test=rows(20, 1), dev=0, epochs=2)
     assert result.history.best_step is None
     assert result.pipeline.codec.temperature == 1.0
 
 
 def test_nothing_is_scored(start: Path, tmp_path: Path) -> None:
-    result = finetuned(start, rows(40), dev=0, epochs=1, out=tmp_path / "run")
-    assert (result.figures, result.intervals) == ({}, {})
-    assert result.history.total == 5  # 36 rows to learn from, 4 to tune on
+    result = finetuned(start, rows(40), test=0, epochs=1, out=tmp_path / "run")
+    assert (result.metrics, result.intervals) == ({}, {})
+    assert result.history.total == 5  # 36 rows to learn from, 4 to choose by
     assert "it was not scored" in (tmp_path / "run" / "report.md").read_text()
-    assert json.loads((tmp_path / "run" / "figures.json").read_text())["rows"] == 0
-    with pytest.raises(InputError, match="dev is 1.5; allowed: a file, or a share"):
-        finetuned(start, rows(40), dev=1.5)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["rows"] == 0
+    with pytest.raises(InputError, match="test is 1.5; allowed: a file, or a share"):
+        finetuned(start, rows(40), test=1.5)
 
 
 def test_several_labels_have_thresholds(start: Path, tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_several_labels_have_thresholds(start: Path, tmp_path: Path) -> None:
 def test_numbers(start: Path) -> None:
     data = [{"text": row["text"], "score": 0.5 + (row["label"] == "pos")} for row in rows(160)]
     result = finetuned(start, data, columns={"label": "score"}, kind="regression", epochs=8)
-    assert result.figures["spearman"] > 0.7
+    assert result.metrics["spearman"] > 0.7
     assert result.pipeline("a good film")[0]["label"] == "LABEL_0"
 
 
@@ -150,24 +151,24 @@ def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Pa
     data = [{"text": row["text"], "label": 120_000.5 + 50_000 * (row["label"] == "pos")} for row in rows(160)]
     rate = 3e-3 if lora is None else 1e-2
     result = finetuned(
-        start, data, dev=data[:40], kind="regression", epochs=10, lora=lora, learning_rate=rate, out=tmp_path / "run"
+        start, data, test=data[:40], kind="regression", epochs=10, lora=lora, learning_rate=rate, out=tmp_path / "run"
     )
-    assert result.figures["mae"] < 15_000
+    assert result.metrics["mae"] < 15_000
     again = bertie.evaluate("sequence-classification", data[:40], model=tmp_path / "run")
-    assert again.figures["mae"] == pytest.approx(result.figures["mae"], rel=1e-4)
+    assert again.metrics["mae"] == pytest.approx(result.metrics["mae"], rel=1e-4)
     # what it knows is where the next training begins
-    on = finetuned(tmp_path / "run", data, dev=data[:40], kind="regression", epochs=1, learning_rate=1e-9)
-    assert on.figures["mae"] == pytest.approx(result.figures["mae"], rel=1e-3)
+    on = finetuned(tmp_path / "run", data, test=data[:40], kind="regression", epochs=1, learning_rate=1e-9)
+    assert on.metrics["mae"] == pytest.approx(result.metrics["mae"], rel=1e-3)
 
 
 def test_one_answer_for_all_is_warned_of(start: Path) -> None:
     same = [{"text": "the plot is", "label": "pos" if number % 5 else "neg"} for number in range(60)]
-    result = finetuned(start, same, dev=same[:30], tune=0, epochs=2)
+    result = finetuned(start, same, test=same[:30], dev=0, epochs=2)
     assert any("All 30 texts are given the same answer, pos" in warning for warning in result.warnings)
     tagged = [{"words": row["text"].split(), "tags": "B-X" if number == 0 else "O"} for number, row in enumerate(same)]
     tagged = [{"words": row["words"], "tags": [row["tags"], "O", "O"]} for row in tagged]
     result = bertie.finetune(
-        "token-classification", tagged, dev=tagged[:30], model=start, tune=0, epochs=2, learning_rate=1e-2
+        "token-classification", tagged, test=tagged[:30], model=start, dev=0, epochs=2, learning_rate=1e-2
     )
     assert any("All 30 texts are given the same answer, O" in warning for warning in result.warnings)
 
@@ -176,7 +177,7 @@ def test_long_texts_in_windows(steady: Path) -> None:
     filling = "a film the plot is " * 5
     data = [{"text": filling + row["text"], "label": row["label"]} for row in rows(240)]
     result = finetuned(steady, data, windows=True, overlap=4, epochs=20, learning_rate=2e-3)
-    assert result.figures["accuracy"] > 0.9
+    assert result.metrics["accuracy"] > 0.9
     assert not any("lost" in warning for warning in result.warnings)
     cut = finetuned(steady, data, epochs=1)
     assert any("lost" in warning and "windows=True" in warning for warning in cut.warnings)
@@ -184,26 +185,40 @@ def test_long_texts_in_windows(steady: Path) -> None:
 
 def test_adapters_are_merged(start: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
-    result = finetuned(start, rows(160), dev=rows(40, 1), lora=4, learning_rate=1e-2, out=tmp_path / "run")
-    assert result.figures["accuracy"] > 0.8
+    result = finetuned(start, rows(160), test=rows(40, 1), lora=4, learning_rate=1e-2, out=tmp_path / "run")
+    assert result.metrics["accuracy"] > 0.8
     assert type(result.model) is bertie.BertForSequenceClassification
-    assert bertie.evaluate("sequence-classification", rows(40, 1), model=tmp_path / "run").figures == result.figures
+    assert bertie.evaluate("sequence-classification", rows(40, 1), model=tmp_path / "run").metrics == result.metrics
 
 
 def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"seed": [1, 2], "epochs": 2, "out": tmp_path / "run"}
     result = finetuned(start, rows(60), **options)
-    figures = [json.loads((tmp_path / "run" / f"seed-{seed}" / "figures.json").read_text()) for seed in (1, 2)]
+    figures = [json.loads((tmp_path / "run" / f"seed-{seed}" / "results.json").read_text()) for seed in (1, 2)]
     values = [each["metrics"]["accuracy"] for each in figures]
     mean, deviation = result.spread["accuracy"]
     assert mean == pytest.approx(sum(values) / 2)
     assert deviation == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-    assert result.figures["accuracy"] == values[result.seed - 1]
+    assert result.metrics["accuracy"] == values[result.seed - 1]
     top = tmp_path / "run"
     assert (top / "model.safetensors").read_bytes() == (top / f"seed-{result.seed}" / "model.safetensors").read_bytes()
     assert not list(top.glob("**/state"))
     parts = [json.loads((top / f"seed-{seed}" / "run.json").read_text())["settings"]["seed"] for seed in (1, 2)]
     assert parts == [1, 2]
+    assert (top / "seeds.png").exists()
+
+    # the test rows of runs are kept, and so are compared
+    kept = [json.loads(line) for line in (top / "seed-1" / "predictions.jsonl").read_text().splitlines()]
+    assert kept[0].keys() == {"text", "label", "prediction", "where"}
+    assert fmean(row["label"] == row["prediction"] for row in kept) == values[0]
+    compared = bertie.compare(top / "seed-1", top / "seed-2", show_progress=False)
+    assert compared.difference["accuracy"] == pytest.approx(values[0] - values[1])
+    same = bertie.compare(top / "seed-1", top / "seed-1", show_progress=False)
+    assert same.intervals["accuracy"] == (0, 0)
+    assert same.verdict("accuracy") == "no winner"
+    (top / "seed-2" / "predictions.jsonl").write_text("")
+    with pytest.raises(InputError, match="were scored on different rows; name rows .*: data='…'"):
+        bertie.compare(top / "seed-1", top / "seed-2")
 
     again = tmp_path / "again"
     with monkeypatch.context() as patch:
@@ -211,7 +226,7 @@ def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             finetuned(start, rows(60), **{**options, "out": again})
     resumed = finetuned(start, rows(60), **{**options, "out": again}, resume=True)
-    assert (resumed.figures, resumed.spread) == (result.figures, result.spread)
+    assert (resumed.metrics, resumed.spread) == (result.metrics, result.spread)
 
 
 def stopped_at_the_second(scored: Any) -> Any:
@@ -227,7 +242,7 @@ def stopped_at_the_second(scored: Any) -> Any:
 
 
 def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    whole = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "whole", epochs=3)
+    whole = finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "whole", epochs=3)
     calls = []
     from bertie.finetuning.task_learner import TaskLearner
 
@@ -242,11 +257,13 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
     monkeypatch.setattr(TaskLearner, "loss", interrupted)
     settings = bertie.Settings(save_every=5)
     with pytest.raises(KeyboardInterrupt):
-        finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
+        finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
     with pytest.raises(InputError, match="the rows to learn from differ"):
-        finetuned(start, rows(80, 3), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
-    again = finetuned(start, rows(80), dev=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
-    assert again.figures == whole.figures
+        finetuned(start, rows(80, 3), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
+    again = finetuned(
+        start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True
+    )
+    assert again.metrics == whole.metrics
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
 
@@ -254,7 +271,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"tune": 1.5}, "tune is 1.5; allowed: a file, or a share"),
+        ({"dev": 1.5}, "dev is 1.5; allowed: a file, or a share"),
         ({"seed": []}, r"seed is \[\]; give a number"),
         ({"lora": 0}, "lora is 0"),
         ({"resume": True}, "resume needs out"),
@@ -279,7 +296,7 @@ def test_a_folder_with_other_things_is_refused(start: Path, tmp_path: Path) -> N
 
 
 def test_a_task_without_labels_cannot_be_trained(start: Path) -> None:
-    with pytest.raises(InputError, match="no task 'feature-extraction' to learn; the tasks are 'embedding'"):
+    with pytest.raises(InputError, match="no task 'feature-extraction' to learn; the tasks are 'embed', 'fill-mask'"):
         bertie.finetune("feature-extraction", rows(9), model=start)
     with pytest.raises(InputError, match="no task 'feature-extraction' to learn"):
         bertie.evaluate("feature-extraction", rows(9), model=start)
@@ -306,22 +323,22 @@ def test_balanced_weights() -> None:
 
 
 def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path) -> None:
-    result = finetuned(start, rows(60), dev=0, epochs=3, metric="loss")
-    losses = {record["step"]: record["figures"]["loss"] for record in result.history.records if "figures" in record}
+    result = finetuned(start, rows(60), test=0, epochs=3, metric="loss")
+    losses = {record["step"]: record["metrics"]["loss"] for record in result.history.records if "metrics" in record}
     assert result.history.best_step == min(losses, key=losses.__getitem__)
     assert result.history.best_score == -min(losses.values())
     # it is the loss that the model itself computes
     data = rows(40)
-    tuned = finetuned(start, data, dev=0, tune=data[:9], epochs=1)
+    tuned = finetuned(start, data, test=0, dev=data[:9], epochs=1)
     encoded = tuned.tokenizer([row["text"] for row in data[:9]], padding=True, return_tensors="pt")
     labels = torch.tensor([tuned.model.config.label2id[row["label"]] for row in data[:9]])
     with torch.no_grad():
         expected = float(tuned.model(**encoded, labels=labels).loss)
-    assert tuned.history.best_figures["loss"] == pytest.approx(expected, abs=1e-5)
+    assert tuned.history.best_metrics["loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_figure_that_the_kind_of_labels_lacks_is_refused_before_training(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="metric='pearson': sequence-classification has no such figure; it has accura"):
+    with pytest.raises(InputError, match="metric='pearson': text-classification has no such metric; it has accuracy"):
         finetuned(start, rows(20), metric="pearson", out=tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
@@ -330,7 +347,7 @@ def test_every_task_knows_the_names_of_its_figures() -> None:
     for task in (row.load_trained() for row in ROWS if row.learns):
         for metric in task.metrics.values():
             assert metric.main in metric.names
-    (single,) = (row.load_trained() for row in ROWS if row.learns == "sequence-classification")
+    (single,) = (row.load_trained() for row in ROWS if row.name == "text-classification")
     scores = Scores(single.metrics["single-label"](["a", "b"]))
     scores.add([0, 1], [0, 1])
     assert tuple(scores.figures()) == ClassificationMetric.names

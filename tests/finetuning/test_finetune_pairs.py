@@ -80,7 +80,7 @@ def test_the_folder_answers_as_what_was_trained(case: str, windows: bool | None,
     found = bertie.finetune(
         task,
         data[:30],
-        dev=data[30:],
+        test=data[30:],
         model=start,
         out=tmp_path / "run",
         settings=settings,
@@ -91,7 +91,7 @@ def test_the_folder_answers_as_what_was_trained(case: str, windows: bool | None,
     assert type(found.pipeline.codec) is kind
     evaluated = bertie.evaluate(task, data[30:], model=tmp_path / "run", show_progress=False)
     for name in ("spearman", "mrr", "map", "accuracy", "recall@1"):
-        assert found.figures.get(name) == pytest.approx(evaluated.figures.get(name), abs=1e-4), name
+        assert found.metrics.get(name) == pytest.approx(evaluated.metrics.get(name), abs=1e-4), name
     again = bertie.pipeline(task, tmp_path / "run", device="cpu")
     np.testing.assert_allclose(numbers(again(asked)), numbers(found.pipeline(asked)), atol=1e-5)
     if kind is Embed:

@@ -73,15 +73,15 @@ def finetuned(model: Any, out: Path | None = None, train: Any = None, **more: An
 
 @pytest.fixture(scope="module")
 def trained(start: Path, narrow: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return finetuned((start, narrow), tmp_path_factory.mktemp("run") / "out", dev=pairs(20, 1))
+    return finetuned((start, narrow), tmp_path_factory.mktemp("run") / "out", test=pairs(20, 1))
 
 
 def test_a_model_learns_to_write(trained: Any, start: Path, narrow: Path) -> None:
-    assert set(trained.figures) == {"rouge1", "rouge2", "rougeL", "bleu", "chrf"}
-    assert trained.figures["rougeL"] > 0.8
+    assert set(trained.metrics) == {"rouge1", "rouge2", "rougeL", "bleu", "chrf"}
+    assert trained.metrics["rougeL"] > 0.8
     low, high = trained.intervals["chrf"]
-    assert low <= trained.figures["chrf"] <= high
-    first, *_, last = [record["figures"] for record in trained.history.records if "figures" in record]
+    assert low <= trained.metrics["chrf"] <= high
+    first, *_, last = [record["metrics"] for record in trained.history.records if "metrics" in record]
     assert last["loss"] < first["loss"] / 2
     assert trained.pipeline("alan went to rome in rain") == [{"generated_text": "alan rome"}]
     report = (trained.folder / "report.md").read_text()
@@ -104,7 +104,7 @@ def test_the_folder_opens_in_transformers(trained: Any) -> None:
 def test_evaluate_scores_what_the_run_scored(trained: Any, tmp_path: Path) -> None:
     told = tmp_path / "told.jsonl"
     found = bertie.evaluate("seq2seq", pairs(20, 1), model=trained.folder, predictions=told)
-    assert found.figures == pytest.approx(trained.figures)
+    assert found.metrics == pytest.approx(trained.metrics)
     written = [json.loads(line)["prediction"] for line in told.read_text().splitlines()]
     summaries = bertie.pipeline("summarization", trained.folder)([row["document"] for row in pairs(20, 1)])
     assert written == [each["summary_text"] for each in summaries]  # by the engine
@@ -129,7 +129,7 @@ class Interrupted(Exception):
 
 def test_a_run_that_was_interrupted_goes_on(start: Path, tmp_path: Path) -> None:
     settings = bertie.Settings(steps=6, learning_rate=1e-2, batch_size=8, save_every=2, evaluate_every=3)
-    options = {"settings": settings, "dev": 0, "options": {"label_smoothing": 0.1}}
+    options = {"settings": settings, "test": 0, "options": {"label_smoothing": 0.1}}
     finetuned(start, tmp_path / "whole", **options)
 
     def stop(event: Any) -> None:
@@ -145,9 +145,9 @@ def test_a_run_that_was_interrupted_goes_on(start: Path, tmp_path: Path) -> None
 
 
 def test_a_trained_pair_goes_on_learning(trained: Any, tmp_path: Path) -> None:
-    again = finetuned(trained.folder, dev=pairs(20, 1), epochs=1, settings=None, options={"max_target_length": 3})
+    again = finetuned(trained.folder, test=pairs(20, 1), epochs=1, settings=None, options={"max_target_length": 3})
     assert again.model.generation_config.max_length == 3
-    adapted = finetuned(trained.folder, dev=0, tune=0, epochs=1, settings=None, lora=2)
+    adapted = finetuned(trained.folder, test=0, dev=0, epochs=1, settings=None, lora=2)
     adapted.model.save_pretrained(tmp_path)
     ids = torch.tensor([[2, 6, 8, 9, 10, 3]])
     theirs = transformers.EncoderDecoderModel.from_pretrained(tmp_path).eval().generate(ids)
@@ -196,14 +196,18 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         (
             {"metric": "accuracy"},
             InputError,
-            "seq2seq has no such figure; it has rouge1, rouge2, rougeL, bleu, chrf, loss",
+            "text2text-generation has no such metric; it has rouge1, rouge2, rougeL, bleu, chrf, loss",
         ),
         ({"options": {"max_target_length": 40}}, InputError, "max_target_length is 40; allowed are 1 to 16"),
         ({"options": {"generation": {"beams": 4}}}, InputTypeError, "GenerationConfig has no field 'beams'"),
         ({"options": {"generation": {"num_beams": 0}}}, ConfigError, "num_beams is 0"),
         ({"options": {"label_smoothing": 2}}, InputError, "label_smoothing is 2; allowed"),
         ({"class_weights": "auto"}, InputError, "class_weights needs a classification with classes"),
-        ({"columns": {"text": "document"}}, InputError, "seq2seq has no column for 'text'; it has 'target', 'source'"),
+        (
+            {"columns": {"text": "document"}},
+            InputError,
+            "text2text-generation has no column for 'text'; it has 'target'",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(start: Path, more: dict[str, Any], error: type, says: str) -> None:
@@ -235,7 +239,5 @@ def test_models_that_do_not_fit(start: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two folders or names; of models make a bertie.EncoderDecoderModel first"):
         finetuned((bertie.BertModel.from_pretrained(start), start))
     rows = [{"text": f"ada went {number}", "label": number % 2} for number in range(20)]
-    with pytest.raises(
-        InputError, match="sequence-classification has no encoder and decoder of its own; give one model"
-    ):
+    with pytest.raises(InputError, match="text-classification has no encoder and decoder of its own; give one model"):
         bertie.finetune("classification", rows, model=(start, start))

@@ -44,7 +44,7 @@ def test_models_of_the_last_epochs(start: Path, tmp_path: Path, train: Any, lora
         if event.kind == "epoch":
             seen[event.record["epoch"]] = logits_of(event.model, start)
 
-    result = finetuned(start, out, train, keep=2, tune=0, lora=lora, callbacks=[watch])
+    result = finetuned(start, out, train, keep=2, dev=0, lora=lora, callbacks=[watch])
     assert sorted(path.name for path in out.glob("*epoch-*")) == ["epoch-3", "epoch-4"]
     for epoch in (3, 4):
         kept = bertie.BertForSequenceClassification.from_pretrained(out / f"epoch-{epoch}")
@@ -59,17 +59,19 @@ def test_models_of_the_last_epochs(start: Path, tmp_path: Path, train: Any, lora
 
 def test_a_log_for_tensorboard_and_the_end_by_a_callback(start: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
+    lines: list[dict[str, Any]] = []
 
     def enough(event: Event) -> bool:
         return event.kind == "epoch" and event.record["epoch"] == 2
 
-    result = finetuned(start, tmp_path / "run", tensorboard=True, callbacks=[enough])
+    result = finetuned(start, tmp_path / "run", report_to=["tensorboard", lines.append], callbacks=[enough])
     assert result.history.asked_to_stop
     assert result.history.records[-1]["epoch"] == 2.0
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
     plan = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert plan["tensorboard"] is True
-    assert plan["callbacks"] == ["test_a_log_for_tensorboard_and_the_end_by_a_callback.<locals>.enough"]
+    assert plan["report_to"] == ["tensorboard"]
+    assert plan["callbacks"][0] == "test_a_log_for_tensorboard_and_the_end_by_a_callback.<locals>.enough"
+    assert lines == [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert "a callback ended it" in (tmp_path / "run" / "report.md").read_text()
 
 
@@ -77,7 +79,7 @@ def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
     for more, message in (
         ({"keep": 0, "out": tmp_path}, "keep is 0; allowed: an integer of at least 1"),
         ({"keep": 2}, "keep needs out"),
-        ({"tensorboard": True}, "tensorboard needs out"),
+        ({"report_to": "tensorboard"}, "report_to='tensorboard' needs out"),
         ({"callbacks": print}, "callbacks is .*; give a list of functions"),
     ):
         with pytest.raises((InputError, InputTypeError), match=message):
@@ -86,14 +88,14 @@ def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
 
 def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     out, constant = tmp_path / "run", bertie.Settings(schedule="constant", warmup=0)
-    finetuned(start, out, epochs=1, settings=constant, tune=0)
+    finetuned(start, out, epochs=1, settings=constant, dev=0)
     with pytest.raises(InputError, match="holds a finished run; more_epochs makes it longer; or give another"):
-        finetuned(start, out, epochs=1, settings=constant, tune=0)
-    longer = finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2, keep=1)
-    whole = finetuned(start, None, epochs=3, settings=constant, tune=0)
+        finetuned(start, out, epochs=1, settings=constant, dev=0)
+    longer = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, keep=1)
+    whole = finetuned(start, None, epochs=3, settings=constant, dev=0)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, longer.model.state_dict()[name]), name
-    assert longer.figures == whole.figures
+    assert longer.metrics == whole.metrics
     assert [path.name for path in out.glob("epoch-*")] == ["epoch-3"]
     saved = bertie.BertForSequenceClassification.from_pretrained(out).state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in whole.model.state_dict().items())
@@ -104,9 +106,9 @@ def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     # interrupted while the results were written: going on without resuming would make it longer once more
     (out / "report.md").unlink()
     with pytest.raises(InputError, match="is not finished; go on with it first: resume=True"):
-        finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2)
-    again = finetuned(start, out, epochs=1, settings=constant, tune=0, more_epochs=2, resume=True)
-    assert (again.history.step, again.figures) == (longer.history.step, longer.figures)
+        finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2)
+    again = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, resume=True)
+    assert (again.history.step, again.metrics) == (longer.history.step, longer.metrics)
 
     for more, message in (
         ({"out": tmp_path / "new"}, "holds no run that more_epochs could go on from"),
@@ -119,8 +121,8 @@ def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
 
 
 def test_the_loss_of_rows_for_tuning_takes_labels_as_they_are(start: Path) -> None:
-    result = finetuned(start, None, tune=ROWS[:20], epochs=1, label_smoothing=0.9, settings=bertie.Settings(seed=1))
+    result = finetuned(start, None, dev=ROWS[:20], epochs=1, label_smoothing=0.9, settings=bertie.Settings(seed=1))
     texts, labels = [row["text"] for row in ROWS[:20]], torch.tensor([int(row["label"]) for row in ROWS[:20]])
     logits = result.model(**result.tokenizer(texts, padding=True, return_tensors="pt")).logits
     expected = torch.nn.functional.cross_entropy(logits, labels).item()
-    assert result.history.best_figures["loss"] == pytest.approx(expected, rel=1e-4)
+    assert result.history.best_metrics["loss"] == pytest.approx(expected, rel=1e-4)

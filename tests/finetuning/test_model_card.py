@@ -32,7 +32,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("task", "rows", "tag", "library"),
     [
         ("classification", ROWS, "text-classification", "transformers"),
-        ("embedding", PAIRS, "sentence-similarity", "sentence-transformers"),
+        ("embed", PAIRS, "sentence-similarity", "sentence-transformers"),
     ],
 )
 def test_the_hub_reads_it_and_its_code_runs(
@@ -75,8 +75,8 @@ def test_what_is_not_shared(tmp_path: Path) -> None:
 def test_a_notebook_shows_small_tables(start: Path) -> None:
     result = bertie.finetune("classification", ROWS, model=start, epochs=1, batch_size=8, show_progress=False)
     found = bertie.evaluate("classification", ROWS, model=result.model, tokenizer=result.tokenizer)
-    assert result is not None
     assert "<td>accuracy</td>" in result._repr_html_()
+    assert repr(result).startswith("<Finetuned text-classification: accuracy ")
     assert "<p>60 rows</p>" in found._repr_html_()
     assert "<td>accuracy</td>" in found._repr_html_()
     assert "<td>text-classification</td>" in result.pipeline._repr_html_()

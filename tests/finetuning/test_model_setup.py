@@ -96,10 +96,10 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
     start = write_start(
         tmp_path / "start", num_hidden_layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
-    options: dict[str, Any] = {"epochs": 10, "learning_rate": 2e-3, "batch_size": 8, "show_progress": False, "tune": 0}
-    first = bertie.finetune("sequence-classification", ROWS, model=start, dev=ROWS, out=tmp_path / "first", **options)
+    options: dict[str, Any] = {"epochs": 10, "learning_rate": 2e-3, "batch_size": 8, "show_progress": False, "dev": 0}
+    first = bertie.finetune("sequence-classification", ROWS, model=start, test=ROWS, out=tmp_path / "first", **options)
     assert first is not None
-    assert first.figures["accuracy"] == 1.0
+    assert first.metrics["accuracy"] == 1.0
     # the same model in another order
     turned = first.model
     turned.classifier.weight.data, turned.classifier.bias.data = (
@@ -112,16 +112,16 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
     still = {**options, "epochs": 1, "learning_rate": 1e-9}
     for source in (tmp_path / "turned", str(tmp_path / "first")):
         again = bertie.finetune(
-            "sequence-classification", ROWS, model=source, dev=ROWS, class_weights={"pos": 2}, **still
+            "sequence-classification", ROWS, model=source, test=ROWS, class_weights={"pos": 2}, **still
         )
         assert again is not None
-        assert again.figures["accuracy"] == 1.0
+        assert again.metrics["accuracy"] == 1.0
     assert list(turned.config.id2label.values()) == ["so-so", "pos", "neg"]
     # with fewer labels, of another kind of letters
     fewer = [{**row, "label": row["label"].upper()} for row in ROWS if row["label"] != "so-so"]
-    again = bertie.finetune("sequence-classification", fewer, model=tmp_path / "turned", dev=fewer, **still)
+    again = bertie.finetune("sequence-classification", fewer, model=tmp_path / "turned", test=fewer, **still)
     assert again is not None
-    assert again.figures["accuracy"] == 1.0
+    assert again.metrics["accuracy"] == 1.0
     assert again.model.config.id2label == {0: "POS", 1: "NEG"}
     assert any("forgets so-so, which no row has" in warning for warning in again.warnings)
 

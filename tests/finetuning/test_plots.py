@@ -46,6 +46,14 @@ def test_reliability(tmp_path: Path) -> None:
     assert min(size(tmp_path / "reliability.png")) > 400
 
 
+def test_runs(tmp_path: Path) -> None:
+    metrics: dict[int, dict[str, float | None]] = {
+        seed: {"accuracy": 0.9 + seed / 1e3, "f$1": seed} for seed in range(12)
+    }
+    plots.draw_runs(metrics, {"accuracy": (0.9, 0.004), "f$1": (5.5, 3.6)}, "seed", tmp_path / "seeds.png")
+    assert 300 < max(size(tmp_path / "seeds.png")) < 1600
+
+
 def test_a_matrix_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"shape \[2, 2\] for 3 labels"):
         plots.draw_confusion(np.zeros((2, 2)), ["a", "b", "c"], tmp_path / "confusion.png")

@@ -41,8 +41,8 @@ def weights_of(folder: Path) -> bytes:
 
 def test_a_run_is_done_again(start: Path, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     given = {
-        "dev": 0,
-        "tune": 0.2,
+        "test": 0,
+        "dev": 0.2,
         "max_length": 20,
         "form": bertie.data.Format("csv", ","),
         "label_map": {"1": "good"},
@@ -81,3 +81,11 @@ def test_what_is_no_run_is_refused(content: dict[str, Any], why: str, tmp_path: 
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=why):
         arguments_of(tmp_path)
+
+
+def test_a_run_from_before_dev_and_test_had_their_names(tmp_path: Path) -> None:
+    older = {"task": "text-classification", "train": "a.csv", "dev": "scored.csv", "tune": 0.2, "tensorboard": True}
+    (tmp_path / "run.json").write_text(json.dumps({**older, "settings": {"seed": 3}}))
+    found = arguments_of(tmp_path)
+    assert (found["dev"], found["test"], found["report_to"]) == (0.2, "scored.csv", "tensorboard")
+    assert "tune" not in found

@@ -18,13 +18,13 @@ SUMMARY = RunSummary(
     task="text-classification",
     model="all-MiniLM-L6-v2",
     main="accuracy",
-    figures={"accuracy": 0.8621, "f1_macro": 0.86, "pearson": None},
+    metrics={"accuracy": 0.8621, "f1_macro": 0.86, "pearson": None},
     intervals={"accuracy": (0.841, 0.8823), "f1_macro": (0.84, 0.88), "pearson": None},
     table=[{"label": "negative", "precision": 0.9, "recall": 0.8, "f1": 0.847, "support": 1428, "predicted": 400}],
     data=[
-        Part("trained on", "train.csv", 12_000, skipped=3, truncated=17),
-        Part("tuned on", "a tenth of train.csv", 1_200),
-        Part("scored on", "dev.csv", 872),
+        Part("train", "train.csv", 12_000, skipped=3, truncated=17),
+        Part("dev", "a tenth of train.csv", 1_200),
+        Part("test", "dev.csv", 872),
     ],
     settings={"epochs": 3, "learning_rate": 5e-5, "seed": 0},
     seconds=185.2,
@@ -47,7 +47,7 @@ def test_the_report_says_all_of_it() -> None:
         "on dev.csv (872 rows), 95% interval 0.841 to 0.882.",
         "| pearson | undefined |  |",
         "| negative | 0.900 | 0.800 | 0.847 | 1,428 |",
-        "| trained on | train.csv | 12,000 | 3 | 17 |",
+        "| train: learned from | train.csv | 12,000 | 3 | 17 |",
         "1,125 steps in 3 min 5 s, which ended early because nothing improved; the model of step 750 was kept.",
         "| learning_rate | 5e-05 |",
         "| temperature | 1.43 | calibration error 0.091 → 0.034 |",
@@ -63,10 +63,10 @@ def test_the_report_says_all_of_it() -> None:
 
 
 def test_empty_sections_are_left_out() -> None:
-    text = render(RunSummary(task="t", model="m", main="f1", figures={"f1": 0.5}))
+    text = render(RunSummary(task="t", model="m", main="f1", metrics={"f1": 0.5}))
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "# t: f1 0.500",
-        "## Figures",
+        "## Metrics",
         "## Training",
     ]
 

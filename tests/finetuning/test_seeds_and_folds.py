@@ -1,4 +1,4 @@
-"""Several fine-tunings of one plan: folds with figures by fold, mean and deviation, going on fold by fold."""
+"""Several fine-tunings of one plan: folds with metrics by fold, mean and deviation, going on fold by fold."""
 
 import json
 from pathlib import Path
@@ -39,22 +39,22 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(seeds_and_folds, "learn", seen)
     out = tmp_path / "run"
     result = finetuned(start, out)
-    assert [len(parts.dev) for parts in learned] == [15, 15, 15]
-    assert sorted(example.where for parts in learned for example in parts.dev) == sorted(
+    assert [len(parts.test) for parts in learned] == [15, 15, 15]
+    assert sorted(example.where for parts in learned for example in parts.test) == sorted(
         f"row {number} of train" for number in range(45)
     )
     for parts in learned:
-        texts = [{example.text for example in part} for part in (parts.train, parts.tune, parts.dev)]
+        texts = [{example.text for example in part} for part in (parts.train, parts.dev, parts.test)]
         assert len(set.union(*texts)) == sum(map(len, texts)) == 45
-        assert parts.tune
-    single = [json.loads((out / f"fold-{number}" / "figures.json").read_text()) for number in (1, 2, 3)]
+        assert parts.dev
+    single = [json.loads((out / f"fold-{number}" / "results.json").read_text()) for number in (1, 2, 3)]
     values = [each["metrics"]["accuracy"] for each in single]
     assert result.spread["accuracy"] == pytest.approx((fmean(values), stdev(values)))
-    for name in ("figures.json", "run.json"):
+    for name in ("results.json", "run.json"):
         saved = json.loads((out / name).read_text())
         assert saved["spread"]["accuracy"] == pytest.approx({"mean": fmean(values), "deviation": stdev(values)})
         assert [saved["by_fold"][str(number)]["accuracy"] for number in (1, 2, 3)] == values
-    assert result.figures["accuracy"] == values[saved["kept_fold"] - 1]
+    assert result.metrics["accuracy"] == values[saved["kept_fold"] - 1]
     kept = out / f"fold-{saved['kept_fold']}"
     assert (out / "model.safetensors").read_bytes() == (kept / "model.safetensors").read_bytes()
     report = (out / "report.md").read_text()
@@ -83,7 +83,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
 def test_what_folds_exclude(start: Path) -> None:
     for more, message in (
         ({"folds": 1}, "folds is 1; allowed: an integer of at least 2"),
-        ({"dev": 0.1}, "folds scores each part of train in turn; leave dev out"),
+        ({"test": 0.1}, "folds scores each part of train in turn; leave test out"),
         ({"seed": [1, 2]}, "folds takes one seed, and here are 2"),
         ({"folds": 46}, "folds is 46, but the 45 rows hold 45 different texts; give at most 45"),
     ):

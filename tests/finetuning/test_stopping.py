@@ -134,9 +134,9 @@ def test_what_differs_is_named_and_the_plan_stays(
 
 
 def test_other_rows_to_tune_on_are_refused(start: Path, tmp_path: Path) -> None:
-    stopped(start, tmp_path / "run", tune=TRAIN[:4])
-    with pytest.raises(InputError, match="the rows to tune on differ"):
-        finetune(start, tmp_path / "run", tune=TRAIN[2:6])
+    stopped(start, tmp_path / "run", dev=TRAIN[:4])
+    with pytest.raises(InputError, match="the rows of dev differ"):
+        finetune(start, tmp_path / "run", dev=TRAIN[2:6])
 
 
 @pytest.mark.parametrize("lora", [None, 2])

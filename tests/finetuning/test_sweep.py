@@ -1,4 +1,4 @@
-"""Sweeps: trials on the rows kept for tuning, the best scored once on dev, and going on after an interruption."""
+"""Sweeps: trials on dev, the best scored once on test, and going on after an interruption."""
 
 import json
 from dataclasses import replace
@@ -50,12 +50,12 @@ def test_the_best_is_kept_and_scored_once(start: Path, tmp_path: Path, monkeypat
     assert result.values == best.values
     assert set(result.values) == set(SPACE)
     assert result.best.history.best_score == best.score
-    assert set(result.best.figures) >= {"accuracy"}
+    assert set(result.best.metrics) >= {"accuracy"}
     for trial in result.trials:
         assert 1e-6 <= trial.values["learning_rate"] <= 1e-2
         assert trial.values["batch_size"] in range(4, 9)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names >= {"model.safetensors", "report.md", "figures.json", "trials.jsonl", "sweep.png", "sweep.log"}
+    assert names >= {"model.safetensors", "report.md", "results.json", "trials.jsonl", "sweep.png", "sweep.log"}
     lines = [json.loads(line) for line in (tmp_path / "run" / "trials.jsonl").read_text().splitlines()]
     assert [line["score"] for line in lines] == [trial.score for trial in result.trials]
     report = (tmp_path / "run" / "report.md").read_text()
@@ -88,7 +88,7 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
     again = swept(start, out=tmp_path / "half", resume=True)
     assert [trial.values for trial in again.trials] == [trial.values for trial in whole.trials]
     assert [trial.score for trial in again.trials] == [trial.score for trial in whole.trials]
-    assert again.best.figures == whole.best.figures
+    assert again.best.metrics == whole.best.metrics
     for name, value in whole.best.model.state_dict().items():
         assert torch.equal(value, again.best.model.state_dict()[name]), name
     with pytest.raises(InputError, match="holds a finished run"):
@@ -161,7 +161,7 @@ def test_the_first_trial_is_the_usual_one(tmp_path: Path) -> None:
         ({"space": {"epochs": (3, 2)}}, "must be larger"),
         ({"space": {"epochs": 3}}, r"space\['epochs'\] is 3; give a list"),
         ({"space": {"epochs": [0, 1]}}, "epochs is 0"),
-        ({"tune": 0}, "rows kept for tuning"),
+        ({"dev": 0}, "compares its trials on dev; let dev keep some rows"),
         ({"resume": True}, "resume needs out"),
     ],
 )

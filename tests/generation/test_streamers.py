@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import torch
 import transformers
 from tests.generation.test_generate import IDS, pair
 
@@ -49,6 +50,21 @@ def test_pieces_arrive_while_words_are_still_chosen(tokenizer):
     expected = model.generate(IDS[:1], max_new_tokens=20)[0, 6:]
     assert "".join(pieces) == tokenizer.decode(expected)
     assert len([piece for piece in pieces if piece]) > 3
+
+
+def test_a_line_that_ends_is_shown_at_once_and_the_next_begins_anew(capsys):
+    class Letters:
+        def decode(self, ids):
+            return "".join(map(chr, ids))
+
+    shown = []
+    for module in (bertie, transformers):
+        streamer = module.TextStreamer(Letters())
+        for letter in "a b\nc d\n\ne":
+            streamer.put(torch.tensor([ord(letter)]))
+        streamer.end()
+        shown.append(capsys.readouterr().out)
+    assert shown == ["a b\nc d\n\ne\n"] * 2
 
 
 def test_several_prompts_are_refused(tokenizer):

@@ -35,10 +35,15 @@ class Weights:
         self.blocks = [[product(*shape) for shape in SHAPES] for _ in range(blocks)]
         self.norms = [(1 + torch.randn(HIDDEN, generator=draw) / 5, torch.randn(HIDDEN, generator=draw), 1e-12)] * 2
 
-    def encoder(self, prepare, activation: int = GELU) -> PackedEncoder:
+    def encoder(self, prepare, activation: int = GELU, fewer: int = 0) -> PackedEncoder:
+        """Blocks as one call computes them; without the last heads of the first, if some are ``fewer`` there."""
         norms = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in self.norms)
+        heads = [HEADS - fewer, *[HEADS] * (len(self.blocks) - 1)]
         return PackedEncoder(
-            [Block(tuple(prepare(*each) for each in one), norms, (HEADS, WIDTH), activation) for one in self.blocks]
+            [
+                Block(tuple(prepare(*each) for each in of_heads(one, count)), norms, (count, WIDTH), activation)
+                for one, count in zip(self.blocks, heads, strict=True)
+            ]
         )
 
     def run(self, x: Tensor, lengths: list[int], blocks: int, activation=F.gelu) -> Tensor:
@@ -52,6 +57,13 @@ class Weights:
             x = normalised(x + linear(torch.cat(contexts), *output), *self.norms[0])
             x = normalised(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
         return x
+
+
+def of_heads(products: list[tuple[Tensor, Tensor]], count: int) -> list[tuple[Tensor, Tensor]]:
+    """A block's products for its first heads."""
+    (weight, bias), (output, of_output), *others = products
+    first = torch.arange(3 * HIDDEN).view(3, HEADS, WIDTH)[:, :count].flatten()
+    return [(weight[first], bias[first]), (output[:, : count * WIDTH], of_output), *others]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -83,6 +95,16 @@ def test_floats(functions, lengths, blocks) -> None:
     encoder = weights.encoder(lambda weight, bias: packed(weight, bias, functions))
     x, starts = batch(lengths)
     assert (run(encoder, x, starts, blocks) - weights.run(x, lengths, blocks)).abs().max() <= 1e-5
+
+
+@each_set
+def test_blocks_may_have_fewer_heads(functions) -> None:
+    weights, lengths = Weights(), [7, 30, 2]
+    (_, _), (output, _), *_ = weights.blocks[0]
+    output[:, WIDTH:] = 0
+    x, starts = batch(lengths)
+    encoder = weights.encoder(lambda weight, bias: packed(weight, bias, functions), fewer=HEADS - 1)
+    assert (run(encoder, x, starts) - weights.run(x, lengths, 2)).abs().max() <= 1e-5
 
 
 @each_set

@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn
 from bertie.errors import InputError
 from bertie.metrics import ClassificationMetric, Metric, RegressionMetric, Scores
 from bertie.metrics.bootstrap import weights
-from bertie.metrics.streaming import Additive, interval
+from bertie.metrics.streaming import Additive, interval, paired_difference
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.choice(3, 400, p=(0.6, 0.3, 0.1))
@@ -84,9 +84,11 @@ def test_differences_are_those_of_a_paired_bootstrap() -> None:
         scored(ClassificationMetric(NAMES), system, LABELS, step)
         for system, step in ((BETTER, 150), (PREDICTIONS, 400))
     )
-    low, high = interval(first.resampled()["accuracy"] - second.resampled()["accuracy"])
+    difference, intervals = paired_difference(first, second)
+    low, high = intervals["accuracy"] or (0, 0)
     assert (low, high) == pytest.approx(np.quantile(expected, (0.025, 0.975)), abs=0.005)
-    assert low < first.figures()["accuracy"] - second.figures()["accuracy"] < high
+    assert difference["accuracy"] == np.mean(BETTER == LABELS) - np.mean(PREDICTIONS == LABELS)
+    assert low < (difference["accuracy"] or 0) < high
     alone = scored(ClassificationMetric(NAMES), BETTER, LABELS).intervals()["accuracy"]
     assert high - low < alone[1] - alone[0]  # what pairing is for
 

@@ -79,7 +79,7 @@ def test_what_has_no_int8_weights_is_refused(small: BertForPreTraining) -> None:
 
 def test_an_int8_checkpoint_is_widened_to_learn_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
     rows = [{"text": text, "label": label} for text, label in (("good", "yes"), ("bad", "no")) * 8]
-    result = bertie.finetune("classification", rows, model=DEFAULT_PRETRAINED_MODEL, epochs=1, dev=0, tune=0)
+    result = bertie.finetune("classification", rows, model=DEFAULT_PRETRAINED_MODEL, epochs=1, test=0, dev=0)
     assert result is not None
     assert {parameter.dtype for parameter in result.model.parameters()} == {torch.float32}
     assert result.model.config.quantization_config is None

@@ -27,7 +27,7 @@ class Marked(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.text, self.marks = "", []
+        self.text, self.marks, self.titles = "", [], []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -35,6 +35,7 @@ class Marked(HTMLParser):
             self.open.append("text" if dict(attributes).get("class") == "text" else tag)
         if self.open[-2:] == ["text", "mark"]:
             self.marks.append("")
+            self.titles.append(dict(attributes).get("title"))
 
     def handle_endtag(self, tag: str) -> None:
         self.open.pop()
@@ -51,6 +52,7 @@ def test_the_page_marks_what_was_found() -> None:
     page = Marked(picture.html)
     assert page.text == SENTENCE
     assert page.marks == ["Marie Curie", "Warsaw"]
+    assert page.titles == ["characters 0 to 11", "characters 24 to 30"]
     assert "<bdi>LOC <small>0.88</small></bdi>" in picture.html
     assert "<bdi>PER</bdi>" in picture.html
     assert picture.svg is None

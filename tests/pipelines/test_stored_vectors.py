@@ -21,6 +21,7 @@ from bertie.locking import only_process_in
 from bertie.pipelines import stored_vectors
 from bertie.pipelines.model_digest import model_digest
 from bertie.pipelines.stored_vectors import Block, StoredVectors, digest_of
+from bertie.pipelines.vector_bits import bits_of
 from bertie.pipelines.vector_graph import VectorGraph
 
 WORDS = [f"{colour} {thing}" for colour in ["red", "green", "blue", "grey"] for thing in ["cat", "dog", "car", "house"]]
@@ -288,13 +289,44 @@ def test_the_graph_finds_nearly_all_that_is_near(embed: Any, tmp_path: Path, mon
     assert (tmp_path / "index" / "graph.usearch").stat().st_mtime_ns == before
 
 
+def test_bits_find_candidates_that_are_compared_exactly(
+    embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = Drawn(2000, 70)
+    monkeypatch.setattr(type(embed), "__call__", lambda _, texts, **options: drawn(texts, **options))
+    monkeypatch.setattr(type(embed), "dimension", 70)
+    monkeypatch.setattr(stored_vectors, "ROWS", 700)
+    texts = drawn.texts
+    exact = bertie.SearchIndex(texts, embed, tmp_path / "index")
+    for folder in (tmp_path / "index", None):
+        by_bits = bertie.SearchIndex(texts, embed, folder, precision="binary")
+        for one, two in zip(exact.search(texts[::90], 10), by_bits.search(texts[::90], 10), strict=True):
+            assert two[0].number == one[0].number
+            assert len({hit.number for hit in one} & {hit.number for hit in two}) >= 7
+            assert {hit.number: hit.score for hit in one}[two[0].number] == pytest.approx(two[0].score, abs=1e-5)
+        assert by_bits.search(texts[7], 3, among=range(20)) == exact.search(texts[7], 3, among=range(20))
+        all_of_them = bertie.SearchIndex(texts, embed, folder, precision="binary", rescore_multiplier=2000)
+        for one, two in zip(exact.search(texts[3], 4), all_of_them.search(texts[3], 4), strict=True):
+            assert (one.number, two.score) == (two.number, pytest.approx(one.score, abs=1e-5))
+
+
+def test_ways_to_find_candidates_that_are_refused(embed: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="precision is 'int8'; it must be one of 'float32', 'binary'."):
+        bertie.SearchIndex(WORDS, embed, precision="int8")
+    with pytest.raises(InputError, match="Give approximate=True or precision='binary', not both"):
+        bertie.SearchIndex(WORDS, embed, tmp_path / "index", True, precision="binary")
+    with pytest.raises(InputError, match="rescore_multiplier is 0; allowed are 1 and more"):
+        bertie.SearchIndex(WORDS, embed, precision="binary", rescore_multiplier=0)
+    assert bertie.SearchIndex([], embed, precision="binary").search("a") == []
+
+
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean", "dot"])
 def test_no_vector_is_left_out_of_a_graph(similarity: str, tmp_path: Path) -> None:
     pytest.importorskip("usearch")
     drawn = Drawn(3000, 16)
     vectors = np.stack(list(drawn.of.values()))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    block = Block(vectors, list(map(digest_of, drawn.texts)), tmp_path)
+    block = Block(vectors, bits_of(vectors), list(map(digest_of, drawn.texts)), tmp_path)
     graph = VectorGraph(tmp_path, [block], similarity)
     assert all(number in places for number, places in enumerate(graph.near(vectors, 16)))
 

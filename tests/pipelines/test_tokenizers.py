@@ -65,8 +65,8 @@ def test_evaluation_with_the_legacy_tokenizer(folder: Path) -> None:
         bertie.evaluate("token-classification", rows, model=folder, tokenizer=cls.from_pretrained(folder))
         for cls in (BertTokenizer, BertTokenizerLegacy)
     ]
-    assert figures[0].figures == figures[1].figures
-    assert figures[0].figures["accuracy"] == pytest.approx(0.2)
+    assert figures[0].metrics == figures[1].metrics
+    assert figures[0].metrics["accuracy"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

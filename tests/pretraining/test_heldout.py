@@ -54,6 +54,6 @@ def test_the_loop_takes_them_as_its_evaluation(book: Book) -> None:
     learner = learner_of(book)
     settings = Settings(batch_size=8, steps=4, evaluate_every=2)
     history = train(learner, settings, evaluate=lambda: heldout_figures(learner, 640), show_progress=False)
-    evaluated = [record for record in history.records if "figures" in record]
+    evaluated = [record for record in history.records if "metrics" in record]
     assert [record["step"] for record in evaluated] == [2, 4]
-    assert evaluated[1]["figures"]["loss"] < evaluated[0]["figures"]["loss"] < 7
+    assert evaluated[1]["metrics"]["loss"] < evaluated[0]["metrics"]["loss"] < 7

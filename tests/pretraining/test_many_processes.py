@@ -49,5 +49,5 @@ def test_two_processes_pretrain_one_model(tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     for name, expected in one.items():
         torch.testing.assert_close(two[name], expected, rtol=0, atol=1e-6, msg=name)
-    figures = [json.loads((tmp_path / out / "figures.json").read_text())["heldout"] for out in ("one", "two")]
+    figures = [json.loads((tmp_path / out / "results.json").read_text())["heldout"] for out in ("one", "two")]
     assert abs(figures[0]["loss"] - figures[1]["loss"]) < 1e-5

@@ -69,8 +69,8 @@ def run(data: Path, out: Path, **given: Any) -> Pretrained:
 
 def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
     found = run(data, tmp_path / "run")
-    assert found.figures is not None
-    assert set(found.figures) == {"loss", "accuracy", "next_sentence_accuracy"}
+    assert found.metrics is not None
+    assert set(found.metrics) == {"loss", "accuracy", "next_sentence_accuracy"}
     theirs, loading = transformers.BertForPreTraining.from_pretrained(tmp_path / "run", output_loading_info=True)
     assert not any(loading.values())
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
@@ -81,7 +81,7 @@ def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(ours.prediction_logits, reference.prediction_logits)
     torch.testing.assert_close(ours.seq_relationship_logits, reference.seq_relationship_logits)
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert report.startswith(f"# Pretraining: loss {found.figures['loss']:.3f} on documents held out\n")
+    assert report.startswith(f"# Pretraining: loss {found.metrics['loss']:.3f} on documents held out\n")
     assert "8 steps in" in report
     assert "(model FLOP utilization)" in report
     assert "The loss of the last steps is the sum of masked_lm " in report
@@ -89,7 +89,7 @@ def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
     steps = [line for line in lines if "loss" in line]
     assert all(line["mfu"] > 0 for line in steps)
     assert all(line["masked_lm_loss"] + line["next_sentence_loss"] == pytest.approx(line["loss"]) for line in steps)
-    assert json.loads((tmp_path / "run" / "figures.json").read_text())["tokens"] == lines[-2]["tokens"] > 8 * 150
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["tokens"] == lines[-2]["tokens"] > 8 * 150
     answers = bertie.pipeline("fill-mask", model=str(tmp_path / "run"))(f"The {tokenizer.mask_token} went to sea.")
     assert len(answers) == 5
     answer = bertie.pipeline("next-sentence", model=str(tmp_path / "run"))([("It rained.", "We stayed.")])
@@ -236,7 +236,7 @@ def test_without_documents_held_out_nothing_is_measured(
         return plain(folder, part)
 
     monkeypatch.setattr(module, "Corpus", without)
-    assert run(data, tmp_path / "run", settings={"steps": 1}).figures is None
+    assert run(data, tmp_path / "run", settings={"steps": 1}).metrics is None
     assert "Nothing is measured on the way" in caplog.text
 
 

@@ -30,6 +30,6 @@ def test_the_share_of_the_most_operations() -> None:
     lines: list[dict] = []
     log = used.added(lines.append)
     log(record)
-    log({"step": 1, "figures": {}})
-    assert lines == [record | {"mfu": round(used.of(record), 4)}, {"step": 1, "figures": {}}]
+    log({"step": 1, "metrics": {}})
+    assert lines == [record | {"mfu": round(used.of(record), 4)}, {"step": 1, "metrics": {}}]
     assert peak_of(torch.device("cpu"), "bf16") > 1e7

@@ -72,6 +72,22 @@ def test_rerank_and_score(served: Serve, folders: dict[str, Path]) -> None:
     assert zipped == scores
 
 
+def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Serve) -> None:
+    client = served("score")
+
+    def rank(**body: Any) -> tuple[list[float], Any]:
+        reply = client.post("/v2/rerank", json={"query": "a cat", "return_documents": True, **body})
+        ranked = sorted(reply.json()["results"], key=lambda one: one["index"])
+        assert [one["document"]["text"] for one in ranked] == body["documents"], "whole, as they were sent"
+        warnings = reply.json()["meta"].get("warnings")
+        return [one["relevance_score"] for one in ranked], (warnings, reply.headers["x-truncated-tokens"])
+
+    cut, told = rank(documents=["Unaffable cats [SEP] purr.", "It rained."], max_tokens_per_doc=3)
+    assert told == (["1 of 2 texts were too long, and were cut."], "7")
+    assert cut == rank(documents=["Unaffable", "It rained."])[0]
+    assert rank(documents=TEXTS, max_tokens_per_doc=4_096) == rank(documents=TEXTS)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
@@ -82,6 +98,7 @@ def test_rerank_and_score(served: Serve, folders: dict[str, Path]) -> None:
         ("/v2/rerank", {"query": "a", "documents": [{}]}, 400, "neither a text nor an object"),
         ("/v2/rerank", {"query": "", "documents": ["a"]}, 400, "`query` cannot be empty"),
         ("/v1/rerank", {"query": "a", "documents": ["b"], "top_n": 0}, 400, "`top_n` is 0"),
+        ("/v2/rerank", {"query": "a", "documents": ["b"], "max_tokens_per_doc": 0}, 400, "`max_tokens_per_doc` is 0"),
         ("/score", {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}, 400, "2 queries and 3 documents"),
         ("/score", {"text_1": "a"}, 400, "Give `text_1` and `text_2`"),
     ],

@@ -20,8 +20,8 @@ LONG = ["some words of a long text " * 8] * 300
 ASK = b'POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{"inputs": "a"}'
 
 
-def statuses_of(running: Process, count: int, between: Callable[[], Any]) -> list[int]:
-    """Send so many requests at once, do something between, and return their statuses: 0 of a broken connection."""
+def statuses_of(running: Process, count: int, most: int, act: Callable[[], Any]) -> list[int]:
+    """Send so many requests at once, act when ``most`` are in flight, and return statuses: 0 of a broken connection."""
     statuses: list[int] = []
 
     def ask() -> None:
@@ -35,7 +35,9 @@ def statuses_of(running: Process, count: int, between: Callable[[], Any]) -> lis
     clients = [threading.Thread(target=ask) for _ in range(count)]
     for client in clients:
         client.start()
-    between()
+    while in_flight(running) < most and any(client.is_alive() for client in clients):
+        time.sleep(0.01)
+    act()
     for client in clients:
         client.join()
     return statuses
@@ -49,13 +51,7 @@ def in_flight(running: Process) -> float:
 def test_every_accepted_request_has_one_answer_at_the_end(process: Start, folders: dict[str, Path]) -> None:
     running = process(str(folders["vectors"]), "--timeout", "600")
     ended: list[Any] = []
-
-    def end() -> None:
-        while in_flight(running) < 100:
-            time.sleep(0.01)
-        ended.append(running.end())
-
-    statuses = statuses_of(running, 200, end)
+    statuses = statuses_of(running, 200, 100, lambda: ended.append(running.end()))
     ((code, said),) = ended
     logged = [json.loads(line)["status"] for line in said.splitlines() if '"event":"request"' in line]
     assert code == 0
@@ -66,13 +62,7 @@ def test_every_accepted_request_has_one_answer_at_the_end(process: Start, folder
 def test_a_process_that_is_killed_in_a_step_costs_its_own_requests(process: Start, folders: dict[str, Path]) -> None:
     running = process(str(folders["vectors"]), "--workers", "2", "--no-log-requests", "--timeout", "600")
     victim = running.workers()[0]
-
-    def kill() -> None:
-        while in_flight(running) < 20:
-            time.sleep(0.01)
-        os.kill(victim, signal.SIGKILL)
-
-    statuses = statuses_of(running, 40, kill)
+    statuses = statuses_of(running, 40, 20, lambda: os.kill(victim, signal.SIGKILL))
     assert set(statuses) <= {0, 200}
     assert statuses.count(200) > 0, "those of the other process, and those that waited for the next one"
     assert running.post("/embed", {"inputs": "a"}).status_code == 200

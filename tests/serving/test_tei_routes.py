@@ -70,6 +70,9 @@ def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path])
         ("rerank", {"query": "q", "texts": ["a"]}, 424, "Backend", "model is not a re-ranker model"),
         ("decode", {"ids": [30522]}, 422, "Validation", "`ids` holds 30522"),
         ("tokenize", {"inputs": []}, 400, "Empty", "`inputs` cannot be empty"),
+        ("tokenize", {"inputs": ["a"] * 9}, 422, "Validation", "batch size 9 > maximum allowed batch size 8"),
+        ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens, 100000 are allowed"),
+        ("decode", {"ids": [7] * 100_001}, 422, "Validation", "100001 tokens, 100000 are allowed"),
     ],
 )
 def test_refusals(served: Serve, path: str, body: Any, status: int, kind: str, says: str) -> None:

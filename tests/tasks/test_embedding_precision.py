@@ -1,4 +1,4 @@
-"""quantize_embeddings: the numbers of sentence-transformers, and what is refused; the nearest by bits."""
+"""quantize_embeddings: the numbers of sentence-transformers, and what is refused."""
 
 from typing import Any
 
@@ -50,14 +50,3 @@ def test_refused(caplog: pytest.LogCaptureFixture) -> None:
         bertie.quantize_embeddings(bertie.quantize_embeddings(VECTORS, "int8"), "binary")
     bertie.quantize_embeddings(VECTORS[:9], "uint8")
     assert "The ranges of 9 embeddings are a guess" in caplog.text
-
-
-def test_the_nearest_by_bits_are_rescored() -> None:
-    questions = VECTORS[[7, 90]] + 0.01
-    scores, places = bertie.nearest_embeddings(questions, bertie.quantize_embeddings(VECTORS, "ubinary"), 3)
-    signs = np.where(VECTORS > 0, 1, -1).astype(np.float32)
-    assert places[:, 0].tolist() == [7, 90]
-    assert (np.diff(scores, axis=1) <= 0).all()
-    np.testing.assert_allclose(scores, np.take_along_axis(questions @ signs.T, places, axis=1), rtol=1e-5)
-    everything = bertie.nearest_embeddings(questions, bertie.quantize_embeddings(VECTORS, "ubinary"), 200)[1]
-    assert (everything[0] == np.argsort(-(questions @ signs.T)[0], kind="stable")).mean() > 0.9

@@ -96,7 +96,7 @@ def test_time_for_evaluations_and_states_is_kept(clock: Clock) -> None:
         return {"loss": -clock.now}
 
     history = train(Timed(clock), Settings(**SETTINGS, budget=200, patience=None), evaluate=evaluate)
-    found = [record for record in history.records if "figures" in record]
+    found = [record for record in history.records if "metrics" in record]
     # a twentieth of the budget has room for three, and the last one is beside that
     assert len(found) == 4
     assert rates(history)[-1] < 0.05e-2
@@ -115,7 +115,7 @@ def test_long_epochs_are_evaluated_by_the_time_too(clock: Clock, monkeypatch: py
     history = train(Timed(clock), Settings(**SETTINGS, budget=200, patience=None), evaluate=evaluate)
     assert history.overhead >= 8
     assert 170 <= clock.now <= 200
-    assert len([record for record in history.records if "figures" in record]) <= 10
+    assert len([record for record in history.records if "metrics" in record]) <= 10
 
 
 def test_an_evaluation_that_was_slow_once_costs_no_steps_later(clock: Clock) -> None:

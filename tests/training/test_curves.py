@@ -21,8 +21,8 @@ def size(path: Path) -> tuple[int, int]:
     [
         ([], None),
         ([{"step": 1, "loss": 0.7}], None),
-        ([{"step": 1, "loss": 0.7}, {"step": 1, "figures": {"f1": 0.5, "loss": 0.6}}], 1),
-        ([{"step": 1, "figures": {"f1": None}}], 1),
+        ([{"step": 1, "loss": 0.7}, {"step": 1, "metrics": {"f1": 0.5, "loss": 0.6}}], 1),
+        ([{"step": 1, "metrics": {"f1": None}}], 1),
         ([{"step": step, "loss": 1 / step} for step in range(1, 2000)], None),
     ],
 )
@@ -40,7 +40,7 @@ def test_shares_are_drawn_from_0_to_1(
 ) -> None:
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[-1].get_ylim()))
-    records = [{"step": step, "figures": {main: value}} for step, value in enumerate(values, 1)]
+    records = [{"step": step, "metrics": {main: value}} for step, value in enumerate(values, 1)]
     curves.draw_curves(records, main, 1, Path("curves.png"), "tuning data")
     low, high = drawn[0]
     assert (
@@ -56,7 +56,7 @@ def test_the_axis_of_losses_begins_at_0(
 ) -> None:
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[0].get_ylim()))
-    records = [{"step": 1, "loss": losses[0]}, {"step": 2, "figures": {"f1": 0.5, "loss": losses[1]}}]
+    records = [{"step": 1, "loss": losses[0]}, {"step": 2, "metrics": {"f1": 0.5, "loss": losses[1]}}]
     curves.draw_curves(records, "f1", 1, Path("curves.png"), "tuning data")
     assert drawn[0][0] == pytest.approx(low)
 
@@ -64,7 +64,7 @@ def test_the_axis_of_losses_begins_at_0(
 def test_a_term_of_the_loss_is_drawn_beside_the_same_of_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[0]))
-    records = [{"step": 1, "loss": 9.0, "masked_lm_loss": 6.5}, {"step": 1, "figures": {"accuracy": 0.1, "loss": 6.4}}]
+    records = [{"step": 1, "loss": 9.0, "masked_lm_loss": 6.5}, {"step": 1, "metrics": {"accuracy": 0.1, "loss": 6.4}}]
     curves.draw_curves(records, "accuracy", None, Path("curves.png"), "documents held out", "masked_lm_loss")
     assert [list(line.get_ydata()) for line in drawn[0].lines] == [[6.5], [6.4]]
     assert drawn[0].get_ylabel() == "masked_lm_loss"

@@ -102,9 +102,9 @@ def test_the_best_weights_are_kept_and_patience_ends_the_run(tmp_path: Path) -> 
         history = train(learner, settings, evaluate=evaluate, metric="f1", folder=folder)
         assert (history.best_step, history.best_score, history.step) == (4, 0.5, 10)
         assert history.stopped_early
-        assert history.best_figures == {"loss": 1.0, "f1": 0.5}
+        assert history.best_metrics == {"loss": 1.0, "f1": 0.5}
         assert all(torch.equal(each, seen[1][name]) for name, each in weights(learner).items())
-        figures = [record["figures"]["f1"] for record in history.records if "figures" in record]
+        figures = [record["metrics"]["f1"] for record in history.records if "metrics" in record]
         assert figures == [0.1, 0.5, None, 0.5, 0.4]
 
 
@@ -113,13 +113,13 @@ def test_evaluations_come_every_epoch_and_at_the_end() -> None:
     history = train(
         learner, Settings(**FAST, steps=10), evaluate=lambda: at.append(1) or learner.accuracy(), metric="minus_loss"
     )
-    assert [record["step"] for record in history.records if "figures" in record] == [4, 8, 10]
+    assert [record["step"] for record in history.records if "metrics" in record] == [4, 8, 10]
     assert len(at) == 3
 
 
-def test_a_figure_that_is_not_there_is_refused() -> None:
+def test_a_metric_that_is_not_there_is_refused() -> None:
     learner = TextLearner()
-    with pytest.raises(InputError, match="gave no figure 'f1'; it gave: accuracy, minus_loss"):
+    with pytest.raises(InputError, match="gave no metric 'f1'; it gave: accuracy, minus_loss"):
         train(learner, Settings(**FAST, steps=1), evaluate=learner.accuracy, metric="f1")
 
 
@@ -141,7 +141,7 @@ def test_log_lines(tmp_path: Path) -> None:
     assert [line["epoch"] for line in steps] == [0.5, 1.0, 1.5]
     assert {line["learning_rate"] for line in steps} == {1e-2}
     assert all(line["grad_norm"] > 0 and line["tokens_per_second"] > 0 and line["loss"] > 0 for line in steps)
-    assert lines[-1].keys() == {"step", "epoch", "figures", "score", "is_best", "seconds"}
+    assert lines[-1].keys() == {"step", "epoch", "metrics", "score", "is_best", "seconds"}
 
 
 def test_nothing_else_is_changed() -> None:

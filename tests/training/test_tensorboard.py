@@ -22,15 +22,15 @@ def test_figures_by_step(tmp_path: Path) -> None:
         found.Reload()
         assert set(found.Tags()["scalars"]) == {
             *("train/loss", "train/learning_rate", "train/grad_norm", "train/tokens_per_second", "train/tokens"),
-            *("tune/accuracy", "tune/minus_loss"),
+            *("dev/accuracy", "dev/minus_loss"),
         }
         for tag, name in (("train/loss", "loss"), ("train/learning_rate", "learning_rate")):
             lines = [(record["step"], record[name]) for record in history.records if name in record]
             assert [(one.step, one.value) for one in found.Scalars(tag)] == [
                 (step, pytest.approx(value, rel=1e-6)) for step, value in lines
             ]
-        tuned = [record["figures"]["accuracy"] for record in history.records if "figures" in record]
-        assert [one.value for one in found.Scalars("tune/accuracy")] == pytest.approx(tuned)
+        tuned = [record["metrics"]["accuracy"] for record in history.records if "metrics" in record]
+        assert [one.value for one in found.Scalars("dev/accuracy")] == pytest.approx(tuned)
     assert "tensorflow" not in sys.modules
 
 

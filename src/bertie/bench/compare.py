@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bertie.bench.ways import WAYS, Way
 from bertie.compression.folder import Opened, write_folder
-from bertie.compression.quantize import quantize
+from bertie.compression.quantizing import quantize
 from bertie.errors import BertieError
 
 _WORKER = [sys.executable, "-m", "bertie.bench.worker"]

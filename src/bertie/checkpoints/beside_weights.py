@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
+from bertie.config import CONFIG_NAMES
 from bertie.errors import CheckpointError
 from bertie.hub import base_of_adapter, found_for_adapter, is_adapter, member, resolve
 
@@ -44,7 +44,7 @@ def _base_of(adapter: Path) -> Path:
 def _names(source: Path, subfolder: str) -> Iterator[str]:
     place = source / subfolder
     for path in sorted([*source.glob("*"), *source.glob("*/*")]):
-        is_config = path.name in (CONFIG_NAME, OLD_CONFIG_NAME) or path.name.endswith(".index.json")
+        is_config = path.name in CONFIG_NAMES or path.name.endswith(".index.json")
         own = path.parent == place and is_config
         # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
         part = path.parent != source and path.parent != place

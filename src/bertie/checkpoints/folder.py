@@ -16,7 +16,7 @@ from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
-from bertie.config import CONFIG_NAME, OLD_CONFIG_NAME
+from bertie.config import CONFIG_NAMES
 from bertie.errors import CheckpointError
 from bertie.families import Family
 from bertie.files import checked_path, read_json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-BESIDE = (CONFIG_NAME, OLD_CONFIG_NAME, "generation_config.json")
+BESIDE = (*CONFIG_NAMES, "generation_config.json")
 # bertie's weights under another name than the requested one
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 

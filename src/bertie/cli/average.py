@@ -32,13 +32,13 @@ def average(
     data = data or []
     learned = _task(task, models[0]) if data else ""
     notes = bertie.average(models, out)
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for model in (str(out), *models) if data else ():
         with nullcontext() if model == str(out) else quietly():  # what is said of the rows is said once
             found = bertie.evaluate(learned, one_or_all(data), model=model, device=device, **rows.arguments())
-        figures[model] = found.figures
-    record = {"model": str(out), "averaged": models, "notes": notes, "metrics": figures.pop(str(out), None)}
-    record["metrics_of_each"] = figures
+        metrics[model] = found.metrics
+    record = {"model": str(out), "averaged": models, "notes": notes, "metrics": metrics.pop(str(out), None)}
+    record["metrics_of_each"] = metrics
     write_json(out / "average.json", record)
     print(json.dumps(record, ensure_ascii=False))
     print("\n".join(_said(record)), file=sys.stderr)
@@ -62,7 +62,7 @@ def _said(record: dict[str, Any]) -> list[str]:
     names = list(record["metrics"])
     width = max(map(len, rows))
     lines = [f"{'':<{width}} " + " ".join(f"{name:>12}" for name in names)]
-    for model, figures in rows.items():
-        cells = ("undefined" if figures[name] is None else f"{figures[name]:.4f}" for name in names)
+    for model, metrics in rows.items():
+        cells = ("undefined" if metrics[name] is None else f"{metrics[name]:.4f}" for name in names)
         lines.append(f"{model:<{width}} " + " ".join(f"{cell:>12}" for cell in cells))
     return lines

@@ -13,7 +13,8 @@ from bertie.messages import printable
 
 # what is called otherwise in other commands, or in other programs; a word without hyphens is an argument
 _ALIKE = (
-    ("--input", "--data", "--train", "file", "-i", "--file", "--train-file", "--test", "--test-file", "--dataset"),
+    ("--test", "--test-file"),
+    ("--input", "--data", "--train", "file", "-i", "--file", "--train-file", "--test-file", "--dataset"),
     ("--output", "--predictions", "--out", "-o", "--output-dir", "--save"),
     ("--dev", "--eval", "--valid", "--validation-file"),
     ("--column", "--text-column", "--text-pair-column", "--pair-column", "--label-column", "--question-column")
@@ -92,8 +93,7 @@ class Command(TyperCommand):
         known = [
             name for one in self.params for name in (one.opts if one.param_type_name == "option" else [str(one.name)])
         ]
-        alike = next((group for group in _ALIKE if option in group), ())
-        meant = next((name for name in alike if name in known), None)
+        meant = next((name for group in _ALIKE if option in group for name in group if name in known), None)
         if meant == "file":
             hint = f" The file is named without an option: bertie {self.name} FILE."
         elif meant is not None:

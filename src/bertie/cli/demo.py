@@ -166,19 +166,20 @@ def _learn(console: "Console", folder: Path, model: str | None, device: str | No
     from rich.markup import escape
 
     import bertie
+    from bertie.training import is_first
 
     console.print(FILMS.format(folder=escape(printable(str(folder)))))
-    with film_sentences() as (train, dev), quietly():
+    with film_sentences() as (train, test), quietly():
         result = bertie.finetune(
-            "sequence-classification",
+            "text-classification",
             train,
-            dev=dev,
+            test=test,
             model=model,
             out=folder,
             device=device,
             settings=bertie.Settings(**SETTINGS),
         )
-    if result is not None:  # or another process shows it
+    if is_first():
         _show_result(console, result, folder)
 
 
@@ -187,9 +188,9 @@ def _show_result(console: "Console", result: "Finetuned", folder: Path) -> None:
 
     from bertie.extras import missing
 
-    accuracy, interval = result.figures["accuracy"], result.intervals["accuracy"]
+    accuracy, interval = result.metrics["accuracy"], result.intervals["accuracy"]
     if accuracy is not None and interval is not None:
-        rows = json.loads((folder / "figures.json").read_text(encoding="utf-8"))["rows"]
+        rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"]
         low, high = interval
         found = {"accuracy": accuracy, "rows": rows, "low": low, "high": high}
         console.print(QUALITY.format(seconds=result.history.seconds, **found))
@@ -204,7 +205,7 @@ def _show_result(console: "Console", result: "Finetuned", folder: Path) -> None:
         console.print(f"  {why}", markup=False)
     commands = (
         ("Use it:", f'bertie classify "What a bore." --model {printable(str(folder))}'),
-        ("Your own:", "bertie finetune sequence-classification --train yours.csv --out runs/first"),
+        ("Your own:", "bertie finetune text-classification --train yours.csv --out runs/first"),
     )
     for title, command in commands:
         console.print(f"{title:<10}{command}", markup=False, style="bold", soft_wrap=True)

@@ -54,9 +54,9 @@ def distil(
     learning = given_of(given)
     trained = assigned(settings, "--set") | length.arguments()
     if static:
-        nearness = {"min_cosine": gate.min_cosine, "min_agreement": gate.min_agreement}
-        if named := [*given_of({"texts": texts, "check": gate.check, **learning, **nearness}), *trained]:
-            raise InputError(f"--static trains nothing; leave {spelled(named[0])} out.")
+        others = {"texts": texts, **vars(gate), "force": gate.force or None, "column": column, **vars(form)}
+        if named := [*given_of(others), *learning, *trained]:
+            raise InputError(f"--static reads no texts and trains nothing; leave {spelled(named[0])} out.")
         from bertie.compression.static import distil_static
 
         print(json.dumps({"model": str(distil_static(teacher, out, **given_of({"width": width})))}))

@@ -34,7 +34,7 @@ def evaluate(
         typer.Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv."),
     ] = None,
 ) -> None:
-    """Score a model on labelled rows: figures with 95 % intervals."""
+    """Score a model on labelled rows: metrics with 95 % intervals."""
     import bertie
 
     found = bertie.evaluate(
@@ -62,7 +62,7 @@ def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict
         "rows": found.rows,
         "skipped": found.skipped,
         "truncated": found.truncated,
-        "metrics": found.figures,
+        "metrics": found.metrics,
         "intervals": found.intervals,
         "classes": found.table,
         **({} if found.scored.positive is None else {"positive": found.scored.positive}),

@@ -17,7 +17,7 @@ from bertie.messages import printable
 if TYPE_CHECKING:
     from bertie.finetuning import Finetuned
 
-_PARTS = ("to learn from", "to tune on", "to score on")
+_PARTS = ("to learn from", "to choose by", "to score on")
 _WIDTH = 200
 # what settings are called for short, as by the options of their own
 _SHORT = {"lr": "learning_rate"}
@@ -68,8 +68,8 @@ def finetune(
     task: Annotated[
         str | None,
         typer.Argument(
-            help="sequence-classification, token-classification, question-answering, multiple-choice, next-sentence, "
-            "masked-lm, embedding, reranking or seq2seq; usual names such as classification, ner and qa will do."
+            help="text-classification, token-classification, question-answering, multiple-choice, next-sentence, "
+            "fill-mask, embed, reranking or text2text-generation; other usual names such as ner and seq2seq will do."
         ),
     ] = None,
     train: Annotated[
@@ -83,8 +83,8 @@ def finetune(
         typer.Option(
             "--model",
             "-m",
-            help="The folder or hub name to start from, of seq2seq a BERT that is both; the default is "
-            "all-MiniLM-L6-v2, and bertie-mini-uncased for masked-lm and next-sentence.",
+            help="The folder or hub name to start from, of text2text-generation a BERT that is both; the default is "
+            "all-MiniLM-L6-v2, and bertie-mini-uncased for fill-mask and next-sentence.",
         ),
     ] = None,
     out: Annotated[
@@ -93,25 +93,27 @@ def finetune(
     dev: Annotated[
         str | None,
         typer.Option(
-            "--dev", help="A file to score the finished model on, or the share of train; 0: it is not scored."
+            "--dev", help="A file, or the share of train, to choose the best epoch and thresholds by; 0: nothing is."
         ),
     ] = None,
-    tune: Annotated[
+    test: Annotated[
         str | None,
-        typer.Option("--tune", help="A file, or the share of train, to choose epoch and thresholds by; 0: nothing is."),
+        typer.Option("--test", help="A file, or the share of train, to score the model on; 0: it is not scored."),
     ] = None,
+    tune: Annotated[str | None, typer.Option("--tune", hidden=True)] = None,
     kind: Annotated[
         str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
     ] = None,
     class_weights: Annotated[
         str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
     ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="The figure that decides which epoch is best.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="The metric that decides which epoch is best.")] = None,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Of seq2seq: the BERT that reads; instead of --model.")
+        str | None, typer.Option("--encoder", help="Of text2text-generation: the BERT that reads; instead of --model.")
     ] = None,
     decoder: Annotated[
-        str | None, typer.Option("--decoder", help="Of seq2seq: the BERT that writes; default: the encoder's.")
+        str | None,
+        typer.Option("--decoder", help="Of text2text-generation: the BERT that writes; default: the encoder's."),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Several give mean and deviation.")] = None,
     lora: Annotated[int | None, typer.Option("--lora", min=1, help="Train adapters of this rank only.")] = None,
@@ -145,6 +147,7 @@ def finetune(
     said = {
         "model": _start(model, encoder, decoder),
         "dev": _source_or_share(dev),
+        "test": _source_or_share(test),
         "tune": _source_or_share(tune),
         "out": out,
         "form": form.as_format(),
@@ -162,7 +165,7 @@ def finetune(
     asked |= {name: value or None for name, value in vars(keeping).items()}
     asked = _asked(asked, config)
     task, source, seeds = asked.pop("task"), asked.pop("train"), asked.pop("seed")
-    kept = [name for name in vars(keeping) if asked[name]]
+    kept = [name for name, value in vars(keeping).items() if value or asked.get(name)]
     if dry_run:
         _preview(task, source, {name: asked[name] for name in (*said, "folds")}, seeds)
     elif out is None:
@@ -189,7 +192,9 @@ def _asked(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
         if asked[name] is None:
             raise InputError(f"{what.capitalize()} is missing; bertie finetune -h lists both.")
     seed = asked["seed"]
-    return {**asked, "tensorboard": bool(asked["tensorboard"]), "seed": [seed] if isinstance(seed, int) else seed or []}
+    if asked.pop("tensorboard"):
+        asked["report_to"] = "tensorboard"
+    return {**asked, "seed": [seed] if isinstance(seed, int) else seed or []}
 
 
 def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
@@ -209,9 +214,10 @@ def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: lis
 
 def _train(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
     import bertie
+    from bertie.training import is_first
 
     result = bertie.finetune(task, train, seed=seeds[0] if len(seeds) == 1 else seeds or None, **said)
-    if result is not None:
+    if is_first():
         _tell(result, {})
 
 
@@ -228,10 +234,10 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     from bertie.finetuning.model_card import upload_command
     from bertie.tasks.registry import find
 
-    record = {"model": str(result.folder), "metrics": result.figures, "intervals": result.intervals}
+    record = {"model": str(result.folder), "metrics": result.metrics, "intervals": result.intervals}
     print(json.dumps({**record, **({} if result.runs is None else result.runs.to_dict()), **more}))
     if result.runs is not None:
-        print(f"mean and deviation of {len(result.runs.figures)} {result.runs.what}s", file=sys.stderr)
+        print(f"mean and deviation of {len(result.runs.metrics)} {result.runs.what}s", file=sys.stderr)
     for name, (mean, deviation) in result.spread.items():
         print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
     if result.scored.scores.count and not result.spread:

@@ -12,7 +12,7 @@ import typer
 
 from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
 from bertie.cli.reading import InputOptions
-from bertie.errors import InputError, counted
+from bertie.errors import counted
 from bertie.messages import printable
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class GateOptions:
 
     def read(self, form: FormatOptions, column: str) -> GateTexts:
         """Return the texts in the files, or in the book that comes with bertie."""
+        from bertie.compression.check import held_out
         from bertie.data.bundled_texts import book_texts
 
         def texts_in(path: Path, most: int) -> list[Any]:
@@ -61,7 +62,7 @@ class GateOptions:
         source = "the book that comes with bertie" if self.texts is None else str(self.texts)
         given = book_texts(_BOOK_TEXTS) if self.texts is None else texts_in(self.texts, _CALIBRATION)
         if self.check is None:
-            calibrating, checking, of = *_held_out(given), f"of {source}, which did not calibrate"
+            calibrating, checking, of = *held_out(given, _HELD_OUT), f"of {source}, which did not calibrate"
         else:
             calibrating, checking, of = given, texts_in(self.check, _CHECK), f"of {self.check}"
         lines = [
@@ -78,7 +79,7 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class NearnessOptions:
-    """How near a model of fewer layers or neurons must be to its original to be written."""
+    """How near a model of fewer layers, heads or neurons must be to its original to be written."""
 
     check: Annotated[
         Path | None,
@@ -114,14 +115,3 @@ def tell(found: "Comparison", out: Path) -> None:
     """Print how a model that was written compares with its original."""
     print("\n".join(map(printable, found.lines())), file=sys.stderr)
     print(json.dumps({"model": str(out), **found.record()}))
-
-
-def _held_out(texts: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return texts to calibrate on and others to check, in which the last one is if they are few."""
-    from bertie.compression.check import held_out
-
-    if len(texts) < 2:
-        raise InputError(
-            f"--texts has {counted(len(texts), 'text')}; give two or more, a few hundred if you can, or --check too."
-        )
-    return held_out(texts, _HELD_OUT)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions
 from bertie.cli.writing import OutputOptions, answers_in
 from bertie.data.sentences import sentences
-from bertie.errors import InputError
+from bertie.errors import CheckpointError, InputError
 from bertie.messages import listed
 from bertie.progress import say_once
 from bertie.writing import beside
@@ -43,6 +44,12 @@ def search(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Do not look at all texts, of more than a million (needs usearch).")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="binary: look at a bit of each number first, and compare the best texts exactly.")
+    ] = "float32",
+    rescore_multiplier: Annotated[
+        int, typer.Option(min=1, help="With binary: compare so many times --top-k texts exactly.")
+    ] = 10,
     *,
     model: options.ModelOptions,
     split_special_tokens: options.SplitSpecial = False,
@@ -70,7 +77,13 @@ def search(
     from bertie.pipelines import SearchIndex
 
     kept = None if no_index else index or _beside(file, by)
-    searched = SearchIndex([one.text for one in found], pipe, kept, approximate)
+    made = partial(SearchIndex, precision=precision, rescore_multiplier=rescore_multiplier)
+    try:
+        searched = made([one.text for one in found], pipe, kept, approximate)
+    except CheckpointError as error:
+        if kept is None:
+            raise
+        raise CheckpointError(f"{error}. With --no-index, no vectors are kept.") from error
     asked = [one.text for one in Questions(questions).read()]
     with answers_in(output.output, file):
         for question, hits in zip(asked, searched.search(asked, top_k, among), strict=True):

@@ -79,7 +79,7 @@ class UpdateOptions:
         bool | None, typer.Option("--shard", help="Each process of torchrun keeps a part of the model.")
     ] = None
     evaluate_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between figures on the documents held out.")
+        int | None, typer.Option(min=1, help="Steps between metrics on the documents held out.")
     ] = None
     save_every: Annotated[int | None, typer.Option(min=1, help="Steps between saved states; ten minutes anyway.")] = (
         None
@@ -134,7 +134,7 @@ def pretrain(
     )
     found = pretrain(recipe, began)
     if found is not None:
-        print(json.dumps({"model": str(out), "steps": found.history.step, "heldout": found.figures}))
+        print(json.dumps({"model": str(out), "steps": found.history.step, "heldout": found.metrics}))
         if found.compared:
             print(f"bertie: {found.compared}", file=sys.stderr)
         print(f"bertie: the report is {printable(str(out))}/report.md", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``bertie prune``: a model without the layers and neurons that matter least, measured before it is written."""
+"""``bertie prune``: a model without the layers, heads and neurons that matter least, measured before it is written."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,9 @@ def prune(
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],
     texts: Annotated[Path, typer.Option(help="A file of texts like those the model will read; a few hundred do.")],
     layers: Annotated[int | None, typer.Option(min=1, help="How many layers to keep.")] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="How many attention heads to keep, of all layers that stay together.")
+    ] = None,
     intermediate_size: Annotated[
         int | None, typer.Option(min=1, help="How many feed-forward neurons of each layer to keep.")
     ] = None,
@@ -22,8 +25,17 @@ def prune(
     column: options.Columns = None,
     form: options.FormatOptions,
 ) -> None:
-    """Leave the layers and feed-forward neurons that matter least out of a model; distil or fine-tune it afterwards."""
+    """Leave out of a model the layers, heads and neurons that matter least; distil or fine-tune it afterwards."""
     from bertie.compression.pruning import prune as make
 
     read = reader_of(form, column)
-    tell(make(model, read(texts), out, layers=layers, intermediate_size=intermediate_size, **gate.arguments(read)), out)
+    found = make(
+        model,
+        read(texts),
+        out,
+        layers=layers,
+        heads=heads,
+        intermediate_size=intermediate_size,
+        **gate.arguments(read),
+    )
+    tell(found, out)

@@ -22,8 +22,8 @@ def quantize(
     from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.check import compare
     from bertie.compression.folder import open_model, write_folder
-    from bertie.compression.quantize import encode
-    from bertie.compression.quantize import quantize as make
+    from bertie.compression.quantizing import encode
+    from bertie.compression.quantizing import quantize as make
 
     check_new(out)
     texts = gate.read(form, column)

@@ -1,5 +1,6 @@
-"""The figures of an evaluation as lines for a terminal."""
+"""The metrics of an evaluation as lines for a terminal."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bertie.errors import counted
@@ -10,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def score_table(found: "Scored") -> list[str]:
-    """Return figures and classes in columns."""
+    """Return metrics and classes in columns."""
     lines = [counted(found.scores.count, "row")]
-    for name, value in found.figures.items():
+    for name, value in found.metrics.items():
         interval = found.intervals.get(name)
         shown = "undefined" if value is None else f"{value:8.4f}"
         lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
-    if found.positive is not None:
-        lines.append(printable(f"  (precision, recall and f1 are those of the class {found.positive})"))
+    if found.meaning:
+        lines += fill(printable(f"({found.meaning})"), 100, initial_indent="  ", subsequent_indent="   ").splitlines()
     if table := found.table:
         names = [name for name in table[0] if name != "label"]
         width = min(40, max(len(str(row["label"])) for row in table))

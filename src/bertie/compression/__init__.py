@@ -7,7 +7,7 @@ need_torch(__name__)
 from bertie.compression.averaging import average
 from bertie.compression.distillation import distil
 from bertie.compression.pruning import prune
-from bertie.compression.quantize import quantize
+from bertie.compression.quantizing import quantize
 from bertie.compression.static import distil_static
 from bertie.models.dequantizing import dequantize
 

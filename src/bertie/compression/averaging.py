@@ -19,7 +19,16 @@ from bertie.progress import logger
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = ("README.md", "figures.json", "report.html", "report.md", "run.json", "average.json")
+_NOT_COPIED = (
+    "README.md",
+    "figures.json",
+    "results.json",
+    "predictions.jsonl",
+    "report.html",
+    "report.md",
+    "run.json",
+    "average.json",
+)
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {
@@ -135,7 +144,7 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 
 def _options(config: Any, configs: Sequence[Any]) -> list[str]:
     """Leave in ``config`` the tasks' options that all models have alike; return a sentence if others are left out."""
-    given = [each.task_specific_params or {} for each in configs]
+    given = [getattr(each, "task_specific_params", None) or {} for each in configs]
     kept: dict[str, dict[str, Any]] = {}
     left_out = []
     for task in sorted({task for each in given for task in each}):
@@ -148,7 +157,8 @@ def _options(config: Any, configs: Sequence[Any]) -> list[str]:
                 raise InputError(f"The models have different {name}: {short(values)}; a mean needs the same.")
             else:
                 left_out.append(name)
-    config.task_specific_params = kept or None
+    if any(given):
+        config.task_specific_params = kept or None
     if not left_out:
         return []
     return [f"The models differ in {' and '.join(left_out)}, which are of each alone; their mean goes without."]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ from torch import Tensor
 from bertie.batching import budget, in_batches
 from bertie.compression.observe import Encoding, answer, batches_on, cosines, vectors_of
 from bertie.engine import Engine
-from bertie.errors import BertieError, spelled
+from bertie.errors import BertieError, InputError, counted, spelled
+from bertie.frames import listed_texts
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
@@ -107,8 +108,29 @@ def compare_computing(
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
 
 
+def parted(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
+    """Return texts to make a model from, and those to compare it on: ``check``, or else some that are held out."""
+    given = listed_texts(texts)
+    if check is None:
+        return held_out(given, every)
+    compared = listed_texts(check)
+    for name, found in (("texts", given), ("check", compared)):
+        if not found:
+            raise InputError(f"{spelled(name)} has no text.")
+    return given, compared
+
+
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
-    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from."""
+    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from.
+
+    Raises:
+        InputError: fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise InputError(
+            f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "
+            f"least, or {spelled('check')} too."
+        )
     held = range(max(0, min(every, len(texts)) - 1), len(texts), every)
     return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.checkpoints.beside_weights import check_new
-from bertie.compression.check import Comparison, compare, held_out
+from bertie.compression.check import Comparison, compare, parted
 from bertie.compression.distillation_losses import (
     cosine_distance_sum,
     hidden_sum,
@@ -92,10 +92,7 @@ def distil(
     model = opened.model.to(local_device()).eval()
     chosen = chosen_layers(layers, model.config.num_hidden_layers)
     given = listed_texts(texts)
-    every = max(20, len(given) // MOST_COMPARED)
-    learned, compared = held_out(given, every) if check is None else (given, listed_texts(check))
-    if not learned or not compared:
-        raise InputError("There are no texts to learn from, or none to compare on; give thousands, or twenty at least.")
+    learned, compared = parted(given, check, max(20, len(given) // MOST_COMPARED))
     student = with_layers(model, chosen)
     features = task.encode(learned).without_texts()
     learner = DistillationLearner(student, model, task, features, chosen, losses, temperature)

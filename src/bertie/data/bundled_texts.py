@@ -32,8 +32,8 @@ def book_texts(count: int = 256) -> list[str]:
 def film_sentences() -> Iterator[tuple[Path, Path]]:
     """Yield the files of labelled sentences about films: to train on, and to measure on."""
     with ExitStack() as stack:
-        train, dev = (stack.enter_context(as_file(_bundled(name))) for name in _FILM_SENTENCES)
-        yield train, dev
+        train, test = (stack.enter_context(as_file(_bundled(name))) for name in _FILM_SENTENCES)
+        yield train, test
 
 
 def _bundled(name: str) -> Traversable:

@@ -133,11 +133,11 @@ class Dataset:
     """What is trained on and scored on."""
 
     train: list[Example]
-    dev: list[Example] | None
+    test: list[Example] | None
     kind: str | None  # of a classification, one of `labelling.KINDS`
     labels: list[str]  # classes or tags in the order of their numbers; empty where a task has none
     bad: BadRows
-    warnings: list[str]  # on what was put right, what is odd, and what train and dev share
+    warnings: list[str]  # on what was put right, what is odd, and what train and test share
     labelling: Labelling = AS_WRITTEN  # for other sources of the same data
     read_as: str = ""  # what was read as what
     is_guess: bool = False  # whether some of that was guessed, not given by the user
@@ -147,17 +147,20 @@ class Dataset:
 def load_dataset(
     task: str,
     train: object,
-    dev: object = None,
+    test: object = None,
     *,
     form: str | Format | None = None,
     columns: Mapping[str, Any] | None = None,
     options: LabelOptions | None = None,
     scheme: str | None = None,  # that tags are learned in; None: as they are written, but IOB1 as BIO
     on_bad_row: str = "error",
+    keeps_fields: bool = False,  # whether examples keep the rows they are made of
 ) -> Dataset:
     """Read and check the data of a fine-tuning; options that are left open are guessed from the labels of train."""
     said = options or LabelOptions()
-    rows = ExampleReader(task, form, columns, options=said, bad=BadRows(on_bad_row), name="train")
+    rows = ExampleReader(
+        task, form, columns, options=said, bad=BadRows(on_bad_row), name="train", keeps_fields=keeps_fields
+    )
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
     labelling = labelling if scheme is None else labelling.brought_to(scheme)
@@ -177,10 +180,10 @@ def load_dataset(
     read_as = rows.read_as(labelling, known)
     columns = rows.found.found
     data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed, columns)
-    return data if dev is None else _with_dev(data, dev, rows)
+    return data if test is None else _with_test(data, test, rows)
 
 
-def _with_dev(data: Dataset, dev: object, train: ExampleReader) -> Dataset:
+def _with_test(data: Dataset, test: object, train: ExampleReader) -> Dataset:
     rows = ExampleReader(
         train.task,
         train.form,
@@ -188,14 +191,15 @@ def _with_dev(data: Dataset, dev: object, train: ExampleReader) -> Dataset:
         labelling=data.labelling,
         options=train.options,
         bad=data.bad,
-        name="dev",
+        name="test",
+        keeps_fields=train.keeps_fields,
     )
-    scored = list(rows.read(dev))
-    _check_size(scored, source_name(dev, "dev"), 1, rows)
-    odd = rows.schema.find_oddities(scored, data.labelling, "dev")
+    scored = list(rows.read(test))
+    _check_size(scored, source_name(test, "test"), 1, rows)
+    odd = rows.schema.find_oddities(scored, data.labelling, "test")
     found = [*data.warnings, *rows.warnings(), *odd, *find_leakage(data.train, scored)]
-    other = "" if rows.found.describe() == train.found.describe() else f"; in dev: {'; '.join(rows.found.describe())}"
-    return replace(data, dev=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
+    other = "" if rows.found.describe() == train.found.describe() else f"; in test: {'; '.join(rows.found.describe())}"
+    return replace(data, test=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
 
 
 def source_name(source: object, name: str) -> str:
@@ -223,20 +227,20 @@ def _check_guess(examples: list[Example], labels: list[str], name: str) -> None:
         )
 
 
-def find_leakage(train: Sequence[Example], dev: Sequence[Example]) -> list[str]:
-    """Return a sentence if texts of ``dev`` are in ``train`` too: figures then look better than they are."""
+def find_leakage(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
+    """Return a sentence if texts of ``test`` are in ``train`` too: metrics then look better than they are."""
     found = []
     learned = set(map(text_key, train))
-    if count := sum(text_key(example) in learned for example in dev):
+    if count := sum(text_key(example) in learned for example in test):
         found.append(
-            f"{count:,} of {len(dev):,} texts of dev {plural(count, 'stands', 'stand')} in train too: "
-            "the figures on dev look better than they are."
+            f"{count:,} of {len(test):,} texts of test {plural(count, 'stands', 'stand')} in train too: "
+            "the metrics on test look better than they are."
         )
     # a question without an id of its own goes by its place
     known, ids = (
         [one.text["id"] for one in part if isinstance(one.text, dict) and one.text.get("id", one.where) != one.where]
-        for part in (train, dev)
+        for part in (train, test)
     )
     if count := sum(map(set(known).__contains__, ids)):
-        found.append(f"{count:,} of {len(dev):,} ids of dev {plural(count, 'stands', 'stand')} in train too.")
+        found.append(f"{count:,} of {len(test):,} ids of test {plural(count, 'stands', 'stand')} in train too.")
     return found

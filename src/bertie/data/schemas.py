@@ -46,7 +46,7 @@ _QUERIES = 3
 class SequenceClassification(Schema):
     """A label is a name, names (a cell, a list, columns of 0 and 1, a list of 0 and 1), or a number."""
 
-    name = "sequence-classification"
+    name = "text-classification"
     roles = (
         Role("text", TEXT_NAMES, needed=True, is_text=True),
         Role("text_pair", is_text=True),
@@ -112,7 +112,7 @@ def _flags(row: Row, columns: list[str]) -> list[str] | None:
 class MaskedLM(Schema):
     """An example is a text without a label."""
 
-    name = "masked-lm"
+    name = "fill-mask"
     roles = (Role("text", TEXT_NAMES, needed=True, is_text=True),)
     guesses = (("text", only_column, ONLY_OTHER),)
 
@@ -163,7 +163,7 @@ def _one_flag(cells: Cells) -> str | None:
 class Embedding(Schema):
     """An example is a pair, perhaps with how alike its texts are, or an anchor with a positive and a negative."""
 
-    name = "embedding"
+    name = "embed"
     roles = (
         Role("positive", ("positive", "pos"), is_text=True),
         Role("negative", ("negative", "neg"), is_text=True),
@@ -215,7 +215,7 @@ class Embedding(Schema):
 class Seq2Seq(Schema):
     """A label is the right targets, of which the first is learned; a cell holds one, or a list of several."""
 
-    name = "seq2seq"
+    name = "text2text-generation"
     roles = (
         Role("target", ("target", "summary highlights abstract", "targettext output response label"), needed=True),
         Role(

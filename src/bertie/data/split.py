@@ -1,4 +1,4 @@
-"""Splits by a seed: what to learn from, tune on and score on. No text is in two of them; classes keep their shares."""
+"""Splits by a seed: to learn from, choose by and score on. No text is in two of them; classes keep their shares."""
 
 import random
 from collections import Counter, defaultdict
@@ -10,15 +10,15 @@ from bertie.data.dataset import Dataset, ExampleReader
 from bertie.data.example import Example
 from bertie.data.schema import Schema, by_text
 from bertie.errors import InputError, counted, spelled
-from bertie.progress import logger
+from bertie.progress import logger, say_once
 
 Key = Callable[[Example], Hashable]
-# The share of train that is kept for tuning, and for scoring where there is no file for it.
+# The share of train that is kept for dev, and for test, where there is no file for it.
 SHARE = 0.1
 # More examples than this tell nothing more.
 MOST = 5_000
 # What a part is for, and what its lack means.
-_FOR = {"dev": ("scoring", "nothing is scored"), "tune": ("tuning", "nothing is tuned")}
+_FOR = {"test": ("scoring", "nothing is scored"), "dev": ("choosing", "the last epoch is kept")}
 
 
 def split(
@@ -122,46 +122,64 @@ class Splits:
     """The three parts of a fine-tuning's data."""
 
     train: list[Example]
-    tune: list[Example]  # what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept
-    dev: list[Example]  # what the finished model is scored on, and nothing else; empty: it is not scored
+    dev: list[Example]  # what the best epoch, thresholds and temperature are chosen by; empty: the last epoch is kept
+    test: list[Example]  # what the finished model is scored on, and nothing else; empty: it is not scored
     sources: dict[str, str]  # where each part comes from, for the report
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The rows of each part."""
+        return {"train": len(self.train), "dev": len(self.dev), "test": len(self.test)}
+
+
+def in_usual_words(dev: object, test: object, tune: object, folds: int | None) -> tuple[object, object]:
+    """Return dev and test; with ``tune``, which is what dev was called, ``dev`` is what test was called."""
+    was = f"{spelled('test')} was called {spelled('dev')} once, and {spelled('dev')} {spelled('tune')}"
+    if tune is not None:
+        if test is not None:
+            raise InputError(f"{was}: give {spelled('dev')} and {spelled('test')}, without {spelled('tune')}.")
+        say_once(f"{was}: they are read so here; use the new names.")
+        return tune, dev
+    if dev is not None and test is None and folds is None:
+        say_once(f"{spelled('dev')} chooses the best epoch, and {spelled('test')} is what is scored ({was}).")
+    return dev, test
 
 
 def make_splits(
-    data: Dataset, dev: object, tune: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
+    data: Dataset, test: object, dev: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
 ) -> Splits:
     """Return the parts: what no file is given for is split off train, by ``seed``."""
-    train, scored, sources = data.train, data.dev, dict(named)
+    train, scored, sources = data.train, data.test, dict(named)
     if scored is None:
-        assert is_share(dev), "any other source was read with the data"
-        train, scored, sources["dev"] = _split_off(train, dev, seed, rows.schema, "dev")
-    kept = tune if is_share(tune) else list(rows.read(tune))
-    return _with_tune(Splits(train, [], scored, sources), kept, seed, rows.schema)
+        assert is_share(test), "any other source was read with the data"
+        train, scored, sources["test"] = _split_off(train, test, seed, rows.schema, "test")
+    kept = dev if is_share(dev) else list(rows.read(dev))
+    return _with_dev(Splits(train, [], scored, sources), kept, seed, rows.schema)
 
 
 def make_folds(
-    data: Dataset, count: int, tune: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
+    data: Dataset, count: int, dev: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
 ) -> list[Splits]:
     """Return the parts of a cross-validation, one entry a fold, which is scored on its own part of train."""
     train, found = data.train, []
-    kept = tune if is_share(tune) else list(rows.read(tune))
+    kept = dev if is_share(dev) else list(rows.read(dev))
     for number, held in enumerate(folds(train, count, seed, rows.schema.together(train)), 1):
         others = set(range(len(train))).difference(held)
         scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
-        sources = {**named, "dev": f"fold {number} of {count} of {named['train']}"}
-        found.append(_with_tune(Splits(rest, [], scored, sources), kept, seed, rows.schema))
+        sources = {**named, "test": f"fold {number} of {count} of {named['train']}"}
+        found.append(_with_dev(Splits(rest, [], scored, sources), kept, seed, rows.schema))
     return found
 
 
-def _with_tune(parts: Splits, kept: list[Example] | float | None, seed: int, schema: Schema) -> Splits:
-    """Return the parts with examples to tune on, split off ``train`` if only their share is given."""
+def _with_dev(parts: Splits, kept: list[Example] | float | None, seed: int, schema: Schema) -> Splits:
+    """Return the parts with examples to choose by, split off ``train`` if only their share is given."""
     if isinstance(kept, list):
-        found = replace(parts, tune=kept)
+        found = replace(parts, dev=kept)
     else:
-        train, tune, source = _split_off(parts.train, kept, seed + 1, schema, "tune")
-        found = Splits(train, tune, parts.dev, {**parts.sources, "tune": source})
-    sizes = (len(found.train), len(found.tune), len(found.dev))
-    logger.info("%d examples to learn from, %d to tune on, %d to score on.", *sizes)
+        train, dev, source = _split_off(parts.train, kept, seed + 1, schema, "dev")
+        found = Splits(train, dev, parts.test, {**parts.sources, "dev": source})
+    sizes = found.counts.values()
+    logger.info("%d examples to learn from (train), %d to choose by (dev), %d to score on (test).", *sizes)
     return found
 
 

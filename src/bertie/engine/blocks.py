@@ -13,7 +13,7 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.attention import ScoreBias, attend, attention_weights, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
-from bertie.engine.linear import Linear
+from bertie.engine.linear import ALL, Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import Norm, Weights
 from bertie.kernels import encoder
@@ -27,7 +27,7 @@ FEWEST_SAVED = 16
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A block's weights; ``projections`` gives queries, keys and values side by side."""
+    """A block's weights; ``projections`` gives queries, keys and values side by side, of the heads that speak."""
 
     projections: Linear
     output: Linear
@@ -35,7 +35,8 @@ class Block:
     last: Linear
     after_attention: Norm
     after_feed_forward: Norm
-    heads: tuple[int, int]  # how many, and how wide
+    speaking: NDArray[np.bool_]  # which of the model's heads, [H]; of the others all numbers are 0
+    heads: tuple[int, int]  # how many of them, and how wide
     activation: int  # its code
     bias: ScoreBias | None
 
@@ -49,14 +50,20 @@ class Block:
             bias = relative_bias(distances, by_key_too=positions == "relative_key_query")
         elif config.family.position_buckets:
             bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
+        count, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+        speaking = np.ones(count, np.bool_)
+        if bias is None and not config.is_decoder:  # whose cache has as many keys for every layer
+            speaking = weights.speaking_heads(f"{place}.attention", count)
+        kept = ALL if speaking.all() else speaking.repeat(width)
         return cls(
-            weights.linear(f"{own}.query", f"{own}.key", f"{own}.value"),
-            weights.linear(f"{place}.attention.output.dense"),
+            weights.linear(f"{own}.query", f"{own}.key", f"{own}.value", outputs=kept),
+            weights.linear(f"{place}.attention.output.dense", inputs=kept),
             weights.linear(f"{place}.intermediate.dense"),
             weights.linear(f"{place}.output.dense"),
             weights.norm(f"{place}.attention.output.LayerNorm", eps),
             weights.norm(f"{place}.output.LayerNorm", eps),
-            (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
+            speaking,
+            (int(speaking.sum()), width),
             ACTIVATION_CODES[str(config.hidden_act)],
             bias,
         )
@@ -82,8 +89,10 @@ class Block:
     def weights_of(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` of each row's tokens."""
         parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
+        whole = np.zeros((len(x), 2, len(self.speaking), self.heads[1]), np.float32)
+        whole[:, :, self.speaking] = parts[:, :2]
         for start, stop in pairwise(batch.cu_seqlens):
-            queries, keys = parts[None, start:stop, :2].transpose(2, 0, 3, 1, 4)
+            queries, keys = whole[None, start:stop].transpose(2, 0, 3, 1, 4)
             yield attention_weights(queries, keys, self.bias)[0]
 
     def feed_forward(self, x: Array, threads: int) -> Array:

@@ -1,7 +1,7 @@
 """Linear layers of the engine: weights laid out once for this processor, or NumPy's product where no kernel can run."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from bertie.kernels import library
 from bertie.kernels.gemm import NONE, Allocate, PackedWeight
 from bertie.kernels.gemm_int8 import Int8PackedWeight, QuantParams, params_8_bits, params_16_bits
 from bertie.memory import own_pages
+
+# which of a layer's inputs or outputs
+Kept: TypeAlias = NDArray[np.bool_] | slice
+ALL = slice(None)
 
 
 class Linear(Protocol):
@@ -36,6 +40,18 @@ class Int8Weight(NamedTuple):
             return False
         mine, others = self.input_scale, other.input_scale
         return mine is None or others is None or np.array_equal(mine, others)
+
+
+def kept_part(weight: Array | Int8Weight, outputs: Kept, inputs: Kept) -> Array | Int8Weight:
+    """Return a weight without the outputs and inputs that are not kept."""
+    if not isinstance(weight, Int8Weight):
+        return weight[outputs][:, inputs]
+    smooth = weight.input_scale
+    return weight._replace(
+        weight=weight.weight[outputs][:, inputs],
+        scale=weight.scale[outputs],
+        input_scale=None if smooth is None else smooth[inputs],
+    )
 
 
 def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_pages, threads: int = 1) -> Linear:

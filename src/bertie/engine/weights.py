@@ -16,7 +16,7 @@ from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
-from bertie.engine.linear import Int8Weight, Linear, side_by_side
+from bertie.engine.linear import ALL, Int8Weight, Kept, Linear, kept_part, side_by_side
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
 from bertie.threads import available_threads
@@ -78,10 +78,24 @@ class Weights:
             self.input_bits.get(name, 8),
         )
 
-    def linear(self, *names: str) -> Linear:
-        """Return the layers of these names, which read one input, side by side."""
-        weights, biases = [self.table(name) for name in names], [self.array(f"{name}.bias") for name in names]
+    def linear(self, *names: str, outputs: Kept = ALL, inputs: Kept = ALL) -> Linear:
+        """Return the layers of these names, which read one input, side by side; of each, what is kept."""
+        weights = [kept_part(self.table(name), outputs, inputs) for name in names]
+        biases = [self.array(f"{name}.bias")[outputs] for name in names]
         return side_by_side(weights, biases, self.pages.take, available_threads())
+
+    def speaking_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
+        """Return which of an attention's heads compute anything, ``[H]``, at least one.
+
+        Pruning leaves nothing but zeros of a head, so that every program reads the file; here it isn't computed.
+        """
+        speaks: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
+        if not speaks.all():  # as in no model that was trained and not pruned
+            for name, axis in ((f"{attention}.self.query", 0), (f"{attention}.output.dense", 1)):
+                weight: Any = self.read(f"{name}.weight")
+                speaks |= np.array([part.any() for part in np.split(weight, count, axis)])
+            speaks[0] |= not speaks.any()
+        return speaks
 
     def half(self, name: str) -> "Weights":
         """Return those of a pair's "encoder" or "decoder", by the names that a model of its own has."""

@@ -31,8 +31,8 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         epochs, learning_rate, batch_size, patience, seed: as in `bertie.Settings`; None: its defaults.
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
-        tune: the share of the rows that best epoch, temperature and thresholds are chosen by, and that is not learned
-            from, or a source of its own, as for `bertie.finetune`; None: a tenth; 0: nothing is tuned.
+        dev: the share of the rows that best epoch, temperature and thresholds are chosen by, and that is not learned
+            from, or a source of its own, as for `bertie.finetune`; None: a tenth; 0: the last epoch is kept.
         lora: the rank of low-rank adapters to train instead of all weights (needs peft).
         settings: all settings of the training.
         class_weights: what rows of each class count: "auto" lets all classes weigh alike; a mapping from class to
@@ -44,7 +44,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
     Attributes:
         classes_: ``[C]``, in the type of ``y``; for several labels the columns' names or numbers.
         pipeline_: the fitted `bertie.Pipeline`.
-        figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
+        metrics_: of the rows kept as dev, at the best epoch; empty if none were kept.
         history_: of the training; None where the estimator was loaded.
 
     Raises:

@@ -65,6 +65,8 @@ class Estimator(BaseEstimator):
         if note.get("class") != cls.__name__:
             raise CheckpointError(f"{str(path)!r} is of a {note.get('class')!r:.60}; load it with that class.")
         saved = note.get("parameters", {})
+        if isinstance(saved, dict) and "tune" in saved:
+            saved["dev"] = saved.pop("tune")  # as older versions call it
         known = {field.name for field in fields(cls)}
         if not isinstance(saved, dict) or not set(saved) <= known:
             raise CheckpointError(f"{str(path)!r} has parameters that {cls.__name__} lacks; load it with its version.")

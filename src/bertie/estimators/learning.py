@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import BertieError
 from bertie.estimators.estimator import Estimator
 from bertie.extras import need
 from bertie.settings import Settings
-from bertie.tasks.registry import find
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +31,7 @@ class LearningEstimator(Estimator):
     max_length: int | None = None
     windows: bool | None = None
     overlap: int | None = None
-    tune: Any = None
+    dev: Any = None
     patience: int | None = None
     lora: int | None = None
     settings: Settings | None = None
@@ -51,17 +49,15 @@ class LearningEstimator(Estimator):
         return History.from_dict(self._history)
 
     def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> None:
-        """Fine-tune on all rows but those kept for tuning; nothing is scored, which is the caller's to do."""
+        """Fine-tune on all rows but those kept as dev; nothing is scored, which is the caller's to do."""
         need("torch", "torch", "Fine-tuning")
         from bertie.finetuning import finetune
 
         given = {field.name: getattr(self, field.name) for field in fields(LearningEstimator)}
-        result = finetune(find(self.task).learns, rows, dev=0, kind=kind, **given, **more)
-        if result is None:
-            raise BertieError("A scikit-learn estimator is fitted in one process; start several by `bertie finetune`.")
+        result = finetune(self.task, rows, test=0, kind=kind, **given, **more)
         self.pipeline_ = result.pipeline
         self.pipeline_.show_progress = self.show_progress
-        self.figures_: dict[str, float | None] = result.history.best_figures
+        self.metrics_: dict[str, float | None] = result.history.best_metrics
         # in JSON's kinds: who unpickles the estimator where PyTorch is not installed answers all the same
         self._history: dict[str, Any] | None = result.history.to_dict()
 
@@ -76,4 +72,4 @@ class LearningEstimator(Estimator):
 
     def _restore(self, note: Mapping[str, Any]) -> None:
         del note
-        self.figures_, self._history = {}, None
+        self.metrics_, self._history = {}, None

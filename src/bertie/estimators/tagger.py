@@ -25,14 +25,14 @@ class BertTagger(LearningEstimator):
 
     Args:
         model, epochs, learning_rate, batch_size, patience, seed, max_length, windows, overlap: as for `BertClassifier`.
-        tune, lora, settings, device, show_progress: as for `BertClassifier`.
+        dev, lora, settings, device, show_progress: as for `BertClassifier`.
         scheme: of the tags, "BIO", "BIOES" or "IO"; None: as they look.
         focal: gamma of the focal loss.
 
     Attributes:
         classes_: the tags ``[C]``, in the model's order.
         pipeline_: the fitted `bertie.Pipeline`.
-        figures_: of the rows kept for tuning, at the best epoch; empty if none were kept.
+        metrics_: of the rows kept as dev, at the best epoch; empty if none were kept.
         history_: of the training; None where the estimator was loaded.
 
     Raises:

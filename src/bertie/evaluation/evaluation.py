@@ -1,8 +1,8 @@
-"""``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every figure."""
+"""``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every metric."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,29 +13,27 @@ from bertie.data.dataset import ExampleReader
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, counted
-from bertie.evaluation.evaluator import CHUNK, Scored, Watch, score
-from bertie.files import atomic
-from bertie.markdown import as_html, figures_table, plain
+from bertie.evaluation.evaluator import CHUNK, Scored, score
+from bertie.evaluation.predictions import written_to
+from bertie.markdown import as_html, metrics_line, metrics_table, plain
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
 from bertie.progress import logger
-from bertie.tasks.features import Values
 from bertie.tasks.registry import find_learned
 from bertie.tasks.task import TrainableTask
-from bertie.writing import beside, form_of_output, writer
 
 if TYPE_CHECKING:
     from bertie.pipelines.factory import Device, Name, Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """How good a model is.
 
     Attributes:
-        figures: each by its name; None where the rows leave one undefined (`notes` says why).
-        intervals: of each figure: 95 % of other samples of as many rows would give one within.
-        table: the figures of each class.
+        metrics: each by its name; None where the rows leave one undefined (`notes` says why).
+        intervals: of each metric: 95 % of other samples of as many rows would give one within.
+        table: the metrics of each class.
         rows: how many were scored.
         skipped: bad rows that were left out.
         truncated: inputs that were longer than the model reads.
@@ -44,7 +42,7 @@ class Evaluation:
         read_as: what was read as what, in one line.
     """
 
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
     table: list[dict[str, Any]]
     rows: int
@@ -54,8 +52,11 @@ class Evaluation:
     scored: Scored
     read_as: str
 
+    def __repr__(self) -> str:
+        return f"<Evaluation of {counted(self.rows, 'row')}: {metrics_line(self.metrics)}>"
+
     def _repr_html_(self) -> str:
-        lines = [counted(self.rows, "row"), "", *figures_table(self.figures, self.intervals), ""]
+        lines = [counted(self.rows, "row"), "", *metrics_table(self.metrics, self.intervals), ""]
         return as_html("\n".join([*lines, *(f"- {plain(note)}" for note in self.notes)]))
 
 
@@ -104,7 +105,7 @@ def evaluate(
     scoring: TrainableTask = row.load_trained().from_inference_task(pipe.codec)
     kind, labels = scoring.expects()
     rows = ExampleReader(
-        row.learns,
+        row.name,
         form=form,
         columns=columns,
         learned=row.saved_columns(pipe.model.config),
@@ -116,7 +117,7 @@ def evaluate(
     examples, line = _read(rows, data, labels, getattr(scoring, "scheme", None))
     begin = list(islice(examples, CHUNK))
     scoring = scoring.prepare_labels([example.label for example in begin])
-    with nullcontext() if predictions is None else _written_to(Path(predictions), scoring) as watch:
+    with nullcontext() if predictions is None else written_to(Path(predictions), scoring) as watch:
         scored = score(
             {"model": scoring},
             pipe.computing,
@@ -158,18 +159,3 @@ def _evaluation(scored: Scored, rows: ExampleReader, line: str) -> Evaluation:
     return Evaluation(
         scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
     )
-
-
-@contextmanager
-def _written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
-    """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
-    form = form_of_output(path)
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        out = writer(form, file)
-
-        def watch(examples: Sequence[Example], predictions: Values) -> None:
-            for example, prediction in zip(examples, predictions, strict=True):
-                out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
-
-        yield watch
-        out.end()

@@ -1,4 +1,4 @@
-"""From examples to figures: a task's answers compared with labels, part by part."""
+"""From examples to metrics: a task's answers compared with labels, part by part."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,8 +82,8 @@ class Scored:
         return [mistake for _, mistake in self._worst]
 
     @property
-    def figures(self) -> Figures:
-        """Each figure by its name; none where no row was scored."""
+    def metrics(self) -> Figures:
+        """Each metric by its name; none where no row was scored."""
         return self.scores.figures() if self.scores.count else {}
 
     @property
@@ -91,18 +91,23 @@ class Scored:
         """Of two classes the one that precision, recall and F1 are about."""
         return getattr(self.scores.metric, "positive_class", None)
 
+    @property
+    def meaning(self) -> str:
+        """What names of metrics such as f1 stand for."""
+        return self.scores.metric.meaning
+
     @cached_property
     def intervals(self) -> Intervals:
-        """Of each figure: 95 % of other samples of as many rows would give one within."""
+        """Of each metric: 95 % of other samples of as many rows would give one within."""
         return self.scores.intervals() if self.scores.count else {}
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """The figures of each class; empty without classes or rows."""
+        """The metrics of each class; empty without classes or rows."""
         return self.scores.table() if self.scores.count else []
 
     def notes(self) -> list[str]:
-        """Return what should be known of the figures."""
+        """Return what should be known of the metrics."""
         one = self.warning()
         return [*(self.scores.notes() if self.scores.count else []), *([one] if one else [])]
 

@@ -17,7 +17,7 @@ from bertie.engine.weights import Weights
 from bertie.errors import BertieError, InputError
 from bertie.export.graph import Graph
 from bertie.export.graph_encoder import Encoder
-from bertie.export.graph_heads import HEADS, HIDDEN, Head
+from bertie.export.graph_heads import HEADS, HIDDEN, Head, build_hidden
 from bertie.export.onnx_model import OnnxModel, differences, worst_cosine
 from bertie.files import atomic_folder, make_folder, write_text
 from bertie.hub import member, resolve
@@ -83,7 +83,7 @@ class Source:
             raise InputError(
                 f"A graph is made of what the engine computes, and {os.fspath(name_or_path)!r} is not: {why}."
             )
-        if row.name == "embed" and answering.recipe.prompts and not answering.recipe.include_prompt:
+        if HEADS[row.name].pools and answering.recipe.prompts and not answering.recipe.include_prompt:
             raise InputError(
                 f"{os.fspath(name_or_path)!r} pools a text without its prompt (include_prompt=false), which a graph "
                 "cannot tell from the text; export it as 'feature-extraction' and pool its tokens in your program."
@@ -98,10 +98,9 @@ class Source:
     def write(self, path: Path, weights: Weights | None = None, also_hidden: bool = False) -> Graph:
         """Write the graph of these weights, or of the checkpoint's, to a file, and return it."""
         config, graph = self.engine.config, Graph()
-        axes = ("batch", "choices", "sequence") if self.row.name == "multiple-choice" else ("batch", "sequence")
         names = ["input_ids", "attention_mask", *(["token_type_ids"] if config.type_vocab_size > 1 else [])]
-        inputs = [graph.input(name, *axes) for name in names]
-        if len(axes) == 3:  # each choice is a text
+        inputs = [graph.input(name, *self.head.axes) for name in names]
+        if len(self.head.axes) == 3:  # each choice is a text
             shape = graph.add("Concat", [-1], graph.add("Shape", "input_ids", start=2), axis=0)
             inputs = [graph.add("Reshape", name, shape) for name in inputs]
         stored = weights or self.engine.weights
@@ -110,7 +109,7 @@ class Source:
         encoder = Encoder(graph, stored, config, ids, mask, types[0] if types else None)
         self.head.build(encoder, self.task)
         if also_hidden and HIDDEN not in graph.outputs:
-            HEADS["feature-extraction"].build(encoder, self.task)
+            build_hidden(encoder, self.task)
         graph.save(path, {"task": self.row.name, "architecture": self.row.architecture})
         return graph
 
@@ -125,7 +124,7 @@ class Source:
         config.architectures, config.quantization_config = [self.row.architecture], None
         write_text(folder / CONFIG_NAME, config.to_json_string())
         tokenizer = copy(self.task.tokenizer)
-        if self.row.name == "embed":
+        if self.head.pools:
             tokenizer.model_max_length = self.task.limit
             if self.task.recipe.is_stated:
                 write_recipe(folder, self.task.recipe, config.hidden_size)

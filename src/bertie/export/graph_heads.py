@@ -34,12 +34,15 @@ class Head(NamedTuple):
     build: Callable[[Encoder, Any], None]
     answers: Callable[[Any, Engine, Features], Answers]
     main: str  # the output that others follow from
+    axes: tuple[str, ...] = _TOKEN  # of the inputs
+    pools: bool = False  # as the files of sentence-transformers say, so that they stand beside the graph
 
 
 # vectors
 
 
-def _build_hidden(encoder: Encoder, task: Any) -> None:
+def build_hidden(encoder: Encoder, task: Any) -> None:
+    """Give the last hidden states out."""
     del task
     encoder.graph.output(HIDDEN, encoder.hidden, *_TOKEN, encoder.config.hidden_size)
 
@@ -50,7 +53,7 @@ def _hidden(task: Any, engine: Engine, rows: Features) -> Answers:
 
 
 def _build_embed(encoder: Encoder, task: Any) -> None:
-    _build_hidden(encoder, task)
+    build_hidden(encoder, task)
     tokens = encoder.hidden
     for number, layer in enumerate(task.token_layers):
         tokens = _layer(encoder, layer, tokens, f"token_layers.{number}")
@@ -225,10 +228,10 @@ def _words(task: Any, engine: Engine, rows: Features) -> Answers:
 
 
 HEADS: Mapping[str, Head] = {
-    "embed": Head(_build_embed, _embed, "sentence_embedding"),
-    "feature-extraction": Head(_build_hidden, _hidden, HIDDEN),
+    "embed": Head(_build_embed, _embed, "sentence_embedding", pools=True),
+    "feature-extraction": Head(build_hidden, _hidden, HIDDEN),
     "fill-mask": Head(_build_words, _words, "logits"),
-    "multiple-choice": Head(_build_choices, _choices, "logits"),
+    "multiple-choice": Head(_build_choices, _choices, "logits", ("batch", "choices", "sequence")),
     "next-sentence": Head(_build_next, _next, "logits"),
     "question-answering": Head(_build_spans, _spans, "start_logits"),
     "reranking": Head(_build_classes, _classes, "logits"),

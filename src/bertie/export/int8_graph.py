@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bertie.compression.check import Comparison, compare_computing
-from bertie.compression.quantize import quantize
+from bertie.compression.quantizing import quantize
 from bertie.engine.weights import Weights, weights_of
 from bertie.errors import InputError
 from bertie.export.exporting import Source

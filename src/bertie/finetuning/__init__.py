@@ -7,6 +7,6 @@ need_torch(__name__)
 from bertie.finetuning.api import Finetuned, finetune
 from bertie.finetuning.rerun import arguments_of
 from bertie.finetuning.searching import Trial
-from bertie.finetuning.sweep import Sweep, sweep
+from bertie.finetuning.sweeping import Sweep, sweep
 
 __all__ = ["Finetuned", "Sweep", "Trial", "arguments_of", "finetune", "sweep"]

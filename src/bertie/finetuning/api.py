@@ -20,31 +20,31 @@ from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.finetuning.seeds_and_folds import run_folds, run_seeds
-from bertie.markdown import as_html, figures_table, plain
+from bertie.markdown import as_html, metrics_line, metrics_table, picture, plain
 from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
-from bertie.training import Callback, History, Settings
+from bertie.training import Callback, History, Log, Settings
 from bertie.training.run_directory import at_work_in
 
 
-@dataclass
+@dataclass(repr=False)
 class Finetuned:
     """A model that was fine-tuned.
 
     Attributes:
         pipeline: answers with the model, and with all that was tuned.
-        figures: on dev, which nothing was learned from or tuned on.
-        intervals: of these figures: 95 % of other samples of as many rows would give one within.
-        scored: all that dev gave: the figures of each class, the worst mistakes.
-        runs: with several seeds or folds, the figures of all.
+        metrics: on test, which nothing was learned from or chosen by.
+        intervals: of these metrics: 95 % of other samples of as many rows would give one within.
+        scored: all that test gave: the metrics of each class, the worst mistakes.
+        runs: with several seeds or folds, the metrics of all.
         history: of the training.
         warnings: what should be known.
-        folder: the model in hub layout, figures, plots and a report; None if none was asked for.
-        seed: of the run; of several seeds, of the one that was best on the rows kept for tuning.
+        folder: the model in hub layout, metrics, plots and a report; None if none was asked for.
+        seed: of the run; of several seeds, of the one that was best on dev.
     """
 
     pipeline: Pipeline
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
     scored: Scored
     runs: Runs | None
@@ -53,14 +53,19 @@ class Finetuned:
     folder: Path | None
     seed: int
 
+    def __repr__(self) -> str:
+        return f"<Finetuned {self.pipeline.task}: {metrics_line(self.metrics)}>"
+
     def _repr_html_(self) -> str:
         where = "kept in memory" if self.folder is None else f"in {plain(self.folder)}"
-        lines = [f"{plain(self.pipeline.task)}, {where}", "", *figures_table(self.figures, self.intervals), ""]
-        return as_html("\n".join([*lines, *(f"- {plain(warning)}" for warning in self.warnings)]))
+        lines = [f"{plain(self.pipeline.task)}, {where}", "", *metrics_table(self.metrics, self.intervals), ""]
+        drawn = [] if self.folder is None else sorted(self.folder.glob("*.png"))
+        shown = [line for path in drawn for line in (picture(path, path.stem), "")]
+        return as_html("\n".join([*lines, *shown, *(f"- {plain(warning)}" for warning in self.warnings)]))
 
     @property
     def spread(self) -> dict[str, tuple[float, float]]:
-        """With several seeds or folds, each figure's mean and standard deviation over them."""
+        """With several seeds or folds, each metric's mean and standard deviation over them."""
         return {} if self.runs is None else self.runs.spread()
 
     @property
@@ -81,6 +86,7 @@ def finetune(
     *,
     model: StartModel | None = None,
     dev: Any = None,
+    test: Any = None,
     tune: Any = None,
     out: str | os.PathLike[str] | None = None,
     form: str | Format | None = None,
@@ -110,31 +116,31 @@ def finetune(
     more_epochs: int | None = None,
     folds: int | None = None,
     keep: int | None = None,
-    tensorboard: bool = False,
+    report_to: str | Log | Sequence[str | Log] = (),
     callbacks: Sequence[Callback] = (),
     device: str | int | torch.device | None = None,
     show_progress: bool | None = None,
-) -> Finetuned | None:
+) -> Finetuned:
     """Fine-tune a model for a task, and say how good it is on data that it has not seen.
 
-    ``bertie.finetune("sequence-classification", "train.csv", model="all-MiniLM-L6-v2", out="runs/first")``
+    ``bertie.finetune("text-classification", "train.csv", model="all-MiniLM-L6-v2", out="runs/first")``
 
-    Nothing is scored on what it was tuned on: best epoch, temperature, thresholds and the like are chosen on rows of
-    train that are kept for it (or on ``tune``), the figures are those of ``dev``.
+    The model learns from ``train``; ``dev`` chooses (best epoch, temperature, thresholds and the like); the metrics are
+    those of ``test``. Where no source is named for dev or test, rows of train are kept for it.
 
     Args:
-        task: "sequence-classification", "token-classification", "question-answering", "multiple-choice",
-            "next-sentence", "masked-lm", "embedding", "reranking" or "seq2seq"; usual names ("classification", "ner",
-            "qa", …) do.
+        task: "text-classification", "token-classification", "question-answering", "multiple-choice", "next-sentence",
+            "fill-mask", "embed", "reranking" or "text2text-generation"; other usual names ("sequence-classification",
+            "ner", "qa", "masked-lm", "embedding", "seq2seq", …) do.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
             pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
-        model: a folder or a name in the hub, to start from; of seq2seq an encoder-decoder's, a BERT's that becomes
-            encoder and decoder, or those of two BERTs, ``(encoder, decoder)``. None: all-MiniLM-L6-v2, and for
-            "masked-lm" and "next-sentence" bertie-mini-uncased.
-        dev: what to score the finished model on, or the share of train to keep for it, which is then not learned
-            from; None: a tenth; 0: nothing is scored.
-        tune: a source of its own to tune on, or the share of train to keep for it; None: a tenth; 0: nothing is tuned
-            and the last epoch is kept.
+        model: a folder or a name in the hub, to start from; of text2text-generation an encoder-decoder's, a BERT's that
+            becomes encoder and decoder, or those of two BERTs, ``(encoder, decoder)``. None: all-MiniLM-L6-v2, and
+            for "fill-mask" and "next-sentence" bertie-mini-uncased.
+        dev: what the best epoch and the task's options are chosen by: a source, or the share of train to keep for it,
+            which is then not learned from; None: a tenth; 0: nothing is chosen and the last epoch is kept.
+        test: what to score the finished model on, as for ``dev``; None: a tenth; 0: nothing is scored.
+        tune: what ``dev`` was called when ``dev`` was what ``test`` is; with it both are read so, with a warning.
         out: the folder of the run; None keeps everything in memory.
         form: of the files, where their names do not say it; a `bertie.data.Format` also says delimiter, encoding and
             quoting.
@@ -152,27 +158,28 @@ def finetune(
         class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
             in the order of the model's labels.
         focal: gamma of the focal loss.
-        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); figures take labels
+        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); metrics take labels
             as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
         epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
-            by the number of rows; several seeds train as many models, and the best on the rows for tuning is given.
+            by the number of rows; several seeds train as many models, and the best on dev is given.
         settings: all settings of the training.
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
-        metric: the figure that decides which epoch is best; None: the task's own.
+        metric: the metric that decides which epoch is best; None: the task's own.
         resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
         more_epochs: go on with the finished run in ``out``, from its last step, for so many epochs, whose learning rate
             rises and falls anew (a constant one stays); all other arguments are those that the run was started with.
-        folds: train so many models, each scored on its own part of train and learning from the others; ``figures`` are
-            then those of the model that is best on its rows for tuning, ``spread`` their mean and deviation.
+        folds: train so many models, each scored on its own part of train and learning from the others; ``metrics`` are
+            then those of the model that is best on its dev, ``spread`` their mean and deviation.
         keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
-        tensorboard: log to ``out/tensorboard``, too, for TensorBoard (``pip install 'bertie[tensorboard]'``).
+        report_to: where each line of ``metrics.jsonl`` goes, too: "tensorboard" (``out/tensorboard``, needs
+            ``pip install 'bertie[tensorboard]'``), a function of the line as a dict, such as ``wandb.log``, or several.
         callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
             epoch; one that returns True ends the training.
         device: None: CUDA if there is any, else the CPU.
         show_progress: True shows bars always, False never, None on a terminal only.
 
     Returns:
-        The model with its figures; None in all but the first of several processes (torchrun).
+        The model with its metrics. Of several processes (torchrun) all have it, and the first one writes and reports.
 
     Raises:
         InputError: an argument, a column or a row that cannot be used; data, settings or seed of a run that is resumed
@@ -209,6 +216,7 @@ def finetune(
         train=train,
         model=model,
         dev=dev,
+        test=test,
         tune=tune,
         out=None if out is None else Path(out),
         form=form,
@@ -224,7 +232,7 @@ def finetune(
         more_epochs=more_epochs,
         folds=folds,
         keep=keep,
-        tensorboard=tensorboard,
+        report_to=[report_to] if isinstance(report_to, str) or callable(report_to) else report_to,
         callbacks=callbacks,
         device=device,
         show_progress=show_progress,
@@ -234,13 +242,9 @@ def finetune(
         refuse = partial(refuse_unfinished, plan.out, resume)
     with at_work_in(plan.out, refuse):
         if seeds or plan.folds is not None:
-            found = run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)
-            return None if found is None else finetuned_of(*found)
+            return finetuned_of(*(run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)))
         [job] = prepare(plan)
-        learned = learn(job)
-        if learned is None:
-            return None
-        outcome = scored(learned)
+        outcome = scored(learn(job))
         if plan.out is not None:
             write_folder(outcome, notes=_lengthened(outcome.history))
         return finetuned_of(outcome)
@@ -259,7 +263,7 @@ def finetuned_of(outcome: Outcome, runs: Runs | None = None) -> Finetuned:
     row = outcome.job.plan.row
     return Finetuned(
         pipeline=pipeline_class(row)(outcome.task.inference_task(), outcome.model),
-        figures=outcome.scored.figures,
+        metrics=outcome.scored.metrics,
         intervals=outcome.scored.intervals,
         scored=outcome.scored,
         runs=runs,

@@ -3,21 +3,19 @@
 import json
 import re
 import shlex
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from bertie.errors import CheckpointError
 from bertie.files import write_text
 from bertie.finetuning.plan import StartModel, called
-from bertie.finetuning.run_report import RunSummary, figures_section, head_section
-from bertie.hub import DEFAULT_EMBEDDING_MODEL, default_embedding_model, is_hub_name
+from bertie.finetuning.run_report import RunSummary, head_section, metrics_section
+from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL, is_hub_name, usual_name
 from bertie.markdown import plain, section, table
 from bertie.tasks.registry import Row
 
 CARD = "README.md"
-# reports quote texts that the model gets wrong, run.json says where files lie
-_NOT_SHARED = ("report.*", "run.json", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
+# reports and predictions quote texts of the data, run.json says where files lie
+_NOT_SHARED = ("report.*", "predictions.jsonl", "run.json", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
 # what the hub calls the tasks, of those for which it has a word
 _PIPELINE_TAGS = {
     **{name: name for name in ("fill-mask", "question-answering", "text-classification", "token-classification")},
@@ -34,7 +32,7 @@ def write_card(summary: RunSummary, row: Row, model: StartModel | None, folder: 
     sections = (
         head_section(summary),
         _use(row, folder.resolve().name),
-        figures_section(summary),
+        metrics_section(summary),
         _data(summary),
         f"---\n\n{plain(summary.made_with)}\n",
     )
@@ -52,11 +50,10 @@ def upload_command(folder: Path) -> str:
 
 def in_hub(model: StartModel | None) -> str | None:
     """Return the hub's name of what training began with; None if it is only a folder or an object."""
-    name = called(model)
-    default = {DEFAULT_EMBEDDING_MODEL.partition("/")[2]}
-    with suppress(CheckpointError):  # it is not installed
-        default.add(str(default_embedding_model()))
-    return DEFAULT_EMBEDDING_MODEL if name in default else name if is_hub_name(name) else None
+    name = usual_name(called(model))
+    if name == DEFAULT_EMBEDDING_MODEL.partition("/")[2]:
+        return DEFAULT_EMBEDDING_MODEL
+    return name if is_hub_name(name) and name != DEFAULT_PRETRAINED_MODEL else None
 
 
 def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path) -> str:
@@ -66,9 +63,9 @@ def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path)
     data = ModelCardData(
         base_model=begun or None,
         library_name="sentence-transformers" if is_sentence_transformer else "transformers",
-        metrics=[name for name, value in summary.figures.items() if value is not None] or None,
+        metrics=[name for name, value in summary.metrics.items() if value is not None] or None,
         pipeline_tag=_PIPELINE_TAGS.get(row.name),
-        tags=["bertie", row.learns],
+        tags=["bertie", row.name],
     )
     return str(data.to_yaml())
 
@@ -96,5 +93,5 @@ def _use(row: Row, name: str) -> str:
 
 def _data(summary: RunSummary) -> str:
     # a card is public, and folders have names that are not
-    rows = [[part.role, plain(re.sub(r"[^\s,]*/", "", part.source)), f"{part.rows:,}"] for part in summary.data]
-    return section("Data", table(["used for", "from", "rows"], rows))
+    rows = [[part.named, plain(re.sub(r"[^\s,]*/", "", part.source)), f"{part.rows:,}"] for part in summary.data]
+    return section("Data", table(["split", "from", "rows"], rows))

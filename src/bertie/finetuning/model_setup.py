@@ -29,7 +29,7 @@ from bertie.training import local_device
 # No class counts more than this many times another: a handful of rows cannot carry more.
 MOST_WEIGHT = 20.0
 # What a checkpoint may have a head for; that any other starts anew is no news.
-PRETRAINED = ("masked-lm", "next-sentence")
+PRETRAINED = ("fill-mask", "next-sentence")
 _CLASSIFIERS = ("BertForSequenceClassification", "BertForTokenClassification")
 
 
@@ -49,7 +49,7 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
         loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
         if goes_on:
             del loading["id2label"]
-        with nullcontext() if row.learns in PRETRAINED else quietly():
+        with nullcontext() if row.name in PRETRAINED else quietly():
             source, tokenizer = starting_model(plan, loading)
             answers, model, _ = load_task(row, source, tokenizer, device=device, loading=loading)
         model = to_train(model, source) if is_place(source) else model

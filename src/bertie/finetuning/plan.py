@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bertie.data import Format
 from bertie.data.dataset import Dataset
 from bertie.data.labelling import LabelOptions
 from bertie.data.records import is_paths, path_names
-from bertie.data.split import Splits
+from bertie.data.split import Splits, in_usual_words
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
 from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
@@ -23,7 +23,7 @@ from bertie.models.loading import one_device
 from bertie.progress import logger
 from bertie.rules import Rule
 from bertie.tasks.registry import Row, find_learned
-from bertie.training import Callback, Settings
+from bertie.training import Callback, Log, Settings
 from bertie.training.tensorboard import check_tensorboard
 
 Place = str | os.PathLike[str]
@@ -49,7 +49,8 @@ class Plan:
     train: Any
     model: StartModel | None = None
     dev: Any = None
-    tune: Any = None
+    test: Any = None
+    tune: InitVar[Any] = None
     out: Path | None = None
     form: str | Format | None = None
     columns: Mapping[str, str | int] | None = None
@@ -64,12 +65,15 @@ class Plan:
     more_epochs: int | None = None
     folds: int | None = None
     keep: int | None = None
-    tensorboard: bool = False
+    report_to: Sequence[str | Log] = ()
     callbacks: Sequence[Callback] = ()
     device: str | int | torch.device | None = None
     show_progress: bool | None = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tune: Any) -> None:
+        dev, test = in_usual_words(self.dev, self.test, tune, self.folds)
+        object.__setattr__(self, "dev", dev)
+        object.__setattr__(self, "test", test)
         learns = self.row.load_trained()
         learns.check_options(learns.unaliased(self.options))
         if self.model is None:
@@ -77,14 +81,14 @@ class Plan:
             name = folder.name if folder.name == DEFAULT_PRETRAINED_MODEL else DEFAULT_EMBEDDING_MODEL
             logger.warning("No model is named: training begins with %s.", name)
             object.__setattr__(self, "model", folder)
-        check_metric(self.metric, self.figures(self.labels.kind), self.row.learns)
+        check_metric(self.metric, self.metrics(self.labels.kind), self.row.name)
         if self.device is not None:
             one_device(self.device, "device")
         for name, rule in RULES.items():
             if not rule.allows(getattr(self, name)):
                 raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
-        if self.folds is not None and self.dev is not None:
-            raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('dev')} out.")
+        if self.folds is not None and self.test is not None:
+            raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('test')} out.")
         self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
             raise InputError(
@@ -94,11 +98,16 @@ class Plan:
     def _check_output(self) -> None:
         if self.resume and self.out is None:
             raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
-        for name in ("more_epochs", "keep", "tensorboard"):
+        for name in ("more_epochs", "keep"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
-        if self.tensorboard:
-            check_tensorboard()
+        for one in self.report_to:
+            if one == "tensorboard":
+                check_tensorboard()
+                if self.out is None:
+                    raise InputError(f"{spelled('report_to', one)} needs {spelled('out')}, the folder of the run.")
+            elif not callable(one):
+                raise InputError(f"report_to is {short(one)}; give 'tensorboard', a function of one dict, or several.")
         if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
             raise InputTypeError(f"callbacks is {short(self.callbacks)}; give a list of functions of one event.")
 
@@ -107,8 +116,8 @@ class Plan:
         """The task."""
         return find_learned(self.task)
 
-    def figures(self, kind: str | None) -> list[str]:
-        """Return the names of the figures that there may be for a kind of data; None: for any."""
+    def metrics(self, kind: str | None) -> list[str]:
+        """Return the names of the metrics that there may be for a kind of data; None: for any."""
         metrics = self.row.load_trained().metrics
         chosen = [metrics[kind]] if kind in metrics else metrics.values()
         return [name for metric in chosen for name in metric.names]
@@ -122,22 +131,22 @@ class Plan:
         return dataclasses.replace(self, settings=dataclasses.replace(settings, learning_rate=rate))
 
     def named(self) -> dict[str, str]:
-        """Return what to call train, dev and tune."""
-        return {name: called(getattr(self, name)) for name in ("train", "dev", "tune")}
+        """Return what to call train, dev and test."""
+        return {name: called(getattr(self, name)) for name in ("train", "dev", "test")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON takes it."""
         names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
         found = {
             "task": self.row.name,
-            **{name: _as_json(getattr(self, name)) for name in ("model", "train", "dev", "tune")},
+            **{name: _as_json(getattr(self, name)) for name in ("model", "train", "dev", "test")},
             **{name: getattr(self, name) for name in names},
             "form": Format.of(self.form).said(),
             "columns": None if self.columns is None else dict(self.columns),
             **self.labels.to_dict(),
             "options": dict(self.options),
-            "tensorboard": self.tensorboard or None,
-            "callbacks": [getattr(each, "__qualname__", type(each).__qualname__) for each in self.callbacks] or None,
+            "report_to": [one for one in self.report_to if isinstance(one, str)] or None,
+            "callbacks": [_name_of(each) for each in (*self.callbacks, *self.report_to) if callable(each)] or None,
             "settings": self.settings.to_dict(),
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -145,7 +154,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One training of a plan: all data that it names, and the parts to learn from, to tune on and to be scored on."""
+    """One training of a plan: all data that it names, and the parts to learn from, to choose by and to be scored on."""
 
     plan: Plan
     data: Dataset
@@ -163,6 +172,10 @@ def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settin
 def is_place(source: Any) -> bool:
     """Whether a source is a path or a name, or several of them, not the thing itself."""
     return all(map(is_place, source)) if isinstance(source, tuple) else isinstance(source, str | os.PathLike)
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _as_json(source: Any) -> Any:

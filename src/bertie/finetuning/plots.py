@@ -1,4 +1,4 @@
-"""The pictures of a fine-tuning: confusion, thresholds, confidence against accuracy, and the trials of a sweep."""
+"""The pictures of a fine-tuning: confusion, thresholds, calibration, seeds or folds, and the trials of a sweep."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from bertie.training.drawing import BLUE, DRAWING, GREY, ORANGE, label_text, new
 # more cannot be read in one picture
 MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
 FEW_CLASSES = 10
+Spread = Mapping[str, tuple[float, float]]  # of each metric its mean and standard deviation
 
 
 def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
@@ -103,7 +104,24 @@ def draw_sweep(
         if plain and name in logarithmic:
             panel.set_xscale("log")
     set_range(panels[0], [score for _, score in trials if score is not None])
-    figure.supylabel("score on the rows kept for tuning", fontsize=9)
+    figure.supylabel("score on dev", fontsize=9)
+    save_figure(figure, path)
+
+
+def draw_runs(metrics: Mapping[int, Mapping[str, float | None]], spread: Spread, what: str, path: Path) -> None:
+    """Draw each metric of several seeds or folds by its number, with their mean and standard deviation."""
+    names = list(spread)[:MOST_PANELS]
+    figure, panels = _grid(len(names), 2.1, 0.5, sharex=True)
+    for panel, name in zip(panels, names, strict=True):
+        mean, deviation = spread[name]
+        values = [each[name] for each in metrics.values()]
+        panel.axhspan(mean - deviation, mean + deviation, color=GREY, alpha=0.15, linewidth=0)
+        panel.axhline(mean, color=GREY, linewidth=1)
+        panel.plot(range(len(values)), values, color=BLUE, marker="o", markersize=4, linestyle="")
+        panel.set_xticks(range(len(values)), list(map(str, metrics)), rotation=90 if len(values) > 8 else 0)
+        panel.set_xlim(-0.5, len(values) - 0.5)
+        panel.set_title(f"{label_text(name)}: {mean:.3f} ± {deviation:.3f}", fontsize=8)
+    figure.supxlabel(what, fontsize=9)
     save_figure(figure, path)
 
 

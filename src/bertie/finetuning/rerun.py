@@ -40,6 +40,10 @@ def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
     if found.pop("callbacks", None):
         logger.warning("The run had callbacks, which cannot be kept in a file; it is done again without them.")
     _warn_of_changes(found.get("data"))
+    if "rows" not in found:  # an older run, in which dev was called tune, and test dev
+        found |= {"dev": found.get("tune"), "test": found.get("dev")}
+        found |= {"report_to": "tensorboard"} if found.get("tensorboard") else {}
+    found.pop("tune", None)
     given = {name: found[name] for name in signature(finetune).parameters if name in found}
     form, model = given.get("form"), given.get("model")
     made = {

@@ -48,7 +48,7 @@ def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Featu
         # a model that was handed over has learned when it is handed over again
         **({"the weights to start from": digest_of_tensors(model.state_dict())} if is_place(plan.model) else {}),
         "the rows to learn from": digest([*learned, repr(job.data.labels).encode()]),
-        "the rows to tune on": digest_of_rows(job.parts.tune),
+        "the rows of dev": digest_of_rows(job.parts.dev),
         "metric": plan.metric or task.metric().main,
         "lora": plan.lora,
         **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},

@@ -1,4 +1,4 @@
-"""One fine-tuning from data to a model with its figures: start, train, tune, score."""
+"""One fine-tuning from data to a model with its metrics: start, train, tune, score."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,9 +49,10 @@ class Learned:
 class Outcome(Learned):
     """What a fine-tuning came to."""
 
-    scored: Scored  # on dev, as tuned
-    untuned: Scored | None  # on dev, with the options it was trained with; None where nothing was tuned
+    scored: Scored  # on test, as tuned
+    untuned: Scored | None  # on test, with the options it was trained with; None where nothing was tuned
     warnings: list[str]
+    predictions: list[Any]  # for each row of test, as tuned
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Preview:
     """What a fine-tuning would learn from."""
 
     read_as: str  # what was read as what, in one line
-    # how many rows there are to learn from (train), tune on and score on; of folds, in the first
+    # how many rows there are to learn from (train), choose by (dev) and score on (test); of folds, in the first
     counts: dict[str, int]
     labels: list[str]  # the classes or tags, in order
     rows: list[dict[str, Any]]  # the first to learn from: where each stands, its text, and its label as it is learned
@@ -83,7 +84,7 @@ def preview(
     for sentence in said:
         say_once(sentence)
     data, parts = job.data, job.parts
-    counts = {"train": len(parts.train), "tune": len(parts.tune), "dev": len(parts.dev)}
+    counts = parts.counts
     rows = [_shown(one) for one in parts.train[:SHOWN]]
     return Preview(data.read_as, counts, data.labels, rows, [*data.warnings, *said])
 
@@ -91,31 +92,32 @@ def preview(
 def prepare(plan: Plan) -> list[Job]:
     """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
     data = load_dataset(
-        plan.row.learns,
+        plan.row.name,
         plan.train,
-        None if is_share(plan.dev) else plan.dev,
+        None if is_share(plan.test) else plan.test,
         form=plan.form,
         columns=plan.columns,
         options=plan.labels,
         scheme=plan.options.get("scheme"),
         on_bad_row=plan.on_bad_row,
+        keeps_fields=plan.out is not None,
     )
-    check_metric(plan.metric, plan.figures(data.kind), plan.row.learns)
+    check_metric(plan.metric, plan.metrics(data.kind), plan.row.name)
     if is_first():
         # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    # a file for tuning is read as train was
+    # dev is read as train was
     rows = ExampleReader(
-        plan.row.learns,
+        plan.row.name,
         form=plan.form,
         columns=plan.columns,
         labelling=data.labelling,
         options=plan.labels,
         bad=data.bad,
-        name="tune",
+        name="dev",
     )
-    given = (plan.tune, plan.settings.seed, rows, plan.named())
-    parts = [make_splits(data, plan.dev, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
+    given = (plan.dev, plan.settings.seed, rows, plan.named())
+    parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
     data = replace(data, warnings=list(dict.fromkeys([*data.warnings, *rare, *rows.warnings(), *left_out])))
@@ -123,28 +125,28 @@ def prepare(plan: Plan) -> list[Job]:
     return [Job(plan, data, each) for each in parts]
 
 
-def learn(job: Job) -> Learned | None:
-    """Train and tune on what `prepare` gave; of several processes, all but the first get None."""
+def learn(job: Job) -> Learned:
+    """Train and tune on what `prepare` gave; all of several processes come to the same."""
     task, model, said = start(job)
     plan, parts = job.plan.rated(model.config), job.parts
     metric = plan.metric or task.metric().main
-    check_metric(metric, task.metric().names, plan.row.learns)
+    check_metric(metric, task.metric().names, plan.row.name)
     # a run that may not be resumed so keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
-        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "read_as": job.data.read_as})
+        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
     cut = count_cut(features)
     said += _on_cut_texts(task, features, cut)
     for sentence in said if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
-    tuning = Tuning(task, model, parts.tune)
+    tuning = Tuning(task, model, parts.dev)
     keeping = [] if plan.out is None or plan.keep is None else [EpochModels(plan.out, plan.keep, plan.row, task)]
-    with logs(plan.out, plan.tensorboard) as log:
+    with logs(plan.out, plan.report_to) as log:
         history = train(
             learner,
             plan.settings,
-            evaluate=tuning.figures if parts.tune else None,
+            evaluate=tuning.metrics if parts.dev else None,
             metric=metric,
             check=tuning.warning,
             folder=None if plan.out is None else plan.out / STATE,
@@ -156,8 +158,6 @@ def learn(job: Job) -> Learned | None:
             show_progress=plan.show_progress,
             divisible=task.divisible,
         )
-    if not is_first():
-        return None
     model = merge_adapters(model).eval()
     tuning.task = task.on_train_end(model)
     is_last_best = not plan.settings.keep_best or history.best_step == history.step
@@ -167,21 +167,27 @@ def learn(job: Job) -> Learned | None:
 
 
 def scored(learned: Learned) -> Outcome:
-    """Score a model on dev: once, when all else is settled."""
+    """Score a model on test: once, when all else is settled."""
     tuned, untuned = learned.task, learned.tuning.task
+    predictions: list[Any] = []
     found = score(
         {"tuned": tuned, **({"untuned": untuned} if tuned != untuned else {})},
         TaskModel(learned.model),
-        learned.job.parts.dev,
+        learned.job.parts.test,
         replicates=REPLICATES,
         worst=WORST,
-        show_progress=learned.job.plan.show_progress,
+        show_progress=learned.job.plan.show_progress if is_first() else False,
+        watch=lambda _, part: predictions.extend(part),
     )
     notes = found["tuned"].notes()
     _warn(notes)
     warnings = [*learned.job.data.warnings, *learned.said, *learned.history.warnings, *notes]
     return Outcome(
-        **vars(learned), scored=found["tuned"], untuned=found.get("untuned"), warnings=list(dict.fromkeys(warnings))
+        **vars(learned),
+        scored=found["tuned"],
+        untuned=found.get("untuned"),
+        warnings=list(dict.fromkeys(warnings)),
+        predictions=predictions,
     )
 
 

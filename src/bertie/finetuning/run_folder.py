@@ -1,4 +1,4 @@
-"""The folder of a run: the model in hub layout, figures as JSON, plots, and a report to forward."""
+"""The folder of a run: the model in hub layout, metrics as JSON, plots, and a report to forward."""
 
 import platform
 import shutil
@@ -12,6 +12,7 @@ import torch
 
 import bertie
 from bertie.data.records import digests_of
+from bertie.evaluation.predictions import PREDICTIONS, written_to
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.model_card import write_card
@@ -20,11 +21,12 @@ from bertie.finetuning.plan import called
 from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
+from bertie.hub import usual_name
 from bertie.machine import describe
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
-from bertie.training import drawing
+from bertie.training import drawing, is_first
 from bertie.training.curves import draw_curves
 from bertie.training.run_directory import PLAN, REPORT, STATE
 
@@ -35,16 +37,24 @@ def write_folder(
     notes: Sequence[str] = (),
     pictures: Mapping[str, str] | None = None,
 ) -> None:
-    """Write everything into ``outcome.job.plan.out``; the report comes last, so a folder that has one is complete."""
+    """Write everything into ``outcome.job.plan.out``; the report comes last, so a folder that has one is complete.
+
+    Of several processes, which have come to the same, the first writes.
+    """
     folder = outcome.job.plan.out
     assert folder is not None
+    if not is_first():
+        return
     make_folder(folder)
     (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
     write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
-    write_json(folder / "figures.json", {**figures_of(outcome), **several})
-    drawn = {**_draw(outcome, folder), **(pictures or {})}
+    write_json(folder / "results.json", {**metrics_of(outcome), **several})
+    if parts := outcome.job.parts.test:
+        with written_to(folder / PREDICTIONS, outcome.task) as write:
+            write(parts, outcome.predictions)
+    drawn = {**_draw(outcome, folder), **_draw_runs(runs, folder), **(pictures or {})}
     summary = replace(_summary(outcome, drawn), runs=runs, notes=notes)
     write_card(summary, outcome.job.plan.row, outcome.job.plan.model, folder)
     write_report(summary, folder)
@@ -54,13 +64,14 @@ def _used(outcome: Outcome, runs: Runs | None) -> dict[str, Any]:
     """Return what a run came to use, and what of: `rerun.arguments_of` reads it back."""
     plan, data, parts = outcome.job.plan, outcome.job.data, outcome.job.parts
     files = {
-        name: digest for source in (plan.train, plan.dev, plan.tune) for name, digest in digests_of(source).items()
+        name: digest for source in (plan.train, plan.test, plan.dev) for name, digest in digests_of(source).items()
     }
     return {
+        "rows": parts.counts,
         "settings": outcome.history.settings,
         "read_as": data.read_as,
-        **({"seed": list(runs.figures)} if runs is not None and runs.what == "seed" else {}),
-        "data": {"rows": digest_of_rows(parts.train, parts.tune, parts.dev), "files": files},
+        **({"seed": list(runs.metrics)} if runs is not None and runs.what == "seed" else {}),
+        "data": {"rows": digest_of_rows(parts.train, parts.dev, parts.test), "files": files},
         "machine": describe(),
     }
 
@@ -70,12 +81,12 @@ def forget_state(folder: Path) -> None:
     shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def figures_of(outcome: Outcome) -> dict[str, Any]:
-    """Return a run's figures as JSON takes them."""
+def metrics_of(outcome: Outcome) -> dict[str, Any]:
+    """Return a run's metrics as JSON takes them."""
     scores = outcome.scored.scores
     found: dict[str, Any] = {
         "rows": scores.count,
-        "metrics": outcome.scored.figures,
+        "metrics": outcome.scored.metrics,
         "intervals": outcome.scored.intervals,
         "table": outcome.scored.table,
         **({} if outcome.scored.positive is None else {"positive": outcome.scored.positive}),
@@ -84,7 +95,7 @@ def figures_of(outcome: Outcome) -> dict[str, Any]:
     if outcome.untuned is not None:
         before = outcome.untuned
         found["before_tuning"] = {
-            "metrics": before.figures,
+            "metrics": before.metrics,
             "calibration_error": None if before.reliability is None else before.reliability.error,
         }
     return found
@@ -98,8 +109,8 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     main = outcome.job.plan.metric or outcome.task.metric().main
     history = outcome.history
     task: Any = outcome.task
-    draw_curves(history.records, main, history.best_step, folder / "curves.png", "tuning data")
-    drawn = {"curves.png": f"loss of training, and {main} on the rows kept for tuning, by step"}
+    draw_curves(history.records, main, history.best_step, folder / "curves.png", "dev")
+    drawn = {"curves.png": f"loss on train and dev, and {main} on dev, by step"}
     metric = outcome.scored.scores.metric
     if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):
         plots.draw_confusion(metric.confusion(outcome.scored.scores), metric.labels, folder / "confusion.png")
@@ -114,27 +125,37 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
         truth = np.asarray(task.references(tuning.labels))
         names = list(task.config.id2label.values())
         plots.draw_thresholds(task.scores(tuning.values), truth, thresholds, names, folder / "thresholds.png")
-        drawn["thresholds.png"] = "F1 by threshold on the rows kept for tuning"
+        drawn["thresholds.png"] = "F1 by threshold on dev"
     return drawn
+
+
+def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
+    """Draw the metrics of several seeds or folds."""
+    spread = {} if runs is None or drawing.why_no_plots() else runs.spread()
+    if runs is None or not spread:
+        return {}
+    name = f"{runs.what}s.png"
+    plots.draw_runs(runs.metrics, spread, runs.what, folder / name)
+    return {name: f"each metric by {runs.what}, with mean and standard deviation"}
 
 
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scores = outcome.job.plan, outcome.history, outcome.scored.scores
     parts, sources = outcome.job.parts, outcome.job.parts.sources
-    data = [Part("trained on", sources["train"], len(parts.train), outcome.job.data.bad.count, outcome.cut)]
-    if parts.tune:
-        data.append(Part("tuned on", sources["tune"], len(parts.tune), 0, outcome.tuning.cut))
+    data = [Part("train", sources["train"], len(parts.train), outcome.job.data.bad.count, outcome.cut)]
     if parts.dev:
-        data.append(Part("scored on", sources["dev"], len(parts.dev), 0, outcome.scored.cut))
+        data.append(Part("dev", sources["dev"], len(parts.dev), 0, outcome.tuning.cut))
+    if parts.test:
+        data.append(Part("test", sources["test"], len(parts.test), 0, outcome.scored.cut))
     described = plan.to_dict()
     return RunSummary(
         task=plan.row.name,
-        model=called(plan.model),
+        model=usual_name(called(plan.model)),
         main=scores.metric.main,
-        figures=outcome.scored.figures,
+        metrics=outcome.scored.metrics,
         intervals=outcome.scored.intervals,
         table=outcome.scored.table,
-        positive=outcome.scored.positive if outcome.scored.figures else None,
+        meaning=outcome.scored.meaning if outcome.scored.metrics else "",
         data=data,
         read_as=outcome.job.data.read_as,
         settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
@@ -151,7 +172,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
 
 
 def _tuned(outcome: Outcome) -> list[Tuned]:
-    """Return what was chosen on the rows kept for tuning."""
+    """Return what was chosen on dev."""
     if outcome.untuned is None:
         return []
     before, after = outcome.untuned, outcome.scored
@@ -163,9 +184,9 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
             continue
         effect = ""
         if name == "temperature" and before.reliability is not None and after.reliability is not None:
-            effect = f"calibration error on dev {before.reliability.error:.3f} → {after.reliability.error:.3f}"
-        elif main in before.figures:
-            effect = f"{main} on dev {number(before.figures[main])} → {number(after.figures[main])}"
+            effect = f"calibration error on test {before.reliability.error:.3f} → {after.reliability.error:.3f}"
+        elif main in before.metrics:
+            effect = f"{main} on test {number(before.metrics[main])} → {number(after.metrics[main])}"
         labels = list(outcome.task.config.id2label.values())
         shown = _by_name(labels, value) if name == "thresholds" else str(value)
         found.append(Tuned(name, shown, effect))

@@ -1,6 +1,5 @@
 """The report of a run, as Markdown and HTML: trained on what, how good it is, how sure that is, what it gets wrong."""
 
-import base64
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,24 +9,31 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.markdown import as_html, figures_table, number, plain, section, table
+from bertie.markdown import as_html, metrics_table, number, picture, plain, section, table
 from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.pictures.picture import page
 from bertie.training.run_directory import HTML_REPORT, REPORT
 
 TEXT_LENGTH = 200
+# what each split of the data is for
+_PURPOSES = {"train": "learned from", "dev": "chosen by", "test": "scored on"}
 
 
 @dataclass(frozen=True)
 class Part:
     """One part of the data."""
 
-    role: str  # "trained on", "tuned on", "scored on"
+    role: str  # "train", "dev" or "test"
     source: str  # file names, and what was taken of them: "train.csv", "a tenth of train.csv"
     rows: int  # that were used
     skipped: int = 0  # bad rows that were left out
     truncated: int = 0  # texts that were too long and were cut
+
+    @property
+    def named(self) -> str:
+        """The part, and what it was for."""
+        return f"{self.role}: {_PURPOSES[self.role]}"
 
 
 @dataclass(frozen=True)
@@ -36,30 +42,30 @@ class Tuned:
 
     name: str  # "temperature", "thresholds", "no-answer threshold"
     value: str
-    effect: str = ""  # what it changed, and where: "on dev, calibration error 0.091 → 0.034"
+    effect: str = ""  # what it changed, and where: "calibration error on test 0.091 → 0.034"
 
 
 @dataclass
 class Runs:
-    """The figures of several trainings of one plan."""
+    """The metrics of several trainings of one plan."""
 
     what: str  # in what they differ: "seed" or "fold"
-    figures: dict[int, Figures] = field(default_factory=dict)  # of each, by its number
+    metrics: dict[int, Figures] = field(default_factory=dict)  # of each, by its number
     kept: int = 0  # the number of the one whose model is kept
 
     def spread(self) -> dict[str, tuple[float, float]]:
-        """Return mean and standard deviation of each figure that all of them have."""
+        """Return mean and standard deviation of each metric that all of them have."""
         found = {}
-        for name in next(iter(self.figures.values()), {}):
-            values = [value for each in self.figures.values() if (value := each.get(name)) is not None]
-            if len(values) == len(self.figures) > 1:
+        for name in next(iter(self.metrics.values()), {}):
+            values = [value for each in self.metrics.values() if (value := each.get(name)) is not None]
+            if len(values) == len(self.metrics) > 1:
                 found[name] = (statistics.fmean(values), statistics.stdev(values))
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON takes it."""
         spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
-        return {"spread": spread, f"by_{self.what}": self.figures, f"kept_{self.what}": self.kept}
+        return {"spread": spread, f"by_{self.what}": self.metrics, f"kept_{self.what}": self.kept}
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,12 @@ class RunSummary:
 
     task: str
     model: str  # that training began with
-    main: str  # the figure of the headline
+    main: str  # the metric of the headline
     # of the data scored, as `Scores` gives them
-    figures: Figures
+    metrics: Figures
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
-    positive: str | None = None  # of two classes the one that precision, recall and F1 are about
+    meaning: str = ""  # what names of metrics such as f1 stand for
     data: Sequence[Part] = ()  # in the order of their use
     read_as: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)  # what could have been chosen otherwise, as it was used
@@ -100,11 +106,9 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
 
 def _as_page(text: str, summary: RunSummary, folder: Path) -> str:
     """Return the report as one HTML page that holds its pictures."""
-    body = as_html(text)
-    for name in summary.pictures:
-        content = base64.b64encode((folder / name).read_bytes()).decode("ascii")
-        body = body.replace(f'src="{name}"', f'src="data:image/png;base64,{content}"')
-    return page(f"{summary.task}: {summary.model}", body)
+    for name, what in summary.pictures.items():
+        text = text.replace(f"![{plain(what)}]({name})", picture(folder / name, plain(what)))
+    return page(f"{summary.task}: {summary.model}", as_html(text))
 
 
 def render(summary: RunSummary) -> str:
@@ -112,7 +116,7 @@ def render(summary: RunSummary) -> str:
     sections = (
         head_section(summary),
         section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
-        figures_section(summary),
+        metrics_section(summary),
         _runs(summary.runs),
         _classes(summary.table),
         _mistakes(summary.mistakes),
@@ -126,10 +130,10 @@ def render(summary: RunSummary) -> str:
 
 
 def head_section(summary: RunSummary) -> str:
-    """Return the headline: the main figure and how sure it is."""
-    if not summary.figures:
+    """Return the headline: the main metric and how sure it is."""
+    if not summary.metrics:
         return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
-    scored = [part for part in summary.data if part.role == "scored on"]
+    scored = [part for part in summary.data if part.role == "test"]
     on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
     interval = summary.intervals.get(summary.main)
     sure = f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
@@ -139,33 +143,33 @@ def head_section(summary: RunSummary) -> str:
         return (
             f"# {plain(summary.task)}: {plain(summary.main)} {mean} ± {deviation}\n\n"
             f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} **{mean} ± {deviation}** in "
-            f"{len(summary.runs.figures)} folds (mean and standard deviation), each scored on rows that its model had "
+            f"{len(summary.runs.metrics)} folds (mean and standard deviation), each scored on rows that its model had "
             "not seen.\n"
         )
     return (
-        f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.figures.get(summary.main))}\n\n"
+        f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.metrics.get(summary.main))}\n\n"
         f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
-        f"**{number(summary.figures.get(summary.main))}**{on}{sure}.\n"
+        f"**{number(summary.metrics.get(summary.main))}**{on}{sure}.\n"
     )
 
 
-def figures_section(summary: RunSummary) -> str:
-    """Return all figures with their intervals."""
+def metrics_section(summary: RunSummary) -> str:
+    """Return all metrics with their intervals."""
     note = (
         "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
         "much another training might."
     )
-    lines = figures_table(summary.figures, summary.intervals)
-    if summary.positive is not None:
-        lines += ["", f"precision, recall and f1 are those of the class {plain(summary.positive)}."]
-    return section("Figures", lines + (["", note] if summary.intervals else []))
+    lines = metrics_table(summary.metrics, summary.intervals)
+    if summary.meaning:
+        lines += ["", f"{plain(summary.meaning)}."]
+    return section("Metrics", lines + (["", note] if summary.intervals else []))
 
 
 def _runs(runs: Runs | None) -> str:
     spread = {} if runs is None else runs.spread()
     if runs is None or not spread:
         return ""
-    rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.figures.items()]
+    rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.metrics.items()]
     rows.append(["mean ± deviation", *(f"{number(mean)} ± {number(deviation)}" for mean, deviation in spread.values())])
     note = f"The model in this folder, and all else in this report, is that of {runs.what} {runs.kept}."
     return section(f"{runs.what}s".capitalize(), [*table([runs.what, *map(plain, spread)], rows), "", note])
@@ -195,11 +199,11 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
 
 def _data(summary: RunSummary) -> str:
     rows = [
-        [part.role, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"]
+        [part.named, plain(part.source), f"{part.rows:,}", f"{part.skipped:,}", f"{part.truncated:,}"]
         for part in summary.data
     ]
     read_as = [f"Read as: {plain(summary.read_as)}", ""] if summary.read_as else []
-    return section("Data", read_as + table(["used for", "from", "rows", "bad rows left out", "texts cut"], rows))
+    return section("Data", read_as + table(["split", "from", "rows", "bad rows left out", "texts cut"], rows))
 
 
 def _training(summary: RunSummary) -> str:
@@ -221,7 +225,7 @@ def _tuned(tuned: Sequence[Tuned]) -> str:
     lines = table(["what", "value", "effect"], rows)
     if not lines:
         return ""
-    note = "Found on data kept for it, never on the rows that are scored; saved in `config.json` and used from there."
+    note = "Found on dev, never on the rows that are scored; saved in `config.json` and used from there."
     return section("Tuned", [note, "", *lines])
 
 

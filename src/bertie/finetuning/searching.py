@@ -36,9 +36,9 @@ class Trial:
 
     number: int  # from 0
     state: str  # "complete", "pruned" (it fell behind the others and was stopped) or "failed" (it diverged)
-    score: float | None  # on the rows kept for tuning, at its best epoch, or of a pruned one its last
+    score: float | None  # on dev, at its best epoch, or of a pruned one its last
     values: dict[str, Any]  # the settings that it was tried with
-    figures: dict[str, float | None]  # all figures on these rows, at the best epoch
+    metrics: dict[str, float | None]  # all metrics on these rows, at the best epoch
     seconds: float  # of its training
     why: str = ""  # it failed
 
@@ -87,7 +87,7 @@ class Search:
                 self.states[each.state],
                 each.value,
                 dict(each.params),
-                each.user_attrs.get("figures", {}),
+                each.user_attrs.get("metrics", {}),
                 round(each.duration.total_seconds(), 3),
                 each.user_attrs.get("why", ""),
             )
@@ -105,7 +105,7 @@ class Search:
         return max(complete, key=lambda each: (each.score if each.score is not None else -inf, -each.number))
 
     def outcome(self, best: Trial) -> Outcome:
-        """Score the model of a trial on dev, and write the folder."""
+        """Score the model of a trial on test, and write the folder."""
         if self.kept is not None and self.kept[0] == best.number:
             learned = self.kept[2]
         else:  # that of an earlier session is trained again, to the same weights
@@ -123,15 +123,15 @@ class Search:
             for name, value in best.values.items()
         )
         note = (
-            f"These settings are those of trial {best.number}, the best of {len(table)} by its score on the rows "
-            f"kept for tuning, {best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
+            f"These settings are those of trial {best.number}, the best of {len(table)} by its score on "
+            f"dev, {best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
         )
         pictures = {}
         if not drawing.why_no_plots():
             logarithmic = [name for name, value in self.space.items() if isinstance(value, tuple) and value[2:]]
             points = [(each.values, each.score) for each in table]
             plots.draw_sweep(points, table.index(best), logarithmic, self.folder / PICTURE)
-            what = f"score of {len(table)} trials on the rows kept for tuning, by setting; orange: kept"
+            what = f"score of {len(table)} trials on dev, by setting; orange: kept"
             pictures = {PICTURE: what}
         write_folder(outcome, notes=[note], pictures=pictures)
         return outcome
@@ -163,16 +163,14 @@ class Search:
             raise _failed(asked, str(error)) from error
         score = learned.history.best_score
         if score is None:
-            raise _failed(asked, "its score is undefined on the rows kept for tuning")
-        asked.set_user_attr("figures", learned.history.best_figures)
+            raise _failed(asked, "its score is undefined on dev")
+        asked.set_user_attr("metrics", learned.history.best_metrics)
         if self.kept is None or score > self.kept[1]:
             self.kept = asked.number, score, learned
         return score
 
     def _learn(self, plan: Plan) -> Learned:
-        learned = learn(replace(self.job, plan=plan))
-        assert learned is not None  # it runs in one process
-        return learned
+        return learn(replace(self.job, plan=plan))
 
     def _study(self) -> Any:
         """Return the study in the folder, or a new one."""
@@ -189,7 +187,7 @@ class Search:
             pruner=self.optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=1),
         )
         plan, parts = self.job.plan.to_dict(), self.job.parts
-        data = digest_of_rows(parts.train, parts.tune, parts.dev)
+        data = digest_of_rows(parts.train, parts.dev, parts.test)
         begun = json.loads(json.dumps({"model": plan["model"], "space": self.space, "plan": plan, "data": data}))
         before = study.user_attrs.get("begun", begun)
         for name, value in begun.items():

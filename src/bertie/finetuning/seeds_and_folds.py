@@ -9,47 +9,44 @@ from bertie.finetuning.run import Outcome, learn, prepare, scored
 from bertie.finetuning.run_folder import forget_state, write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.progress import logger
+from bertie.training import is_first
 
 
-def run_seeds(plan: Plan, seeds: Sequence[int]) -> tuple[Outcome, Runs] | None:
+def run_seeds(plan: Plan, seeds: Sequence[int]) -> tuple[Outcome, Runs]:
     """Train a model a seed, on the same rows."""
     [job] = prepare(plan)
     plans = {number: replace(plan, settings=replace(plan.settings, seed=number)) for number in seeds}
     return _run_all("seed", SEED, {number: replace(job, plan=each) for number, each in plans.items()})
 
 
-def run_folds(plan: Plan) -> tuple[Outcome, Runs] | None:
+def run_folds(plan: Plan) -> tuple[Outcome, Runs]:
     """Train a model a fold: each is scored on its own part of the rows, and learns from the others."""
     return _run_all("fold", FOLD, dict(enumerate(prepare(plan), 1)))
 
 
-def _run_all(what: str, folder: str, jobs: Mapping[int, Job]) -> tuple[Outcome, Runs] | None:
-    """Return the outcome that is best on the rows kept for tuning, and the figures of all.
+def _run_all(what: str, folder: str, jobs: Mapping[int, Job]) -> tuple[Outcome, Runs]:
+    """Return the outcome that is best on dev, and the metrics of all.
 
-    Of equally good ones the first is the best; of several processes, all but the first get None.
+    Of equally good ones the first is the best.
     """
     best: Outcome | None = None
     runs = Runs(what)
     out = next(iter(jobs.values())).plan.out
     for number, job in jobs.items():
         own = None if out is None else out / f"{folder}{number}"
-        learned = learn(replace(job, plan=replace(job.plan, out=own)))
-        if learned is None:
-            continue
-        outcome = scored(learned)
-        runs.figures[number] = outcome.scored.figures
+        outcome = scored(learn(replace(job, plan=replace(job.plan, out=own))))
+        runs.metrics[number] = outcome.scored.metrics
         if own is not None:
             write_folder(outcome)
         if best is None or _score(outcome) > _score(best):
             best, runs.kept = outcome, number
-    if best is None:
-        return None
+    assert best is not None  # there are several jobs
     for name, (mean, deviation) in runs.spread().items():
         logger.info("%s over %d %ss: %.4f ± %.4f", name, len(jobs), what, mean, deviation)
     if out is not None:
         best.job = replace(best.job, plan=replace(best.job.plan, out=out))
         write_folder(best, runs)
-        for number in jobs:
+        for number in jobs if is_first() else ():
             forget_state(out / f"{folder}{number}")
     return best, runs
 

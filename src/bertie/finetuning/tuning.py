@@ -1,4 +1,4 @@
-"""The rows kept for tuning: figures and loss at each evaluation, and the options that suit them best in the end."""
+"""The rows of dev: metrics and loss at each evaluation, and the options that suit them best in the end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,8 +36,8 @@ class Tuning:
         """The number of texts that are longer than the model reads."""
         return count_cut(self.features)
 
-    def figures(self) -> Mapping[str, float]:
-        """Return the model's figures, and its loss."""
+    def metrics(self) -> Mapping[str, float]:
+        """Return the model's metrics, and its loss."""
         rows = self._rows = self._computed()
         self._last = Scored(self.task)
         self._last.add(self._outputs(rows), self.examples)
@@ -108,10 +108,10 @@ def count_cut(features: Features) -> int:
 
 
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:
-    """Refuse a figure that there is not."""
+    """Refuse a metric that there is not."""
     known = list(dict.fromkeys([*names, LOSS]))
     if metric is not None and metric not in known:
         raise InputError(
-            f"{spelled('metric', metric)}: {task} has no such figure; it has {', '.join(known)}."
+            f"{spelled('metric', metric)}: {task} has no such metric; it has {', '.join(known)}."
             f"{nearest(str(metric), known)}"
         )

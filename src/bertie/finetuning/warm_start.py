@@ -29,7 +29,7 @@ def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
     given: Any = plan.model
     if getattr(auto, plan.row.model_class).model_class is not EncoderDecoderModel:
         if isinstance(given, tuple):
-            raise InputError(f"{plan.row.learns} has no encoder and decoder of its own; give one {spelled('model')}.")
+            raise InputError(f"{plan.row.name} has no encoder and decoder of its own; give one {spelled('model')}.")
         return Starting(given)
     halves: tuple[Any, ...] = given if isinstance(given, tuple) else (given, given)
     if given is not halves and (not is_place(given) or is_encoder_decoder(given)):
@@ -67,10 +67,10 @@ def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
 
     Its heads find the neighbours of a place in the source at once: a model copies after tens of steps, not thousands.
     """
-    model, info = BertLMHeadModel.from_pretrained(
+    loaded: Any = BertLMHeadModel.from_pretrained(
         place, is_decoder=True, add_cross_attention=True, output_loading_info=True, **loading
     )
-    model = to_train(model, place)
+    model, info = to_train(loaded[0], place), loaded[1]
     if any(".crossattention." in name for name in info["missing_keys"]):
         for block in model.bert.encoder.layer:
             block.crossattention.load_state_dict(block.attention.state_dict(), strict=False)

@@ -23,7 +23,10 @@ class Block:
 
 
 class PackedEncoder:
-    """Blocks of one instruction set and the same shapes as encoder.h lays them out; it keeps what they are made of."""
+    """Blocks of one instruction set as encoder.h lays them out; it keeps what they are made of.
+
+    Their shapes are the same, but for the number of heads, which is at most that of the hidden width.
+    """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
@@ -72,11 +75,10 @@ def _struct(block: Block, norms: Sequence[tuple[Floats, ...]]) -> BlockStruct:
 
 
 def _check(block: Block, first: Block) -> None:
-    hidden = block.heads[0] * block.heads[1]
-    wide = block.products[2].out_features
+    inner, (hidden, wide) = block.heads[0] * block.heads[1], (each.out_features for each in first.products[1:3])
     shapes = [(each.in_features, each.out_features) for each in block.products]
-    expected = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)]
-    if shapes != expected or block.heads != first.heads or wide != first.products[2].out_features:
+    expected = [(hidden, 3 * inner), (inner, hidden), (hidden, wide), (wide, hidden)]
+    if shapes != expected or inner > hidden or block.heads[1] != first.heads[1]:
         raise InputError(f"A block's products are {shapes} (in, out) and its heads {block.heads}; they do not fit.")
     if block.activation == RESIDUAL:
         raise InputError("RESIDUAL is no activation of a block.")

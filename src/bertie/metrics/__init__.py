@@ -1,4 +1,4 @@
-"""Metrics: predictions and labels come in, in parts of any size; figures with bootstrap intervals come out. NumPy only.
+"""Metrics: predictions and labels come in, in parts of any size; metrics with bootstrap intervals come out. NumPy only.
 
 `Scores` runs any of them.
 """

@@ -101,6 +101,15 @@ class ClassificationMetric(Additive):
             ) from error
 
     @property
+    def meaning(self) -> str:  # type: ignore[override]
+        if self.positive_class is not None:
+            return f"precision, recall and f1 (their harmonic mean) are those of the class {self.positive_class}"
+        return (
+            "f1 is the harmonic mean of precision and recall; all three, and f1_macro, are means over classes, which "
+            "f1_weighted weighs by their rows; f1_micro is of all rows alike"
+        )
+
+    @property
     def positive_class(self) -> str | None:
         """The class that precision, recall and F1 are about; None where there are more or less than two."""
         return (self.positive or self.labels[1]) if len(self.labels) == 2 else None

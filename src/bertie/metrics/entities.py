@@ -30,6 +30,9 @@ class EntityMetric(Additive):
 
     tags: Sequence[str]  # every tag the model knows, ``O`` among them
     scheme: str = "BIO"
+    meaning = (
+        "f1 is the harmonic mean of precision and recall over entities, f1_macro the mean over types; accuracy: words"
+    )
     main = "f1"
     names = ("precision", "recall", "f1", "f1_macro", "accuracy")
 

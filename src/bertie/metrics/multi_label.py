@@ -22,6 +22,10 @@ class MultiLabelMetric(Additive):
     """
 
     labels: Sequence[str]
+    meaning = (
+        "f1 is the harmonic mean of precision and recall; all three, and f1_macro, are means over labels, which "
+        "f1_weighted weighs by their rows; …_micro is of all decisions alike; accuracy: all labels of a row right"
+    )
     main = "f1_macro"
     names = (
         *("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted"),

@@ -30,6 +30,7 @@ class QuestionAnsweringMetric(Additive):
     """
 
     unanswerable: bool = False
+    meaning = "f1 is the harmonic mean of precision and recall of an answer's words, exact_match 1 if all are right"
     main = "f1"
     names = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 

@@ -14,6 +14,9 @@ REPLICATES = 1000
 # 95 % of the replicates lie between these quantiles.
 ENDS = (0.025, 0.975)
 
+# the figures of which less is better
+LOWER = frozenset({"loss", "perplexity", "mse", "mae", "hamming"})
+
 # a value a row, of any type that the metric names
 Given = Sequence[Any] | NDArray[Any]
 Figures = dict[str, float | None]
@@ -25,6 +28,7 @@ class Metric:
 
     main: ClassVar[str]  # the figure that is shown alone and chosen by; higher is better
     names: ClassVar[tuple[str, ...]]  # of all figures that there may be
+    meaning: str = ""  # what names such as f1 stand for, in a sentence without a full stop
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         """Return what is kept of each row ``[n, k]``, in few bytes."""
@@ -130,6 +134,22 @@ class Scores:
         if self._summed is None:
             self._summed = self.metric.summary(self.rows())
         return self._summed
+
+
+def paired_difference(first: Scores, second: Scores) -> tuple[Figures, Intervals]:
+    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval."""
+    mine, theirs = first.figures(), second.figures()
+    # one seed weighs the same rows alike for both
+    replicates, paired = first.resampled(), second.resampled()
+    difference: Figures = {}
+    ends: Intervals = {}
+    for name, figure in mine.items():
+        other = theirs.get(name)
+        known = figure is not None and other is not None
+        difference[name] = figure - other if known else None  # type: ignore[operator]
+        is_resampled = known and name in replicates and name in paired
+        ends[name] = interval(replicates[name] - paired[name]) if is_resampled else None
+    return difference, ends
 
 
 def interval(values: NDArray) -> tuple[float, float] | None:

@@ -36,7 +36,7 @@ class AutoModel:
 
     @classmethod
     def from_config(cls, config: BertConfig, **kwargs: Any) -> Any:
-        """Make the model with new weights (arguments and errors as in `bertie.models.loading.from_config`)."""
+        """Make the model with new weights (arguments and errors as in `bertie.models.loading.Loading`)."""
         return cls.model_class._from_config(config, **kwargs)
 
 

@@ -42,7 +42,7 @@ def generate(
     decoder_attention_mask: Tensor | None = None,
     past_key_values: Any = None,
     **options: Any,
-) -> Tensor | ModelOutput:
+) -> Any:  # a Tensor, or with return_dict_in_generate a ModelOutput
     """Write a target for each source: word by word the likeliest, drawn ones, or the best of several beams.
 
     Args:

@@ -23,7 +23,6 @@ from bertie.models.generate_outputs import output_of
 from bertie.models.hooks import is_looked_into
 from bertie.models.loading import ConfigLike
 from bertie.models.model_inputs import check_embeds, pack_encoder_states
-from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
 from bertie.progress import say_once
 
@@ -55,7 +54,7 @@ def generate(
     encoder_attention_mask: Tensor | None = None,
     past_key_values: Any = None,
     **options: Any,
-) -> Tensor | ModelOutput:
+) -> Any:  # a Tensor, or with return_dict_in_generate a ModelOutput
     """Go on with texts: word by word the likeliest, drawn ones, or the best of several beams.
 
     Padding of prompts, on whichever side, is left out of the computation, and so are texts that have ended.

@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import torch
 
@@ -35,94 +35,135 @@ class ConfigLike(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-def from_pretrained(
-    cls: type[Any],
-    /,
-    pretrained_model_name_or_path: str | os.PathLike[str] | None,
-    *model_args: Any,
-    config: ConfigLike | str | os.PathLike[str] | None = None,
-    state_dict: Mapping[str, torch.Tensor] | None = None,
-    dtype: torch.dtype | str | None = None,
-    torch_dtype: torch.dtype | str | None = None,
-    attn_implementation: str | None = None,
-    device_map: Device | Mapping[str, Device] | None = None,
-    ignore_mismatched_sizes: bool = False,
-    use_safetensors: bool | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
-    subfolder: str = "",
-    variant: str | None = None,
-    output_loading_info: bool = False,
-    low_cpu_mem_usage: bool | None = None,
-    trust_remote_code: bool | None = None,
-    allow_nan: bool = False,
-    from_tf: bool = False,
-    from_flax: bool = False,
-    **kwargs: Any,
-) -> Any:
-    """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
+class Loading:
+    """The ways to a model of a class: the weights of a folder or of a name in the hub, or new ones."""
 
-    Args:
-        pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub; None with
-            a ``config`` and a ``state_dict`` beside it.
-        model_args: what the class's ``__init__`` takes beside its config, by position.
-        config: a config, or the name or path of one, instead of the folder's.
-        state_dict: the weights, where no folder or name is given.
-        dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the file's;
-            ``"auto"``: the file's.
-        torch_dtype: the older name of ``dtype``.
-        attn_implementation: ``"eager"`` computes attention densely; the other names leave the choice to bertie.
-        device_map: one device for the whole model; ``"auto"``: CUDA if there is one.
-        ignore_mismatched_sizes: start tensors of another shape anew instead of failing.
-        use_safetensors: True or False allow only model.safetensors or only pytorch_model.bin.
-        revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
-        variant: ``"fp16"`` reads model.fp16.safetensors.
-        output_loading_info: return ``(model, {"missing_keys": …, "unexpected_keys": …, "mismatched_keys": …})``.
-        low_cpu_mem_usage: no meaning here: there is never a second copy.
-        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
-        allow_nan: accept weights that are NaN or infinite.
-        from_tf: read tf_model.h5, or a TensorFlow 1 checkpoint such as bert_model.ckpt, whose path may be given too.
-        from_flax: read flax_model.msgpack.
-        kwargs: fields to change in the config, such as ``num_labels``, or arguments that the class's ``__init__`` takes
-            beside its config, such as ``BertModel``'s ``add_pooling_layer``.
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        config: ConfigLike | str | os.PathLike[str] | None = None,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        attn_implementation: str | None = None,
+        device_map: Device | Mapping[str, Device] | None = None,
+        ignore_mismatched_sizes: bool = False,
+        use_safetensors: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        variant: str | None = None,
+        output_loading_info: bool = False,
+        low_cpu_mem_usage: bool | None = None,
+        trust_remote_code: bool | None = None,
+        allow_nan: bool = False,
+        from_tf: bool = False,
+        from_flax: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
 
-    Raises:
-        CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
-        ConfigError: the config describes no BERT.
-        InputError: an argument is out of its range.
-        InputTypeError: this class has no such argument, or the config no such field.
-    """
-    del low_cpu_mem_usage
-    if trust_remote_code:
-        say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-    source = _source(pretrained_model_name_or_path, config, state_dict)
-    source, opened = _opener(source, state_dict, variant, use_safetensors, from_tf, from_flax)
-    place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
-    device = one_device(device_map)
-    attention = None if attn_implementation is None else check_attention(attn_implementation)
-    asked = torch_dtype if dtype is None else dtype
-    has_classes = hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS)
+        Args:
+            pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub; None
+                with a ``config`` and a ``state_dict`` beside it.
+            model_args: what the class's ``__init__`` takes beside its config, by position.
+            config: a config, or the name or path of one, instead of the folder's.
+            state_dict: the weights, where no folder or name is given.
+            dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the
+                file's; ``"auto"``: the file's.
+            torch_dtype: the older name of ``dtype``.
+            attn_implementation: ``"eager"`` computes attention densely; the other names leave the choice to bertie.
+            device_map: one device for the whole model; ``"auto"``: CUDA if there is one.
+            ignore_mismatched_sizes: start tensors of another shape anew instead of failing.
+            use_safetensors: True or False allow only model.safetensors or only pytorch_model.bin.
+            revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
+            variant: ``"fp16"`` reads model.fp16.safetensors.
+            output_loading_info: return ``(model, {"missing_keys": …, "unexpected_keys": …, "mismatched_keys": …})``.
+            low_cpu_mem_usage: no meaning here: there is never a second copy.
+            trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+            allow_nan: accept weights that are NaN or infinite.
+            from_tf: read tf_model.h5, or a TensorFlow 1 checkpoint such as bert_model.ckpt, whose path may be given
+                too.
+            from_flax: read flax_model.msgpack.
+            kwargs: fields to change in the config, such as ``num_labels``, or arguments that the class's ``__init__``
+                takes beside its config, such as ``BertModel``'s ``add_pooling_layer``.
 
-    def load() -> tuple[Any, Fit]:
-        own, init_arguments = _config(cls, place, config, kwargs)
-        own._attn_implementation = attention or own._attn_implementation
-        checkpoint = opened(place)
-        own.dtype, own.name_or_path = _element_type(asked, checkpoint, device), place.name_or_path
-        build: partial[Any] = partial(cls, own, *model_args, **init_arguments)  # type: ignore[misc]
-        model, checkpoint = _without_memory(build, own, checkpoint, has_classes)
-        found = materialize(model, checkpoint, device, own.dtype, ignore_mismatched_sizes, allow_nan, build)
-        if own.quantization_config is not None:
-            model.requires_grad_(False)
-        if model.can_generate() and state_dict is None:
-            model.generation_config = GenerationConfig.of_folder(checkpoint.path.parent) or model.generation_config
-        return model.eval(), found
+        Raises:
+            CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
+            ConfigError: the config describes no BERT.
+            InputError: an argument is out of its range.
+            InputTypeError: this class has no such argument, or the config no such field.
+        """
+        del low_cpu_mem_usage
+        if trust_remote_code:
+            say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
+        source = _source(pretrained_model_name_or_path, config, state_dict)
+        source, opened = _opener(source, state_dict, variant, use_safetensors, from_tf, from_flax)
+        place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
+        device = one_device(device_map)
+        attention = None if attn_implementation is None else check_attention(attn_implementation)
+        asked = torch_dtype if dtype is None else dtype
+        has_classes = hasattr(config, "to_dict") or any(kwargs.get(name) is not None for name in LABELS)
 
-    model, found = of_one_save(place.folder, load) if place.folder is not None else load()
-    report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
-    return (model, _loading_info(found)) if output_loading_info else model
+        own_class: Any = cls
+
+        def load() -> tuple[Any, Fit]:
+            own, init_arguments = _config(cls, place, config, kwargs)
+            own._attn_implementation = attention or own._attn_implementation
+            checkpoint = opened(place)
+            own.dtype, own.name_or_path = _element_type(asked, checkpoint, device), place.name_or_path
+            build: partial[Any] = partial(own_class, own, *model_args, **init_arguments)
+            model, checkpoint = _without_memory(build, own, checkpoint, has_classes)
+            found = materialize(model, checkpoint, device, own.dtype, ignore_mismatched_sizes, allow_nan, build)
+            if own.quantization_config is not None:
+                model.requires_grad_(False)
+            if model.can_generate() and state_dict is None:
+                model.generation_config = GenerationConfig.of_folder(checkpoint.path.parent) or model.generation_config
+            return model.eval(), found
+
+        model, found = of_one_save(place.folder, load) if place.folder is not None else load()
+        report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
+        answer: Any = (model, _loading_info(found)) if output_loading_info else model
+        return answer
+
+    @classmethod
+    def _from_config(
+        cls,
+        config: BertConfig,
+        *,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        attn_implementation: str | None = None,
+        trust_remote_code: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Return a model of this class with new weights; what is asked for is written into the config, as there.
+
+        Args:
+            config: what the model is made from.
+            dtype: element type of the model; None: float32; ``"auto"``: the config's.
+            torch_dtype, attn_implementation, trust_remote_code: as in ``from_pretrained``.
+            kwargs: what the class's ``__init__`` takes beside its config, such as ``add_pooling_layer``.
+
+        Raises:
+            ConfigError: it is the config of another kind of model.
+            InputError, InputTypeError: an argument is out of its range, or the class has none of this name.
+        """
+        del trust_remote_code  # nothing comes from a folder
+        if not isinstance(config, BertConfig):
+            raise ConfigError(f"{cls.__name__} is made from a BertConfig, not from {type(config).__name__}.")
+        if attn_implementation is not None:
+            config._attn_implementation = check_attention(attn_implementation)
+        asked = torch_dtype if dtype is None else dtype
+        config.dtype = torch.float32 if asked is None else _named_type(asked) or config.dtype or torch.float32
+        _refuse_unknown(cls, kwargs)
+        made: Any = cls
+        return made(config, **kwargs).to(config.dtype)
 
 
 def _without_memory(
@@ -142,40 +183,6 @@ def _without_memory(
     if config.quantization_config is not None:
         place_int8(model, checkpoint)
     return model, checkpoint
-
-
-def from_config(
-    cls: type[Any],
-    /,
-    config: BertConfig,
-    *,
-    dtype: torch.dtype | str | None = None,
-    torch_dtype: torch.dtype | str | None = None,
-    attn_implementation: str | None = None,
-    trust_remote_code: bool | None = None,
-    **kwargs: Any,
-) -> Any:
-    """Return a model of this class with new weights; as in the reference, what is asked for is written into the config.
-
-    Args:
-        config: what the model is made from.
-        dtype: element type of the model; None: float32; ``"auto"``: the config's.
-        torch_dtype, attn_implementation, trust_remote_code: as in ``from_pretrained``.
-        kwargs: what the class's ``__init__`` takes beside its config, such as ``add_pooling_layer``.
-
-    Raises:
-        ConfigError: it is the config of another kind of model.
-        InputError, InputTypeError: an argument is out of its range, or the class has none of this name.
-    """
-    del trust_remote_code  # nothing comes from a folder
-    if not isinstance(config, BertConfig):
-        raise ConfigError(f"{cls.__name__} is made from a BertConfig, not from {type(config).__name__}.")
-    if attn_implementation is not None:
-        config._attn_implementation = check_attention(attn_implementation)
-    asked = torch_dtype if dtype is None else dtype
-    config.dtype = torch.float32 if asked is None else _named_type(asked) or config.dtype or torch.float32
-    _refuse_unknown(cls, kwargs)
-    return cls(config, **kwargs).to(config.dtype)
 
 
 def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict: Any) -> str:
@@ -246,8 +253,9 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
 
     A config object that was passed stays as it was.
     """
-    config_class: type[BertConfig] = cls.config_class
+    config_class: Any = cls.config_class  # asked so, its answers are pairs
     made: BertConfig
+    unknown: dict[str, Any]
     if config is None or isinstance(config, str | os.PathLike):
         source = place.name_or_path if config is None else config
         made, unknown = config_class.from_pretrained(
@@ -276,7 +284,7 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
         if arguments.pop(name) is None:
             continue
         known = {
-            *inspect.signature(from_pretrained).parameters,
+            *inspect.signature(Loading.from_pretrained).parameters,
             *inspect.signature(cls.config_class).parameters,
             *taken,
         }

@@ -18,7 +18,7 @@ from bertie.layers.losses import TokenLabels, require_class_numbers
 from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
 from bertie.models.hooks import is_looked_into
 from bertie.models.initialization import initialize
-from bertie.models.loading import check_attention, from_config, from_pretrained
+from bertie.models.loading import Loading, check_attention
 from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectangle
 from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
@@ -31,7 +31,7 @@ from bertie.packing import Packed
 _FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 
 
-class BertPreTrainedModel(nn.Module):
+class BertPreTrainedModel(Loading, nn.Module):
     """What every public model can do. Subclasses name their parts in ``__init__`` and compute in ``forward``."""
 
     config_class: ClassVar[type[BertConfig]] = BertConfig
@@ -249,8 +249,6 @@ class BertPreTrainedModel(nn.Module):
 
     # Files and vocabulary: each has a file of its own.
 
-    from_pretrained = classmethod(from_pretrained)
-    _from_config = classmethod(from_config)
     save_pretrained = save_pretrained
     config_to_save = saved_config
 

@@ -140,4 +140,5 @@ def _marked(text: str, found: Sequence[Entity]) -> str:
 
 def _open(look: Look, hint: str = "") -> str:
     own = f' style="--kind:{look.own}"' if look.own else ""
-    return f'<mark class="k{look.colour} {look.line}"{own}{f" title={chr(34)}{hint}{chr(34)}" if hint else ""}>'
+    title = f' title="{hint}"' if hint else ""
+    return f'<mark class="k{look.colour} {look.line}"{own}{title}>'

@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from bertie.checkpoints.fitting import ALIKE, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
@@ -25,14 +25,109 @@ if TYPE_CHECKING:
     Device = int | str | torch.device
     Source = str | os.PathLike[str] | Engine | torch.nn.Module
 
+    from bertie.pipelines.embedding import EmbedPipeline
+    from bertie.pipelines.paired_inputs import ChoicePipeline, QuestionAnsweringPipeline, RerankPipeline
+    from bertie.pipelines.running import FillMaskPipeline, TextClassificationPipeline, TokenClassificationPipeline
+    from bertie.pipelines.zero_shot import ZeroShotPipeline
+
 Name = str | os.PathLike[str]
+Words = Name | Callable[..., Any] | None
 
 
+# the names of `bertie.tasks.registry`, for editors and type checkers
+@overload
+def pipeline(
+    task: Literal[
+        "embed",
+        "embedding",
+        "embeddings",
+        "sentence-embedding",
+        "sentence-similarity",
+        "similarity",
+        "sts",
+        "bi-encoder",
+    ],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "EmbedPipeline": ...
+@overload
+def pipeline(
+    task: Literal["fill-mask", "masked-lm", "mlm", "masked-language-modeling"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "FillMaskPipeline": ...
+@overload
+def pipeline(
+    task: Literal["multiple-choice", "choose"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "ChoicePipeline": ...
+@overload
+def pipeline(
+    task: Literal["question-answering", "questions", "answer", "qa", "extractive-qa"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "QuestionAnsweringPipeline": ...
+@overload
+def pipeline(
+    task: Literal["reranking", "rerank", "cross-encoder", "text-ranking", "ranking"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "RerankPipeline": ...
+@overload
+def pipeline(
+    task: Literal[
+        "text-classification",
+        "sequence-classification",
+        "classification",
+        "sentiment-analysis",
+        "sentiment",
+        "classify",
+    ],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "TextClassificationPipeline": ...
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner", "tag", "tagging", "named-entity-recognition"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "TokenClassificationPipeline": ...
+@overload
+def pipeline(
+    task: Literal["zero-shot-classification", "zero-shot"],
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> "ZeroShotPipeline": ...
+@overload
 def pipeline(
     task: str,
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Name | Callable[..., Any] | None = None,
+    tokenizer: Words = None,
+    **options: Any,
+) -> Any: ...
+def pipeline(
+    task: str,
+    model: "Source | None" = None,
+    config: BertConfig | Name | None = None,
+    tokenizer: Words = None,
     *,
     revision: str | None = None,
     token: str | bool | None = None,

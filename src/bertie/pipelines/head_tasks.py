@@ -34,11 +34,12 @@ def tasks_of(source: str) -> tuple[str, ...]:
     if is_encoder_decoder(source):
         return TASKS["EncoderDecoderModel"]
     config = BertConfig.from_pretrained(str(source))
-    known = [name for name in config.architectures or () if name in TASKS]
-    if (folder / MODULES).is_file() or not config.architectures:
+    architectures = config.architectures or []
+    known = [name for name in architectures if name in TASKS]
+    if (folder / MODULES).is_file() or not architectures:
         known = ["BertModel"]
     if not known:
-        raise InputError(f"{source!r} is a {config.architectures[0]}; bertie knows a task for {', '.join(TASKS)}.")
+        raise InputError(f"{source!r} is a {architectures[0]}; bertie knows a task for {', '.join(TASKS)}.")
     if known[0] == "BertForSequenceClassification" and config.num_labels == 1 and config.problem_type != "regression":
         return ("reranking", *TASKS[known[0]])
     return TASKS[known[0]]

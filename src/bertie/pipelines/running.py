@@ -8,6 +8,7 @@ from bertie.engine import Engine
 from bertie.errors import InputTypeError
 from bertie.extras import missing, need
 from bertie.frames import columns_in, is_frame, texts_of, values_in
+from bertie.hub import usual_name
 from bertie.markdown import as_html, plain, table
 from bertie.progress import logger, progress
 from bertie.tasks.features import Features
@@ -95,7 +96,8 @@ class Pipeline:
         return TaskModel(self.model)
 
     def _repr_html_(self) -> str:
-        facts = {"task": self.task, "model": getattr(self.model, "name_or_path", ""), "computed by": self.explain()}
+        model = usual_name(getattr(self.model, "name_or_path", ""))
+        facts = {"task": self.task, "model": model, "computed by": self.explain()}
         return as_html("\n".join(table(["pipeline", ""], [[name, plain(fact)] for name, fact in facts.items()])))
 
     def explain(self) -> str:

@@ -14,10 +14,12 @@ from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.model_digest import model_digest
 from bertie.pipelines.running import listed
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
+from bertie.pipelines.vector_bits import VectorBits, bits_of
 from bertie.pipelines.vector_graph import VectorGraph
 from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_encoder import check_count
+from bertie.tokenization.arguments import one_of
 
 # texts whose vectors tell models and their settings apart: one in capitals, one of many scripts, one too long for any
 _PROBES = ("A Cat sat on the MAT.", "naïve 猫 кот [MASK] ₂", " ".join(map(str, range(600))))
@@ -47,7 +49,7 @@ class _Part(NamedTuple):
 class SearchIndex:
     """Texts with their vectors, all compared with every question: exact, and fast enough for a million texts.
 
-    Beyond, ``approximate`` finds nearly all of the nearest without looking at every one.
+    Beyond, ``precision="binary"`` looks at a bit of each number first, and ``approximate`` not even at every text.
 
     Args:
         texts: what is to be found: a list, or a column or table as `Pipeline.__call__` takes it.
@@ -56,6 +58,9 @@ class SearchIndex:
             added and others removed; None computes all, and keeps none.
         approximate: True keeps a graph in the folder too, and answers from it all searches but those ``among`` some
             texts. It needs usearch; the scores are exact, but a text may be overlooked.
+        precision: "binary" compares the signs of a question's numbers with all texts' first, and exactly those nearest
+            by them, unless texts are searched ``among`` others; "float32" all exactly.
+        rescore_multiplier: with "binary", how many times as many texts as are asked for are compared exactly.
 
     Raises:
         BertieError: usearch is asked for, and not installed.
@@ -69,6 +74,9 @@ class SearchIndex:
         embed: EmbedPipeline,
         folder: str | os.PathLike[str] | None = None,
         approximate: bool = False,
+        *,
+        precision: str = "float32",
+        rescore_multiplier: int = 10,
     ) -> None:
         if not isinstance(embed, EmbedPipeline):
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
@@ -76,13 +84,21 @@ class SearchIndex:
         self._embed = embed
         # of a number, the numbers of later texts that are the same
         self._alike: dict[int, list[int]] = {}
-        self._graph: VectorGraph | None = None
+        one_of(spelled("precision"), precision, ("float32", "binary"))
+        check_count("rescore_multiplier", rescore_multiplier)
+        by_bits = precision == "binary"
+        if approximate and by_bits:
+            raise InputError(f"Give {spelled('approximate', True)} or {spelled('precision', 'binary')}, not both.")
+        # what finds candidates, and how many times as many as are asked for
+        self._near: VectorGraph | VectorBits | None = None
+        self._multiplier, self._fewest = (rescore_multiplier, 1) if by_bits else (4, _CANDIDATES)
         if folder is None:
             if approximate:
                 raise InputError(f"A graph is kept in a folder: give one beside {spelled('approximate', True)}.")
             self._parts = list(self._computed())
+            self._near = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
         else:
-            self._parts = self._stored(checked_path(folder), approximate)
+            self._parts = self._stored(checked_path(folder), approximate, by_bits)
 
     @property
     def vectors(self) -> Vectors:
@@ -117,9 +133,9 @@ class SearchIndex:
 
     def _answers(self, questions: Vectors, top_k: int, searched: NDArray[np.bool_] | None) -> list[list[Hit]]:
         """Return the hits of questions ``[Q, D]``, among the texts for which ``searched [N]`` is true."""
-        if self._graph is None or searched is not None:
+        if self._near is None or searched is not None:
             return self._best(questions, top_k, self._parts, searched)
-        found = self._graph.near(questions, max(_CANDIDATES, 4 * top_k))
+        found = self._near.near(questions, max(self._fewest, self._multiplier * top_k))
         parts = [self._taken(places) for places in found] or [[]] * len(questions)
         return [self._best(one[None], top_k, near, None)[0] for one, near in zip(questions, parts, strict=True)]
 
@@ -185,8 +201,8 @@ class SearchIndex:
             part = vectors[begin : begin + ROWS]
             yield _Part(part, np.arange(begin, begin + len(part)))
 
-    def _stored(self, folder: Path, approximate: bool) -> list[_Part]:
-        """Return the vectors in a folder that is brought up to date, and its graph if it is ``approximate``."""
+    def _stored(self, folder: Path, approximate: bool, by_bits: bool) -> list[_Part]:
+        """Return the vectors in a folder that is brought up to date; what finds candidates among them is kept."""
         first: dict[bytes, int] = {}
         for number, text in enumerate(self.texts):
             if not isinstance(text, str):
@@ -201,7 +217,9 @@ class SearchIndex:
         wanted = {digest: self.texts[number] for digest, number in first.items()}
         blocks = stored.update(wanted, lambda texts: self._made(texts, *_OF_TEXTS))
         if approximate:
-            self._graph = VectorGraph(folder, blocks, self._recipe.similarity)
+            self._near = VectorGraph(folder, blocks, self._recipe.similarity)
+        elif by_bits:
+            self._near = VectorBits([block.bits for block in blocks])
         return [_Part(each.vectors, np.array([first[digest] for digest in each.digests], np.int64)) for each in blocks]
 
     @property

@@ -19,6 +19,7 @@ from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError, InputError
 from bertie.files import atomic, make_folder, read_json, remove_leftovers, shown, write_json
 from bertie.locking import only_process_in
+from bertie.pipelines.vector_bits import Bits, bits_of
 from bertie.progress import progress, say_once
 
 Vectors = NDArray[np.float32]
@@ -26,7 +27,7 @@ ROWS = 16_384
 _EMBEDDED_AT_ONCE = 2048
 _DIGEST = 16
 _MANIFEST, _PROBE, _VECTORS = "index.json", "probe.safetensors", "vectors-*.safetensors"
-_VERSION = 1
+_VERSION = 2
 # what `bertie.pipelines.vector_graph` makes of the vectors
 GRAPH = "graph.usearch"
 # vectors that chips, threads and batches compute of one text lie nearer than this, at length 1; those of models don't
@@ -39,9 +40,10 @@ def digest_of(text: str) -> bytes:
 
 
 class Block(NamedTuple):
-    """Vectors ``[n, D]`` mapped from a file, and the digests of their texts."""
+    """Vectors ``[n, D]`` mapped from a file, their bits, and the digests of their texts."""
 
     vectors: Vectors
+    bits: Bits
     digests: list[bytes]
     path: Path
 
@@ -124,7 +126,7 @@ class StoredVectors:
         """Return what a file holds; None if another process has just removed it, or it is damaged."""
         try:
             file = SafetensorsFile(path)
-            vectors, raw = file.array("vectors"), file.array("digests").tobytes()
+            vectors, bits, raw = file.array("vectors"), file.array("bits"), file.array("digests").tobytes()
         except (CheckpointError, KeyError) as error:
             if path.exists():
                 say_once(f"the vectors in {shown(path)} are computed again: {error}")
@@ -132,7 +134,7 @@ class StoredVectors:
         digests = [raw[begin : begin + _DIGEST] for begin in range(0, len(raw), _DIGEST)]
         if vectors.shape != (len(digests), self._probe.shape[1]):
             return None
-        return Block(vectors, digests, path)
+        return Block(vectors, bits, digests, path)
 
     def _drop(self, texts: Mapping[bytes, str]) -> None:
         """Remove vectors that belong to no text, or stand there twice, and files that cannot be read."""
@@ -162,8 +164,9 @@ class StoredVectors:
 
     def _write(self, digests: list[bytes], vectors: Vectors, path: Path | None = None) -> None:
         raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST)
+        vectors = np.ascontiguousarray(vectors, np.float32)
         with atomic(path or next(self._new_names())) as temporary:
-            write_tensors({"vectors": np.ascontiguousarray(vectors, np.float32), "digests": raw}, temporary)
+            write_tensors({"vectors": vectors, "bits": bits_of(vectors), "digests": raw}, temporary)
 
     def _new_names(self) -> Iterator[Path]:
         last = max((path.stem for path in self.folder.glob(_VECTORS)), default="-0").rpartition("-")[2]

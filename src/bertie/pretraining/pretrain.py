@@ -36,7 +36,7 @@ class Pretrained:
 
     model: BertForPreTraining  # in eval mode
     tokenizer: BertTokenizer  # the data's
-    figures: Figures | None  # on the held-out documents, at the end; None if there are none
+    metrics: Figures | None  # on the held-out documents, at the end; None if there are none
     compared: str  # a sentence on their loss beside published ones; empty where nothing is published
     history: History
     recipe: Recipe  # with the settings that were used
@@ -65,10 +65,10 @@ def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
         history = _trained(recipe, model, tokenizer, corpus, used, began)
         if not is_first():
             return None
-        figures, tokens = _last_figures(history), (corpus.tokens, _tokens_read(history))
-        loss = (figures or {}).get("loss")
+        metrics, tokens = _last_metrics(history), (corpus.tokens, _tokens_read(history))
+        loss = (metrics or {}).get("loss")
         compared = "" if loss is None else compare(loss, min(tokens))
-        found = Pretrained(model.eval(), tokenizer, figures, compared, history, recipe)
+        found = Pretrained(model.eval(), tokenizer, metrics, compared, history, recipe)
         _write(found, tokens, used)
         return found
 
@@ -98,7 +98,7 @@ def _trained(
     # not before: what does not fit leaves no folder
     if is_first() and not States(recipe.out / STATE).exist():
         write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
-    with logs(recipe.out, recipe.tensorboard) as log:
+    with logs(recipe.out, ["tensorboard"] if recipe.tensorboard else ()) as log:
         return train(
             [Phase(*pair) for pair in zip(learners, recipe.shares, strict=True)],
             recipe.settings,
@@ -142,8 +142,8 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
     }
 
 
-def _last_figures(history: History) -> Figures | None:
-    return next((record["figures"] for record in reversed(history.records) if "figures" in record), None)
+def _last_metrics(history: History) -> Figures | None:
+    return next((record["metrics"] for record in reversed(history.records) if "metrics" in record), None)
 
 
 def _tokens_read(history: History) -> int:
@@ -166,8 +166,8 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
         compared=found.compared,
         pictures=_draw(history, out),
     )
-    write_json(out / "figures.json", {"heldout": found.figures, "steps": history.step, "tokens": tokens[1]})
-    write_text(out / REPORT, render(course, history, found.figures))
+    write_json(out / "results.json", {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
+    write_text(out / REPORT, render(course, history, found.metrics))
 
 
 def _draw(history: History, out: Path) -> dict[str, str]:

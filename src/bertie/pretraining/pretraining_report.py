@@ -34,16 +34,16 @@ class Course:
     pictures: Mapping[str, str]  # file names with what they show
 
 
-def render(course: Course, history: History, figures: Mapping[str, float | None] | None) -> str:
+def render(course: Course, history: History, metrics: Mapping[str, float | None] | None) -> str:
     """Return the report as Markdown."""
-    loss = (figures or {}).get("loss")
-    head = f"# Pretraining: loss {number(loss)} on documents held out\n" if figures else "# Pretraining\n"
-    rows = [[plain(name), number(value), _MEANING.get(name, "")] for name, value in (figures or {}).items()]
+    loss = (metrics or {}).get("loss")
+    head = f"# Pretraining: loss {number(loss)} on documents held out\n" if metrics else "# Pretraining\n"
+    rows = [[plain(name), number(value), _MEANING.get(name, "")] for name, value in (metrics or {}).items()]
     compared = ["", course.compared] if course.compared else []
     parts = [
         head,
         section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(history.warnings)]),
-        section("On documents held out", [*table(["figure", "value", "meaning"], rows), *compared]),
+        section("On documents held out", [*table(["metric", "value", "meaning"], rows), *compared]),
         section("Data and model", _origins(course)),
         section("Training", _training(history, course.utilization)),
         section("Pictures", [f"![{plain(what)}]({name})" for name, what in course.pictures.items()]),

@@ -90,7 +90,7 @@ class Recipe:
             batch_tokens=BATCH_TOKENS if by_tokens else given.batch_tokens,
             evaluate_every=every,
             patience=None,
-            keep_best=False,  # held-out figures fall with the rate: what is best is the end
+            keep_best=False,  # held-out metrics fall with the rate: what is best is the end
             spike_threshold=SPIKE if given.spike_threshold is None else given.spike_threshold,
             skip_bad_steps=BAD_STEPS if given.skip_bad_steps is None else given.skip_bad_steps,
         )

@@ -1,5 +1,7 @@
 """Cohere's routes, and those that others made after them: embeddings in several types, ranking, scores of pairs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -73,15 +75,31 @@ async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDoc
     texts = body.texts
     check_texts([body.query], "query")
     check_texts(texts, "documents")
-    if body.top_n is not None and body.top_n < 1:
-        raise Refusal(VALIDATION, f"`top_n` is {body.top_n}; allowed are 1 and more.")
-    pairs = [(body.query, text) for text in texts]
-    scores, answers = await scores_of(exchange, pairs, body.model)
+    for name, count in (("top_n", body.top_n), ("max_tokens_per_doc", body.max_tokens_per_doc)):
+        if count is not None and count < 1:
+            raise Refusal(VALIDATION, f"`{name}` is {count}; allowed are 1 and more.")
+    kept, cut = texts, [0] * len(texts)
+    if body.max_tokens_per_doc is not None:
+        service = exchange.service
+        tokenizer, characters = service.model_for("reranking", body.model).tokenizer, service.check_size(texts)
+        given = (tokenizer, texts, body.max_tokens_per_doc)
+        kept, cut = await service.reader.run(_first_tokens, *given, characters=characters)
+    scores, answers = await scores_of(exchange, [(body.query, text) for text in kept], body.model)
+    answers = replace(answers, truncated=[sum(both) for both in zip(answers.truncated, cut, strict=True)])
+    exchange.asked[-1] = answers
     found = [
         RankedDocument(place, scores[place], Document(texts[place]) if body.return_documents else UNSET)
         for place in best_first(scores)[: body.top_n]
     ]
     return found, answers
+
+
+def _first_tokens(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[list[str], list[int]]:
+    """Return the part of each text that its first tokens come from, and how many tokens are left out."""
+    length = most + tokenizer.num_special_tokens_to_add()
+    rows = list(tokenizer.rows(texts, split_special_tokens=True, truncation=True, max_length=length))
+    stops = [max(stop for _, stop in row.offsets) if row.tokens_cut else None for row in rows]
+    return [text[:stop] for text, stop in zip(texts, stops, strict=True)], [row.tokens_cut for row in rows]
 
 
 async def score(exchange: Exchange, body: ScoreRequest) -> Any:

@@ -50,6 +50,7 @@ class RankRequest(Struct, kw_only=True):
     documents: list[str | dict[str, Any]]
     model: str | None = None
     top_n: int | None = None
+    max_tokens_per_doc: int | None = None
     return_documents: bool = False
 
     @property

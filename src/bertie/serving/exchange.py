@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import msgspec
 import numpy as np
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from bertie.serving.refusals import (
@@ -84,18 +84,20 @@ class Exchange:
             raise Refusal(UNSUPPORTED, "The body is compressed; send it as it is.")
         if int(headers.get("content-length") or 0) > self.service.limits.body:
             raise self._too_large()
-        body = bytearray()
+        body, is_whole = bytearray(), False
         try:
             async with asyncio.timeout(self.service.limits.seconds):
-                async for part in self._request.stream():
-                    body += part
+                while not is_whole:
+                    message = await self._request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refusal(GONE, "The client went away.")
+                    body += message.get("body", b"")
+                    is_whole = not message.get("more_body")
                     if len(body) > self.service.limits.body:
                         raise self._too_large()
         except TimeoutError as error:
             raise Refusal(SLOW, "The body did not come in time.") from error
-        except ClientDisconnect as error:
-            raise Refusal(GONE, "The client went away.") from error
-        return read_json(bytes(body), shape)
+        return read_json(body, shape)
 
     def _too_large(self) -> Refusal:
         return Refusal(TOO_LARGE, f"The body is longer than {self.service.limits.body} bytes; send fewer texts.")
@@ -117,18 +119,21 @@ class Exchange:
         Raises:
             Refusal: the client went away, or the time is over.
         """
-        left = seconds - (monotonic() - self.began)
-        working = asyncio.ensure_future(reply)
         leaving = asyncio.ensure_future(self._request.receive())
         try:
-            await asyncio.wait({working, leaving}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
+            async with asyncio.timeout(seconds - (monotonic() - self.began)) as limit:
+
+                def end(_: Any) -> None:
+                    with suppress(RuntimeError):  # it is being answered
+                        limit.reschedule(0)
+
+                leaving.add_done_callback(end)
+                return await reply
+        except TimeoutError as error:
             if leaving.done():
-                raise Refusal(GONE, "The client went away.")
-            raise Refusal(LATE, f"The answer was not there within {seconds:g} seconds.")
+                raise Refusal(GONE, "The client went away.") from error
+            raise Refusal(LATE, f"The answer was not there within {seconds:g} seconds.") from error
         finally:
-            working.cancel()
             leaving.cancel()
 
     # what goes out
@@ -178,7 +183,7 @@ class Exchange:
         self._metrics.on_request("single" if single else "batch", failure)
 
 
-def read_json(body: bytes, shape: type) -> Any:
+def read_json(body: bytes | bytearray, shape: type) -> Any:
     """Return JSON as an object of a shape.
 
     Raises:

@@ -1,18 +1,19 @@
 """The ASGI application: routes of all families, keys, errors in each family's shape, and a log without texts."""
 
+import gc
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
 from bertie.serving.exchange import Exchange
 from bertie.serving.refusals import BACKEND, GONE, UNAUTHORIZED, Refusal, refusal_of
@@ -32,6 +33,7 @@ class Posted:
     shape: type
     reply: Callable[[Exchange, Any], Awaitable[Any]]
     telling: Telling
+    methods: ClassVar = ("POST",)
 
 
 @dataclass(frozen=True)
@@ -43,60 +45,68 @@ class Asked:
     telling: Telling
     public: bool = False
     media_types: tuple[str, ...] = ("application/json",)
+    methods: ClassVar = ("GET", "HEAD")
 
 
-def make_app(
-    service: Service,
-    metrics: Metrics,
-    routes: Sequence[Posted | Asked],
-    keys: Sequence[str] = (),
-    on_request: Callable[[Mapping[str, Any], Mapping[str, str]], None] = lambda *_: None,
-) -> Any:
-    """Return the application; with ``keys``, only who has one of them is answered.
+class Application(Router):
+    """What the server calls; with ``keys``, only who has one of them is answered.
 
     ``on_request`` is called with what the log says of each request, and its headers.
     """
-    door = _Door(service, metrics, tuple(key.encode() for key in keys), on_request)
+
+    def __init__(
+        self,
+        service: Service,
+        metrics: Metrics,
+        routes: Sequence[Posted | Asked],
+        keys: Sequence[str] = (),
+        on_request: Callable[[Mapping[str, Any], Mapping[str, str]], None] | None = None,
+    ) -> None:
+        # paths have no parameters: they are looked up, where Starlette's own routes would be matched one by one
+        super().__init__(default=self._respond, redirect_slashes=False, lifespan=self._running)
+        self.metrics = metrics
+        self._service, self._keys, self._on_request = service, tuple(key.encode() for key in keys), on_request
+        self._routes: dict[str, dict[str, Posted | Asked]] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route))
 
     @asynccontextmanager
-    async def running(_: Starlette) -> Any:
-        await service.warm_up(service.models.values())
+    async def _running(self, _: Any) -> AsyncIterator[None]:
+        await self._service.warm_up(self._service.models.values())
+        gc.freeze()  # what is there now stays, and need not be looked through again and again
         yield
-        service.close()
+        self._service.close()
 
-    made = [
-        Route(route.path, door.posted(route), methods=["POST"])
-        if isinstance(route, Posted)
-        else Route(route.path, door.asked(route), methods=["GET"])
-        for route in routes
-    ]
-    return Starlette(routes=made, lifespan=running, exception_handlers={404: _nothing_there, 405: _nothing_there})
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        methods = self._routes.get(path) or self._routes.get(path.rstrip("/"), {})
+        route = methods.get(request.method)
+        if isinstance(route, Posted):
+            response = await self._posted(request, route)
+        elif route is not None:
+            response = await self._asked(request, route)
+        else:
+            response = _nothing_there(request.method, ", ".join(methods))
+        await response(scope, receive, send)
 
-
-class _Door:
-    """Makes of a route's function what Starlette calls."""
-
-    def __init__(self, service: Service, metrics: Metrics, keys: tuple[bytes, ...], on_request: Any) -> None:
-        self._service, self._metrics, self._keys, self._on_request = service, metrics, keys, on_request
-
-    def posted(self, route: Posted) -> Callable[[Request], Awaitable[Response]]:
-        async def handle(request: Request) -> Response:
-            exchange = Exchange(self._service, self._metrics, request, _host(request))
-            refusal = None
-            try:
-                response = await self._reply(exchange, request, route)
-            except Exception as error:
-                refusal = _told(error, f"request {exchange.id}")
-                response = _refused(refusal, route.telling)
-            response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
-            exchange.note(None if refusal is None else refusal.kind.failure)
+    async def _posted(self, request: Request, route: Posted) -> Response:
+        exchange, refusal = Exchange(self._service, self.metrics, request, _host(request)), None
+        try:
+            response = await self._reply(exchange, request, route)
+        except Exception as error:
+            refusal = _told(error, f"request {exchange.id}")
+            response = _refused(refusal, route.telling)
+        response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
+        exchange.note(None if refusal is None else refusal.kind.failure)
+        is_logged = logger.isEnabledFor(logging.INFO)
+        if is_logged or self._on_request is not None:
             told = _summary(exchange, route.path, response.status_code)
-            self._on_request(told, request.headers)
-            if logger.isEnabledFor(logging.INFO):
+            if self._on_request is not None:
+                self._on_request(told, request.headers)
+            if is_logged:
                 logger.info(msgspec.json.encode(told).decode())
-            return response
-
-        return handle
+        return response
 
     async def _reply(self, exchange: Exchange, request: Request, route: Posted) -> Response:
         exchange.client, seconds = self._checked(request), exchange.deadline
@@ -105,17 +115,14 @@ class _Door:
             found = await exchange.until_gone(seconds, route.reply(exchange, asked))
         return found if isinstance(found, Response) else _json(found)
 
-    def asked(self, route: Asked) -> Callable[[Request], Awaitable[Response]]:
-        async def handle(request: Request) -> Response:
-            try:
-                if not route.public:
-                    self._checked(request)
-                found = await route.reply(self._service, self._metrics)
-            except Exception as error:
-                return _refused(_told(error, f"GET {route.path}"), route.telling)
-            return found if isinstance(found, Response) else _json(found)
-
-        return handle
+    async def _asked(self, request: Request, route: Asked) -> Response:
+        try:
+            if not route.public:
+                self._checked(request)
+            found = await route.reply(self._service, self.metrics)
+        except Exception as error:
+            return _refused(_told(error, f"GET {route.path}"), route.telling)
+        return found if isinstance(found, Response) else _json(found)
 
     def _checked(self, request: Request) -> str:
         """Return who asks: by the key where there are keys, else by the address.
@@ -157,11 +164,11 @@ def _refused(refusal: Refusal, telling: Telling) -> Response:
     return response
 
 
-async def _nothing_there(request: Request, error: Any) -> Response:
-    said = "There is nothing at this path."
-    if error.status_code == 405:
-        said = f"This path takes {error.headers['Allow']}, and was asked with {request.method}."
-    return JSONResponse({"error": said, "error_type": "Validation"}, error.status_code, headers=error.headers)
+def _nothing_there(method: str, allowed: str) -> Response:
+    said, status, headers = "There is nothing at this path.", 404, None
+    if allowed:
+        said, status, headers = f"This path takes {allowed}, and was asked with {method}.", 405, {"allow": allowed}
+    return JSONResponse({"error": said, "error_type": "Validation"}, status, headers)
 
 
 def _summary(exchange: Exchange, path: str, status: int) -> dict[str, Any]:

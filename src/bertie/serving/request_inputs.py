@@ -29,10 +29,6 @@ def count_characters(value: Any) -> int:
     return sum(map(count_characters, value)) if isinstance(value, list | tuple) else 0
 
 
-def features_of(task: Task, inputs: Sequence[Any]) -> Features:
-    return task.encode(inputs)
-
-
 def are_ids(given: Any) -> bool:
     return isinstance(given, list) and bool(given) and isinstance(given[0], int)
 

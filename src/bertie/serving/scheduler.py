@@ -4,8 +4,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import repeat
+from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -44,8 +44,8 @@ class ModelQueue(StepQueue):
 class Scheduler:
     """Steps of all models, on a thread for each core. All but the computing runs in the event loop's thread.
 
-    Nothing waits for a batch to fill: what comes while all threads compute makes the next steps, so they are full when
-    there is much to do and small when there is little. One step more than there are threads is prepared ahead.
+    Nothing waits for a batch to fill: a thread that is done takes what has come meanwhile, so steps are full when there
+    is much to do and small when there is little.
     """
 
     def __init__(self, models: Iterable[Model], on_step: Callable[[Step], None] = lambda _: None) -> None:
@@ -54,43 +54,54 @@ class Scheduler:
         self._threads = _threads_for(models)
         self._pool = ThreadPoolExecutor(self._threads, "bertie-step")
         self._running = 0
+        self._lock = Lock()  # of what is above, which the threads change too
 
     def submit(self, queue: ModelQueue, work: Work) -> None:
         """Have work computed; its ``answered`` says when it is."""
         queue.add(work)
-        self._queues.add(queue)
-        self._begin_steps()
+        with self._lock:
+            self._queues.add(queue)
+            if self._running < self._threads:
+                self._running += 1
+                self._pool.submit(self._compute_steps, asyncio.get_running_loop())
 
     def close(self) -> None:
         """Let the steps that run end, and begin no others."""
+        with self._lock:
+            self._queues.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin_steps(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._running <= self._threads:
+    def _compute_steps(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Compute what waits until there is nothing left."""
+        while (taken := self._take()) is not None:
+            queue, model, shares = taken
+            values: Iterable[Any]
+            step: Step | None
+            try:
+                values, step = _compute(queue, model, shares)
+            except Exception as error:
+                values, step = repeat(error), None
+            loop.call_soon_threadsafe(self._end_step, shares, values, step)
+
+    def _take(self) -> tuple[ModelQueue, Model, list[Share]] | None:
+        """Return the rows of the next step, and the model that computes them; None if nothing waits."""
+        with self._lock:
             queue = min(self._queues, key=lambda queue: queue.oldest, default=None)
             if queue is None or not (shares := queue.take(queue.step_tokens)):
                 self._queues.clear()
-                return
+                self._running -= 1
+                return None
             # a step with nothing beside it has all cores
-            alone = not self._running and not any(map(len, self._queues))
-            model = queue.model.with_threads(self._threads if alone else 1)
-            self._running += 1
-            step = loop.run_in_executor(self._pool, _compute, queue, model, shares)
-            step.add_done_callback(partial(self._end_step, shares))
+            alone = self._running == 1 and not any(map(len, self._queues))
+        return queue, queue.model.with_threads(self._threads if alone else 1), shares
 
-    def _end_step(self, shares: list[Share], done: "asyncio.Future[tuple[list[Any], Step]]") -> None:
-        self._running -= 1
-        if done.cancelled():
-            return
-        failed = done.exception()
-        found = repeat(failed) if failed is not None else iter(done.result()[0])
+    def _end_step(self, shares: list[Share], values: Iterable[Any], step: Step | None) -> None:
+        found = iter(values)
         for work, rows in shares:
             for row in rows:
                 work.keep(row, next(found))
-        if failed is None:
-            self._on_step(done.result()[1])
-        self._begin_steps()
+        if step is not None:
+            self._on_step(step)
 
 
 def _threads_for(models: Iterable[Model]) -> int:

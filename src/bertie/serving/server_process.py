@@ -19,7 +19,7 @@ from bertie.errors import InputError
 from bertie.extras import need
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.generate_routes import ROUTES as GENERATE
-from bertie.serving.http_app import make_app
+from bertie.serving.http_app import Application
 from bertie.serving.openai_routes import ROUTES as OPENAI
 from bertie.serving.openapi import route_of
 from bertie.serving.patient_protocol import ACCEPTED_AT_ONCE, PatientProtocol, allow_connections
@@ -82,7 +82,7 @@ def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
 
 def make_service(
     models: Sequence[ServedModel], limits: Limits, keys: Sequence[str] = (), tracing: "Tracing | None" = None
-) -> tuple[Service, Any]:
+) -> tuple[Service, Application]:
     """Return the service, and the ASGI application with all its routes."""
     metrics = Metrics()
     listeners = [metrics.on_step] if tracing is None else [metrics.on_step, tracing.on_step]
@@ -92,10 +92,8 @@ def make_service(
             listener(step)
 
     service = Service(models, limits, on_step)
-    more = {} if tracing is None else {"on_request": tracing.on_request}
-    app = make_app(service, metrics, (*ROUTES, route_of(ROUTES, bool(keys))), keys, **more)
-    app.state.metrics = metrics
-    return service, app
+    on_request = None if tracing is None else tracing.on_request
+    return service, Application(service, metrics, (*ROUTES, route_of(ROUTES, bool(keys))), keys, on_request)
 
 
 class _Server(uvicorn.Server):
@@ -163,7 +161,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
 
     async def note_load() -> None:
-        app.state.metrics.note_load(service.waiting, service.in_flight)
+        app.metrics.note_load(service.waiting, service.in_flight)
 
     config = uvicorn.Config(
         app,

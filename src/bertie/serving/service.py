@@ -10,14 +10,13 @@ from time import monotonic
 from typing import Any
 
 from bertie.errors import InputError, nearest
-from bertie.serving.reading_threads import ReadingThreads
+from bertie.serving.input_reader import InputReader
 from bertie.serving.refusals import OVERLOADED, UNHEALTHY, UNKNOWN_MODEL, VALIDATION, WRONG_MODEL, Refusal
 from bertie.serving.request_inputs import (
     are_ids,
     count_characters,
     count_inputs,
     decoded,
-    features_of,
     health_input,
     refuse_cut_texts,
     rows_of_ids,
@@ -96,7 +95,7 @@ class Service:
         draining: True once it answers no more than it has accepted.
         is_complete: whether all processes that serve beside this one do.
         in_flight: how many requests are being answered.
-        readers: the threads that read texts.
+        reader: makes features of what requests ask about.
     """
 
     def __init__(
@@ -120,13 +119,13 @@ class Service:
             Scheduler((model.queue.model for model in models if model.writes == writes), self._note_step)
             for writes in (False, True)
         )
-        self.readers = ReadingThreads(min(4, available_threads()))
+        self.reader = InputReader(min(4, available_threads()))
 
     def close(self) -> None:
         """End the threads."""
         self._reading.close()
         self._writing.close()
-        self.readers.close()
+        self.reader.close()
 
     # who may ask
 
@@ -214,19 +213,22 @@ class Service:
         Raises:
             Refusal, BertieError: an input or option that cannot be, or a failure of the model.
         """
-        characters = self._check_size(inputs)
+        characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
-        reader, computer = model.task(task, **options), model.computing_task(task, **options)
-        features = await self.readers.run(rows_of_ids if are_ids(inputs[0]) else features_of, reader, inputs)
+        reading, computing = model.task(task, **options), model.computing_task(task, **options)
+        if are_ids(inputs[0]):
+            features = await self.reader.run(rows_of_ids, reading, inputs, characters=sum(map(len, inputs)))
+        else:
+            features = await self.reader.features_of(reading, inputs, characters)
         self.check_numbers(len(features.ids) * numbers_a_token)
         if refuse_cut:
-            refuse_cut_texts(features, reader)
-        most = model.rows_together(computer)
-        work = Work(computer, features.without_texts(), client, loop.create_future(), most)
+            refuse_cut_texts(features, reading)
+        most = model.rows_together(computing)
+        work = Work(computing, features.without_texts(), client, loop.create_future(), most)
         (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.readers.run(decoded, reader, kept, features)
+        values = await self.reader.run(decoded, reading, kept, features, characters=characters)
         return Answers(
             values,
             features.truncated,
@@ -237,7 +239,7 @@ class Service:
             inference=computed - started,
         )
 
-    def _check_size(self, inputs: Sequence[Any]) -> int:
+    def check_size(self, inputs: Sequence[Any]) -> int:
         """Return how many characters there are; refuse too many of them, or of inputs."""
         limits, count = self.limits, count_inputs(inputs)
         if count > limits.inputs:

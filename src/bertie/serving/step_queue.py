@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections import deque
 from dataclasses import dataclass, field
+from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ class Share(NamedTuple):
 
 
 class StepQueue:
-    """The work that waits for one model, a lane for each client; used from one thread.
+    """The work that waits for one model, a lane for each client; several threads may use it.
 
     The client who has had the fewest tokens is next (one who comes anew counts like the last one served), so a large
     batch of one client never stands before a single text of another.
@@ -79,44 +80,49 @@ class StepQueue:
         self._lanes: dict[str, deque[Work]] = {}
         self._had: dict[str, int] = {}
         self._turn = 0
+        self._lock = Lock()
         self.tokens = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        with self._lock:
+            return sum(map(len, self._lanes.values()))
 
     @property
     def oldest(self) -> float:
         """When the work that waits longest came; infinity if none waits."""
-        return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
+        with self._lock:
+            return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
 
     def add(self, work: Work) -> None:
         """Put work behind the rest of its client's; it leaves by itself once ``answered`` is done."""
-        if work.client not in self._lanes:
-            self._lanes[work.client] = deque()
-            self._had[work.client] = self._turn
-        self._lanes[work.client].append(work)
-        self.tokens += work.waiting_tokens
+        with self._lock:
+            if work.client not in self._lanes:
+                self._lanes[work.client] = deque()
+                self._had[work.client] = self._turn
+            self._lanes[work.client].append(work)
+            self.tokens += work.waiting_tokens
         work.answered.add_done_callback(lambda _: self._withdraw(work))
 
     def take(self, tokens: int) -> list[Share]:
         """Return the next rows, of ``tokens`` in all or one longer row, that are computed by one task."""
-        turns = [(self._had[client], client) for client in self._lanes]
-        heapq.heapify(turns)
         taken: dict[Work, range] = {}
         task, total, rows, most = None, 0, 0, None
-        while turns:
-            had, client = heapq.heappop(turns)
-            work = self._lanes[client][0]
-            if task is not None and work.task is not task:
-                continue
-            length = work.features.lengths[work.taken]
-            if taken and (total + length > tokens or rows == most):
-                break
-            task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
-            self._take_row(work, length)
-            taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
-            if client in self._lanes:
-                heapq.heappush(turns, (self._had[client], client))
+        with self._lock:
+            turns = [(self._had[client], client) for client in self._lanes]
+            heapq.heapify(turns)
+            while turns:
+                had, client = heapq.heappop(turns)
+                work = self._lanes[client][0]
+                if task is not None and work.task is not task:
+                    continue
+                length = work.features.lengths[work.taken]
+                if taken and (total + length > tokens or rows == most):
+                    break
+                task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
+                self._take_row(work, length)
+                taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
+                if client in self._lanes:
+                    heapq.heappush(turns, (self._had[client], client))
         return [Share(work, rows) for work, rows in taken.items()]
 
     def _take_row(self, work: Work, length: int) -> None:
@@ -129,10 +135,11 @@ class StepQueue:
 
     def _withdraw(self, work: Work) -> None:
         """Forget rows that nobody waits for any more."""
-        if work.taken < len(work.features.lengths):
-            self.tokens -= work.waiting_tokens
-            work.taken = len(work.features.lengths)
-            self._remove(work)
+        with self._lock:
+            if work.taken < len(work.features.lengths):
+                self.tokens -= work.waiting_tokens
+                work.taken = len(work.features.lengths)
+                self._remove(work)
 
     def _remove(self, work: Work) -> None:
         lane = self._lanes[work.client]

@@ -13,7 +13,7 @@ from bertie.serving.exchange import Exchange, check_finite, read_json
 from bertie.serving.generate_routes import generate
 from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
-from bertie.serving.refusals import WRONG_MODEL, Refusal
+from bertie.serving.refusals import VALIDATION, WRONG_MODEL, Refusal
 from bertie.serving.request_inputs import check_texts
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
@@ -42,6 +42,9 @@ from bertie.serving.tei_shapes import (
     tell,
 )
 from bertie.serving.vectors_and_scores import best_first, scores_of, vectors_of
+
+# of all texts of a request to /tokenize or /decode: what is told of a token is far larger than its text
+MOST_TOKENS = 100_000
 
 
 async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
@@ -122,12 +125,14 @@ async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
     if body.prompt_name is not None:
         reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
         texts = [reader.read(text) for text in texts]
-    return await exchange.service.readers.run(_tokens, model, texts, body.add_special_tokens)
+    size = exchange.service.check_size(texts)
+    return await exchange.service.reader.run(_tokens, model, texts, body.add_special_tokens, characters=size)
 
 
 def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
-    found = []
-    for text, row in zip(texts, model.tokenizer.rows(texts, split_special_tokens=True), strict=True):
+    rows, found = list(model.tokenizer.rows(texts, split_special_tokens=True)), []
+    _check_tokens(sum(map(len, rows)))
+    for text, row in zip(texts, rows, strict=True):
         tokens = []
         columns = zip(row.ids, row.tokens, row.special_tokens_mask, row.offsets, strict=True)
         for token, written, special, (start, stop) in columns:
@@ -140,16 +145,23 @@ def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> l
     return found
 
 
+def _check_tokens(count: int) -> None:
+    if count > MOST_TOKENS:
+        raise Refusal(VALIDATION, f"The inputs have {count} tokens, {MOST_TOKENS} are allowed in a request.")
+
+
 async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     """Reply with the text of each sequence of ids."""
     rows = several(body.ids, "ids")  # type: ignore[arg-type]
+    _check_tokens(sum(map(len, rows)))
     model = exchange.service.named(body.model)
     size = model.config.get_text_config(decoder=True).vocab_size
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
         raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
-    return await exchange.service.readers.run(
-        lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows]
+    return await exchange.service.reader.run(
+        lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows],
+        characters=sum(map(len, rows)),
     )
 
 
@@ -177,7 +189,7 @@ async def info(service: Service, _: Metrics) -> Any:
         "max_batch_requests": None,
         "max_client_batch_size": limits.inputs,
         "auto_truncate": True,
-        "tokenization_workers": service.readers.count,
+        "tokenization_workers": service.reader.count,
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,

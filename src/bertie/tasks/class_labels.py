@@ -35,7 +35,7 @@ class ClassLabels:
     config: BertConfig  # the model's
     class_weights: Sequence[float] | None = None  # what an item of each class counts in the loss; None: 1
     focal: float = 0.0  # gamma of the focal loss; 0 is the plain loss
-    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; figures go without
+    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
 
     @property
     def loss_options(self) -> dict[str, Any]:

@@ -1,9 +1,6 @@
-"""Vectors in fewer bytes: a byte a number, or a bit; and the nearest of many such vectors.
+"""Vectors in fewer bytes: a byte a number, or a bit. Letters: N vectors, D numbers of a vector."""
 
-Letters: N vectors, Q questions, D numbers of a vector, k vectors found.
-"""
-
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +12,6 @@ from bertie.tokenization.arguments import one_of
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 PRECISIONS = get_args(Precision)
-# how many bits of each byte are 1
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 # from fewer vectors the range of each number is a guess
 ENOUGH = 100
 
@@ -26,7 +21,7 @@ def quantize_embeddings(
     precision: Precision | str,
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """Return embeddings in fewer bytes, the same numbers as ``sentence_transformers.util.quantize_embeddings``.
 
     Args:
@@ -73,30 +68,3 @@ def _ranges(vectors: Array, ranges: ArrayLike | None, calibration: ArrayLike | N
     if found.shape != (2, vectors.shape[-1]):
         raise InputError(f"ranges has the shape {list(found.shape)}; it must be [2, {vectors.shape[-1]}].")
     return found
-
-
-def nearest_embeddings(
-    questions: Array, codes: NDArray[np.uint8], top_k: int, rescore_multiplier: int = 4
-) -> tuple[Array, NDArray[np.int64]]:
-    """Return the scores and the numbers of the vectors nearest to each question, best first, ``[Q, k]`` each.
-
-    The ``top_k * rescore_multiplier`` vectors with the most equal bits are rescored by the dot product of the question,
-    in floating point, with their bits as -1 and 1 (Yamada et al. 2021, "Efficient Passage Retrieval with Hashing").
-
-    Args:
-        questions: floats ``[Q, D]``.
-        codes: uint8 ``[N, D / 8]``, "ubinary" of `quantize_embeddings`.
-        top_k: how many to find.
-        rescore_multiplier: how many times as many are rescored.
-    """
-    asked = quantize_embeddings(questions, "ubinary")
-    scores, places = [], []
-    for question, bits in zip(questions, asked, strict=True):
-        distance = _ONES[codes ^ bits].sum(axis=1)
-        some = np.argsort(distance, kind="stable")[: top_k * rescore_multiplier]
-        signs = np.unpackbits(codes[some], axis=1, count=len(question)).astype(np.float32) * 2 - 1
-        found = signs @ question.astype(np.float32)
-        best = np.argsort(-found, kind="stable")[:top_k]
-        scores.append(found[best])
-        places.append(some[best])
-    return np.stack(scores), np.stack(places)

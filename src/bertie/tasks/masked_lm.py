@@ -28,14 +28,14 @@ class MaskedLM(TrainableTask):
 
     Of every row, ``share`` of the ordinary tokens (one at least) are to be guessed: 80 % of them are hidden behind
     ``[MASK]``, 10 % are replaced by another token, and 10 % stay. Training draws them anew at every step; where the
-    model is scored, they follow from the row alone, so that figures can be compared.
+    model is scored, they follow from the row alone, so that metrics can be compared.
     """
 
     windows: bool = True
     overlap: int | None = 0
     share: float = 0.15  # of the tokens to guess
     whole_word: bool = False  # True draws words, all their pieces at a time; the last one as far as the number allows
-    label_smoothing: float = 0.0  # the share of each token that is learned as any token alike; figures go without
+    label_smoothing: float = 0.0  # the share of each token that is learned as any token alike; metrics go without
     saved: ClassVar[tuple[str, ...]] = ("max_length",)
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MaskedLMMetric}
 

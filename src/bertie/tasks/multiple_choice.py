@@ -78,7 +78,7 @@ class MultipleChoice(SequenceTask):
         found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
         return found[0] if self.top_k == 1 else found[: self.top_k]
 
-    # labels → loss and figures
+    # labels → loss and metrics
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         for number, (label, count) in enumerate(zip(self.references(labels), features.part_counts, strict=True)):

@@ -25,7 +25,7 @@ class NextSentence(SequenceTask):
     A label is 0 where B follows A, and 1 where it does not.
     """
 
-    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; figures go without
+    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
     pair: ClassVar[str] = "(A, B), or a mapping with both"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 

@@ -163,7 +163,7 @@ class QuestionAnswering(TrainableTask):
                 known["score"] += score
         return list(answers.values())
 
-    # labels → loss and figures
+    # labels → loss and metrics
 
     def prepare_labels(self, labels: Sequence[Any]) -> Self:
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self

@@ -16,7 +16,7 @@ class Row:
     """One task.
 
     Attributes:
-        name: what ``bertie.pipeline`` and the command line call it.
+        name: what pipelines, commands, messages and pages call it.
         aliases: other names, those of the reference among them.
         model_class: the door to the model with the task's head.
         task: ``module:class`` of its `bertie.tasks.task.Task`.
@@ -24,7 +24,7 @@ class Row:
         default: returns the folder of the model to use when none is named (decision 32); None: there is none.
         pipeline: the class of its pipeline in `bertie.pipelines`.
         head: the part of the model that it computes with, where it does not call the model as a whole.
-        learns: what its labelled data is called in `bertie.data.schemas`; empty: it cannot be trained.
+        learns: whether labelled data teach it, as `bertie.data.schemas` reads them.
         trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
         by_vectors: the task that answers instead where the model is an encoder without a head.
         command: what ``bertie`` answers with, and an input to try; the model is added.
@@ -38,7 +38,7 @@ class Row:
     default: Callable[[], Path] | None = None
     pipeline: str = "Pipeline"
     head: str = ""
-    learns: str = ""
+    learns: bool = False
     trained: str = ""
     by_vectors: str = ""
     command: str = ""
@@ -111,7 +111,7 @@ ROWS = (
         "a text",
         default=default_embedding_model,
         pipeline="EmbedPipeline",
-        learns="embedding",
+        learns=True,
         command='embed "A text."',
         trained="bertie.tasks.similarity:Similarity",
     ),
@@ -132,7 +132,7 @@ ROWS = (
         default=default_pretrained_model,
         pipeline="FillMaskPipeline",
         head="cls.predictions",
-        learns="masked-lm",
+        learns=True,
         command='fill-mask "A [MASK] text."',
         trained="bertie.tasks.masked_lm:MaskedLM",
     ),
@@ -143,7 +143,7 @@ ROWS = (
         "bertie.tasks.multiple_choice:MultipleChoice",
         "a prompt with its choices",
         pipeline="ChoicePipeline",
-        learns="multiple-choice",
+        learns=True,
         command='choose "A prompt." "One choice." "Another."',
     ),
     Row(
@@ -162,7 +162,7 @@ ROWS = (
         "bertie.tasks.reranking:Reranking",
         "a pair of a query and a passage",
         pipeline="RerankPipeline",
-        learns="reranking",
+        learns=True,
         command='rerank passages.txt "A question?"',
     ),
     Row(
@@ -172,7 +172,7 @@ ROWS = (
         "bertie.tasks.question_answering:QuestionAnswering",
         "a question with its context",
         pipeline="QuestionAnsweringPipeline",
-        learns="question-answering",
+        learns=True,
         command='answer "A question?" --context text.txt',
     ),
     Row(
@@ -182,7 +182,7 @@ ROWS = (
         "bertie.tasks.token_classification:TokenClassification",
         "a text or a list of words",
         pipeline="TokenClassificationPipeline",
-        learns="token-classification",
+        learns=True,
         command='tag "A text."',
     ),
     Row(
@@ -193,7 +193,7 @@ ROWS = (
         "a pair of texts",
         default=default_pretrained_model,
         head="cls.seq_relationship",
-        learns="next-sentence",
+        learns=True,
         command='next-sentence "A text." "What follows."',
     ),
     Row(
@@ -203,7 +203,7 @@ ROWS = (
         "bertie.tasks.text_classification:TextClassification",
         "a text or a pair",
         pipeline="TextClassificationPipeline",
-        learns="sequence-classification",
+        learns=True,
         command='classify "A text."',
     ),
     Row(
@@ -221,7 +221,7 @@ ROWS = (
         "bertie.tasks.text_generation:Text2TextGeneration",
         "a text",
         pipeline="GenerationPipeline",
-        learns="seq2seq",
+        learns=True,
         command='generate "A text."',
         trained="bertie.tasks.seq2seq:Seq2Seq",
     ),
@@ -277,7 +277,7 @@ def find(name: str) -> Row:
 
 def find_learned(name: str) -> Row:
     """Return the task of this name or alias that learns from labelled data and is scored by it."""
-    return _named(name, {row.learns: row for row in ROWS if row.learns}, " to learn")
+    return _named(name, {row.name: row for row in ROWS if row.learns}, " to learn")
 
 
 def _named(name: str, known: Mapping[str, Row], what: str) -> Row:

@@ -71,7 +71,7 @@ class Reranking(TextClassification):
                 named, where = value, f"the config's key {key!r}"
         return sigmoid if named is None else ACTIVATIONS[activation_name(named, where)]
 
-    # relevance → loss and figures
+    # relevance → loss and metrics
 
     @property
     def kind(self) -> str:

@@ -5,7 +5,7 @@ Whoever uses a task calls its methods in this order:
 - A pipeline: `encode`; for each batch `run` and `rows`; for all batches `outputs`, `decode` and `format_output`.
 - A training: `head` with the labels of the data, for the config of a new model; `from_inference_task` with the task
   that answers; `on_train_start`, which calls `prepare_labels`; `encode` and `add_labels`. At every step
-  `apply_masking`, `divisor`, `run` and `loss`. Then `on_train_end`, and `tune` on the rows kept for it;
+  `apply_masking`, `divisor`, `run` and `loss`. Then `on_train_end`, and `tune` on dev;
   `inference_task` and `save` give what the model's folder needs.
 - An evaluation: `expects` while the data is read, `prepare_labels` where nothing was trained, and `metric`; for each
   part what a pipeline calls up to `outputs`, then `predictions` beside `references`, `reliability`, `named`, and

@@ -99,7 +99,7 @@ class TextClassification(ClassLabels, SequenceTask):
         several = self.config.problem_type == "multi_label_classification"
         return "sigmoid" if several or self.config.num_labels == 1 else "softmax"
 
-    # labels → loss and figures
+    # labels → loss and metrics
 
     @property
     def kind(self) -> str:

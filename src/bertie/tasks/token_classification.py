@@ -184,7 +184,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
         return cross_entropy_sum(output, features.wanted, **self.loss_options)
 
-    # labels → figures
+    # labels → metrics
 
     def metric(self) -> Metric:
         return entities_metric(self._labels, self.scheme)

@@ -7,7 +7,7 @@ need_torch(__name__)
 from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
 from bertie.training.distributed import is_first, local_device, world_size
-from bertie.training.history import Callback, Event, History, JsonLines
+from bertie.training.history import Callback, Event, History, JsonLines, Log
 from bertie.training.learner import Learner, Phase
 from bertie.training.loop import train
 from bertie.training.sampler import LookedUpSizes
@@ -18,6 +18,7 @@ __all__ = [
     "History",
     "JsonLines",
     "Learner",
+    "Log",
     "LookedUpSizes",
     "Phase",
     "Settings",

@@ -1,4 +1,4 @@
-"""The picture of a training: its loss, and a figure of its evaluations, by step."""
+"""The picture of a training: its loss, and a metric of its evaluations, by step."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bertie.metrics.streaming import LOWER
 from bertie.training.drawing import BLUE, GREY, ORANGE, begin_at_0, label_text, new_figure, save_figure, set_range
-from bertie.training.evaluating import LOWER
 
 
 def draw_curves(
@@ -18,16 +18,16 @@ def draw_curves(
     measured: str,
     loss: str = "loss",
 ) -> None:
-    """Draw the loss of training and the figure ``main`` on the data ``measured`` by step, the best step marked.
+    """Draw the loss of training and the metric ``main`` on the data ``measured`` by step, the best step marked.
 
     ``loss`` names what of the training is drawn beside the loss on that data: all of it, or the same term.
     """
     steps = [(record["step"], record[loss]) for record in records if record.get(loss) is not None]
-    evaluations = [(record["step"], record["figures"]) for record in records if record.get("figures")]
+    evaluations = [(record["step"], record["metrics"]) for record in records if record.get("metrics")]
     figure, (losses, scores) = new_figure(8, 6.4, 2, 1, sharex=True)
-    _draw_losses(losses, steps, [(step, figures.get("loss")) for step, figures in evaluations], measured)
+    _draw_losses(losses, steps, [(step, metrics.get("loss")) for step, metrics in evaluations], measured)
     losses.set_ylabel(label_text(loss))
-    found = [(step, figures[main]) for step, figures in evaluations if figures.get(main) is not None]
+    found = [(step, metrics[main]) for step, metrics in evaluations if metrics.get(main) is not None]
     if found:
         scores.plot(*zip(*found, strict=True), color=BLUE, marker="o", markersize=4)
     _mark_best((losses, scores), dict(found), best_step)

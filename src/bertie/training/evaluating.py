@@ -1,4 +1,4 @@
-"""Evaluations during training: when, with which figures, and which of them says what is best."""
+"""Evaluations during training: when, with which metrics, and which of them says what is best."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bertie.errors import InputError
+from bertie.metrics.streaming import LOWER
 from bertie.progress import logger
 from bertie.training.distributed import Processes, is_first
 from bertie.training.history import History, finite
@@ -14,8 +15,6 @@ from bertie.training.signals import Signals
 Evaluate = Callable[[], Mapping[str, float]]
 Check = Callable[[Mapping[str, float]], str | None]
 Figures = dict[str, float | None]
-# the figures of which less is better
-LOWER = frozenset({"loss", "perplexity", "mse", "mae", "hamming"})
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,10 @@ class Evaluation:
     metric: str | None
     check: Check | None
 
-    def figures(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> Figures | None:
-        """Return the first process's figures, with None for NaN; None in their stead: a signal came meanwhile."""
+    def metrics(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> Figures | None:
+        """Return the first process's metrics, with None for NaN; None in their stead: a signal came meanwhile."""
         assert self.evaluate is not None
-        figures: Figures | None = None
+        metrics: Figures | None = None
         model.eval()
         if group.rank == 0:
             try:
@@ -37,19 +36,19 @@ class Evaluation:
                     found = self.evaluate()
                     if self.check is not None and (sentence := self.check(found)):
                         warn(history, f"After step {history.step}: {sentence}")
-                    figures = finite(found)
+                    metrics = finite(found)
             except KeyboardInterrupt:
                 if not signals.received:
                     raise
         model.train()
-        return group.broadcast(figures)
+        return group.broadcast(metrics)
 
-    def score(self, figures: Figures) -> float | None:
-        """Return the figure that decides, less than 0 where less is better; None if it is NaN."""
-        name = self.metric if self.metric is not None else next(iter(figures), "")
-        if name not in figures:
-            raise InputError(f"evaluate() gave no figure {name!r}; it gave: {', '.join(figures) or 'nothing'}.")
-        value = figures[name]
+    def score(self, metrics: Figures) -> float | None:
+        """Return the metric that decides, less than 0 where less is better; None if it is NaN."""
+        name = self.metric if self.metric is not None else next(iter(metrics), "")
+        if name not in metrics:
+            raise InputError(f"evaluate() gave no metric {name!r}; it gave: {', '.join(metrics) or 'nothing'}.")
+        value = metrics[name]
         return -value if value is not None and name in LOWER else value
 
 

@@ -14,6 +14,8 @@ from bertie.files import explained, write_text
 
 Record = dict[str, Any]
 Log = Callable[[Record], None]
+# what older runs call these
+_NAMES = {"figures": "metrics", "best_figures": "best_metrics"}
 
 
 @dataclass
@@ -31,12 +33,12 @@ class History:
     phases: list[int] = field(default_factory=lambda: [0])  # the first step of each phase that has begun
     more: int = 0  # how many epochs the run was made longer by
     # log lines. Of steps: step, epoch, loss and, of a loss that is a sum, each term as NAME_loss, learning_rate,
-    # grad_norm, tokens (of all steps so far), tokens_per_second, seconds; of evaluations: step, epoch, figures, score
-    # (the figure that decides; higher is better), is_best, seconds
+    # grad_norm, tokens (of all steps so far), tokens_per_second, seconds; of evaluations: step, epoch, metrics, score
+    # (the metric that decides; higher is better), is_best, seconds
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None  # of the best evaluation; None before the first
     best_score: float | None = None
-    best_figures: dict[str, float | None] = field(default_factory=dict)
+    best_metrics: dict[str, float | None] = field(default_factory=dict)
     waited: int = 0  # evaluations since the best
     evaluated: int = 0  # the step after which the last evaluation was made
     told: int = 0  # the step after which callbacks were last told of an epoch's end
@@ -60,8 +62,15 @@ class History:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field."""
-        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
+        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field.
+
+        Metrics were called figures there.
+        """
+        records = [
+            {_NAMES.get(name, name): value for name, value in line.items()} for line in values.get("records", ())
+        ]
+        found = {_NAMES.get(name, name): value for name, value in values.items()} | {"records": records}
+        return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
 
     @property
     def is_over(self) -> bool:
@@ -123,9 +132,9 @@ class Event:
 Callback = Callable[[Event], object]
 
 
-def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the figures with None for what is no finite number, which JSON does not have."""
-    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics with None for what is no finite number, which JSON does not have."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 class JsonLines:
@@ -142,6 +151,10 @@ class JsonLines:
             return
         with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line)
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {_NAMES.get(name, name): value for name, value in values.items()}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -65,9 +65,9 @@ def train(
     Args:
         learner: the model and its examples, or the phases of a run whose examples change on the way.
         settings: how to train; None: the defaults.
-        evaluate: returns figures of the model, which is in eval mode; called by the first process alone.
-        metric: the figure that decides which weights are best (higher is better); None: the first.
-        check: is shown the figures of every evaluation and returns a sentence if they look wrong, to be warned of.
+        evaluate: returns metrics of the model, which is in eval mode; called by the first process alone.
+        metric: the metric that decides which weights are best (higher is better); None: the first.
+        check: is shown the metrics of every evaluation and returns a sentence if they look wrong, to be warned of.
         folder: where states and the best weights are kept; None: in memory, and nothing can be resumed.
         resume: go on with the run in ``folder``; if there is none yet, begin it.
         more_epochs: go on with the finished run in ``folder`` for so many epochs, see `lengthening`; with ``resume``,
@@ -335,12 +335,12 @@ class _Run:
         self._fetch()
         history, begun = self.history, self._seconds()
         with self.parallel.whole():
-            figures = self.evaluation.figures(self.model, history, self.group, self.signals)
-            best = figures is not None and self._keep_if_best(figures)
-        if figures is None:
+            metrics = self.evaluation.metrics(self.model, history, self.group, self.signals)
+            best = metrics is not None and self._keep_if_best(metrics)
+        if metrics is None:
             self._leave(self.group.highest(self.signals.received)[0])
-        score = self.evaluation.score(figures)
-        found = {"figures": dict(figures), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
+        score = self.evaluation.score(metrics)
+        found = {"metrics": dict(metrics), "score": score, "is_best": best, "seconds": round(self._seconds(), 3)}
         epoch = round(self.sampler.epochs_done(history.step), 4)
         self._record("evaluation", {"step": history.step, "epoch": epoch, **found})
         took = self._seconds() - begun
@@ -350,12 +350,12 @@ class _Run:
         )
         self._agree()
 
-    def _keep_if_best(self, figures: Figures) -> bool:
-        history, score = self.history, self.evaluation.score(figures)
+    def _keep_if_best(self, metrics: Figures) -> bool:
+        history, score = self.history, self.evaluation.score(metrics)
         best = history.is_better(score)
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1
         if best:
-            history.best_step, history.best_score, history.best_figures = history.step, score, figures
+            history.best_step, history.best_score, history.best_metrics = history.step, score, metrics
             if self.settings.keep_best:
                 self.checkpointer.keep_best(self.model, history.step)
         return best

@@ -1,7 +1,7 @@
 """The folder of a run: what lies where in it, one process at work in it, its logs, and what is refused."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from bertie.errors import InputError, Stopped, spelled
@@ -58,22 +58,21 @@ def refuse_finished(folder: Path | None, names: set[str], way_on: str = "") -> N
 
 
 @contextmanager
-def logs(folder: Path | None, tensorboard: bool) -> Iterator[Log | None]:
-    """Give what writes each log line into the folder, and for TensorBoard, too; None without a folder."""
-    if folder is None:
-        yield None
-        return
-    lines = JsonLines(folder / LOG)
-    if not (tensorboard and is_first()):
-        yield lines
-        return
-    with closing(TensorBoard(folder / TENSORBOARD)) as board:
+def logs(folder: Path | None, report_to: Sequence[str | Log] = ()) -> Iterator[Log | None]:
+    """Give what writes each log line into the folder, for TensorBoard and to functions; None where it goes nowhere."""
+    with ExitStack() as stack:
+        told: list[Log] = [] if folder is None else [JsonLines(folder / LOG)]
+        for one in report_to if is_first() else ():
+            if callable(one):
+                told.append(one)
+            elif folder is not None:
+                told.append(stack.enter_context(closing(TensorBoard(folder / TENSORBOARD))))
 
-        def both(record: Record) -> None:
-            lines(record)
-            board(record)
+        def tell(record: Record) -> None:
+            for log in told:
+                log(dict(record))
 
-        yield both
+        yield tell if told else None
 
 
 def _names_in(folder: Path) -> set[str]:

@@ -16,7 +16,7 @@ def check_tensorboard() -> None:
 
 
 class TensorBoard:
-    """A log in ``folder``, as `JsonLines`: figures of steps as ``train/…``, of evaluations as ``tune/…``."""
+    """A log in ``folder``, as `JsonLines`: metrics of steps as ``train/…``, of evaluations as ``dev/…``."""
 
     def __init__(self, folder: Path) -> None:
         check_tensorboard()
@@ -28,8 +28,8 @@ class TensorBoard:
         """Write a log line."""
         if self._writer is None:
             self._open(record)
-        figures, room = (record["figures"], "tune") if "figures" in record else (record, "train")
-        for name, value in figures.items():
+        metrics, room = (record["metrics"], "dev") if "metrics" in record else (record, "train")
+        for name, value in metrics.items():
             if value is not None and name not in ("step", "epoch", "seconds"):
                 self._writer.add_scalar(f"{room}/{name}", value, record["step"], self._began + record["seconds"])
         self._writer.flush()

@@ -10,8 +10,8 @@ typedef struct {
 /* rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
 #define FEED_FORWARD_ROWS (2 * MC)
 
-/* memory of a batch: qkv [rows, 3 D], context and attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what attention and
- * products of integers need */
+/* memory of a batch: qkv [rows, 3 H K], context [rows, H K], attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what
+ * attention and products of integers need; blocks may have fewer heads than D / K */
 typedef struct {
     float *qkv, *context, *attended, *wide, *attention;
     long attention_per_thread;
@@ -20,10 +20,10 @@ typedef struct {
 
 static void run_block(const Block *b, const float *x, float *y, const int *cu_seqlens, long batch, long rows, const Workspace *w)
 {
-    const long hidden = b->heads * b->width, stride = hidden * 3;
+    const long hidden = b->output.columns, inner = b->heads * b->width, stride = inner * 3;
     const Attention a = {.q = w->qkv,
-                         .k = w->qkv + hidden,
-                         .v = w->qkv + 2 * hidden,
+                         .k = w->qkv + inner,
+                         .v = w->qkv + 2 * inner,
                          .y = w->context,
                          .cu_seqlens_q = cu_seqlens,
                          .cu_seqlens_k = cu_seqlens,
@@ -52,7 +52,7 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
 /* lay a workspace out in ``memory``; returns the bytes it takes */
 static long lay_out_workspace(Workspace *w, const Block *b, long rows, long longest, int threads, char *memory)
 {
-    const long hidden = b->heads * b->width, wide = b->intermediate.columns, number = sizeof(float);
+    const long hidden = b->output.columns, wide = b->intermediate.columns, number = sizeof(float);
     const long few = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
     const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
     const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;

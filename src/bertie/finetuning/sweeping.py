@@ -1,4 +1,4 @@
-"""``bertie.sweep``: fine-tuning tried with many settings; the best of them is kept, and scored once on dev."""
+"""``bertie.sweep``: fine-tuning tried with many settings; the best of them is kept, and scored once on test."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ class Sweep:
     """What a sweep found.
 
     Attributes:
-        best: the model of the best trial, with its figures on dev.
+        best: the model of the best trial, with its metrics on test.
         values: the settings of that trial.
         trials: all of them.
-        folder: the model in hub layout, figures, plots and a report; None if none was asked for.
+        folder: the model in hub layout, metrics, plots and a report; None if none was asked for.
     """
 
     best: Finetuned
@@ -47,6 +47,7 @@ def sweep(
     space: Space | None = None,
     out: str | os.PathLike[str] | None = None,
     dev: Any = None,
+    test: Any = None,
     tune: Any = None,
     form: str | Format | None = None,
     columns: Mapping[str, str | int] | None = None,
@@ -68,11 +69,11 @@ def sweep(
 ) -> Sweep:
     """Fine-tune with many settings and keep the best model; needs optuna (``pip install 'bertie[sweep]'``).
 
-    ``bertie.sweep("sequence-classification", "train.csv", model="all-MiniLM-L6-v2", trials=20, out="runs/sweep")``
+    ``bertie.sweep("text-classification", "train.csv", model="all-MiniLM-L6-v2", trials=20, out="runs/sweep")``
 
     Trials are compared on the same rows of train, kept for tuning; dev takes no part in the choice, and the best model
     alone is scored on it, once. The first trial has the usual settings, so that no sweep ends below them. The best
-    score on the rows for tuning, being the best of many, is too good; the figures on dev are not.
+    score on the rows for tuning, being the best of many, is too good; the metrics on dev are not.
 
     Args:
         task, train, model: as for `bertie.finetune`.
@@ -82,7 +83,7 @@ def sweep(
             learning rate, epochs, batch size, warm-up and layer-wise decay, in ranges from the literature.
         out: the folder of the sweep: that of the best run, with ``trials.jsonl`` and ``sweep.png``; None keeps
             everything in memory.
-        dev, tune: as for `bertie.finetune`; ``tune`` must keep some rows.
+        dev, test, tune: as for `bertie.finetune`; ``dev`` must keep some rows.
         form, columns, kind, label_names, label_map, first_choice: as for `bertie.finetune`.
         on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
         options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials, if not in ``space``.
@@ -109,6 +110,7 @@ def sweep(
         train=train,
         model=model,
         dev=dev,
+        test=test,
         tune=tune,
         form=form,
         columns=columns,
@@ -124,8 +126,8 @@ def sweep(
     )
     with at_work_in(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
         [job] = prepare(plan)
-        if not job.parts.tune:
-            raise InputError(f"A sweep compares its trials on rows kept for tuning; let {spelled('tune')} keep some.")
+        if not job.parts.dev:
+            raise InputError(f"A sweep compares its trials on dev; let {spelled('dev')} keep some rows.")
         search = Search(optuna, job, space, folder, prune)
         search.run(trials)
         best = search.best()

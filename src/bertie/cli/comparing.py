@@ -1,0 +1,53 @@
+"""``bertie compare``: two models on the same rows, and whether one of them is better beyond the luck of these rows."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from bertie.cli import options
+from bertie.cli.options import given_of, one_or_all
+from bertie.errors import counted
+from bertie.messages import printable
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="The folder of a run, or a model: a folder, or a name in the hub.")],
+    second: Annotated[str, typer.Argument(help="What it is compared with.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows that neither has learned from; may be repeated. Default: the test rows of two runs."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="As for bertie finetune; default: that of the runs.")] = None,
+    *,
+    reading: options.ReadingOptions,
+    rows: options.LabelledRowOptions,
+    form: options.FormatOptions,
+    device: options.Device = None,
+    batch_tokens: options.BatchTokens = None,
+    seed: options.Seed = None,
+) -> None:
+    """Score two models on the same rows: each metric of both, and the 95 % interval of their difference."""
+    import bertie
+
+    said = {name: value for name, value in rows.arguments().items() if value is not None}
+    found = bertie.compare(
+        first,
+        second,
+        one_or_all(data) if data else None,
+        task=task,
+        form=form.as_format(),
+        device=device,
+        batch_tokens=batch_tokens,
+        seed=seed or 0,
+        **said,
+        **given_of(vars(reading)),
+    )
+    table = [["metric", "first", "second", "difference", "95 % interval", "first is"], *found.table()]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    print(counted(found.rows, "row"), file=sys.stderr)
+    for row in table:
+        print("  " + printable("  ".join(map(str.ljust, row, widths))).rstrip(), file=sys.stderr)
+    values = {"metrics": found.difference, "intervals": found.intervals}
+    print(json.dumps({"first": first, "second": second, "rows": found.rows, **values}, ensure_ascii=False))

@@ -1,0 +1,135 @@
+"""``bertie.compare``: two models on the same rows, and whether they differ by more than the luck of these rows."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertie.data.records import records
+from bertie.errors import InputError, counted, spelled
+from bertie.evaluation.evaluation import Evaluation, evaluate
+from bertie.evaluation.predictions import PREDICTIONS
+from bertie.files import read_json
+from bertie.markdown import as_html, metrics_line, plain
+from bertie.markdown import number as shown
+from bertie.markdown import table as table_of
+from bertie.metrics.streaming import LOWER, paired_difference
+
+# of a run's arguments, those that say how its rows are read
+_READING = ("columns", "label_names", "label_map", "first_choice")
+_PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
+_ADDED = {"prediction", "where"}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """How much better one model is than another on the same rows.
+
+    Attributes:
+        difference: each metric of the first model less that of the second; None where one of them is undefined.
+        intervals: of each difference: 95 % of other samples of as many rows would give one within (paired bootstrap).
+        first, second: how good each model is.
+    """
+
+    difference: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    first: Evaluation
+    second: Evaluation
+
+    @property
+    def rows(self) -> int:
+        """How many rows were scored."""
+        return self.first.rows
+
+    def verdict(self, metric: str) -> str:
+        """Return "better", "worse" or "no winner": whether the first model wins, beyond the luck of the rows."""
+        interval = self.intervals[metric]
+        if interval is None or interval[0] <= 0 <= interval[1]:
+            return "no winner"
+        return "better" if (interval[0] > 0) != (metric in LOWER) else "worse"
+
+    def table(self) -> list[list[str]]:
+        """Return a row for each metric: name, both values, difference, interval, verdict."""
+        rows = []
+        for name, value in self.difference.items():
+            ends = self.intervals[name]
+            values = shown(self.first.metrics.get(name)), shown(self.second.metrics.get(name))
+            interval = f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
+            rows.append([name, *values, "" if value is None else f"{value:+.4f}", interval, self.verdict(name)])
+        return rows
+
+    def __repr__(self) -> str:
+        return f"<Comparison on {counted(self.rows, 'row')}: {metrics_line(self.difference)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [list(map(plain, row)) for row in self.table()]
+        lines = table_of(["metric", "first", "second", "difference", "95% interval", "first is"], rows)
+        return as_html("\n".join([counted(self.rows, "row"), "", *lines]))
+
+
+def compare(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    data: object = None,
+    *,
+    task: str | None = None,
+    **options: Any,
+) -> Comparison:
+    """Score two models on the same rows and compare them row by row.
+
+    ``bertie.compare("runs/a", "runs/b")`` takes the test rows of two runs that were scored on the same ones.
+
+    Args:
+        first, second: the folders of two runs, or any two models: folders, or names in the hub.
+        data: labelled rows that neither has learned from, as for `bertie.evaluate`; None: the test rows of the runs.
+        task: as for `bertie.finetune`; None: that of the runs.
+        **options: of `bertie.evaluate`: columns, label_map, device, seed, …; by default columns and labels are read as
+            the first run read them.
+
+    Raises:
+        InputError: no task or no rows are named and the folders are no runs, or runs that were scored on other rows.
+        CheckpointError: a model's files are missing or damaged.
+    """
+    runs = [_run(name) for name in (first, second)]
+    if task is None:
+        task = _same_task(runs, (first, second))
+    if data is None:
+        data = _test_rows(first, second)
+    given = {name: runs[0][name] for name in _READING if name in runs[0]} | options
+    one, two = (evaluate(task, data, model=model, **given) for model in (first, second))
+    difference, intervals = paired_difference(one.scored.scores, two.scored.scores)
+    return Comparison(difference, intervals, one, two)
+
+
+def _run(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the arguments of the fine-tuning in a folder; nothing if it holds none."""
+    path = Path(name) / _PLAN
+    return read_json(path, "run") if path.exists() else {}
+
+
+def _same_task(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:
+    tasks = [run.get("task") for run in runs]
+    for task, name in zip(tasks, names, strict=True):
+        if not isinstance(task, str):
+            raise InputError(f"{str(name)!r} is no run that says its task; name it: {spelled('task', '…')}.")
+    if tasks[0] != tasks[1]:
+        raise InputError(
+            f"{str(names[0])!r} is of {tasks[0]}, and {str(names[1])!r} of {tasks[1]}; compare like with like."
+        )
+    return str(tasks[0])
+
+
+def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the test rows of two runs, which are the same."""
+    paths = [Path(name) / PREDICTIONS for name in (first, second)]
+    name_rows = f"name rows that neither model has learned from: {spelled('data', '…')}"
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{str(path.parent)!r} keeps no test rows; {name_rows}.")
+    given, others = (
+        [{name: value for name, value in row.fields.items() if name not in _ADDED} for row in records(path)]
+        for path in paths
+    )
+    if given != others:
+        raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
+    return given

@@ -1,0 +1,30 @@
+"""The file of predictions: labelled rows as they were given, each with what the model says of it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bertie.data.example import Example
+from bertie.evaluation.evaluator import Watch
+from bertie.files import atomic
+from bertie.tasks.features import Values
+from bertie.tasks.task import TrainableTask
+from bertie.writing import beside, form_of_output, writer
+
+# in the folder of a run: those of its test rows
+PREDICTIONS = "predictions.jsonl"
+
+
+@contextmanager
+def written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
+    """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
+    form = form_of_output(path)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        out = writer(form, file)
+
+        def watch(examples: Sequence[Example], predictions: Values) -> None:
+            for example, prediction in zip(examples, predictions, strict=True):
+                out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
+
+        yield watch
+        out.end()

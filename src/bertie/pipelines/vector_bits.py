@@ -1,0 +1,35 @@
+"""Vectors by the signs of their numbers, a bit each: what these find near is compared exactly afterwards."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.tasks.arrays import Array
+
+Bits: TypeAlias = NDArray[np.uint64]
+
+
+def bits_of(vectors: Array) -> Bits:
+    """Return for each number of vectors ``[N, D]`` whether it is above 0, 64 together, ``[N, D / 64]`` rounded up."""
+    bits = np.packbits(vectors > 0, axis=1)
+    return np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
+
+
+class VectorBits:
+    """Bits of many vectors, in parts, with which those of a question are compared.
+
+    Args:
+        parts: what `bits_of` gives.
+    """
+
+    def __init__(self, parts: Sequence[Bits]) -> None:
+        self._parts = parts
+
+    def near(self, questions: Array, count: int) -> Iterator[NDArray[np.int64]]:
+        """Yield for each question ``[Q, D]`` which vectors have the most equal bits, of all parts one after another."""
+        for question in bits_of(questions) if self._parts else ():
+            unequal = [np.bitwise_count(part ^ question).sum(axis=1, dtype=np.uint32) for part in self._parts]
+            joined = np.concatenate(unequal)
+            yield np.argpartition(joined, count)[:count] if count < len(joined) else np.arange(len(joined))

@@ -1,0 +1,58 @@
+"""Inputs of requests that come together are read together, each with its own features or error."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bertie
+from bertie.errors import InputTypeError
+from bertie.serving.input_reader import InputReader
+from bertie.tasks.features import Features
+
+LONG = "a long text " * 1_000
+
+
+@pytest.fixture
+def task(folders: dict[str, Path]) -> Any:
+    return bertie.pipeline("embed", folders["vectors"]).codec
+
+
+def read(task: Any, *requests: list[Any]) -> list[Any]:
+    async def run() -> list[Any]:
+        reader = InputReader(2)
+        asked = [reader.features_of(task, inputs, sum(len(str(one)) for one in inputs)) for inputs in requests]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        reader.close()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_every_request_gets_what_it_would_get_alone(task: Any) -> None:
+    requests = [["a cat", "two dogs"], ["a bird"], [LONG], [LONG, "a fish"], ["a third text"] * 5]
+    for features, inputs in zip(read(task, *requests), requests, strict=True):
+        expected: Features = task.encode(inputs)
+        assert features.input_ids == expected.input_ids
+        assert (features.truncated, list(features.texts)) == (expected.truncated, inputs)
+
+
+def test_a_request_that_cannot_be_read_costs_no_other_its_answer(task: Any) -> None:
+    good, wrong, also = read(task, ["a cat"], ["a dog", 7], ["a bird"])
+    assert isinstance(wrong, InputTypeError)
+    assert str(wrong).startswith("Input 1 is 7")
+    assert (good.lengths, also.lengths) == ([4], [4])
+
+
+def test_what_is_cancelled_is_not_read_and_changes_nothing_for_others(task: Any) -> None:
+    async def run() -> None:
+        reader = InputReader(1)
+        gone, stays = (asyncio.ensure_future(reader.features_of(task, [text], 5)) for text in ("a cat", "a dog"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert (await stays).texts == ["a dog"]
+        assert gone.cancelled()
+        reader.close()
+
+    asyncio.run(run())

@@ -1,0 +1,40 @@
+"""Type checkers take the Python that the README and the pages show, and editors know every public name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bertie
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# a page's blocks follow each other, and name the same thing anew; other libraries need not be typed
+OPTIONS = (
+    "--strict",
+    "--allow-redefinition",
+    "--ignore-missing-imports",
+    "--follow-imports=silent",
+    "--no-incremental",
+)
+
+
+@pytest.mark.slow  # PyTorch alone takes half a minute to be read
+def test_mypy_takes_what_pages_show(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    for page in PAGES:
+        if shown := BLOCK.findall(page.read_text(encoding="utf-8")):
+            name = "_".join(page.relative_to(ROOT).with_suffix("").parts).replace("-", "_")
+            (tmp_path / f"{name}.py").write_text("\n".join(shown), encoding="utf-8")
+    files = sorted(map(str, tmp_path.glob("*.py")))
+    assert len(files) > 20
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(tmp_path / "cache"), *OPTIONS, *files]
+    done = subprocess.run(command, capture_output=True, text=True, env={"MYPYPATH": str(ROOT / "src")})
+    assert done.returncode == 0, done.stdout
+
+
+def test_editors_complete_all_public_names() -> None:
+    assert set(bertie.__all__) - {"__version__"} <= set(dir(bertie))
