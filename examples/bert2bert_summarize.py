@@ -1,8 +1,9 @@
-"""Make a summariser of two BERTs (arXiv 1907.12461): one reads, one writes, and the attention between them is new.
+"""Make a summariser of two BERTs (arXiv 1907.12461): one reads, and one writes, attending to what was read.
 
 python examples/bert2bert_summarize.py google-bert/bert-base-uncased articles.jsonl runs/summariser
 
-Without arguments it begins with the model that comes with bertie, and learns rows that are made here.
+Without arguments it begins with the model that comes with bertie, and learns rows that are made here. The attention
+between the two begins as the second one's self-attention.
 """
 
 import sys
@@ -21,15 +22,7 @@ ROWS = [
     for name, place, drink in product(NAMES, PLACES, DRINKS)
 ]
 
-
-def start_that_comes_with_bertie(folder: str) -> str:
-    """Write the model that comes with bertie, whose weights are int8, as one that can learn."""
-    bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased")).save_pretrained(folder)
-    bertie.BertTokenizer.from_pretrained("bertie-mini-uncased").save_pretrained(folder)
-    return folder
-
-
-model, train, folder = sys.argv[1:] or (start_that_comes_with_bertie("runs/mini"), ROWS, "runs/bert2bert")
+model, train, folder = sys.argv[1:] or ("bertie-mini-uncased", ROWS, "runs/bert2bert")
 result = bertie.finetune(
     "text2text-generation",
     train,

@@ -322,9 +322,14 @@ class BertConfig(FamilyConfig):
         """
         if trust_remote_code:
             say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
-        path, own = Path(path_or_name(pretrained_model_name_or_path)), {}
+        path, own = Path(path_or_name(pretrained_model_name_or_path)), dict[str, Any]()
         if subfolder or not os.path.isfile(path):
-            place = {"revision": revision, "token": token, "cache_dir": cache_dir, "subfolder": subfolder}
+            place: dict[str, Any] = {
+                "revision": revision,
+                "token": token,
+                "cache_dir": cache_dir,
+                "subfolder": subfolder,
+            }
             place |= {"local_files_only": local_files_only, "force_download": force_download}
             path = config_file(pretrained_model_name_or_path, place)
             # what config_file needed is here now

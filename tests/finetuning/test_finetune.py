@@ -296,7 +296,7 @@ def test_a_folder_with_other_things_is_refused(start: Path, tmp_path: Path) -> N
 
 
 def test_a_task_without_labels_cannot_be_trained(start: Path) -> None:
-    with pytest.raises(InputError, match="no task 'feature-extraction' to learn; the tasks are 'embedding'"):
+    with pytest.raises(InputError, match="no task 'feature-extraction' to learn; the tasks are 'embed', 'fill-mask'"):
         bertie.finetune("feature-extraction", rows(9), model=start)
     with pytest.raises(InputError, match="no task 'feature-extraction' to learn"):
         bertie.evaluate("feature-extraction", rows(9), model=start)

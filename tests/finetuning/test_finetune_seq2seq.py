@@ -14,6 +14,7 @@ from tiny_run import same_weights
 import bertie
 from bertie.cli import main
 from bertie.errors import ConfigError, InputError, InputTypeError
+from bertie.finetuning.warm_start import load_decoder
 
 WORDS = [
     "[PAD]",
@@ -111,6 +112,17 @@ def test_evaluate_scores_what_the_run_scored(trained: Any, tmp_path: Path) -> No
     assert beams.rows == 20
 
 
+def test_cross_attention_begins_as_self_attention_where_it_is_new(start: Path, tmp_path: Path) -> None:
+    decoder = load_decoder(start, {})
+    block = decoder.bert.encoder.layer[0]
+    own = block.attention.state_dict()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in block.crossattention.state_dict().items())
+    block.crossattention.self.query.weight.data += 1
+    decoder.save_pretrained(tmp_path)
+    again = load_decoder(tmp_path, {}).bert.encoder.layer[0].crossattention
+    assert torch.equal(again.self.query.weight, block.crossattention.self.query.weight)
+
+
 class Interrupted(Exception):
     """What ends a run in the middle."""
 
@@ -191,7 +203,11 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         ({"options": {"generation": {"num_beams": 0}}}, ConfigError, "num_beams is 0"),
         ({"options": {"label_smoothing": 2}}, InputError, "label_smoothing is 2; allowed"),
         ({"class_weights": "auto"}, InputError, "class_weights needs a classification with classes"),
-        ({"columns": {"text": "document"}}, InputError, "seq2seq has no column for 'text'; it has 'target', 'source'"),
+        (
+            {"columns": {"text": "document"}},
+            InputError,
+            "text2text-generation has no column for 'text'; it has 'target'",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(start: Path, more: dict[str, Any], error: type, says: str) -> None:

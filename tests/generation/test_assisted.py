@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from scipy.stats import chi2_contingency
-from tests.generation.test_generate import IDS, OPTIONS, SIZES, pair, prompts
+from tests.generation.test_generate import IDS, OPTIONS, SIZES, given, pair, prompts
 
 import bertie
 
@@ -27,29 +27,18 @@ def assistants() -> dict[str, tuple[bertie.BertLMHeadModel, transformers.BertLMH
     return found
 
 
-def given(options):
-    """Return options as ours and as the reference's ``generate`` takes them, which is told of criteria in its class."""
-    ours = {"max_new_tokens": 14, "bos_token_id": 1, **options}
-    theirs = dict(ours)
-    if "stopping_criteria" in ours:
-        theirs["stopping_criteria"] = transformers.StoppingCriteriaList(ours["stopping_criteria"])
-    if "logits_processor" in ours:
-        theirs["logits_processor"] = transformers.LogitsProcessorList(ours["logits_processor"])
-    return ({name: value for name, value in each.items() if value is not None} for each in (ours, theirs))
-
-
 @pytest.mark.parametrize("assistant", ["itself", "alike", "another"])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_an_assistant_changes_no_word(options, assistant):
     model, reference = pair()
-    own, other = given(OPTIONS[options])
+    own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     found = model.generate(**prompts(1), **own, assistant_model=assistants()[assistant][0])
     assert found.tolist() == reference.generate(**prompts(1), **other).tolist()
 
 
 @pytest.mark.parametrize("options", ["plain", "end", "ngrams", "min_length"])
 def test_the_references_assistant_agrees(options):
-    own, other = given(OPTIONS[options])
+    own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     ours, theirs = assistants()["alike"]
     expected = pair()[1].generate(**prompts(1), **other, assistant_model=theirs)
     assert pair()[0].generate(**prompts(1), **own, assistant_model=ours).tolist() == expected.tolist()
@@ -59,7 +48,7 @@ def test_the_references_assistant_agrees(options):
 @pytest.mark.parametrize("options", ["plain", "end", "bad words", "repetition", "criterion"])
 def test_words_that_are_looked_up_change_no_word(options, tokens):
     model, reference = pair()
-    own, other = given(OPTIONS[options])
+    own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     asked = {"prompt_lookup_num_tokens": tokens, "max_matching_ngram_size": 3}
     text = torch.tensor([[5, 9, 3, 7, 5, 9, 3, 7, 8, 5]])
     found = model.generate(text, **own, **asked)

@@ -1,4 +1,4 @@
-"""``generate`` finds the reference's tokens: its options × batch sizes × kinds of cache, greedily and with beams."""
+"""``generate`` finds the reference's tokens: options × batch sizes × kinds of cache, greedy, drawn, with beams."""
 
 import functools
 
@@ -19,6 +19,7 @@ SIZES = {
     "attention_probs_dropout_prob": 0.0,
     "is_decoder": True,
 }
+SPACE = 30  # of static caches
 IDS = torch.tensor([[5, 9, 3, 7, 8, 11], [0, 0, 0, 4, 12, 6], [0, 21, 4, 4, 30, 5]])
 
 
@@ -62,6 +63,7 @@ OPTIONS = {
     "ngrams": {"no_repeat_ngram_size": 2, "repetition_penalty": 0.6},
     "bad words": {"bad_words_ids": [[8], [3, 5], [5, 9, 3], [24]], **ENDS},
     "bias": {"sequence_bias": [[[12], 3.0], [[12, 6], -5.0], [[4, 12, 6], 9.5]]},
+    "forced begin": {"forced_bos_token_id": 7},  # after one token, which these prompts have passed
     "forced end": {"forced_eos_token_id": 13, **ENDS},
     "suppressed": {"suppress_tokens": [5, 6, 7, 8, 9], "begin_suppress_tokens": [10, 11, 12]},
     "likelier end": {"exponential_decay_length_penalty": (2, 1.5), **ENDS},
@@ -79,41 +81,69 @@ BEAMS = {
     "long": {"num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"},
     "short": {"num_beams": 3, "length_penalty": -1.0},
 }
-CACHES = {"a cache": {}, "no cache": {"use_cache": False}}
+CACHES = {
+    "ours": dict,
+    "none": lambda: {"use_cache": False},
+    "theirs": lambda: {"past_key_values": transformers.DynamicCache()},
+    "theirs, static": lambda: {
+        "past_key_values": transformers.StaticCache(transformers.BertConfig(**SIZES), max_cache_len=SPACE)
+    },
+}
+# prompts and the cache that ours gets
+GRID = [(1, "ours"), (3, "ours"), (3, "none"), (3, "theirs"), (1, "theirs, static"), (3, "theirs, static")]
 
 
-def both(options, rows, models=None, **more):
-    """Return what ours and the reference's generate, which is told of criteria in its own class."""
-    found = []
-    for model, kinds in zip(models or pair(), (bertie, transformers), strict=True):
-        given = {"max_new_tokens": 9, "bos_token_id": 1, **options, **more}
-        if "stopping_criteria" in given and kinds is transformers:
-            given["stopping_criteria"] = transformers.StoppingCriteriaList(given["stopping_criteria"])
-        if "logits_processor" in given and kinds is transformers:
-            given["logits_processor"] = transformers.LogitsProcessorList(given["logits_processor"])
-        found.append(
-            model.generate(**prompts(rows), **{name: value for name, value in given.items() if value is not None})
-        )
-    return found
+def given(options, **more):
+    """Return options as ours and as the reference's ``generate`` takes them, which is told of lists in its classes."""
+    ours = {"max_new_tokens": 9, "bos_token_id": 1, **options, **more}
+    ours = {name: value for name, value in ours.items() if value is not None}
+    kinds = {
+        "stopping_criteria": transformers.StoppingCriteriaList,
+        "logits_processor": transformers.LogitsProcessorList,
+    }
+    return ours, ours | {name: kind(ours[name]) for name, kind in kinds.items() if name in ours}
 
 
-@pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("rows", [1, 3])
+@functools.cache
+def expected(options, rows, beams=None, drawn=False):
+    """Return what the reference generates."""
+    torch.manual_seed(5)
+    theirs = given(OPTIONS[options] | ({} if beams is None else BEAMS[beams]), do_sample=drawn)[1]
+    return pair()[1].generate(**prompts(rows), **theirs).tolist()
+
+
+def generated(options, rows, beams=None, drawn=False, cache="ours"):
+    """Return what ours generates."""
+    torch.manual_seed(5)
+    ours = given(OPTIONS[options] | ({} if beams is None else BEAMS[beams]), do_sample=drawn)[0]
+    return pair()[0].generate(**prompts(rows), **ours, **CACHES[cache]()).tolist()
+
+
+@pytest.mark.parametrize(("rows", "cache"), GRID)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_greedy(options, rows, cache):
-    ours, theirs = both(OPTIONS[options], rows, **CACHES[cache])
-    assert ours.tolist() == theirs.tolist()
+    assert generated(options, rows, cache=cache) == expected(options, rows)
 
 
 @pytest.mark.parametrize("beams", BEAMS)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_beams(options, beams):
-    ours, theirs = both(OPTIONS[options], 3, **BEAMS[beams])
-    assert ours.tolist() == theirs.tolist()
+    assert generated(options, 3, beams) == expected(options, 3, beams)
 
 
+@pytest.mark.parametrize(("rows", "cache"), GRID)
 @pytest.mark.parametrize("beams", BEAMS)
-@pytest.mark.parametrize("more", [{"rows": 1}, {"rows": 3, "use_cache": False}])
-def test_beams_of_one_prompt_and_without_a_cache(beams, more):
-    ours, theirs = both(ENDS, **more, **BEAMS[beams])
-    assert ours.tolist() == theirs.tolist()
+def test_beams_of_every_cache(beams, rows, cache):
+    assert generated("end", rows, beams, cache=cache) == expected("end", rows, beams)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("beams", [None, "all"])
+def test_one_seed_draws_the_references_words_under_every_option(options, beams):
+    assert generated(options, 3, beams, drawn=True) == expected(options, 3, beams, drawn=True)
+
+
+@pytest.mark.parametrize(("rows", "cache"), GRID)
+@pytest.mark.parametrize("beams", [None, "all", "early", "short"])
+def test_one_seed_draws_the_references_words_of_every_cache(beams, rows, cache):
+    assert generated("end", rows, beams, drawn=True, cache=cache) == expected("end", rows, beams, drawn=True)

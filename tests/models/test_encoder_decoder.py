@@ -1,5 +1,6 @@
 """EncoderDecoderModel: the reference's outputs, losses, gradients, files and ids, of halves of unequal size."""
 
+import copy
 import functools
 import json
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tests.generation.test_generate import SPACE, Shifted
 
 import bertie
 from bertie.models import encoder_decoder_generating
@@ -215,27 +217,77 @@ OPTIONS = {
     "begun": {"decoder_input_ids": torch.tensor([[2, 5, 6], [2, 7, 8], [2, 9, 9]])},
     "begun without the start": {"decoder_input_ids": torch.tensor([[5, 6], [7, 8], [9, 9]])},
     "max_length": {"max_length": 6, "max_new_tokens": None},
+    "min_new_tokens": {"min_new_tokens": 5, "eos_token_id": list(range(3, 40, 2))},
+    "bad words": {"bad_words_ids": [[8], [3, 5], [2, 7]], "num_beams": 2},
+    "allowed": {"prefix_allowed_tokens_fn": lambda text, ids: [(int(ids[-1]) * 3 + text + k) % 40 for k in range(6)]},
+    "criterion": {"stopping_criteria": transformers.StoppingCriteriaList([lambda ids, _: ids[:, -1] % 3 == 0])},
+    "drawn": {"do_sample": True, "top_p": 0.9, "num_return_sequences": 2},
+    "drawn beams": {"do_sample": True, "num_beams": 3, "num_return_sequences": 2},
 }
+SOURCES = {"input_ids": IDS.clamp(max=39), "attention_mask": MASK}
+
+
+def written(model, options, **more):
+    """Return what a model generates for all sources, whose words change from step to step."""
+    torch.manual_seed(5)
+    given = {"max_new_tokens": 8, "logits_processor": transformers.LogitsProcessorList([Shifted()]), **options, **more}
+    return model.generate(**SOURCES, **{name: value for name, value in given.items() if value is not None})
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_generated_ids(models, options):
-    given = {"max_new_tokens": 8, **OPTIONS[options]}
-    given = {name: value for name, value in given.items() if value is not None}
-    sources = {"input_ids": IDS.clamp(max=39), "attention_mask": MASK}
-    ours, theirs = (model.generate(**sources, **given) for model in models)
+    ours, theirs = (written(model, OPTIONS[options]) for model in models)
     assert ours.tolist() == theirs.tolist()
 
 
-@pytest.mark.parametrize("beams", [{}, {"num_beams": 2}])
+def static():
+    return transformers.StaticCache(transformers.BertConfig(**DECODER), max_cache_len=SPACE)
+
+
+CACHES = {
+    "ours": bertie.EncoderDecoderCache,
+    "theirs": lambda: transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache()),
+    "theirs, static": lambda: transformers.EncoderDecoderCache(static(), static()),
+    "of a decoder": transformers.DynamicCache,
+}
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("options", ["plain", "beams", "drawn", "drawn beams"])
+def test_generated_ids_of_every_cache(options, cache):
+    ours, theirs = pair()
+    found = written(ours, OPTIONS[options], past_key_values=CACHES[cache]())
+    assert found.tolist() == written(theirs, OPTIONS[options]).tolist()
+
+
+@pytest.mark.parametrize("cache", ["ours", "theirs"])
+def test_a_cache_goes_in_and_out(cache):
+    """A target in two calls is that of one call, and the reference goes on with a cache of its own."""
+    ours, theirs = pair()
+    given = CACHES[cache]()
+    begun = written(ours, {"max_new_tokens": 4, "past_key_values": given, "return_dict_in_generate": True})
+    assert begun.past_key_values is given
+    expected = written(theirs, {})
+    for model in (ours, theirs) if cache == "theirs" else (ours,):
+        more = {"decoder_input_ids": begun.sequences, "past_key_values": copy.deepcopy(given), "max_new_tokens": 4}
+        assert written(model, more).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("beams", [{}, {"num_beams": 2}, {"do_sample": True}, {"do_sample": True, "num_beams": 2}])
 def test_all_that_a_generation_returns(models, beams):
     asked = {f"output_{name}": True for name in ("scores", "attentions", "hidden_states")}
     asked |= {"return_dict_in_generate": True, "max_new_tokens": 3, **beams}
     models[1].set_attn_implementation("eager")
-    ours, theirs = (model.generate(IDS[:1], **asked) for model in models)
+    found = []
+    for model in models:
+        torch.manual_seed(5)
+        found.append(model.generate(IDS[:1], **asked))
+    ours, theirs = found
     models[1].set_attn_implementation("sdpa")
     assert type(ours).__name__ == type(theirs).__name__
     assert list(ours) == list(theirs)
+    for scores, expected in zip(ours.scores, theirs.scores, strict=True):
+        assert_alike(scores, expected, 1e-4)
     for name in ("cross_attentions", "decoder_attentions", "decoder_hidden_states"):
         for step, expected in zip(ours[name], theirs[name], strict=True):
             for layer, other in zip(step, expected, strict=True):

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import transformers
-from tests.generation.test_generate import BEAMS, ENDS, IDS, SIZES, pair, prompts
+from tests.generation.test_generate import BEAMS, CACHES, ENDS, IDS, SIZES, pair, prompts
 
 import bertie
 from bertie.models import generating
@@ -41,13 +41,18 @@ def new_tokens(ids: torch.Tensor, width: int = IDS.shape[1]) -> list[list[int]]:
     return ids[:, width:].tolist()
 
 
+@pytest.mark.parametrize("drawn", [False, True])
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3, "num_return_sequences": 2}, {"num_beams": 2}])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_all_that_is_returned(model, reference, rows, beams):
+def test_all_that_is_returned(model, reference, rows, beams, drawn):
     asked = {f"output_{name}": True for name in ("scores", "logits", "attentions", "hidden_states")}
     asked |= {"return_dict_in_generate": True, "max_new_tokens": 5, "repetition_penalty": 1.2, "bos_token_id": 1}
     reference.set_attn_implementation("eager")
-    ours, theirs = (each.generate(**prompts(rows), **asked, **beams) for each in (model, reference))
+    found = []
+    for each in (model, reference):
+        torch.manual_seed(5)
+        found.append(each.generate(**prompts(rows), **asked, **beams, do_sample=drawn))
+    ours, theirs = found
     reference.set_attn_implementation("sdpa")
     assert type(ours).__name__ == type(theirs).__name__
     assert list(ours) == list(theirs)
@@ -87,21 +92,13 @@ def test_prompts_padded_on_the_right_and_packed_ones_go_on_alike(model, options)
     assert torch.equal(model.generate(IDS, **given), expected)  # without a mask, from pad_token_id
 
 
-CACHES = {
-    "ours": bertie.Cache,
-    "theirs": transformers.DynamicCache,
-    "theirs, static": lambda: transformers.StaticCache(config=transformers.BertConfig(**SIZES), max_cache_len=30),
-}
-
-
-@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("cache", ["ours", "theirs", "theirs, static"])
 def test_a_cache_goes_in_and_out(model, reference, cache, made):
     """A text in two calls, the second with whole texts or with their new tokens alone, is the text of one call."""
     expected = reference.generate(**prompts(3), max_new_tokens=9, bos_token_id=1)
-    begun = model.generate(
-        **prompts(3), max_new_tokens=4, past_key_values=CACHES[cache](), return_dict_in_generate=True
-    )
-    assert isinstance(begun.past_key_values, type(CACHES[cache]()))
+    given = CACHES[cache]().get("past_key_values", bertie.Cache())
+    begun = model.generate(**prompts(3), max_new_tokens=4, past_key_values=given, return_dict_in_generate=True)
+    assert begun.past_key_values is given
     mask = torch.nn.functional.pad(prompts(3)["attention_mask"], (0, 4), value=1)
     for ids in (begun.sequences, begun.sequences[:, -1:]):
         found = model.generate(
@@ -206,13 +203,20 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
     assert len(set(storages)) == 1
 
 
-def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model):
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model, beams):
+    """Beams that change places, too: what they have read is copied into a second room, which is there already."""
     ids, config = IDS[1:2, 3:].repeat(2, 12), bertie.GenerationConfig().settled(model.generation_config)
     decoder = decoder_of(model, prompt_rows(config, ids[:, :3], None, None, None, None, ids.device), config, None, None)
-    allocated = []
+    allocated, others = [], torch.arange(2 * beams).flip(0)
     with torch.no_grad():
-        for width in range(3, 36):
+        decoder.step(ids[:, :3])
+        decoder.repeat(beams)
+        ids = ids.repeat_interleave(beams, dim=0)
+        for width in range(4, 36):
             with torch.profiler.profile(profile_memory=True) as profile:
+                if beams > 1:
+                    decoder.reorder(others)
                 decoder.step(ids[:, :width])
             allocated.append(sum(max(event.cpu_memory_usage, 0) for event in profile.events()))
     assert len(set(allocated[2:])) == 1

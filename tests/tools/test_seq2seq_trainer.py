@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 import bertie
 
@@ -69,3 +69,19 @@ def test_it_learns_and_what_it_generates_is_scored(adapted, tmp_path: Path) -> N
     assert after["eval_loss"] < before / 1.5
     assert scores == [0.0, 1.0]
     assert own.generation_config.eos_token_id == 3
+    if adapted:
+        saves_and_merges(own, tmp_path)
+
+
+def saves_and_merges(own: PeftModel, folder: Path) -> None:
+    """Adapters travel in a folder of their own, and merged they are a folder that both libraries open."""
+    batch = {"input_ids": torch.tensor([pairs()[0]["input_ids"]]), "labels": torch.tensor([[7, 9, 3]])}
+    expected = own.eval()(**batch).logits
+    own.save_pretrained(folder / "adapters")
+    torch.testing.assert_close(PeftModel.from_pretrained(model().eval(), folder / "adapters")(**batch).logits, expected)
+    merged = own.merge_and_unload()
+    assert isinstance(merged, bertie.EncoderDecoderModel)
+    merged.save_pretrained(folder / "merged")
+    for kind in (bertie.EncoderDecoderModel, transformers.EncoderDecoderModel):
+        found = kind.from_pretrained(folder / "merged").eval()(**batch).logits
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

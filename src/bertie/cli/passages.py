@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,9 +77,9 @@ def search(
     from bertie.pipelines import SearchIndex
 
     kept = None if no_index else index or _beside(file, by)
-    texts, candidates = [one.text for one in found], {"precision": precision, "rescore_multiplier": rescore_multiplier}
+    made = partial(SearchIndex, precision=precision, rescore_multiplier=rescore_multiplier)
     try:
-        searched = SearchIndex(texts, pipe, kept, approximate, **candidates)
+        searched = made([one.text for one in found], pipe, kept, approximate)
     except CheckpointError as error:
         if kept is None:
             raise

@@ -29,5 +29,13 @@ def prune(
     from bertie.compression.pruning import prune as make
 
     read = reader_of(form, column)
-    counts = {"layers": layers, "heads": heads, "intermediate_size": intermediate_size}
-    tell(make(model, read(texts), out, **counts, **gate.arguments(read)), out)
+    found = make(
+        model,
+        read(texts),
+        out,
+        layers=layers,
+        heads=heads,
+        intermediate_size=intermediate_size,
+        **gate.arguments(read),
+    )
+    tell(found, out)

@@ -89,12 +89,11 @@ class Weights:
 
         Pruning leaves nothing but zeros of a head, so that every program reads the file; here it isn't computed.
         """
-        speaks = self.array(f"{attention}.self.query.bias").reshape(count, -1).any(axis=1)
+        speaks: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
         if not speaks.all():  # as in no model that was trained and not pruned
             for name, axis in ((f"{attention}.self.query", 0), (f"{attention}.output.dense", 1)):
-                numbers = self.table(name)
-                numbers = numbers.weight if isinstance(numbers, Int8Weight) else numbers
-                speaks |= np.stack([part.any() for part in np.split(numbers, count, axis)])
+                weight: Any = self.read(f"{name}.weight")
+                speaks |= np.array([part.any() for part in np.split(weight, count, axis)])
             speaks[0] |= not speaks.any()
         return speaks
 

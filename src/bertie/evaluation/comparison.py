@@ -1,9 +1,7 @@
 """``bertie.compare``: two models on the same rows, and whether they differ by more than the luck of these rows."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +119,17 @@ def _same_task(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:
     return str(tasks[0])
 
 
-def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> Path:
-    """Return the file of the test rows of two runs, which are the same."""
+def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the test rows of two runs, which are the same."""
     paths = [Path(name) / PREDICTIONS for name in (first, second)]
     name_rows = f"name rows that neither model has learned from: {spelled('data', '…')}"
     for path in paths:
         if not path.exists():
             raise InputError(f"{str(path.parent)!r} keeps no test rows; {name_rows}.")
-    for one, other in zip_longest(*map(records, paths)):
-        if one is None or other is None or _given(one.fields) != _given(other.fields):
-            raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
-    return paths[0]
-
-
-def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in _ADDED}
+    given, others = (
+        [{name: value for name, value in row.fields.items() if name not in _ADDED} for row in records(path)]
+        for path in paths
+    )
+    if given != others:
+        raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
+    return given

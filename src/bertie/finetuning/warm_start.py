@@ -7,6 +7,9 @@ from bertie.encoder_decoder_config import is_encoder_decoder
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Plan, is_place
 from bertie.models import auto
+from bertie.models.bert import BertModel
+from bertie.models.causal_lm import BertLMHeadModel
+from bertie.models.dequantizing import to_train
 from bertie.models.encoder_decoder import EncoderDecoderModel
 from bertie.tokenization.auto import AutoTokenizer
 
@@ -21,8 +24,7 @@ class Starting(NamedTuple):
 def starting_model(plan: Plan, loading: Mapping[str, Any]) -> Starting:
     """Return what a plan starts from, by arguments of ``from_pretrained``.
 
-    Of a task whose model has an encoder and a decoder, one BERT becomes both and two become one each: the decoder's
-    cross-attention starts anew.
+    Of a task whose model has an encoder and a decoder, one BERT becomes both and two become one each.
     """
     given: Any = plan.model
     if getattr(auto, plan.row.model_class).model_class is not EncoderDecoderModel:
@@ -53,5 +55,23 @@ def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Sta
             f"and {len(other):,} entries; {len(own.items() ^ other.items()):,} are not in both with the same id), and "
             "one tokenizer serves both: take two BERTs with the same vocabulary."
         )
-    named = {f"{half}_{name}": value for half in ("encoder", "decoder") for name, value in loading.items()}
-    return Starting(EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **named), words)
+    reader = to_train(
+        BertModel.from_pretrained(encoder, is_decoder=False, add_cross_attention=False, **loading), encoder
+    )
+    writer = load_decoder(decoder, loading)
+    return Starting(EncoderDecoderModel(encoder=reader, decoder=writer).eval(), words)
+
+
+def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
+    """Return a BERT that writes; cross-attention that it has not learned starts as self-attention (arXiv 2106.13736).
+
+    Its heads find the neighbours of a place in the source at once: a model copies after tens of steps, not thousands.
+    """
+    loaded: Any = BertLMHeadModel.from_pretrained(
+        place, is_decoder=True, add_cross_attention=True, output_loading_info=True, **loading
+    )
+    model, info = to_train(loaded[0], place), loaded[1]
+    if any(".crossattention." in name for name in info["missing_keys"]):
+        for block in model.bert.encoder.layer:
+            block.crossattention.load_state_dict(block.attention.state_dict(), strict=False)
+    return model

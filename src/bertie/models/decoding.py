@@ -229,8 +229,9 @@ class RowsDecoder:
         """See `bertie.generation.decoder.Decoder.repeat`."""
         if count == 1:
             return
-        if self.cache is not None:
-            self.cache.batch_repeat_interleave(count)
+        if self.cache is not None:  # a StaticCache knows no batch_repeat_interleave
+            texts = torch.arange(len(self._mask), device=self._mask.device)
+            self.cache.reorder_cache(texts.repeat_interleave(count))
         self.encoder = repeated(self.encoder, count)
         for name in ("_mask", "_positions", "_types"):
             setattr(self, name, getattr(self, name).repeat_interleave(count, dim=0))
