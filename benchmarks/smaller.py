@@ -78,14 +78,13 @@ def draw(points: list[Point], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=130, layout="constrained")
     panel = figure.subplots()
     for point in points:
-        panel.plot(point.speed, point.spearman, "o", color="#8a8f98" if point is points[0] else "#0b5fa5")
-        panel.annotate(f" {point.name}", (point.speed, point.spearman), fontsize=8, va="bottom")
+        panel.plot(point.speed, point.spearman, "s" if point is points[0] else "o", label=point.name)
     panel.set_xscale("log")
-    panel.set_xlabel("times as fast as the teacher (grey)")
+    panel.set_xlabel(f"times as fast as {points[0].name}")
     panel.set_ylabel("Spearman on the pairs")
     panel.set_xticks([1, 2, 4, 10, 30, 100], labels=["1", "2", "4", "10", "30", "100"])
-    panel.margins(x=0.2, y=0.1)
     panel.grid(alpha=0.3)
+    panel.legend(fontsize=8, loc="lower left")
     figure.savefig(path)
 
 

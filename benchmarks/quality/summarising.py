@@ -1,7 +1,7 @@
 """Two BERTs that learn to name a paragraph's most telling sentence: begun with a trained BERT, and from scratch.
 
-python benchmarks/quality/summarising.py WORK                                    # half an hour of one core
-python benchmarks/quality/summarising.py WORK --pairs 64 --dev-pairs 16 --steps 8   # a try
+python benchmarks/quality/summarising.py WORK                                    # 25 minutes of one core
+python benchmarks/quality/summarising.py WORK --pairs 64 --test-pairs 16 --steps 8   # a try
 
 The pairs are made of ``../shared/data/corpus.jsonl.xz``: a source is a short paragraph of 3 to 6 sentences, its target
 the one of them that shares most words (F1) with all others, as Zhang et al. 2020 (PEGASUS, section 3.1) choose it; here
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("work", type=Path, help="a folder for all that is made")
     parser.add_argument("--pairs", type=int, default=30_000, help="to learn from; there are 16,530")
-    parser.add_argument("--dev-pairs", type=int, default=400, help="to score on")
+    parser.add_argument("--test-pairs", type=int, default=400, help="to score on")
     parser.add_argument("--steps", type=int, default=500, help="of each training")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--layers", type=int, default=2, help="of each half: the lowest of the start")
@@ -56,7 +56,7 @@ def main() -> None:
     os.environ.update(OMP_NUM_THREADS=str(options.threads), TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
     options.work.mkdir(parents=True, exist_ok=True)
     rows = {part: _kept(options.work / f"{part}.jsonl", part, count) for part, count in _sizes(options).items()}
-    found = {"pairs": {part: len(each) for part, each in rows.items()}, "the first sentence": _first(rows["dev"])}
+    found = {"pairs": {part: len(each) for part, each in rows.items()}, "the first sentence": _first(rows["test"])}
     starts = _starts(options)
     for name in options.runs:
         found[name] = _learned(name, starts[name], options)
@@ -69,22 +69,22 @@ def main() -> None:
 
 
 def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {"train": options.pairs, "tune": max(options.dev_pairs * 4 // 25, 4), "dev": options.dev_pairs}
+    return {"train": options.pairs, "dev": max(options.test_pairs * 4 // 25, 4), "test": options.test_pairs}
 
 
 # pairs
 
 
 def pairs(part: str, count: int) -> list[Row]:
-    """Return so many pairs: ``dev`` of the held-out novels, ``train`` and ``tune`` of documents of their own."""
+    """Return so many pairs: ``test`` of the held-out novels, ``train`` and ``dev`` of documents of their own."""
     held = set((DATA / "heldout.txt").read_text(encoding="utf-8").split())
     found: list[Row] = []
     with lzma.open(DATA / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
         for number, record in enumerate(map(json.loads, file)):
-            own = "dev" if record["source"] in held else "tune" if number % 20 == 7 else "train"
+            own = "test" if record["source"] in held else "dev" if number % 20 == 7 else "train"
             if own == part:
                 found += pairs_of(record["text"])
-            if len(found) >= 4 * count and part != "dev":
+            if len(found) >= 4 * count and part != "test":
                 break
     random.Random(SEED).shuffle(found)
     return found[:count]
@@ -166,14 +166,14 @@ def _learned(name: str, start: list[str], options: argparse.Namespace) -> dict[s
     out, work = options.work / name.replace(" ", "-"), options.work
     if not (out / "report.md").exists():
         command = ["bertie", "finetune", "seq2seq", *start, "--out", out]
-        for part in ("train", "tune", "dev"):
+        for part in ("train", "dev", "test"):
             command += [f"--{part}", work / f"{part}.jsonl"]
         command += ["--max-length", READ, "--option", f"max_target_length={WRITTEN}", *RECIPE]
         command += ["--set", f"steps={options.steps}", "--seed", SEED, *(["--resume"] if out.exists() else [])]
         print(*command)
         subprocess.run(list(map(str, command)), check=True)
     result = bertie.pipeline("seq2seq", out)
-    rows = [json.loads(line) for line in (work / "dev.jsonl").read_text().splitlines()[:SAMPLES]]
+    rows = [json.loads(line) for line in (work / "test.jsonl").read_text().splitlines()[:SAMPLES]]
     written = [answer["generated_text"] for answer in result([row["source"] for row in rows])]
     figures = json.loads((out / "results.json").read_text())
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -186,14 +186,14 @@ def _learned(name: str, start: list[str], options: argparse.Namespace) -> dict[s
 
 
 def _draw(found: dict[str, Any], path: Path) -> None:
-    """Draw loss and ROUGE-L of both by step, on the pairs kept for tuning."""
+    """Draw loss and ROUGE-L of both by step, on the pairs of dev."""
     from bertie.training import drawing
 
     if drawing.why_no_plots():
         return
     figure, panels = drawing.new_figure(8, 3, 1, 2)
-    for name, colour in RUNS.items():
-        curve = found.get(name, {}).get("curve", [])
+    for name in [each for each in RUNS if each in found]:
+        curve, colour = found[name]["curve"], RUNS[name]
         for panel, what in zip(panels, ("loss", "rougeL"), strict=True):
             panel.plot([each["step"] for each in curve], [each[what] for each in curve], color=colour, label=name)
             panel.set(xlabel="step", title=what)

@@ -85,9 +85,9 @@ def test_pairs_to_summarise_are_paragraphs_and_one_of_their_sentences(quality):
     assert list(summarising.pairs_of(f"Too short.\n\n{text}")) == [
         {"source": text, "target": "The sea was rough that night, and the ship was old."}
     ]
-    train, dev = summarising.pairs("train", 20), summarising.pairs("dev", 20)
-    assert len(train) == len(dev) == 20
-    assert all(row["target"] in row["source"] for row in train + dev)
+    train, test = summarising.pairs("train", 20), summarising.pairs("test", 20)
+    assert len(train) == len(test) == 20
+    assert all(row["target"] in row["source"] for row in train + test)
 
 
 def verdict(quality, intervals):

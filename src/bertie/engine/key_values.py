@@ -66,7 +66,10 @@ class KeyValues:
         self._shared = int(self.lengths.min(initial=0))
 
     def reorder(self, texts: NDArray[np.int64]) -> None:
-        """Make text ``i`` what text ``texts[i]`` was, which is a copy of the same."""
+        """Make text ``i`` what text ``texts[i]`` was, which is a copy of the same.
+
+        What moves is copied through one layer's keys, or values, at a time.
+        """
         moved = np.flatnonzero(texts != np.arange(len(texts)))
         if len(moved):
             new = slice(self._shared, int(self.lengths.max()))
