@@ -14,5 +14,6 @@ def test_each_command_and_option_is_there() -> None:
     for name, part in parts.items():
         assert part.startswith(f"{name}\n\n```text\nUsage: bertie {name} ")
         for option in load_command(name).params:
-            assert all(each in part for each in option.opts if each.startswith("--")), (name, option.opts)
+            if not getattr(option, "hidden", False):  # an older name
+                assert all(each in part for each in option.opts if each.startswith("--")), (name, option.opts)
     assert "/root" not in page
