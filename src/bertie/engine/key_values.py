@@ -68,14 +68,16 @@ class KeyValues:
     def reorder(self, texts: NDArray[np.int64]) -> None:
         """Make text ``i`` what text ``texts[i]`` was, which is a copy of the same.
 
-        What moves is copied through one layer's keys, or values, at a time.
+        A few tokens of one layer's keys, or values, are copied at a time, so that no step needs more for a longer past.
         """
         moved = np.flatnonzero(texts != np.arange(len(texts)))
-        if len(moved):
-            new = slice(self._shared, int(self.lengths.max()))
-            for part in self._numbers.reshape(-1, *self._numbers.shape[2:]):  # of each layer keys, then values
-                part[moved, new] = part[texts[moved], new]
-            self.lengths = self.lengths[texts]
+        if not len(moved):
+            return
+        for part in self._numbers.reshape(-1, *self._numbers.shape[2:]):  # of each layer keys, then values
+            for start in range(self._shared, int(self.lengths.max()), ROOM):
+                some = slice(start, start + ROOM)
+                part[moved, some] = part[texts[moved], some]
+        self.lengths = self.lengths[texts]
 
     def _reserve(self, width: int) -> None:
         before: NDArray[Any] = self._numbers

@@ -1,0 +1,42 @@
+"""Keys and values of beams: what moves is what was there, and moving needs no more memory for a longer past."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from bertie.engine.key_values import ROOM, KeyValues
+
+LAYERS, HEADS = 2, (3, 8)
+
+
+def kept(tokens: int, beams: int) -> KeyValues:
+    """Return a text of 5 tokens, and ``tokens`` that each of its beams went on with."""
+    made, draw = KeyValues(LAYERS, 1, HEADS), np.random.default_rng(0)
+    for counts in ([5], [tokens] * beams):
+        if len(counts) > 1:
+            made.repeat(beams)
+        growth = made.grow(np.array(counts))
+        for layer in range(LAYERS):
+            made.append(layer, *draw.standard_normal((2, sum(counts), *HEADS)).astype(np.float32), growth)
+    return made
+
+
+@pytest.mark.parametrize("tokens", [1, ROOM, 3 * ROOM + 7])
+def test_beams_move_whole(tokens: int) -> None:
+    beams, texts = kept(tokens, 4), np.array([2, 1, 0, 2])
+    before = beams._numbers[:, :, :, : 5 + tokens].copy()
+    beams.reorder(texts)
+    np.testing.assert_array_equal(beams._numbers[:, :, :, : 5 + tokens], before[:, :, texts])
+    assert beams.lengths.tolist() == [5 + tokens] * 4
+
+
+def test_a_longer_past_moves_in_the_same_memory() -> None:
+    peaks = []
+    for tokens in (2 * ROOM, 20 * ROOM):
+        beams = kept(tokens, 4)
+        tracemalloc.start()
+        beams.reorder(np.array([3, 2, 1, 0]))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] < 20 * ROOM * 4 * 3 * 8 * 4
