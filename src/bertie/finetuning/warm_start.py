@@ -67,10 +67,10 @@ def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
 
     Its heads find the neighbours of a place in the source at once: a model copies after tens of steps, not thousands.
     """
-    model, info = BertLMHeadModel.from_pretrained(
+    loaded: Any = BertLMHeadModel.from_pretrained(
         place, is_decoder=True, add_cross_attention=True, output_loading_info=True, **loading
     )
-    model = to_train(model, place)
+    model, info = to_train(loaded[0], place), loaded[1]
     if any(".crossattention." in name for name in info["missing_keys"]):
         for block in model.bert.encoder.layer:
             block.crossattention.load_state_dict(block.attention.state_dict(), strict=False)
