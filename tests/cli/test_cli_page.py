@@ -13,7 +13,6 @@ def test_each_command_and_option_is_there() -> None:
     parts = dict(zip(PLACES, page.split("\n## ")[1:], strict=True))
     for name, part in parts.items():
         assert part.startswith(f"{name}\n\n```text\nUsage: bertie {name} ")
-        for option in load_command(name).params:
-            if not getattr(option, "hidden", False):  # an older name
-                assert all(each in part for each in option.opts if each.startswith("--")), (name, option.opts)
+        for option in (each for each in load_command(name).params if not getattr(each, "hidden", False)):
+            assert all(each in part for each in option.opts if each.startswith("--")), (name, option.opts)
     assert "/root" not in page

@@ -99,7 +99,7 @@ def _check_counts(config: Any, counts: dict[str, int | None]) -> None:
         raise InputError(f"{spelled('heads')} is {counts['heads']}; each of the {kept} layers keeps one at least.")
     if all(value in (None, most[name]) for name, value in counts.items()):
         raise InputError(f"Nothing is to be left out; give {', '.join(map(spelled, counts))}, or some of them.")
-    if counts["heads"] != counts["intermediate_size"] and config.quantization_config is not None:
+    if config.quantization_config is not None and (counts["heads"] or counts["intermediate_size"]):
         raise InputTypeError(
             "An int8 model keeps its heads and neurons; prune the floating-point model, then quantize it again."
         )
