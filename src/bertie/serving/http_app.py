@@ -78,9 +78,12 @@ class Application(Router):
         self._service.close()
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.not_found(scope, receive, send)  # closes a WebSocket
+            return
         request = Request(scope, receive)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        methods = self._routes.get(path) or self._routes.get(path.rstrip("/"), {})
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        methods = self._routes.get(path.rstrip("/") or "/", {})
         route = methods.get(request.method)
         if isinstance(route, Posted):
             response = await self._posted(request, route)
