@@ -260,6 +260,11 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
         finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
     with pytest.raises(InputError, match="the rows to learn from differ"):
         finetuned(start, rows(80, 3), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
+    # a run that was begun when metrics were called figures, and dev was what is tuned on
+    [state] = (tmp_path / "half" / "state").glob("state-*/state.json")
+    older = state.read_text().replace("metrics", "figures").replace("the rows of dev", "the rows to tune on")
+    state.write_text(older)
+    assert {"best_figures", "figures", "the rows to tune on"} <= set(older.split('"'))
     again = finetuned(
         start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True
     )
