@@ -39,7 +39,8 @@ def test_average(run: Run, tmp_path: Path) -> None:
         "metric",
         "accuracy",
     ]
-    assert f"'{start}' is no run that says its task" in run("compare", start, seeds[0], "--data", data).err
+    assert f"Neither '{start}' nor '{data}' is a run that says its task" in run("compare", start, data).err
+    assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
     # asked for what cannot be known, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say for which task it was trained; name it with --task" in ran.err
