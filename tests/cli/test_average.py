@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from films import write_start
 
 import bertie
+from bertie.data.example import Example
+from bertie.evaluation.predictions import PREDICTIONS, rows_in, written_to
 
 Run = Callable[..., Any]
 
@@ -45,3 +48,12 @@ def test_average(run: Run, tmp_path: Path) -> None:
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say for which task it was trained; name it with --task" in ran.err
     assert not (tmp_path / "none").exists()
+
+
+def test_rows_are_read_back_as_they_were_given(tmp_path: Path) -> None:
+    given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
+    task: Any = SimpleNamespace(plain=str)
+    with written_to(tmp_path / PREDICTIONS, task) as write:
+        write([Example("a film", "pos", "line 1", row) for row in given], ["neg", "pos"])
+    assert '"prediction": "neg", "where": "line 1"' in (tmp_path / PREDICTIONS).read_text()
+    assert rows_in(tmp_path / PREDICTIONS) == given

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertie.data.records import records
 from bertie.errors import InputError, counted, spelled
 from bertie.evaluation.evaluation import Evaluation, evaluate
 from bertie.evaluation.evaluator import Scored
-from bertie.evaluation.predictions import PREDICTIONS
+from bertie.evaluation.predictions import PREDICTIONS, rows_in
 from bertie.files import read_json
 from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
@@ -22,7 +21,6 @@ from bertie.tasks.registry import find_learned
 # of a run's arguments, those that say how its rows are read
 _READING = ("columns", "label_names", "label_map", "first_choice")
 _PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
-_ADDED = {"prediction", "where"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,10 +148,7 @@ def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
     for path in paths:
         if not path.exists():
             raise InputError(f"{str(path.parent)!r} keeps no test rows; {name_rows}.")
-    given, others = (
-        [{name: value for name, value in row.fields.items() if name not in _ADDED} for row in records(path)]
-        for path in paths
-    )
+    given, others = map(rows_in, paths)
     if given != others:
         raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
     return given
