@@ -37,7 +37,9 @@ def test_average(run: Run, tmp_path: Path) -> None:
     compared = run("compare", *seeds)
     assert compared.code == 0, compared.err
     by_hand = [json.loads((seed / "results.json").read_text())["metrics"]["accuracy"] for seed in seeds]
-    assert compared.records[0]["metrics"]["accuracy"] == pytest.approx(by_hand[0] - by_hand[1])
+    (record,) = compared.records
+    assert [record[name]["metrics"]["accuracy"] for name in ("first", "second")] == by_hand
+    assert record["difference"]["accuracy"] == pytest.approx(by_hand[0] - by_hand[1])
     assert [line.split()[0] for line in compared.err.splitlines() if line.startswith("  ")][:2] == [
         "metric",
         "accuracy",

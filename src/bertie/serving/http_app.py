@@ -73,6 +73,7 @@ class Application(Router):
     @asynccontextmanager
     async def _running(self, _: Any) -> AsyncIterator[None]:
         await self._service.warm_up(self._service.models.values())
+        gc.collect()
         gc.freeze()  # what is there now stays, and need not be looked through again and again
         yield
         self._service.close()
