@@ -29,7 +29,7 @@ def section(one: Found, level: int = 2) -> str:
 def setting(one: Found) -> str:
     """Return in sentences what was run, and where."""
     rows, seeds = one["rows"], len(one["lines"][0]["seeds"])
-    tune = f", {rows['tune']:,} to tune on" if rows["tune"] else ""
+    tune = f", {rows['tune']:,} to choose by" if rows["tune"] else ""
     others = fmean(effort["others"] for efforts in one["systems"].values() for effort in efforts)
     said = (
         f"{one['start']}; {rows['train']:,} rows to learn from{tune}, {rows['dev']:,} to score on; "

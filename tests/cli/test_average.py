@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from films import write_start
 
 import bertie
+from bertie.data.example import Example
+from bertie.evaluation.predictions import PREDICTIONS, rows_in, written_to
 
 Run = Callable[..., Any]
 
@@ -34,13 +37,25 @@ def test_average(run: Run, tmp_path: Path) -> None:
     compared = run("compare", *seeds)
     assert compared.code == 0, compared.err
     by_hand = [json.loads((seed / "results.json").read_text())["metrics"]["accuracy"] for seed in seeds]
-    assert compared.records[0]["metrics"]["accuracy"] == pytest.approx(by_hand[0] - by_hand[1])
+    (record,) = compared.records
+    assert [record[name]["metrics"]["accuracy"] for name in ("first", "second")] == by_hand
+    assert record["difference"]["accuracy"] == pytest.approx(by_hand[0] - by_hand[1])
     assert [line.split()[0] for line in compared.err.splitlines() if line.startswith("  ")][:2] == [
         "metric",
         "accuracy",
     ]
-    assert f"'{start}' is no run that says its task" in run("compare", start, seeds[0], "--data", data).err
+    assert f"Neither '{start}' nor '{data}' is a run that says its task" in run("compare", start, data).err
+    assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
     # asked for what cannot be known, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say for which task it was trained; name it with --task" in ran.err
     assert not (tmp_path / "none").exists()
+
+
+def test_rows_are_read_back_as_they_were_given(tmp_path: Path) -> None:
+    given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
+    task: Any = SimpleNamespace(plain=str)
+    with written_to(tmp_path / PREDICTIONS, task) as write:
+        write([Example("a film", "pos", "line 1", row) for row in given], ["neg", "pos"])
+    assert '"prediction": "neg", "where": "line 1"' in (tmp_path / PREDICTIONS).read_text()
+    assert rows_in(tmp_path / PREDICTIONS) == given

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -191,7 +192,9 @@ def test_adapters_are_merged(start: Path, tmp_path: Path) -> None:
     assert bertie.evaluate("sequence-classification", rows(40, 1), model=tmp_path / "run").metrics == result.metrics
 
 
-def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_seeds(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     options: dict[str, Any] = {"seed": [1, 2], "epochs": 2, "out": tmp_path / "run"}
     result = finetuned(start, rows(60), **options)
     figures = [json.loads((tmp_path / "run" / f"seed-{seed}" / "results.json").read_text()) for seed in (1, 2)]
@@ -216,6 +219,17 @@ def test_several_seeds(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     same = bertie.compare(top / "seed-1", top / "seed-1", show_progress=False)
     assert same.intervals["accuracy"] == (0, 0)
     assert same.verdict("accuracy") == "no winner"
+    # a model that has the same classes in another order, in a folder whose run calls the task by an older name
+    turned = shutil.copytree(top / "seed-1", tmp_path / "turned")
+    for name, old, new in (
+        ("run.json", "text-classification", "sequence-classification"),
+        ("config.json", '"0": "neg",\n    "1": "pos"', '"0": "pos",\n    "1": "neg"'),
+    ):
+        text = (turned / name).read_text()
+        assert old in text
+        (turned / name).write_text(text.replace(old, new))
+    bertie.compare(top / "seed-1", turned, show_progress=False)
+    assert "f1 are about 'pos' in the first model, and about 'neg' in the second" in caplog.messages[-1]
     (top / "seed-2" / "predictions.jsonl").write_text("")
     with pytest.raises(InputError, match="were scored on different rows; name rows .*: data='…'"):
         bertie.compare(top / "seed-1", top / "seed-2")
@@ -260,6 +274,11 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
         finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
     with pytest.raises(InputError, match="the rows to learn from differ"):
         finetuned(start, rows(80, 3), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
+    # a run that was begun when metrics were called figures, and dev was what is tuned on
+    [state] = (tmp_path / "half" / "state").glob("state-*/state.json")
+    older = state.read_text().replace("metrics", "figures").replace("the rows of dev", "the rows to tune on")
+    state.write_text(older)
+    assert {"best_figures", "figures", "the rows to tune on"} <= set(older.split('"'))
     again = finetuned(
         start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True
     )

@@ -63,6 +63,8 @@ def test_the_best_is_kept_and_scored_once(start: Path, tmp_path: Path, monkeypat
     assert "sweep.png" in report
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert saved["settings"]["learning_rate"] == best.values["learning_rate"]
+    kept = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert all(row.keys() == {"text", "label", "prediction", "where"} for row in kept)
     again = bertie.pipeline("text-classification", tmp_path / "run")
     assert again("good film") == result.best.pipeline("good film")
 

@@ -73,6 +73,12 @@ def test_intervals_are_those_of_a_bootstrap_over_rows() -> None:
         assert intervals[name] == pytest.approx(np.quantile(values, (0.025, 0.975)), abs=0.01)
 
 
+def test_rows_that_one_system_was_not_scored_on_are_not_compared() -> None:
+    all_rows, fewer = (scored(ClassificationMetric(NAMES), PREDICTIONS[:n], LABELS[:n]) for n in (400, 399))
+    with pytest.raises(InputError, match=r"scored on 399 rows and the second on 400; compare them on rows"):
+        paired_difference(fewer, all_rows)
+
+
 def test_differences_are_those_of_a_paired_bootstrap() -> None:
     random = np.random.default_rng(1)
     expected = []

@@ -45,6 +45,16 @@ def test_a_request_that_cannot_be_read_costs_no_other_its_answer(task: Any) -> N
     assert (good.lengths, also.lengths) == ([4], [4])
 
 
+def test_every_request_ends_though_what_was_read_together_cannot_be_parted(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Features, inputs: range) -> Features:
+        raise MemoryError
+
+    monkeypatch.setattr(Features, "of_inputs", fail)
+    assert [type(one) for one in read(task, ["a cat"], ["a bird"])] == [MemoryError] * 2
+
+
 def test_what_is_cancelled_is_not_read_and_changes_nothing_for_others(task: Any) -> None:
     async def run() -> None:
         reader = InputReader(1)

@@ -1,7 +1,10 @@
 """Rows are taken by budget, fairly between clients, by one task a step; and nobody pays for another's mistake."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,9 @@ import bertie
 from bertie.engine import Engine
 from bertie.errors import BertieError, InputError
 from bertie.pipelines.head_tasks import tasks_of
+from bertie.serving import service as service_module
 from bertie.serving.refusals import Refusal
+from bertie.serving.scheduler import ModelQueue, Scheduler
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
 from bertie.serving.step_queue import StepQueue, Work
@@ -171,10 +176,54 @@ def test_what_is_cancelled_leaves_the_queue_and_the_rest_goes_on(folders: dict[s
     asyncio.run(run())
 
 
-def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(folders: dict[str, Path]) -> None:
+def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: dict[str, Path]) -> None:
+    """The rows of the queue that is next may be withdrawn between the look at it and the taking of them."""
+
+    class Left(ModelQueue):
+        oldest = 0.0
+
+    async def run() -> None:
+        model = ServedModel.open(str(folders["vectors"]))
+        task = model.task("embed")
+        waits = Work(task, task.encode(["a"]).without_texts(), "", asyncio.get_running_loop().create_future())
+        scheduler = Scheduler([model.queue.model])
+        scheduler._queues.add(Left(model.queue.model))
+        scheduler.submit(model.queue, waits)
+        assert len(await asyncio.wait_for(waits.answered, 60)) == 1
+        scheduler.close()
+
+    asyncio.run(run())
+
+
+def test_a_model_that_is_no_longer_served_goes_without_the_garbage_collector(folders: dict[str, Path]) -> None:
+    """The server hides what it began with from it."""
+    gc.collect()
+    gc.disable()
+    try:
+        model = ServedModel.open(str(folders["vectors"]))
+        model.task("embed", truncation_side="left")
+        engine = weakref.ref(model.queue.model)
+        del model
+        assert engine() is None
+    finally:
+        gc.enable()
+
+
+def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     service, model = service_of(folders["vectors"])
 
     async def run() -> None:
+        where: list[str] = []
+        usual = service_module.decoded
+        monkeypatch.setattr(
+            service_module, "decoded", lambda *given: where.append(current_thread().name) or usual(*given)
+        )
+        for ids in ([101, 102], [7] * 5_000):
+            await service.answer(model, "embed", [ids])
+        assert where[0] == "MainThread"
+        assert where[1].startswith("bertie-read"), "what is long does not hold up others"
         with pytest.raises(InputError, match="Token 1 of input 0 has the id 30522"):
             await service.answer(model, "embed", [[101, 30522]])
         long = " ".join(["word"] * 100)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 import bertie
 
@@ -110,6 +112,14 @@ def test_compressed_bodies_paths_and_methods(served: Serve) -> None:
     reply = client.get("/embed")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
     assert reply.json()["error"] == "This path takes POST, and was asked with GET."
+    assert client.options("/info").headers["allow"] == "GET, HEAD"
+    assert client.head("/health").status_code == 200
+    behind = TestClient(client.app, root_path="/models/")  # a proxy that keeps the path's beginning
+    for path in ("/embed", "/embed/", "/models/embed", "/models", "/"):
+        assert behind.post(path, json={"inputs": "a"}, follow_redirects=False).status_code == 200, path
+    assert behind.post("/modelsembed", json={"inputs": "a"}).status_code == 404
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/embed"):
+        pass
     assert client.post("/embed", json={"inputs": "a"}, headers={"x-request-timeout": "-1"}).status_code == 400
 
 

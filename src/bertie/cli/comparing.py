@@ -49,5 +49,7 @@ def compare(
     print(counted(found.rows, "row"), file=sys.stderr)
     for row in table:
         print("  " + printable("  ".join(map(str.ljust, row, widths))).rstrip(), file=sys.stderr)
-    values = {"metrics": found.difference, "intervals": found.intervals}
-    print(json.dumps({"first": first, "second": second, "rows": found.rows, **values}, ensure_ascii=False))
+    each = {"first": {"model": first, "metrics": found.first.metrics}}
+    each["second"] = {"model": second, "metrics": found.second.metrics}
+    values = {"rows": found.rows, "difference": found.difference, "intervals": found.intervals}
+    print(json.dumps({**each, **values}, ensure_ascii=False))

@@ -23,8 +23,6 @@ _NOT_COPIED = (
     "README.md",
     "figures.json",
     "results.json",
-    "predictions.jsonl",
-    "report.html",
     "report.md",
     "run.json",
     "average.json",

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertie.data.records import records
 from bertie.errors import InputError, counted, spelled
 from bertie.evaluation.evaluation import Evaluation, evaluate
-from bertie.evaluation.predictions import PREDICTIONS
+from bertie.evaluation.evaluator import Scored
+from bertie.evaluation.predictions import PREDICTIONS, rows_in
 from bertie.files import read_json
 from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
 from bertie.markdown import table as table_of
+from bertie.messages import listed
 from bertie.metrics.streaming import LOWER, paired_difference
+from bertie.progress import logger
+from bertie.tasks.registry import find_learned
 
 # of a run's arguments, those that say how its rows are read
 _READING = ("columns", "label_names", "label_map", "first_choice")
 _PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
-_ADDED = {"prediction", "where"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,17 +89,20 @@ def compare(
             the first run read them.
 
     Raises:
-        InputError: no task or no rows are named and the folders are no runs, or runs that were scored on other rows.
+        InputError: no task or no rows are named and the folders are no runs, or runs that were scored on other rows; a
+            row that one model is scored on and the other is not.
         CheckpointError: a model's files are missing or damaged.
     """
     runs = [_run(name) for name in (first, second)]
     if task is None:
-        task = _same_task(runs, (first, second))
+        task = _task_of(runs, (first, second))
     if data is None:
         data = _test_rows(first, second)
-    given = {name: runs[0][name] for name in _READING if name in runs[0]} | options
+    reading = next(filter(None, runs), {})
+    given = {name: reading[name] for name in _READING if name in reading} | options
     one, two = (evaluate(task, data, model=model, **given) for model in (first, second))
     difference, intervals = paired_difference(one.scored.scores, two.scored.scores)
+    _warn_of_other_classes(one.scored, two.scored)
     return Comparison(difference, intervals, one, two)
 
 
@@ -107,16 +112,33 @@ def _run(name: str | os.PathLike[str]) -> dict[str, Any]:
     return read_json(path, "run") if path.exists() else {}
 
 
-def _same_task(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:
-    tasks = [run.get("task") for run in runs]
-    for task, name in zip(tasks, names, strict=True):
-        if not isinstance(task, str):
-            raise InputError(f"{str(name)!r} is no run that says its task; name it: {spelled('task', '…')}.")
-    if tasks[0] != tasks[1]:
+def _task_of(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:
+    # older runs have other names of the same tasks
+    tasks = [find_learned(run["task"]).name for run in runs if isinstance(run.get("task"), str)]
+    if not tasks:
+        named = " nor ".join(repr(str(name)) for name in names)
+        raise InputError(f"Neither {named} is a run that says its task; name it: {spelled('task', '…')}.")
+    if tasks[0] != tasks[-1]:
         raise InputError(
             f"{str(names[0])!r} is of {tasks[0]}, and {str(names[1])!r} of {tasks[1]}; compare like with like."
         )
-    return str(tasks[0])
+    return tasks[0]
+
+
+def _warn_of_other_classes(first: Scored, second: Scored) -> None:
+    classes = [sorted(row["label"] for row in each.table) for each in (first, second)]
+    if classes[0] == classes[1] and first.positive == second.positive:
+        return
+    of_first, of_second = (
+        listed([each.positive] if each.positive else found)
+        for each, found in zip((first, second), classes, strict=True)
+    )
+    logger.warning(
+        "Precision, recall and f1 are about %s in the first model, and about %s in the second: they say nothing of "
+        "which is better.",
+        of_first,
+        of_second,
+    )
 
 
 def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -126,10 +148,7 @@ def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
     for path in paths:
         if not path.exists():
             raise InputError(f"{str(path.parent)!r} keeps no test rows; {name_rows}.")
-    given, others = (
-        [{name: value for name, value in row.fields.items() if name not in _ADDED} for row in records(path)]
-        for path in paths
-    )
+    given, others = map(rows_in, paths)
     if given != others:
         raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
     return given

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bertie.data.example import Example
+from bertie.data.records import records
 from bertie.evaluation.evaluator import Watch
 from bertie.files import atomic
 from bertie.tasks.features import Values
@@ -13,6 +15,8 @@ from bertie.writing import beside, form_of_output, writer
 
 # in the folder of a run: those of its test rows
 PREDICTIONS = "predictions.jsonl"
+# what stands beside a row
+_ADDED = ("prediction", "where")
 
 
 @contextmanager
@@ -24,7 +28,17 @@ def written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
 
         def watch(examples: Sequence[Example], predictions: Values) -> None:
             for example, prediction in zip(examples, predictions, strict=True):
-                out.write(beside(example.fields or {}, {"prediction": task.plain(prediction), "where": example.where}))
+                added = dict(zip(_ADDED, (task.plain(prediction), example.where), strict=True))
+                out.write(beside(example.fields or {}, added))
 
         yield watch
         out.end()
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of such a file as they were given: `beside` has renamed what is called like an answer."""
+    own = {f"input_{name}": name for name in _ADDED}
+    return [
+        {own.get(name, name): value for name, value in row.fields.items() if name not in _ADDED}
+        for row in records(path)
+    ]

@@ -14,8 +14,11 @@ from bertie.markdown import plain, section, table
 from bertie.tasks.registry import Row
 
 CARD = "README.md"
-# reports and predictions quote texts of the data, run.json says where files lie
-_NOT_SHARED = ("report.*", "predictions.jsonl", "run.json", "state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*")
+# reports and predictions quote texts of the data, run.json and sweep.log say where files lie
+_NOT_SHARED = (
+    *("report.*", "predictions.jsonl", "run.json", "sweep.log"),
+    *("state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*"),
+)
 # what the hub calls the tasks, of those for which it has a word
 _PIPELINE_TAGS = {
     **{name: name for name in ("fill-mask", "question-answering", "text-classification", "token-classification")},

@@ -46,7 +46,8 @@ def write_folder(
     if not is_first():
         return
     make_folder(folder)
-    (folder / REPORT).unlink(missing_ok=True)  # of a run that was made longer
+    for name in (REPORT, PREDICTIONS):  # of a run that was made longer
+        (folder / name).unlink(missing_ok=True)
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
     write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})

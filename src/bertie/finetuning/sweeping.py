@@ -71,9 +71,9 @@ def sweep(
 
     ``bertie.sweep("text-classification", "train.csv", model="all-MiniLM-L6-v2", trials=20, out="runs/sweep")``
 
-    Trials are compared on the same rows of train, kept for tuning; dev takes no part in the choice, and the best model
-    alone is scored on it, once. The first trial has the usual settings, so that no sweep ends below them. The best
-    score on the rows for tuning, being the best of many, is too good; the metrics on dev are not.
+    Trials are compared on dev; test takes no part in the choice, and the best model alone is scored on it, once. The
+    first trial has the usual settings, so that no sweep ends below them. The best score on dev, being the best of many,
+    is too good; the metrics on test are not.
 
     Args:
         task, train, model: as for `bertie.finetune`.
@@ -125,10 +125,10 @@ def sweep(
         show_progress=show_progress,
     )
     with at_work_in(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
-        [job] = prepare(plan)
+        [job] = prepare(replace(plan, out=folder))
         if not job.parts.dev:
             raise InputError(f"A sweep compares its trials on dev; let {spelled('dev')} keep some rows.")
-        search = Search(optuna, job, space, folder, prune)
+        search = Search(optuna, replace(job, plan=plan), space, folder, prune)
         search.run(trials)
         best = search.best()
         outcome = search.outcome(best)

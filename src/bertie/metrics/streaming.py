@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.errors import InputError
+from bertie.errors import InputError, counted
 from bertie.metrics.bootstrap import resampled_sums, sums
 
 REPLICATES = 1000
@@ -137,7 +137,16 @@ class Scores:
 
 
 def paired_difference(first: Scores, second: Scores) -> tuple[Figures, Intervals]:
-    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval."""
+    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval.
+
+    Raises:
+        InputError: the two have different numbers of rows.
+    """
+    if first.count != second.count:
+        raise InputError(
+            f"The first model was scored on {counted(first.count, 'row')} and the second on {second.count}; compare "
+            "them on rows that both can be scored on."
+        )
     mine, theirs = first.figures(), second.figures()
     # one seed weighs the same rows alike for both
     replicates, paired = first.resampled(), second.resampled()

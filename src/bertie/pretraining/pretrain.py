@@ -11,6 +11,7 @@ from typing import Any
 
 from bertie.errors import InputError
 from bertie.files import make_folder, write_json, write_text
+from bertie.metrics.streaming import Figures
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
 from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
@@ -24,7 +25,6 @@ from bertie.progress import logger
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
-from bertie.training.evaluating import Figures
 from bertie.training.fingerprint import digest, digest_of_tensors
 from bertie.training.run_directory import PLAN, REPORT, STATE, at_work_in, logs, refuse_other_content
 from bertie.training.state import States

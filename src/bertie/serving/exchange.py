@@ -165,12 +165,11 @@ class Exchange:
         """Return what every reply says of the request: its id, what was cut off, and times in milliseconds."""
         told = {"x-request-id": self.id}
         if self.asked:
-            parts = {"tokenization": "tokenization", "queue": "queue", "inference": "inference"}
             total = _milliseconds(monotonic() - self.began)
             told |= {"x-compute-type": self._device_type, "x-compute-time": total, "x-total-time": total}
             told |= {
-                f"x-{name}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
-                for name, part in parts.items()
+                f"x-{part}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
+                for part in ("tokenization", "queue", "inference")
             }
             told["x-compute-characters"] = str(sum(answers.characters for answers in self.asked))
             told["x-compute-tokens"] = str(self.tokens)

@@ -73,14 +73,18 @@ class Application(Router):
     @asynccontextmanager
     async def _running(self, _: Any) -> AsyncIterator[None]:
         await self._service.warm_up(self._service.models.values())
+        gc.collect()
         gc.freeze()  # what is there now stays, and need not be looked through again and again
         yield
         self._service.close()
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.not_found(scope, receive, send)  # closes a WebSocket
+            return
         request = Request(scope, receive)
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        methods = self._routes.get(path) or self._routes.get(path.rstrip("/"), {})
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        methods = self._routes.get(path.rstrip("/") or "/", {})
         route = methods.get(request.method)
         if isinstance(route, Posted):
             response = await self._posted(request, route)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from bertie.tasks.features import Features
@@ -65,8 +66,10 @@ class InputReader:
 
 def _read_together(requests: Sequence[_Request]) -> None:
     """Read requests for one task by one call; if that fails, each by itself, for only one may be wrong."""
+    firsts = accumulate((len(request.inputs) for request in requests), initial=0)
     try:
         features = requests[0].task.encode([one for request in requests for one in request.inputs])
+        own = [features.of_inputs(range(*ends)) for ends in pairwise(firsts)]
     except Exception as error:
         if len(requests) == 1:
             requests[0].read.set_exception(error)
@@ -74,7 +77,5 @@ def _read_together(requests: Sequence[_Request]) -> None:
             for request in requests:
                 _read_together([request])
         return
-    start = 0
-    for request in requests:
-        start, own = start + len(request.inputs), range(start, start + len(request.inputs))
-        request.read.set_result(features.of_inputs(own))
+    for request, each in zip(requests, own, strict=True):
+        request.read.set_result(each)

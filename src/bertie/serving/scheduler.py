@@ -1,6 +1,5 @@
 """Computes what waits in the queues of all models, in steps of packed rows on a few threads."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +41,7 @@ class ModelQueue(StepQueue):
 
 
 class Scheduler:
-    """Steps of all models, on a thread for each core. All but the computing runs in the event loop's thread.
+    """Steps of all models, taken and computed on a thread for each core; all else runs in the event loop's thread.
 
     Nothing waits for a batch to fill: a thread that is done takes what has come meanwhile, so steps are full when there
     is much to do and small when there is little.
@@ -63,7 +62,7 @@ class Scheduler:
             self._queues.add(queue)
             if self._running < self._threads:
                 self._running += 1
-                self._pool.submit(self._compute_steps, asyncio.get_running_loop())
+                self._pool.submit(self._compute_steps)
 
     def close(self) -> None:
         """Let the steps that run end, and begin no others."""
@@ -71,29 +70,31 @@ class Scheduler:
             self._queues.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _compute_steps(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _compute_steps(self) -> None:
         """Compute what waits until there is nothing left."""
         while (taken := self._take()) is not None:
-            queue, model, shares = taken
+            queue, threads, shares = taken
             values: Iterable[Any]
             step: Step | None
             try:
-                values, step = _compute(queue, model, shares)
+                values, step = _compute(queue, queue.model.with_threads(threads), shares)
             except Exception as error:
                 values, step = repeat(error), None
+            loop = shares[0].work.answered.get_loop()
             loop.call_soon_threadsafe(self._end_step, shares, values, step)
 
-    def _take(self) -> tuple[ModelQueue, Model, list[Share]] | None:
-        """Return the rows of the next step, and the model that computes them; None if nothing waits."""
+    def _take(self) -> tuple[ModelQueue, int, list[Share]] | None:
+        """Return the rows of the next step, and how many cores compute them; None if nothing waits."""
         with self._lock:
-            queue = min(self._queues, key=lambda queue: queue.oldest, default=None)
-            if queue is None or not (shares := queue.take(queue.step_tokens)):
-                self._queues.clear()
-                self._running -= 1
-                return None
-            # a step with nothing beside it has all cores
-            alone = self._running == 1 and not any(map(len, self._queues))
-        return queue, queue.model.with_threads(self._threads if alone else 1), shares
+            while self._queues:
+                queue = min(self._queues, key=lambda queue: queue.oldest)
+                if shares := queue.take(queue.step_tokens):
+                    # a step with nothing beside it has all cores
+                    alone = self._running == 1 and not any(map(len, self._queues))
+                    return queue, self._threads if alone else 1, shares
+                self._queues.remove(queue)
+            self._running -= 1
+            return None
 
     def _end_step(self, shares: list[Share], values: Iterable[Any], step: Step | None) -> None:
         found = iter(values)

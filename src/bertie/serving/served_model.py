@@ -65,7 +65,9 @@ class ServedModel:
         self.tasks += tuple(more)
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
-        # requests with the same options share an object, and with it steps
+        # requests with the same options share an object, and with it steps; nothing refers back to this model, for what
+        # the server began with is hidden from the garbage collector, and must go without it when it is read anew
+        self._make_variant = partial(_make_variant, self._codecs)
         self._variant = lru_cache(maxsize=256)(self._make_variant)
 
     @classmethod
@@ -125,14 +127,16 @@ class ServedModel:
         model: Any = self.queue.model
         return model.generation_config
 
-    def _make_variant(self, name: str, options: tuple[tuple[str, Any], ...]) -> Task:
-        task, given = self._codecs[name], dict(options)
-        side = given.pop("truncation_side", None)
-        if side is not None and side != task.tokenizer.truncation_side:
-            tokenizer = copy(task.tokenizer)
-            tokenizer.truncation_side = side
-            task = replace(task, tokenizer=tokenizer)
-        return task.with_options(**given)
+
+def _make_variant(codecs: Mapping[str, Any], name: str, options: tuple[tuple[str, Any], ...]) -> Task:
+    task, given = codecs[name], dict(options)
+    side = given.pop("truncation_side", None)
+    if side is not None and side != task.tokenizer.truncation_side:
+        tokenizer = copy(task.tokenizer)
+        tokenizer.truncation_side = side
+        task = replace(task, tokenizer=tokenizer)
+    found: Task = task.with_options(**given)
+    return found
 
 
 def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> dict[str, Task]:

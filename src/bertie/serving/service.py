@@ -216,10 +216,12 @@ class Service:
         characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
         reading, computing = model.task(task, **options), model.computing_task(task, **options)
-        if are_ids(inputs[0]):
-            features = await self.reader.run(rows_of_ids, reading, inputs, characters=sum(map(len, inputs)))
+        by_ids = are_ids(inputs[0])
+        size = sum(map(len, inputs)) if by_ids else characters
+        if by_ids:
+            features = await self.reader.run(rows_of_ids, reading, inputs, characters=size)
         else:
-            features = await self.reader.features_of(reading, inputs, characters)
+            features = await self.reader.features_of(reading, inputs, size)
         self.check_numbers(len(features.ids) * numbers_a_token)
         if refuse_cut:
             refuse_cut_texts(features, reading)
@@ -228,7 +230,7 @@ class Service:
         (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.reader.run(decoded, reading, kept, features, characters=characters)
+        values = await self.reader.run(decoded, reading, kept, features, characters=size)
         return Answers(
             values,
             features.truncated,

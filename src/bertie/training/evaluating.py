@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bertie.errors import InputError
-from bertie.metrics.streaming import LOWER
+from bertie.metrics.streaming import LOWER, Figures
 from bertie.progress import logger
 from bertie.training.distributed import Processes, is_first
 from bertie.training.history import History, finite
@@ -14,7 +14,6 @@ from bertie.training.signals import Signals
 
 Evaluate = Callable[[], Mapping[str, float]]
 Check = Callable[[Mapping[str, float]], str | None]
-Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True)

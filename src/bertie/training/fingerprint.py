@@ -16,6 +16,8 @@ from bertie.training.sampler import LookedUpSizes, Sampler
 Fingerprint = dict[str, Any]
 _DIGEST = "sha256:"
 PROCESSES = "number of processes"  # may change: see `goes_on_with`
+# what older runs call these
+_NAMES = {"the rows to tune on": "the rows of dev"}
 
 
 def fingerprint(
@@ -80,7 +82,8 @@ def goes_on_with(before: Fingerprint, now: Fingerprint) -> str | None:
 
 
 def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
-    settings, data = found.get("settings", {}), found.get("data", {})
+    settings = found.get("settings", {})
+    data = {_NAMES.get(name, name): value for name, value in found.get("data", {}).items()}
     rest = {name: value for name, value in found.items() if name not in ("settings", "data", "total", "warmup")}
     return {"settings": settings, "rest": {**data, **rest}}
 

@@ -66,10 +66,7 @@ class History:
 
         Metrics were called figures there.
         """
-        records = [
-            {_NAMES.get(name, name): value for name, value in line.items()} for line in values.get("records", ())
-        ]
-        found = {_NAMES.get(name, name): value for name, value in values.items()} | {"records": records}
+        found = _renamed(values) | {"records": list(map(_renamed, values.get("records", ())))}
         return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
 
     @property

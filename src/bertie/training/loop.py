@@ -15,6 +15,7 @@ from torch import Tensor
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.memory import freed_memory_kept, keep_few_primitives
+from bertie.metrics.streaming import Figures
 from bertie.progress import Advance, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
@@ -22,7 +23,7 @@ from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, explain
-from bertie.training.evaluating import Check, Evaluate, Evaluation, Figures, warn
+from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
 from bertie.training.history import Callback, Event, History, Log, Record
