@@ -121,6 +121,16 @@ def test_what_goes_is_foretold_from_what_stays(folder: Path) -> None:
     assert cosines(vectors(narrowed(model, 12, features), features), vectors(model, features)).min() > 0.99
 
 
+def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> None:
+    model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        for part in (model.bert.encoder.layer[1].attention.self.value, model.bert.encoder.layer[1].intermediate.dense):
+            part.weight[:], part.bias[:] = 0, 0
+    features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
+    small = narrowed(without_heads(model, 5, features), 23, features)
+    assert cosines(vectors(small, features), vectors(model, features)).min() > 0.9
+
+
 def test_the_model_stays_as_it_was(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -47,7 +47,8 @@ def prune(
     (Michel et al. 2019, section 4.1). What they gave is foretold from those that stay (He et al. 2017, section 3.1).
 
     Every program opens the folder. All layers keep equally many neurons; of heads each keeps what matters, one at
-    least. Those that go are zeros in the file, which the engine does not compute, and training leaves as they are.
+    least. Those that go are zeros in the file, which training leaves as they are, and which the engine does not compute
+    (of encoders with absolute positions, as BERT's are).
 
     Args:
         model: a folder, or a name in the hub.
@@ -221,7 +222,8 @@ def _without_inputs(layer: nn.Linear, kept: Tensor, inputs: Observed) -> tuple[T
     """
     gone, weight = ~kept, layer.weight.detach()
     own = inputs.spread[kept][:, kept]
-    own.diagonal().add_(RIDGE * own.diagonal().mean())
+    # tiny: what never changes has no spread, and foretells nothing
+    own.diagonal().add_(RIDGE * own.diagonal().mean() + torch.finfo(own.dtype).tiny)
     foretold = torch.linalg.solve(own, inputs.spread[kept][:, gone])  # [kept, gone]
     bias = layer.bias.detach() + weight[:, gone] @ (inputs.mean[gone] - inputs.mean[kept] @ foretold)
     return weight[:, kept] + weight[:, gone] @ foretold.T, bias
