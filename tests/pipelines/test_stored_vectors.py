@@ -97,7 +97,9 @@ def test_hits_are_those_without_a_folder(
     among = data.draw(st.one_of(st.none(), numbers))
     plain = bertie.SearchIndex(texts, embed)
     scores = embed(questions) @ plain.vectors.T / np.linalg.norm(embed(questions), axis=1, keepdims=True)
-    for index in (plain, bertie.SearchIndex(texts, embed, tmp_path / "index")):
+    kept = bertie.SearchIndex(texts, embed, tmp_path / "index")
+    by_bits = bertie.SearchIndex(texts, embed, tmp_path / "index", precision="binary", rescore_multiplier=25)  # of all
+    for index in (plain, kept, by_bits):
         for found, exact in zip(index.search(questions, top_k, among), scores, strict=True):
             allowed = sorted(range(len(texts)) if among is None else among)
             assert len(found) == min(top_k, len(allowed))
