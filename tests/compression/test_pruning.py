@@ -110,7 +110,7 @@ def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> No
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_goes_is_foretold_from_what_stays(folder: Path) -> None:
+def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
     """Of neurons that are twice there, half may go, and nothing changes."""
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
