@@ -1,8 +1,8 @@
 """Vectors of texts kept in a folder by what the texts are: those that are there are mapped, not computed again.
 
-The folder holds files of about `ROWS` vectors beside the digests of their texts, each replaced as a whole; any number
-of processes may read them, and one at a time changes them. What is written stays, so that work which is interrupted
-goes on where it was.
+The folder holds files of about `ROWS` vectors beside their bits and the digests of their texts, each replaced as a
+whole; any number of processes may read them, and one at a time changes them. What is written stays, so that work which
+is interrupted goes on where it was.
 """
 
 import os
