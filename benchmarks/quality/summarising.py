@@ -135,8 +135,8 @@ def _first(rows: Sequence[Row]) -> dict[str, Any]:
     return {"figures": scores.figures(), "intervals": scores.intervals()}
 
 
-def _starts(options: argparse.Namespace) -> dict[str, list[str]]:
-    """Write what the runs start from, and return their arguments.
+def _starts(options: argparse.Namespace) -> dict[str, Path]:
+    """Write what the runs start from, and return the folders.
 
     That is a trained BERT of few layers; the same as a pair, whose cross-attention has learned nothing; and a BERT of
     these sizes that has learned nothing at all.
@@ -156,16 +156,16 @@ def _starts(options: argparse.Namespace) -> dict[str, list[str]]:
     bertie.EncoderDecoderModel.from_encoder_decoder_pretrained(warm, warm).save_pretrained(anew)
     for folder in folders.values():
         bertie.BertTokenizer.from_pretrained(options.start).save_pretrained(folder)
-    return {name: ["--model", str(folder)] for name, folder in folders.items()}
+    return folders
 
 
-def _learned(name: str, start: list[str], options: argparse.Namespace) -> dict[str, Any]:
+def _learned(name: str, start: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train on the command line, and return the figures, the curve, and what is written for some sources."""
     import bertie
 
     out, work = options.work / name.replace(" ", "-"), options.work
     if not (out / "report.md").exists():
-        command = ["bertie", "finetune", "seq2seq", *start, "--out", out]
+        command = ["bertie", "finetune", "seq2seq", "--model", start, "--out", out]
         for part in ("train", "dev", "test"):
             command += [f"--{part}", work / f"{part}.jsonl"]
         command += ["--max-length", READ, "--option", f"max_target_length={WRITTEN}", *RECIPE]
@@ -186,7 +186,7 @@ def _learned(name: str, start: list[str], options: argparse.Namespace) -> dict[s
 
 
 def _draw(found: dict[str, Any], path: Path) -> None:
-    """Draw loss and ROUGE-L of both by step, on the pairs of dev."""
+    """Draw loss and ROUGE-L of all runs by step, on the pairs of dev."""
     from bertie.training import drawing
 
     if drawing.why_no_plots():

@@ -4,6 +4,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -15,6 +16,7 @@ from bertie.compression.observe import cosines, vectors
 from bertie.compression.pruning import narrowed, observed, without_heads, without_layers
 from bertie.compression.quantizing import encode
 from bertie.engine import Engine
+from bertie.engine.blocks import FEWEST_SAVED
 from bertie.errors import BertieError, InputError, InputTypeError
 
 TEXTS = ["A cat sat on the mat.", "It rained all day, and nobody came.", "Why?", "The price of bread rose again."] * 3
@@ -100,6 +102,23 @@ def test_an_int8_model_has_the_heads_of_the_one_it_is_made_from(folder: Path, tm
     torch.testing.assert_close(states, small.bert(torch.from_numpy(features.ids)[None])[0][0], atol=1e-4, rtol=1e-4)
 
 
+def test_a_block_whose_heads_are_all_zeros_is_computed_with_one(folder: Path) -> None:
+    model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
+    attention = model.bert.encoder.layer[2].attention
+    with torch.no_grad():
+        for part in (attention.self.query, attention.self.key, attention.self.value):
+            part.weight[:], part.bias[:] = 0, 0
+        attention.output.dense.weight[:] = 0
+    engine = Engine.of(model)
+    assert [block.heads[0] for block in engine._blocks.blocks] == [2, 2, 1]
+    tokenizer = bertie.AutoTokenizer.from_pretrained(folder)
+    features = encode([TEXTS[1] * 2, TEXTS[2]], tokenizer, model)
+    rows = np.split(features.ids, features.lengths[:1])
+    assert len(features.ids) - len(rows) >= FEWEST_SAVED  # so that the last block computes first tokens alone
+    expected = torch.cat([model(torch.from_numpy(ids)[None]).logits for ids in rows])
+    torch.testing.assert_close(torch.from_numpy(engine.logits(features)), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     found = observed(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
@@ -110,7 +129,7 @@ def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> No
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_goes_is_foretold_from_what_stays(folder: Path) -> None:
+def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
     """Of neurons that are twice there, half may go, and nothing changes."""
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
@@ -119,6 +138,16 @@ def test_what_goes_is_foretold_from_what_stays(folder: Path) -> None:
                 part[1::2] = part[::2]
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
     assert cosines(vectors(narrowed(model, 12, features), features), vectors(model, features)).min() > 0.99
+
+
+def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> None:
+    model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        for part in (model.bert.encoder.layer[1].attention.self.value, model.bert.encoder.layer[1].intermediate.dense):
+            part.weight[:], part.bias[:] = 0, 0
+    features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
+    small = narrowed(without_heads(model, 5, features), 23, features)
+    assert cosines(vectors(small, features), vectors(model, features)).min() > 0.9
 
 
 def test_the_model_stays_as_it_was(folder: Path) -> None:

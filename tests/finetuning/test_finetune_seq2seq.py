@@ -12,6 +12,7 @@ import transformers
 from tiny_run import same_weights
 
 import bertie
+from bertie import progress
 from bertie.cli import main
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.finetuning.warm_start import load_decoder
@@ -121,6 +122,15 @@ def test_cross_attention_begins_as_self_attention_where_it_is_new(start: Path, t
     decoder.save_pretrained(tmp_path)
     again = load_decoder(tmp_path, {}).bert.encoder.layer[0].crossattention
     assert torch.equal(again.self.query.weight, block.crossattention.self.query.weight)
+
+
+def test_halves_in_int8_begin_with_what_their_weights_stand_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_said", set())
+    settings = bertie.Settings(steps=1, batch_size=4)
+    finetuned("bertie-mini-uncased", train=pairs(8), dev=0, test=0, settings=settings)
+    assert caplog.text.count("The weights of 'bertie-mini-uncased' are int8; training begins with the float32") == 1
 
 
 class Interrupted(Exception):

@@ -7,7 +7,7 @@ import torch
 import transformers
 
 import bertie
-from bertie import BertForMaskedLM, BertForPreTraining, InputTypeError
+from bertie import BertForMaskedLM, BertForPreTraining, InputTypeError, progress
 from bertie.hub import DEFAULT_PRETRAINED_MODEL
 
 
@@ -77,10 +77,12 @@ def test_what_has_no_int8_weights_is_refused(small: BertForPreTraining) -> None:
         bertie.dequantize(torch.nn.Linear(2, 2))
 
 
-def test_an_int8_checkpoint_is_widened_to_learn_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_int8_checkpoint_is_widened_to_learn_and_it_is_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_said", set())
     rows = [{"text": text, "label": label} for text, label in (("good", "yes"), ("bad", "no")) * 8]
     result = bertie.finetune("classification", rows, model=DEFAULT_PRETRAINED_MODEL, epochs=1, test=0, dev=0)
-    assert result is not None
     assert {parameter.dtype for parameter in result.model.parameters()} == {torch.float32}
     assert result.model.config.quantization_config is None
     assert "The weights of 'bertie-mini-uncased' are int8; training begins with the float32 numbers" in caplog.text

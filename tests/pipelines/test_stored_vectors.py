@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bertie
+from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.engine import Engine
 from bertie.errors import InputError
+from bertie.files import read_json, write_json
 from bertie.locking import only_process_in
 from bertie.pipelines import stored_vectors
 from bertie.pipelines.model_digest import model_digest
@@ -95,7 +97,9 @@ def test_hits_are_those_without_a_folder(
     among = data.draw(st.one_of(st.none(), numbers))
     plain = bertie.SearchIndex(texts, embed)
     scores = embed(questions) @ plain.vectors.T / np.linalg.norm(embed(questions), axis=1, keepdims=True)
-    for index in (plain, bertie.SearchIndex(texts, embed, tmp_path / "index")):
+    kept = bertie.SearchIndex(texts, embed, tmp_path / "index")
+    by_bits = bertie.SearchIndex(texts, embed, tmp_path / "index", precision="binary", rescore_multiplier=25)  # of all
+    for index in (plain, kept, by_bits):
         for found, exact in zip(index.search(questions, top_k, among), scores, strict=True):
             allowed = sorted(range(len(texts)) if among is None else among)
             assert len(found) == min(top_k, len(allowed))
@@ -134,7 +138,7 @@ def test_another_models_index_is_made_anew(
         assert embedded == WORDS
         embedded.clear()
         np.testing.assert_allclose(found.vectors, embed_alone(other, WORDS), atol=1e-5)
-    assert "is of another model or other settings: it is made anew" in caplog.text
+    assert "is of another model, settings or version: it is made anew" in caplog.text
 
 
 def test_an_index_of_a_model_that_differs_in_one_word_is_made_anew(
@@ -200,6 +204,24 @@ def test_a_damaged_file_is_computed_again(
     assert "are computed again" in caplog.text
     (folder / "index.json").write_text("{")
     assert len(bertie.SearchIndex(WORDS, embed, folder).search("cat", top_k=3)) == 3
+
+
+def test_an_index_of_another_version_is_made_anew(
+    embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "index"
+    bertie.SearchIndex(WORDS, embed, folder)
+    (path,) = folder.glob("vectors-*")
+    file = SafetensorsFile(path)
+    write_tensors({name: file.array(name).copy() for name in ("vectors", "digests")}, path)  # as the first version
+    write_json(folder / "index.json", {**read_json(folder / "index.json", "index"), "version": 1})
+    embedded.clear()
+    index = bertie.SearchIndex(WORDS, embed, folder, precision="binary")
+    assert embedded == WORDS
+    assert index.search("red cat", 1)[0].text == "red cat"
+    assert caplog.messages == [
+        f"the index in {str(folder)!r} is of another model, settings or version: it is made anew"
+    ]
 
 
 def test_a_folder_of_something_else_is_refused(embed: Any, tmp_path: Path) -> None:
@@ -308,6 +330,8 @@ def test_bits_find_candidates_that_are_compared_exactly(
         all_of_them = bertie.SearchIndex(texts, embed, folder, precision="binary", rescore_multiplier=2000)
         for one, two in zip(exact.search(texts[3], 4), all_of_them.search(texts[3], 4), strict=True):
             assert (one.number, two.score) == (two.number, pytest.approx(one.score, abs=1e-5))
+    repeated = bertie.SearchIndex(texts[:2] * 500, embed, precision="binary")
+    assert [hit.number for hit in repeated.search(texts[1], 4)] == [1, 3, 5, 7]
 
 
 def test_ways_to_find_candidates_that_are_refused(embed: Any, tmp_path: Path) -> None:

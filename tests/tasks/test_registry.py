@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import get_args, get_overloads
 
 import pytest
 
@@ -10,6 +11,7 @@ from bertie.cli.app import PLACES
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.hub import default_embedding_model, default_pretrained_model
+from bertie.pipelines import factory
 from bertie.tasks.registry import ROWS, find, find_learned
 from bertie.tasks.task import Task, TrainableTask
 
@@ -25,6 +27,13 @@ def test_what_a_row_names_exists(row) -> None:
     assert hasattr(getattr(bertie, row.model_class), "from_pretrained")
     for name in (row.name, *row.aliases):
         assert find(name) is row
+
+
+def test_type_checkers_know_all_names_of_a_task() -> None:
+    *known, _ = (each.__annotations__ for each in get_overloads(factory.pipeline))
+    names = {row.pipeline: (row.name, *row.aliases) for row in ROWS}
+    for each in known:
+        assert get_args(each["task"]) == names[each["return"]]
 
 
 @pytest.mark.parametrize(

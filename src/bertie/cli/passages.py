@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,9 +76,11 @@ def search(
     from bertie.pipelines import SearchIndex
 
     kept = None if no_index else index or _beside(file, by)
-    made = partial(SearchIndex, precision=precision, rescore_multiplier=rescore_multiplier)
+    texts = [one.text for one in found]
     try:
-        searched = made([one.text for one in found], pipe, kept, approximate)
+        searched = SearchIndex(
+            texts, pipe, kept, approximate, precision=precision, rescore_multiplier=rescore_multiplier
+        )
     except CheckpointError as error:
         if kept is None:
             raise

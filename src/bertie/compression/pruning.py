@@ -23,7 +23,7 @@ from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tasks.features import Features
 from bertie.tasks.text_encoder import check_count
 
-# of the mean square of inputs, what is added to each: inputs of few texts are not to be foretold too well
+# ridge regression: how much of the inputs' mean square is added to each, so that few texts are not fitted too closely
 RIDGE = 0.1
 
 
@@ -44,10 +44,11 @@ def prune(
 
     Layers go first, one after the other that whose absence moves the vectors of the texts least; then attention heads,
     and of each layer's feed-forward neurons, those with the smallest squared product of gradient and activation
-    (Michel et al. 2019, section 4.1). What they gave is foretold from those that stay (He et al. 2017, section 3.1).
+    (Michel et al. 2019, section 4.1). What they gave is predicted from those that stay (He et al. 2017, section 3.1).
 
     Every program opens the folder. All layers keep equally many neurons; of heads each keeps what matters, one at
-    least. Those that go are zeros in the file, which the engine does not compute, and training leaves as they are.
+    least. Those that go are zeros in the file, which training leaves as they are, and which the engine does not compute
+    (of encoders with absolute positions, as BERT's are).
 
     Args:
         model: a folder, or a name in the hub.
@@ -217,14 +218,15 @@ def _largest(importance: Tensor, count: int) -> Tensor:
 def _without_inputs(layer: nn.Linear, kept: Tensor, inputs: Observed) -> tuple[Tensor, Tensor]:
     """Return a layer's weight for the ``kept`` inputs ``[in]`` alone, and its bias, which give what it gave.
 
-    Those that go are foretold from the others, with the least squared error on what was observed.
+    Those that go are predicted from the others, with the least squared error on what was observed.
     """
     gone, weight = ~kept, layer.weight.detach()
     own = inputs.spread[kept][:, kept]
-    own.diagonal().add_(RIDGE * own.diagonal().mean())
-    foretold = torch.linalg.solve(own, inputs.spread[kept][:, gone])  # [kept, gone]
-    bias = layer.bias.detach() + weight[:, gone] @ (inputs.mean[gone] - inputs.mean[kept] @ foretold)
-    return weight[:, kept] + weight[:, gone] @ foretold.T, bias
+    # tiny: what never changes has no spread, and predicts nothing
+    own.diagonal().add_(RIDGE * own.diagonal().mean() + torch.finfo(own.dtype).tiny)
+    predicted = torch.linalg.solve(own, inputs.spread[kept][:, gone])  # [kept, gone]
+    bias = layer.bias.detach() + weight[:, gone] @ (inputs.mean[gone] - inputs.mean[kept] @ predicted)
+    return weight[:, kept] + weight[:, gone] @ predicted.T, bias
 
 
 def _linear(weight: Tensor, bias: Tensor) -> Linear:

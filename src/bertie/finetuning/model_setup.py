@@ -49,8 +49,8 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
         loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
         if goes_on:
             del loading["id2label"]
+        source, tokenizer = starting_model(plan, loading)
         with nullcontext() if row.name in PRETRAINED else quietly():
-            source, tokenizer = starting_model(plan, loading)
             answers, model, _ = load_task(row, source, tokenizer, device=device, loading=loading)
         model = to_train(model, source) if is_place(source) else model
         said = transfer_labels(model, data.labels) if goes_on else []

@@ -11,6 +11,7 @@ from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
 from bertie.models.dequantizing import to_train
 from bertie.models.encoder_decoder import EncoderDecoderModel
+from bertie.progress import quietly
 from bertie.tokenization.auto import AutoTokenizer
 
 
@@ -55,11 +56,10 @@ def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Sta
             f"and {len(other):,} entries; {len(own.items() ^ other.items()):,} are not in both with the same id), and "
             "one tokenizer serves both: take two BERTs with the same vocabulary."
         )
-    reader = to_train(
-        BertModel.from_pretrained(encoder, is_decoder=False, add_cross_attention=False, **loading), encoder
-    )
-    writer = load_decoder(decoder, loading)
-    return Starting(EncoderDecoderModel(encoder=reader, decoder=writer).eval(), words)
+    with quietly():  # a head that is left out is no news
+        reader = BertModel.from_pretrained(encoder, is_decoder=False, add_cross_attention=False, **loading)
+    pair = EncoderDecoderModel(encoder=to_train(reader, encoder), decoder=load_decoder(decoder, loading))
+    return Starting(pair.eval(), words)
 
 
 def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
@@ -67,11 +67,11 @@ def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
 
     Its heads find the neighbours of a place in the source at once: a model copies after tens of steps, not thousands.
     """
-    loaded: Any = BertLMHeadModel.from_pretrained(
-        place, is_decoder=True, add_cross_attention=True, output_loading_info=True, **loading
-    )
+    loading = {**loading, "is_decoder": True, "add_cross_attention": True, "output_loading_info": True}
+    with quietly():
+        loaded: Any = BertLMHeadModel.from_pretrained(place, **loading)
     model, info = to_train(loaded[0], place), loaded[1]
     if any(".crossattention." in name for name in info["missing_keys"]):
-        for block in model.bert.encoder.layer:
+        for block in model.bert.encoder.layer:  # not strict: cross-attention has no table of distances
             block.crossattention.load_state_dict(block.attention.state_dict(), strict=False)
     return model

@@ -10,7 +10,7 @@ from bertie.errors import InputTypeError
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 from bertie.models.pretrained import BertPreTrainedModel
-from bertie.progress import logger
+from bertie.progress import say_once
 
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
@@ -49,9 +49,7 @@ def to_train(model: Any, name: object) -> Any:
     """Return a model whose weights can learn: of an int8 one what these stand for, which is said."""
     if getattr(model.config, "quantization_config", None) is None:
         return model
-    logger.warning(
-        "The weights of %r are int8; training begins with the float32 numbers that they stand for.", str(name)
-    )
+    say_once(f"The weights of {str(name)!r} are int8; training begins with the float32 numbers that they stand for.")
     return dequantize(model)
 
 

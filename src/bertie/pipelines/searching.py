@@ -14,7 +14,7 @@ from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.model_digest import model_digest
 from bertie.pipelines.running import listed
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
-from bertie.pipelines.vector_bits import VectorBits, bits_of
+from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
 from bertie.pipelines.vector_graph import VectorGraph
 from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import Recipe
@@ -158,10 +158,10 @@ class SearchIndex:
                 kept = firsts[numbers]
                 vectors, numbers = vectors[kept], numbers[kept]
             for place, scores in enumerate(nearness(questions, vectors)):
-                near = _nearest(scores, top_k)
+                near = largest(scores, top_k)
                 old, of = best[place]
                 joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
-                nearest = _nearest(joined, top_k)
+                nearest = largest(joined, top_k)
                 best[place] = joined[nearest], numbered[nearest]
         return [self._hits(*each, top_k, searched) for each in best]
 
@@ -240,15 +240,6 @@ class SearchIndex:
 
 # models that tell questions and texts apart have a prompt for each
 _OF_TEXTS = ("document", "passage", "corpus")
-
-
-def _nearest(scores: Vectors, count: int) -> NDArray[np.int64]:
-    """Return the places of the largest scores, of equal ones the first, in no order."""
-    if count >= len(scores):
-        return np.arange(len(scores))
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    above = np.flatnonzero(scores > least)
-    return np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
 
 
 # vectors of questions [Q, D] and of texts [N, D] → for each question, how near each text is [N]

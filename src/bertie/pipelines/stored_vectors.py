@@ -1,8 +1,8 @@
 """Vectors of texts kept in a folder by what the texts are: those that are there are mapped, not computed again.
 
-The folder holds files of about `ROWS` vectors beside the digests of their texts, each replaced as a whole; any number
-of processes may read them, and one at a time changes them. What is written stays, so that work which is interrupted
-goes on where it was.
+The folder holds files of about `ROWS` vectors beside their bits and the digests of their texts, each replaced as a
+whole; any number of processes may read them, and one at a time changes them. What is written stays, so that work which
+is interrupted goes on where it was.
 """
 
 import os
@@ -111,7 +111,7 @@ class StoredVectors:
     def _begin(self) -> None:
         """Make an index without vectors in the place of another one."""
         if (self.folder / _MANIFEST).exists():
-            say_once(f"the index in {shown(self.folder)} is of another model or other settings: it is made anew")
+            say_once(f"the index in {shown(self.folder)} is of another model, settings or version: it is made anew")
         for path in [*self.folder.glob(_VECTORS), *self.folder.glob(GRAPH)]:
             path.unlink()
         with atomic(self.folder / _PROBE) as temporary:
@@ -127,12 +127,15 @@ class StoredVectors:
         try:
             file = SafetensorsFile(path)
             vectors, bits, raw = file.array("vectors"), file.array("bits"), file.array("digests").tobytes()
-        except (CheckpointError, KeyError) as error:
+        except KeyError:  # of another version
+            return None
+        except CheckpointError as error:
             if path.exists():
                 say_once(f"the vectors in {shown(path)} are computed again: {error}")
             return None
         digests = [raw[begin : begin + _DIGEST] for begin in range(0, len(raw), _DIGEST)]
-        if vectors.shape != (len(digests), self._probe.shape[1]):
+        widths = self._probe.shape[1], bits_of(self._probe).shape[1]
+        if (vectors.shape, bits.shape) != tuple((len(digests), width) for width in widths):
             return None
         return Block(vectors, bits, digests, path)
 

@@ -1,7 +1,7 @@
 """Vectors by the signs of their numbers, a bit each: what these find near is compared exactly afterwards."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ def bits_of(vectors: Array) -> Bits:
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
 
 
+def largest(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Return the places of the largest scores, of equal ones the first, in no order."""
+    if count >= len(scores):
+        return np.arange(len(scores))
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = np.flatnonzero(scores > least)
+    return np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
+
+
 class VectorBits:
     """Bits of many vectors, in parts, with which those of a question are compared.
 
@@ -30,6 +39,5 @@ class VectorBits:
     def near(self, questions: Array, count: int) -> Iterator[NDArray[np.int64]]:
         """Yield for each question ``[Q, D]`` which vectors have the most equal bits, of all parts one after another."""
         for question in bits_of(questions) if self._parts else ():
-            unequal = [np.bitwise_count(part ^ question).sum(axis=1, dtype=np.uint32) for part in self._parts]
-            joined = np.concatenate(unequal)
-            yield np.argpartition(joined, count)[:count] if count < len(joined) else np.arange(len(joined))
+            unequal = [np.bitwise_count(part ^ question).sum(axis=1, dtype=np.int32) for part in self._parts]
+            yield np.sort(largest(-np.concatenate(unequal), count))  # so that of equal vectors the first is best
