@@ -44,7 +44,8 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # the notebook in examples/, from its cells
-notebook: $(VENV)/.docs
+notebook: $(VENV)/.test
+	$(PIP) ipykernel nbconvert
 	where=$$(mktemp -d) && cp examples/classify_films.ipynb $$where && $(BIN)/jupyter nbconvert --to notebook --execute \
 		--inplace $$where/classify_films.ipynb && cp $$where/classify_films.ipynb examples/ && rm -r $$where
 
