@@ -52,10 +52,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: Path) -> 
 
 
 def ready(page: Path, text: str, small: Path) -> str:
-    """Return code or a command of a page with the small model in the place of the one that training begins with."""
+    """Return code or a command of a page with the small model in the place of the one that training begins with, and
+    seconds in the place of the time that it has."""
     if "my-decoder" in page.read_text(encoding="utf-8"):
         bertie.BertLMHeadModel.from_pretrained(small, is_decoder=True).save_pretrained("my-decoder")
         bertie.BertTokenizer.from_pretrained(small).save_pretrained("my-decoder")
+    text = re.sub(r"--budget \w+", "--budget 6s", text)
     if page not in TRAINING:
         return text
     if "--model" not in text and "--encoder" not in text:
