@@ -259,6 +259,19 @@ def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, sta
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
 
 
+def test_rows_that_choose_and_were_learned_from_are_said(run: Run, start: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("text,label\n" + "".join(f"word {number},{number % 2}\n" for number in range(10)))
+    given = ("finetune", "classification", "--train", path, "--model", start, "--dry-run")
+    said = [
+        f"10 of 10 texts of {name} stand in {known} too: the metrics on {name} look better than they are."
+        for name, known in (("test", "train"), ("dev", "train"), ("test", "dev"))
+    ]
+    assert run(*given, "--dev", path, "--test", path).records[0]["warnings"] == said
+    assert run(*given, "--dev", path, "--test", 0).records[0]["warnings"] == said[1:2]
+    assert run(*given, "--dev", 0.2, "--test", 0.2).records[0]["warnings"] == []
+
+
 def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("text,label\na,x\nb,y\nc,\n")

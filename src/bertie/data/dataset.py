@@ -227,20 +227,24 @@ def _check_guess(examples: list[Example], labels: list[str], name: str) -> None:
         )
 
 
-def find_leakage(train: Sequence[Example], test: Sequence[Example]) -> list[str]:
-    """Return a sentence if texts of ``test`` are in ``train`` too: metrics then look better than they are."""
+def find_leakage(
+    known: Sequence[Example], rows: Sequence[Example], known_name: str = "train", name: str = "test"
+) -> list[str]:
+    """Return a sentence if texts of ``rows`` are in ``known`` too: their metrics then look better than they are."""
     found = []
-    learned = set(map(text_key, train))
-    if count := sum(text_key(example) in learned for example in test):
+    seen = set(map(text_key, known))
+    if count := sum(text_key(example) in seen for example in rows):
         found.append(
-            f"{count:,} of {len(test):,} texts of test {plural(count, 'stands', 'stand')} in train too: "
-            "the metrics on test look better than they are."
+            f"{count:,} of {len(rows):,} texts of {name} {plural(count, 'stands', 'stand')} in {known_name} too: "
+            f"the metrics on {name} look better than they are."
         )
     # a question without an id of its own goes by its place
-    known, ids = (
+    known_ids, ids = (
         [one.text["id"] for one in part if isinstance(one.text, dict) and one.text.get("id", one.where) != one.where]
-        for part in (train, test)
+        for part in (known, rows)
     )
-    if count := sum(map(set(known).__contains__, ids)):
-        found.append(f"{count:,} of {len(test):,} ids of test {plural(count, 'stands', 'stand')} in train too.")
+    if count := sum(map(set(known_ids).__contains__, ids)):
+        found.append(
+            f"{count:,} of {len(rows):,} ids of {name} {plural(count, 'stands', 'stand')} in {known_name} too."
+        )
     return found
