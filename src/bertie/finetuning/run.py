@@ -120,7 +120,8 @@ def prepare(plan: Plan) -> list[Job]:
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
-    found = [*data.warnings, *_shared_with_dev(parts[0]), *rare, *rows.warnings(), *left_out]
+    shared = [] if is_share(plan.dev) else _shared_with_dev(parts[0])  # a share of train has no text of another part
+    found = [*data.warnings, *shared, *rare, *rows.warnings(), *left_out]
     data = replace(data, warnings=list(dict.fromkeys(found)))
     _warn(data.warnings)
     return [Job(plan, data, each) for each in parts]

@@ -65,7 +65,7 @@ def _put_together(encoder: Any, decoder: Any, loading: Mapping[str, Any]) -> Sta
 def load_decoder(place: Any, loading: Mapping[str, Any]) -> BertLMHeadModel:
     """Return a BERT that writes; cross-attention that it has not learned starts as self-attention (arXiv 2106.13736).
 
-    Its heads find the neighbours of a place in the source at once: a model copies after tens of steps, not thousands.
+    Its heads find the neighbours of a place in the source at once, so that a model copies much sooner.
     """
     loading = {**loading, "is_decoder": True, "add_cross_attention": True, "output_loading_info": True}
     with quietly():
