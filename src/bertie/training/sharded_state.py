@@ -15,7 +15,7 @@ from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import BertieError, CheckpointError
 from bertie.files import atomic
 from bertie.training.distributed import Processes
-from bertie.training.param_groups import own_rows
+from bertie.training.param_groups import is_sharded, own_rows
 
 
 def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], path: Path, group: Processes) -> None:
@@ -76,7 +76,9 @@ def _own_part(
         if begin != count:
             raise CheckpointError(f"the training state is damaged: {name!r} has no row {count}, or has it twice")
         count += len(rows)
-    is_divided = hasattr(parameter, "to_local") and parameter.shape == (count, *first.shape[1:])
+    is_divided = (
+        parameter is not None and is_sharded({name: parameter}) and parameter.shape == (count, *first.shape[1:])
+    )
     own = _own_range(count, group) if is_divided else slice(0, count)
     parts = [rows[max(own.start - begin, 0) : max(own.stop - begin, 0)] for begin, rows in pieces]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
