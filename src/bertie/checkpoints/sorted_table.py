@@ -21,11 +21,7 @@ class DamagedTable(ValueError):
 
 
 def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a table, in the order of the keys.
-
-    Raises:
-        DamagedTable: it is none, or not as it was written.
-    """
+    """Yield the keys and values of a table, in the order of the keys."""
     try:
         if len(raw) < FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
             raise DamagedTable("its end is not that of an index")

@@ -38,17 +38,13 @@ class TensorInfo(NamedTuple):
 
 
 class TensorFile(Protocol):
-    """One opened file of tensors: what is in it, and each tensor on demand."""
+    """One opened file of tensors: what is in it, and the numbers of each on demand."""
 
     path: Path
     infos: dict[str, TensorInfo]
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a tensor's numbers, or its bits where NumPy lacks the type, memory-mapped where the format allows."""
-        ...
-
-    def tensor(self, name: str) -> "torch.Tensor":
-        """Return a tensor of the file, memory-mapped where the format allows."""
         ...
 
 

@@ -38,7 +38,7 @@ PLACES = {
     "prune": "bertie.cli.prune:prune",
     "quantize": "bertie.cli.quantize:quantize",
     "dequantize": "bertie.cli.quantize:dequantize",
-    "convert": "bertie.cli.convert:convert",
+    "convert": "bertie.cli.export:convert",
     "export": "bertie.cli.export:export",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",

@@ -85,10 +85,11 @@ class BeamSearch:
         # the reference, too, fills with the end where the padding's id is 0
         self.fill = (config.pad_token_id or plan.ends[0]) if plan.ends else -1
 
-    def run(self, prompts: Values) -> Generated:
-        """Search until nothing better can come, and return the best."""
-        output = self.decoder.step(prompts).repeated(self.plan.config.num_beams)
-        self.decoder.repeat(self.plan.config.num_beams)
+    def run(self) -> Generated:
+        """Search until nothing better can come, and return the ``num_return_sequences`` best of each prompt."""
+        all_beams = self.plan.config.num_beams
+        output = self.decoder.step(self.texts.ids[::all_beams]).repeated(all_beams)
+        self.decoder.repeat(all_beams)
         self.scores = self.xp.full(self.xp.float32(output.logits), (self.batch, self.num_beams), 0.0)
         self.scores[:, 1:] = _LAST  # the beams of a prompt are alike before the first word
         while True:
@@ -108,7 +109,7 @@ class BeamSearch:
         return self.plan.process(self.texts.ids, logs)
 
     def _candidates(self, scores: Values) -> Candidates:
-        refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.is_nan(scores.sum(axis=-1)))
+        refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.isnan(scores.sum(axis=-1)))
         return self._continuations(scores, self.scores)
 
     def _continuations(self, scores: Values, before: Values) -> Candidates:
@@ -223,12 +224,3 @@ class BeamSearch:
         for row, values in zip(stacked, rows, strict=True):
             row[: len(values)] = values
         return stacked
-
-
-def search_beams(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]`` in ``num_beams`` ways each; return ``num_return_sequences`` of each.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave too few words to choose.
-    """
-    return BeamSearch(decoder, prompts, plan).run(prompts)

@@ -7,7 +7,6 @@ the reference, which was the last to have this search.
 from bertie.generation.beam_search import BeamSearch, Candidates
 from bertie.generation.decoder import Decoder
 from bertie.generation.functions import Values
-from bertie.generation.generated import Generated
 from bertie.generation.generation_plan import GenerationPlan
 
 
@@ -44,12 +43,3 @@ class DiverseBeamSearch(BeamSearch):
 
     def _outlook(self, candidates: Candidates) -> Values:
         return candidates.scores[:, 0]
-
-
-def search_diverse_beams(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]`` in groups of beams; return the best of all groups of each.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave too few words to choose.
-    """
-    return DiverseBeamSearch(decoder, prompts, plan).run(prompts)

@@ -1,7 +1,7 @@
 """``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
 from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
-from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion, tokens_of
+from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, tokens_of
+from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
@@ -113,51 +113,38 @@ def generate(
         return decoder_of(assistant_model, prompts, config, None, None, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
-    found = searched(decoder, prompts, config, asked)
+    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn
+    found = searched(decoder, prompts, config, drafter, None, *functions, streamer, generator)
     return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
 
-class Asked(NamedTuple):
-    """What a call brings beside a config."""
-
-    logits_processor: Sequence[LogitsProcessor] | None
-    stopping_criteria: Sequence[StoppingCriterion] | None
-    prefix_allowed_tokens_fn: PrefixFunction | None
-    streamer: Streamer | None
-    generator: torch.Generator | None
-    drafter: Drafter | None = None
-
-
 def searched(
-    decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
+    decoder: Decoder,
+    prompts: PromptRows,
+    config: GenerationConfig,
+    drafter: Drafter | None,
+    source: Tensor | None,
+    logits_processor: Sequence[LogitsProcessor] | None,
+    stopping_criteria: Sequence[StoppingCriterion] | None,
+    prefix_allowed_tokens_fn: PrefixFunction | None,
+    streamer: Streamer | None,
+    generator: torch.Generator | None,
 ) -> Generated:
     """Return what the search finds that a settled config and the rest of a call ask for."""
-    if asked.generator is not None and not isinstance(asked.generator, torch.Generator):
-        raise InputTypeError(f"generator is a {type(asked.generator).__name__}; it must be a torch.Generator.")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise InputTypeError(f"generator is a {type(generator).__name__}; it must be a torch.Generator.")
     own = prompts.mask[:, prompts.columns_before :]
     has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
     first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
     embedded = prompts.columns_before if prompts.embeds is not None else 0
-    plan = GenerationPlan.of(
-        config,
-        Prompts(prompts.ids, first, source, embedded),
-        decoder.limit,
-        asked.logits_processor or (),
-        asked.stopping_criteria or (),
-        asked.prefix_allowed_tokens_fn,
-        asked.streamer,
-        asked.generator,
-    )
-    return search(decoder, prompts.ids, plan, asked.drafter)
+    functions = logits_processor or (), stopping_criteria or (), prefix_allowed_tokens_fn
+    given = Prompts(prompts.ids, first, source, embedded)
+    plan = GenerationPlan.of(config, given, decoder.limit, *functions, streamer, generator)
+    return search(decoder, prompts.ids, plan, drafter)
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
-    """Return the config of a call, and refuse options that are no fields of it.
-
-    Raises:
-        ConfigError, InputTypeError: naming the field.
-    """
+    """Return the config of a call, and refuse options that are no fields of it."""
     own = GenerationConfig.of(model.generation_config)  # programs set the reference's
     known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
     for name in [name for name in options if name not in known]:
@@ -206,11 +193,7 @@ def prompt_rows(
     device: torch.device,
     has_past: bool = False,
 ) -> PromptRows:
-    """Return checked prompts, laid out in the columns of their mask.
-
-    Raises:
-        InputError, InputTypeError: naming the argument that is wrong.
-    """
+    """Return checked prompts, laid out in the columns of their mask."""
     if mask is not None:
         require_tensor("attention_mask", mask)
     if ids is None:
@@ -295,7 +278,11 @@ def decoder_of(
     wanted: tuple[str, ...] = ("attentions", "hidden_states"),
 ) -> Decoder:
     """Return what steps through ``model``: without padding where nobody can see it."""
-    extras = tuple(name for name in wanted if _is_asked(config, name)) if config.return_dict_in_generate else ()
+    extras: tuple[str, ...] = ()
+    if config.return_dict_in_generate:
+        asked = {"hidden_states"} if config.output_hidden_states else set()
+        asked |= {"attentions", "cross_attentions"} if config.output_attentions else set()
+        extras = tuple(name for name in wanted if name in asked)
     uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
     if config.is_contrastive and cache is not None and cache.get_seq_length():
         raise InputError(
@@ -315,7 +302,3 @@ def decoder_of(
     if packs:
         return PackedDecoder(model, prompts, cache, encoder)
     return RowsDecoder(model, prompts, cache, encoder, extras)
-
-
-def _is_asked(config: GenerationConfig, name: str) -> bool:
-    return bool(config.output_hidden_states if name == "hidden_states" else config.output_attentions)

@@ -84,13 +84,11 @@ class _Unseen(NamedTuple):
 
     def holds(self) -> bool:
         """Whether no hook was made, no module replaced, and no forward wrapped since."""
-        return (
-            self.hooks_made == RemovableHandle.next_id
-            and all(
-                owner.get(name) is part and ("forward" in vars(part)) is own for owner, name, part, own in self.parts
-            )
-            and all(len(each) == length for each, length in self.lists)
+        same_parts = all(
+            owner.get(name) is part and ("forward" in vars(part)) is own for owner, name, part, own in self.parts
         )
+        same_lists = all(len(each) == length for each, length in self.lists)
+        return same_parts and same_lists and self.hooks_made == RemovableHandle.next_id
 
 
 _UNSEEN: "WeakKeyDictionary[nn.Module, _Unseen]" = WeakKeyDictionary()
