@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.memory import freed_memory_kept, keep_few_primitives
+from bertie.memory import freed_memory_kept, keep_few_primitives, return_freed_memory
 from bertie.metrics.streaming import Figures
-from bertie.progress import Advance, progress
+from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
@@ -35,6 +35,9 @@ from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.schedule import lengthen, share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
+
+# steps; the pages that the next step asks for anew take a fifth of its time at most
+_TRIM_EVERY = 100
 
 
 def train(
@@ -179,6 +182,9 @@ class _Run:
             note_plan(self.history, UNKNOWN, self._seconds())
         for record in self.history.records:
             self._write(record)
+        used = ", ".join(f"{name} {value}" for name, value in self.history.settings.items() if value is not None)
+        steps = "" if settings.budget is not None else f", {self.history.total:,} steps"
+        logger.info("training on %s%s: %s", self.device, steps, used)
         self.model.train()
 
     def run(self, advance: Advance) -> History:
@@ -196,6 +202,8 @@ class _Run:
             if self._is_over():
                 return self._end()
             self._step()
+            if self.history.step % _TRIM_EVERY == 0:
+                return_freed_memory()
             self._look()
             if number := self._agree():
                 self._leave(number)
