@@ -243,7 +243,6 @@ def choose(
 def _prompts(
     source: InputOptions, form: options.FormatOptions, columns: dict[str, str | list[str]] | None
 ) -> Iterator[Asked]:
-    """Yield each prompt with its choices."""
     if source.texts:
         if source.input is not None:
             raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")

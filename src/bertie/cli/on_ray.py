@@ -86,7 +86,6 @@ def _places(given: dict[str, Any]) -> tuple[Path, Path, str]:
 
 
 def _ranges(source: Path) -> Iterator[tuple[int, int]]:
-    """Yield where each shard begins and ends."""
     size, start = source.stat().st_size, 0
     with source.open("rb") as file:
         while start < size:

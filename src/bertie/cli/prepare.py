@@ -50,7 +50,6 @@ def prepare(
 
 
 def _summary(manifest: dict[str, Any], parts: Sequence[str]) -> list[str]:
-    """Return what was done, in lines that a person reads."""
     read = manifest["documents_read"]
     lines = [
         f"bertie: {counted(read, 'document')} with {counted(manifest['characters'], 'character')} "

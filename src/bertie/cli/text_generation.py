@@ -79,7 +79,6 @@ def generate(
 
 
 def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOptions) -> Any:
-    """Return the pipeline of the kind of model that it is."""
     if model.model is None:
         from bertie.tasks.registry import find
 

@@ -46,7 +46,6 @@ class PromptLookup:
 
     @classmethod
     def of(cls, config: GenerationConfig) -> "PromptLookup | None":
-        """Return what a config asks for, if it does."""
         count = config.prompt_lookup_num_tokens
         return None if count is None else cls(count, config.max_matching_ngram_size or NGRAM_SIZE)
 
@@ -113,7 +112,6 @@ class AssistedSearch(TokenSearch):
         self.drafted, self.assumed = self.ids[0, :0], None  # the word ``[1]``, if any, and what it was drawn from
 
     def run(self) -> Generated:
-        """Search until the text ends."""
         self.go_on(self.decoder.step(self.ids))
         while bool(self.running.any()):
             draft = self.drafter.draft(self.ids, self.plan.max_length - self.length - 1, self.plan)

@@ -96,21 +96,20 @@ class BeamSearch:
             logits = self.xp.float32(output.logits)
             scores = self._processed(self.xp.log_softmax(logits))
             self.record.add(output, logits, scores)
-            candidates = self._candidates(scores)
+            refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.isnan(scores.sum(axis=-1)))
+            candidates = self._continuations(scores, self.scores)
             stops = self._stops(candidates)
             self._keep_ended(candidates, stops)
             self._go_on(candidates, stops)
-            if self._is_over(stops, self._outlook(candidates)):
+            # from which running beams may become better than what has ended; of groups as in the reference's version 4
+            outlook = (self.scores if self.groups == 1 else candidates.scores)[:, 0]
+            if self._is_over(stops, outlook):
                 return self._best()
             output = self.decoder.step(self.texts.ids, self._running())
 
     def _processed(self, logs: Values) -> Values:
         """Return log-probabilities ``[B * K, V]`` after all processors."""
         return self.plan.process(self.texts.ids, logs)
-
-    def _candidates(self, scores: Values) -> Candidates:
-        refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.isnan(scores.sum(axis=-1)))
-        return self._continuations(scores, self.scores)
 
     def _continuations(self, scores: Values, before: Values) -> Candidates:
         """Return the best, or drawn, words after beams with scores ``before [B, K]``: enough that K of them go on."""
@@ -169,10 +168,6 @@ class BeamSearch:
         # of float32, which a number of Python's does not widen
         last = self.xp.where(stops, candidates.scores + _LAST, candidates.scores)
         return self.xp.topk(last, self.num_beams)
-
-    def _outlook(self, candidates: Candidates) -> Values:  # noqa: ARG002  groups look at them
-        """Return the score from which running beams may become better than what has ended, ``[B]``."""
-        return self.scores[:, 0]
 
     def _is_over(self, stops: Values, outlook: Values) -> bool:
         """Whether no running beam can become better than what has ended, or none can go on."""

@@ -39,7 +39,6 @@ class ContrastiveSearch(TokenSearch):
     """A search under way; the decoder has K copies of each text, which differ in their last word while it is chosen."""
 
     def run(self) -> Generated:
-        """Search until all texts have ended."""
         self.output = self.decoder.step(self.ids, with_states=True)
         self.candidates = min(self.plan.config.top_k, self.output.logits.shape[1])
         self.context = _Context(self.xp.float32(self.output.states), self.plan.max_length - self.length)

@@ -4,7 +4,7 @@ arXiv 1610.02424, algorithm 1, with the Hamming diversity of its section 5. The 
 the reference, which was the last to have this search.
 """
 
-from bertie.generation.beam_search import BeamSearch, Candidates
+from bertie.generation.beam_search import BeamSearch
 from bertie.generation.decoder import Decoder
 from bertie.generation.functions import Values
 from bertie.generation.generation_plan import GenerationPlan
@@ -40,6 +40,3 @@ class DiverseBeamSearch(BeamSearch):
             if not self._is_open(text):
                 words[prompt] = self.plan.pad
         return words
-
-    def _outlook(self, candidates: Candidates) -> Values:
-        return candidates.scores[:, 0]

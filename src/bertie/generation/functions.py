@@ -120,7 +120,6 @@ ON_ARRAYS = Functions()
 
 
 def functions_of(values: Values) -> Functions:
-    """Return the functions of such values."""
     if isinstance(values, np.ndarray):
         return ON_ARRAYS
     from bertie.generation.tensor_functions import ON_TENSORS

@@ -106,7 +106,6 @@ NOT_OFFERED: dict[str, tuple[Any, ...]] = {
 
 
 def tokens_of(tokens: int | list[int] | None) -> list[int]:
-    """Return a field of tokens as a list."""
     return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
 
 

@@ -127,7 +127,6 @@ class GenerationPlan:
 
 
 def _check_functions(processors: Any, criteria: Any, allowed: Any, streamer: Any) -> None:
-    """Refuse what cannot be called as it has to be."""
     for name, given in (("logits_processor", processors), ("stopping_criteria", criteria)):
         if not isinstance(given, Iterable):
             raise InputTypeError(f"{name} is a {type(given).__name__}; give a list of functions.")

@@ -212,10 +212,8 @@ class EndGetsLikelier:
 
 
 def without_invalid_numbers(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
-    """Return scores with 0 for NaN and the largest numbers for infinities."""
     return functions_of(scores).nan_to_num(scores)
 
 
 def normalized(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
-    """Return scores as log-probabilities."""
     return functions_of(scores).log_softmax(scores)

@@ -57,7 +57,6 @@ class Int8Linear(nn.Module):
         return best is not None and self.weight.is_cpu
 
     def explain(self) -> str:
-        """Return how the layer is computed."""
         if self.has_kernel():
             precise = "inputs of 16 bits, " if self.input_bits == 16 else ""
             return f"bertie's kernel for 8-bit integers, {precise}the weights packed for every product"

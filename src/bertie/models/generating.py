@@ -17,6 +17,7 @@ from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFF
 from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
+from bertie.layers.rectangle import Given
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
@@ -95,17 +96,13 @@ def generate(
             "model with is_decoder=True."
         )
     config = settled_config(self, generation_config, options)
-    given = one_of(inputs, input_ids)
-    if isinstance(given, Packed):
-        given, attention_mask, token_type_ids, position_ids = _rows_of(
-            given, config, attention_mask, token_type_ids, position_ids, inputs_embeds
-        )
+    given = Given(one_of(inputs, input_ids), attention_mask, token_type_ids, position_ids, inputs_embeds)
+    if isinstance(given.input_ids, Packed):
+        given = _rows_of(given, config)
     if inputs_embeds is not None:
         check_embeds(self.config, inputs_embeds)
     has_past = self.bert.past_length(past_key_values) > 0
-    prompts = prompt_rows(
-        config, given, attention_mask, token_type_ids, position_ids, inputs_embeds, self.device, has_past
-    )
+    prompts = prompt_rows(config, given, self.device, has_past)
     encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
 
@@ -163,8 +160,9 @@ def one_of(inputs: Any, input_ids: Any) -> Any:
     return input_ids if inputs is None else inputs
 
 
-def _rows_of(packed: Packed, config: GenerationConfig, *beside: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the ids, mask, types and positions of a `Packed`, padded on the left."""
+def _rows_of(given: Given, config: GenerationConfig) -> Given:
+    """Return a `Packed` as rows that are padded on the left."""
+    packed, *beside = given
     if any(each is not None for each in beside):
         raise InputError("A Packed already knows its padding, positions and token types: pass it alone.")
     if packed.input_ids is None:
@@ -180,20 +178,12 @@ def _rows_of(packed: Packed, config: GenerationConfig, *beside: Tensor | None) -
 
     ids = rows(packed.input_ids, config.pad_token_id or 0)
     mask = rows(torch.ones_like(packed.input_ids), 0)
-    return ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0)
+    return Given(ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0))
 
 
-def prompt_rows(
-    config: GenerationConfig,
-    ids: Tensor | None,
-    mask: Tensor | None,
-    types: Tensor | None,
-    positions: Tensor | None,
-    embeds: Tensor | None,
-    device: torch.device,
-    has_past: bool = False,
-) -> PromptRows:
+def prompt_rows(config: GenerationConfig, given: Given, device: torch.device, has_past: bool) -> PromptRows:
     """Return checked prompts, laid out in the columns of their mask."""
+    ids, mask, types, positions, embeds = given
     if mask is not None:
         require_tensor("attention_mask", mask)
     if ids is None:
@@ -203,8 +193,7 @@ def prompt_rows(
     if ids.dim() != 2:
         raise InputError(f"Prompts must have 2 dimensions [batch, length], not shape {tuple(ids.shape)}.")
     ids, mask = ids.to(device).long(), None if mask is None else mask.to(device)
-    width = ids.shape[1] if embeds is None else embeds.shape[1]
-    real = _real(config, ids, mask, embeds, width, has_past)
+    real = _real(config, Given(ids, mask, inputs_embeds=embeds), has_past)
     if real.shape[1] == 0 or not bool(real.any(dim=1).all()):
         empty = 0 if real.shape[1] == 0 else int((~real.any(dim=1)).nonzero()[0])
         raise InputError(f"Prompt {empty} has no tokens; give one at least, such as bos_token_id.")
@@ -221,11 +210,10 @@ def _empty_or_begun(config: GenerationConfig, embeds: Tensor | None, device: tor
     return torch.full((1, 1), config.bos_token_id, device=device)
 
 
-def _real(
-    config: GenerationConfig, ids: Tensor, mask: Tensor | None, embeds: Tensor | None, width: int, has_past: bool
-) -> Tensor:
+def _real(config: GenerationConfig, given: Given, has_past: bool) -> Tensor:
     """Return which places of the prompts, and of what a cache holds before them, are no padding, bool ``[B, W]``."""
-    pad = config.pad_token_id
+    ids, mask, *_, embeds = given
+    pad, width = config.pad_token_id, given.content().shape[1]
     if mask is None:
         is_guessed = embeds is None and pad is not None and pad not in tokens_of(config.eos_token_id)
         real = ids != pad if is_guessed else torch.ones(ids.shape[0], width, dtype=torch.bool, device=ids.device)

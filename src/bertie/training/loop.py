@@ -188,7 +188,6 @@ class _Run:
         self.model.train()
 
     def run(self, advance: Advance) -> History:
-        """Take all steps that are left."""
         done = self._done()
         advance(done)
         while True:
