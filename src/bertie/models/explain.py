@@ -82,4 +82,4 @@ def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tens
         return model.pack_inputs(batch)
     if not isinstance(batch, Mapping):
         raise InputTypeError(f"batch must be a Packed, a mapping or a tensor of ids, not {type(batch).__name__}.")
-    return model.pack_inputs(*map(batch.get, Given._fields))
+    return model.pack_inputs(*Given(*map(batch.get, Given._fields)))
