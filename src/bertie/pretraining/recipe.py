@@ -16,7 +16,7 @@ LAST_SHARE = 0.1
 BATCH_TOKENS = 16_384
 # The highest rate: that of BERT for its width (appendix A.2), more for narrower models (see `Settings.rate_for`).
 USUAL_RATE, USUAL_WIDTH, HIGHEST_RATE = 1e-4, 768, 1e-3
-# In deviations, see `bertie.training.spikes`; and steps that are not finite before the run ends.
+# In deviations, see `bertie.training.divergence`; and steps that are not finite before the run ends.
 SPIKE, BAD_STEPS = 10.0, 10
 
 _RULES = {

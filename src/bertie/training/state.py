@@ -22,6 +22,7 @@ from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_l
 from bertie.progress import logger
 from bertie.training.distributed import ALONE, Processes
 from bertie.training.param_groups import is_sharded
+from bertie.training.sharded_state import read_shards, rows_of, write_shards
 from bertie.training.sparse_embeddings import with_all_rows
 
 VERSION = 1
@@ -51,7 +52,6 @@ class States:
         self._latest = 0
 
     def exist(self) -> bool:
-        """Whether a run has left a state here."""
         return bool(self._numbered())
 
     def save(
@@ -98,13 +98,11 @@ class States:
         return Saved(values["identity"], values["history"], **self._tensors(folder, list(values["sums"]), parameters))
 
     def save_best(self, step: int, model: dict[str, Tensor]) -> None:
-        """Write the weights of the best evaluation so far."""
         make_folder(self._folder)
         with atomic(self._best(step)) as temporary:
             write_tensors(model, temporary)
 
     def load_best(self, step: int) -> dict[str, Tensor]:
-        """Return the weights that were best."""
         path = self._best(step)
         if not path.is_file():
             raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")
@@ -141,8 +139,6 @@ class States:
 
     def _write_shards(self, parts: Parts, parameters: Mapping[str, Tensor], folder: Path | None) -> dict[str, int]:
         """Write this process's file, and return the sums of all; the first process alone knows the folder."""
-        from bertie.training.sharded_state import write_shards  # imports 700 modules
-
         path = Path(self._group.broadcast(str(folder))) / f"shard-{self._group.rank:05}.safetensors"
         write_shards(_joined(parts), parameters, path, self._group)
         return dict(self._group.gather((path.stem, _sum(path))))
@@ -157,14 +153,11 @@ class States:
                 parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
             if not is_sharded(parameters):
                 return parts
-        from bertie.training.sharded_state import read_shards, rows_of
-
         if in_shards:
             return _parted(read_shards(paths, parameters, self._group))
         return _parted(rows_of(_joined(parts), parameters, self._group))
 
     def _numbered(self) -> dict[int, Path]:
-        """Return the states by their number."""
         found = ((_STATE.fullmatch(path.name), path) for path in self._folder.glob("state-*"))
         return {int(name[1]): path for name, path in found if name}
 
@@ -195,7 +188,6 @@ def _parted(tensors: Mapping[str, Tensor]) -> Parts:
 
 
 def _checked_values(folder: Path) -> dict[str, Any]:
-    """Return what a state's JSON file holds."""
     values = read_json(folder / "state.json", "training state")
     if values.get("version") != VERSION:
         raise CheckpointError(
