@@ -1,55 +1,76 @@
-"""Tensors of which each process has some rows: each writes a file of its own, and any number of processes reads them.
+"""Tensors of which each process has some rows, through ``torch.distributed.checkpoint``, which divides them anew.
 
-A piece in a file is named by its tensor and by where in it the piece begins: ``model/classifier.weight@4,0``.
+Its own files hold pickles; here each process writes one safetensors file, in which a piece is named by its tensor and
+by where it begins: ``model/classifier.weight@4,0``.
 """
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
+from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import BertieError, CheckpointError
 from bertie.files import atomic
 from bertie.training.distributed import Processes
-from bertie.training.param_groups import is_sharded, own_rows
+from bertie.training.param_groups import own_rows
 
 
 def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], path: Path, group: Processes) -> None:
     """Write this process's rows of ``tensors`` into ``path``; all processes do so together.
 
-    A tensor is divided as the parameter is whose name its own ends with; what is not divided the first one writes.
+    A tensor is divided as the parameter is whose name its own ends with.
     """
-    pieces: dict[str, Tensor] = {}
-    for name, rows in tensors.items():
-        parameter, begin, is_own = _parameter(name, parameters), 0, group.rank == 0
-        if parameter is not None and rows.shape == own_rows(parameter).shape != parameter.shape:
-            begin, is_own = _own_range(len(parameter), group).start, len(rows) > 0
-        if is_own:
-            place = ",".join(map(str, [begin, *[0] * rows.dim()][: rows.dim()]))
-            pieces[f"{name}@{place}"] = rows
-    with _failures_said(group), atomic(path) as temporary:
-        write_tensors(pieces, temporary)
+    pieces = {name: _divided_like(_parameter(name, parameters), tensor) for name, tensor in tensors.items()}
+    with _failures_said():
+        save(pieces, storage_writer=_Writer(path), process_group=group.control)
 
 
 def read_shards(paths: Sequence[Path], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
     """Return this process's rows of all tensors in these files, which another number of processes may have written."""
-    pieces: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
-    with _failures_said(group):
-        for path in paths:
-            file = SafetensorsFile(path)
-            for piece in file.infos:
-                name, begin = _place(path, piece)
-                pieces[name].append((begin, file.tensor(piece)))
-    return {name: _own_part(name, found, parameters, group) for name, found in pieces.items()}
+    reader = _Reader(paths)
+    found: dict[str, Tensor] = {}
+    for name, saved in reader.metadata.state_dict_metadata.items():
+        assert isinstance(saved, TensorStorageMetadata)
+        parameter, dtype = _parameter(name, parameters), saved.properties.dtype
+        if isinstance(parameter, DTensor) and parameter.shape == saved.size:
+            found[name] = _divided_like(parameter, torch.empty_like(parameter.to_local(), dtype=dtype))
+        else:
+            found[name] = torch.empty(saved.size, dtype=dtype)
+    with _failures_said(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        load(found, storage_reader=reader, process_group=group.control, no_dist=group.world == 1)
+    return {name: own_rows(tensor) for name, tensor in found.items()}
 
 
 def rows_of(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
     """Return this process's rows of whole tensors."""
-    return {name: _own_part(name, [(0, whole)], parameters, group) for name, whole in tensors.items()}
+    found = dict(tensors)
+    for name, whole in tensors.items():
+        parameter = _parameter(name, parameters)
+        if isinstance(parameter, DTensor) and parameter.shape == whole.shape:
+            chunks = whole.chunk(group.world)  # as DTensor divides rows: of few, the last processes have none
+            found[name] = chunks[group.rank] if group.rank < len(chunks) else whole[:0]
+    return found
 
 
 def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
@@ -58,49 +79,125 @@ def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
     return parameters.get(rest if part == "model" else rest.partition(".")[2])
 
 
-def _own_range(count: int, group: Processes) -> slice:
-    """Return which of ``count`` rows are this process's, as `DTensor` divides them: of few, the last have none."""
-    each = -(-count // group.world)
-    return slice(min(group.rank * each, count), min((group.rank + 1) * each, count))
-
-
-def _own_part(
-    name: str, pieces: list[tuple[int, Tensor]], parameters: Mapping[str, Tensor], group: Processes
-) -> Tensor:
-    """Return this process's rows of a tensor, which is in ``pieces`` with the row at which each begins."""
-    parameter, first = _parameter(name, parameters), pieces[0][1]
-    if first.dim() == 0:
-        return first
-    pieces, count = sorted(pieces, key=lambda piece: piece[0]), 0
-    for begin, rows in pieces:
-        if begin != count:
-            raise CheckpointError(f"the training state is damaged: {name!r} has no row {count}, or has it twice")
-        count += len(rows)
-    is_divided = (
-        parameter is not None and is_sharded({name: parameter}) and parameter.shape == (count, *first.shape[1:])
+def _divided_like(parameter: Tensor | None, rows: Tensor) -> Tensor:
+    if not isinstance(parameter, DTensor) or rows.shape != parameter.to_local().shape:
+        return rows
+    return DTensor.from_local(
+        rows,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
     )
-    own = _own_range(count, group) if is_divided else slice(0, count)
-    parts = [rows[max(own.start - begin, 0) : max(own.stop - begin, 0)] for begin, rows in pieces]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _place(path: Path, piece: str) -> tuple[str, int]:
-    """Return the tensor that a piece is of, and the row of it at which the piece begins."""
+class _Writer(StorageWriter):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reset(self, checkpoint_id: Any = None) -> None: ...
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
+
+    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
+        return plan
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        return plans
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> "Future[list[WriteResult]]":
+        pieces: dict[str, Tensor] = {}
+        for item in plan.items:
+            assert item.tensor_data is not None
+            place = ",".join(map(str, item.tensor_data.chunk.offsets))
+            pieces[f"{item.index.fqn}@{place}"] = planner.resolve_data(item)  # type: ignore[assignment]
+        with atomic(self._path) as temporary:
+            write_tensors(pieces, temporary)
+        return _done([WriteResult(item.index, 0, None) for item in plan.items])
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None: ...
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
+        return True
+
+
+class _Reader(StorageReader):
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._pieces: dict[MetadataIndex, tuple[SafetensorsFile, str]] = {}
+        chunks: dict[str, list[ChunkStorageMetadata]] = defaultdict(list)
+        dtypes: dict[str, torch.dtype] = {}
+        for path in paths:
+            file = SafetensorsFile(path)
+            for piece, info in file.infos.items():
+                name, offsets = _place(path, piece)
+                chunks[name].append(ChunkStorageMetadata(torch.Size(offsets), torch.Size(info.shape)))
+                dtypes[name] = getattr(torch, info.dtype)
+                self._pieces[MetadataIndex(name, offsets)] = file, piece
+        self.metadata = Metadata(
+            {
+                name: TensorStorageMetadata(TensorProperties(dtypes[name]), _size(each), each)
+                for name, each in chunks.items()
+            }
+        )
+
+    def reset(self, checkpoint_id: Any = None) -> None: ...
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:  # noqa: ARG002
+        return self.metadata
+
+    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
+
+    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
+        return plan
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        return plans
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
+        for item in plan.items:
+            file, piece = self._pieces[item.storage_index]
+            part = file.tensor(piece)
+            for dim, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
+                part = part.narrow(dim, start, length)
+            target = planner.resolve_tensor(item).detach()
+            target.copy_(part)
+            planner.commit_tensor(item, target)
+        return _done(None)
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
+        return True
+
+
+def _place(path: Path, piece: str) -> tuple[str, list[int]]:
+    """Return the tensor that a piece is of, and where in it the piece begins."""
     name, _, place = piece.rpartition("@")
     try:
-        return name, int(place.partition(",")[0] or 0)
+        return name, [int(offset) for offset in place.split(",") if offset]
     except ValueError as error:
         raise CheckpointError(f"{str(path)!r} is no part of a training state: it holds {piece[:60]!r}") from error
 
 
+def _size(chunks: Sequence[ChunkStorageMetadata]) -> torch.Size:
+    ends = [[start + length for start, length in zip(each.offsets, each.sizes, strict=True)] for each in chunks]
+    return torch.Size(map(max, zip(*ends, strict=True)))
+
+
+def _done(value: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
 @contextmanager
-def _failures_said(group: Processes) -> Iterator[None]:
-    """Raise what went wrong in any of the processes in all of them."""
-    problem: BertieError | None = None
+def _failures_said() -> Iterator[None]:
+    """Say what went wrong in any of the processes, which all hear of it."""
     try:
         yield
-    except BertieError as error:
-        problem = error
-    for each in group.gather(problem):
-        if each is not None:
-            raise each
+    except CheckpointException as error:
+        first = next(iter(error.failures.values()))[0]
+        if isinstance(first, BertieError):
+            raise first from error
+        raise CheckpointError(f"the training state cannot be written or read: {first}") from error
