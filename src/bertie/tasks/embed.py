@@ -95,7 +95,7 @@ class Embed(Task):
         # a prompt that takes no part is no window's own
         features = super().features_of(texts)
         if features.owned is not None and self._skip:
-            starts = np.cumsum([0, *features.lengths])[[group[0] for group in features.groups()]]
+            starts = features.starts[features.first_rows[:-1]]
             features.owned[(starts[:, None] + np.arange(self._skip)).ravel()] = False
         return features
 

@@ -26,7 +26,7 @@ def fill_jointly(
     3) with as many iterations as a text has masks: all that are masked are predicted, and in iteration t the N - t
     least likely words are masked again. Both compute a text as often as it has masks.
     """
-    rows = np.searchsorted(np.cumsum(features.lengths), masks, side="right")
+    rows = features.rows_of(masks)
     counts = np.bincount(rows, minlength=len(features.lengths))
     numbers = np.arange(len(masks)) - (np.cumsum(counts) - counts)[rows]  # of each mask within its text
     ids, found = features.ids.copy(), None
@@ -49,11 +49,9 @@ def fill_jointly(
 
 def _predicted(model: Model, features: Features, places: Integers) -> Any:
     """Return the logits ``[m, V]`` at ``places``; rows without one are not computed."""
-    lengths = np.asarray(features.lengths, np.int64)
-    stops = np.cumsum(lengths)
-    rows, index = np.unique(np.searchsorted(stops, places, side="right"), return_inverse=True)
+    rows, index = np.unique(features.rows_of(places), return_inverse=True)
     part = features.select(rows.tolist())
-    moved = np.cumsum([0, *part.lengths])[:-1] - (stops - lengths)[rows]
+    moved = part.starts - features.starts[rows]
     return model.masked_lm(part, places + moved[index])
 
 

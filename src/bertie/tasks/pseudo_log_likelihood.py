@@ -39,16 +39,14 @@ class MaskedCopies(Features):
     @classmethod
     def of(cls, read: Features, places: Integers, widths: Integers, mask_token_id: int) -> Self:
         """Return copies of texts for their tokens at rising ``places [R]``."""
-        stops = np.cumsum(read.lengths)
-        sources = np.searchsorted(stops, places, side="right")
-        lengths = np.asarray(read.lengths, np.int64)
+        sources = read.rows_of(places)
         return cls(
             **{name: getattr(read, name) for name in ("ids", "types", "truncated", "empty")},
-            lengths=lengths[sources].tolist(),
+            lengths=(read.stops - read.starts)[sources].tolist(),
             owners=read.owner_of_rows[sources],
             read=read,
             sources=sources,
-            offsets=places - (stops - lengths)[sources],
+            offsets=places - read.starts[sources],
             widths=widths,
             mask_token_id=mask_token_id,
         )
@@ -56,7 +54,7 @@ class MaskedCopies(Features):
     def select(self, rows: Sequence[int]) -> Features:
         """Return these copies; labels ``[T]`` say what the token to score is, and of the others nothing."""
         part = self.read.select(self.sources[rows].tolist())
-        places = np.cumsum([0, *part.lengths])[:-1] + self.offsets[rows]
+        places = part.starts + self.offsets[rows]
         ids, labels = part.ids.copy(), np.full_like(part.ids, IGNORED)
         labels[places] = ids[places]
         ids[ranges(places, self.widths[rows])] = self.mask_token_id
@@ -96,10 +94,10 @@ class PseudoLogLikelihood(Task):
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[R, V]`` of the token to score in each of ``R`` copies."""
-        return model.masked_lm(features, _places(features))
+        return model.masked_lm(features, features.labelled)
 
     def rows(self, output: Any, features: Features) -> list[float]:
-        wanted = features.wanted[_places(features)]
+        wanted = features.wanted[features.labelled]
         return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Sequence[Any]]:
@@ -113,8 +111,8 @@ class PseudoLogLikelihood(Task):
         ]
         if not self.return_tokens:
             return answers
-        firsts = np.cumsum([0, *features.read.lengths])[:-1]
-        words = self.tokenizer.convert_ids_to_tokens(features.ids[firsts[features.sources] + features.offsets].tolist())
+        places = features.read.starts[features.sources] + features.offsets
+        words = self.tokenizer.convert_ids_to_tokens(features.ids[places].tolist())
         for answer, scores, group in zip(answers, outputs.values, features.groups(), strict=True):
             answer["tokens"] = [{"token": words[row], "score": score} for row, score in zip(group, scores, strict=True)]
         return answers
@@ -131,13 +129,8 @@ class PseudoLogLikelihood(Task):
         """Return for each token how many tokens of its word begin there, itself included, ``[T]``."""
         goes_on = find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self.tokenizer))
         continues = goes_on[read.ids]
-        continues[np.cumsum([0, *read.lengths])[:-1]] = False
+        continues[read.starts] = False
         # the next token that begins a word, or the end
         begins = np.append(np.flatnonzero(~continues), len(read.ids))
         places = np.arange(len(read.ids))
         return begins[np.searchsorted(begins, places, side="right")] - places
-
-
-def _places(features: Features) -> Integers:
-    """Return the tokens to score, ``[R]``."""
-    return np.flatnonzero(features.wanted != IGNORED)

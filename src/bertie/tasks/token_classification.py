@@ -158,14 +158,13 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         wanted = np.full(len(features.ids), IGNORED, np.int64)
-        begins = np.cumsum([0, *features.lengths])
         unseen = 0
         for group, tags in zip(features.groups_read(), labels, strict=True):
             words = group.words
             numbers = words.piece_labels([self.number_of(tag, "tag") for tag in tags], self.label_pieces)
             unseen += len(words.missing)
             for row, encoding in zip(group.rows, group.encodings, strict=True):
-                window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
+                window, first = encoding.windows[-1], features.starts[row] + first_piece(encoding)
                 wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
         if features.owned is not None:
             wanted[~features.owned] = IGNORED
