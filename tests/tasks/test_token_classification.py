@@ -15,7 +15,7 @@ from bertie.errors import InputError
 from bertie.metrics import Scores
 from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Outputs
-from bertie.tasks.tag_metric import entities_metric
+from bertie.metrics.entities import entities_metric
 from bertie.tasks.token_classification import TokenClassification
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -21,7 +21,7 @@ from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
 from bertie.messages import short
 from bertie.models.loading import one_device
 from bertie.progress import logger
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Log, Settings
 from bertie.training.tensorboard import check_tensorboard
@@ -84,9 +84,7 @@ class Plan:
         check_metric(self.metric, self.metrics(self.labels.kind), self.row.name)
         if self.device is not None:
             one_device(self.device, "device")
-        for name, rule in RULES.items():
-            if not rule.allows(getattr(self, name)):
-                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        check_values(vars(self), RULES)
         if self.folds is not None and self.test is not None:
             raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('test')} out.")
         self._check_output()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bertie.data.dataset import ExampleReader, find_leakage, load_dataset
+from bertie.data.dataset import find_leakage, load_dataset
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
 from bertie.data.split import Splits, is_share, make_folds, make_splits, rare_classes
@@ -106,17 +106,9 @@ def prepare(plan: Plan) -> list[Job]:
     if is_first():
         # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    # dev is read as train was
-    rows = ExampleReader(
-        plan.row.name,
-        form=plan.form,
-        columns=plan.columns,
-        labelling=data.labelling,
-        options=plan.labels,
-        bad=data.bad,
-        name="dev",
-    )
-    given = (plan.dev, plan.settings.seed, rows, plan.named())
+    rows = data.reader_of("dev")
+    dev = plan.dev if is_share(plan.dev) else list(rows.read(plan.dev))
+    given = (dev, plan.settings.seed, rows.schema, plan.named())
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []

@@ -105,10 +105,14 @@ class Group(NamedTuple):
         """The words of the whole text, whatever was cut off it."""
         return Alignment.of(self.pieces.word_ids, len(self.text) if isinstance(self.text, list) else None)
 
-    @property
-    def words_read(self) -> Alignment:
-        """The words whose pieces stand in a row; piece 0 is the first of these."""
-        return Alignment.of(self.pieces.word_ids[self.read], self.words.num_words)
+
+def words_read(groups: Sequence[Group]) -> tuple[Alignment, Integers]:
+    """Return the words of N texts side by side, by the pieces in rows, and where each text's begin, ``[N + 1]``."""
+    begins = np.cumsum([0, *(group.words.num_words for group in groups)])
+    ids: list[int | None] = []
+    for group, begin in zip(groups, begins.tolist(), strict=False):
+        ids += [None if word is None else begin + word for word in group.pieces.word_ids[group.read]]
+    return Alignment.of(ids, int(begins[-1])), begins
 
 
 def joined_offsets(
