@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.schemas import SCHEMAS, by_query

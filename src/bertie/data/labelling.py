@@ -80,7 +80,6 @@ class LabelOptions:
         return cls(kind=kind, names=list(map(str, label_names or ())), map=names, first_choice=first_choice)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the given options as JSON values."""
         named = {
             "kind": self.kind,
             "label_names": list(self.names) or None,

@@ -268,12 +268,10 @@ class Reranking(Schema):
 
 
 def by_query(example: Example) -> Hashable:
-    """Return what the passages of a query have in common."""
     return example.text[0]
 
 
 def _passages(record: Record) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
-    """Return the positive passages, the negative ones, and the other fields."""
     fields = record.fields
     good, poor = ([name for name in fields if which.fullmatch(key(name))] for which in (_POSITIVE, NEGATIVE))
     rest = {name: value for name, value in fields.items() if name not in (*good, *poor)}

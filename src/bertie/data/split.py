@@ -77,7 +77,6 @@ def rare_classes(examples: Sequence[Example], count: int) -> list[str]:
 
 
 def _groups(examples: Sequence[Example], together: Key) -> list[list[int]]:
-    """Return the numbers of the examples that must stay together."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[together(example)].append(index)
@@ -130,7 +129,6 @@ class Splits:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The rows of each part."""
         return {"train": len(self.train), "dev": len(self.dev), "test": len(self.test)}
 
 

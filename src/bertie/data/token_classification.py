@@ -70,7 +70,6 @@ class TokenClassification(Schema):
         )
 
     def _are_words(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> bool:
-        """Whether each row has one word and one tag."""
         try:
             found = find_columns(self, rows, columns, needs_label=False).found
         except InputError:

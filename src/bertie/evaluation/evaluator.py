@@ -92,6 +92,11 @@ class Scored:
         return getattr(self.scores.metric, "positive_class", None)
 
     @property
+    def calibration_error(self) -> float | None:
+        """How far confidence is from accuracy; None where answers have no confidence."""
+        return None if self.reliability is None else self.reliability.error
+
+    @property
     def meaning(self) -> str:
         """What names of metrics such as f1 stand for."""
         return self.scores.metric.meaning

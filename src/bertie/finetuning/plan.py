@@ -111,7 +111,6 @@ class Plan:
 
     @property
     def row(self) -> Row:
-        """The task."""
         return find_learned(self.task)
 
     def metrics(self, kind: str | None) -> list[str]:
@@ -133,7 +132,6 @@ class Plan:
         return {name: called(getattr(self, name)) for name in ("train", "dev", "test")}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON takes it."""
         names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
         found = {
             "task": self.row.name,

@@ -32,7 +32,6 @@ class Part:
 
     @property
     def named(self) -> str:
-        """The part, and what it was for."""
         return f"{self.role}: {_PURPOSES[self.role]}"
 
 
@@ -63,7 +62,6 @@ class Runs:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
         spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
         return {"spread": spread, f"by_{self.what}": self.metrics, f"kept_{self.what}": self.kept}
 
@@ -216,7 +214,6 @@ def _training(summary: RunSummary) -> str:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting's value in readable form."""
     return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 

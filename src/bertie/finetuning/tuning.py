@@ -33,7 +33,6 @@ class Tuning:
 
     @property
     def cut(self) -> int:
-        """The number of texts that are longer than the model reads."""
         return count_cut(self.features)
 
     def metrics(self) -> Mapping[str, float]:
@@ -62,7 +61,6 @@ class Tuning:
 
     @property
     def labels(self) -> list[Any]:
-        """The examples' labels."""
         return [example.label for example in self.examples]
 
     def _computed(self) -> list[Any]:
@@ -103,12 +101,10 @@ def _together(rows: Sequence[Any]) -> torch.Tensor:
 
 
 def count_cut(features: Features) -> int:
-    """Return the number of texts that are longer than the model reads."""
     return sum(count > 0 for count in features.truncated)
 
 
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:
-    """Refuse a metric that there is not."""
     known = list(dict.fromkeys([*names, LOSS]))
     if metric is not None and metric not in known:
         raise InputError(

@@ -49,7 +49,6 @@ class EntityMetric(Additive):
 
     @cached_property
     def types(self) -> list[str]:
-        """The types of entities, in alphabetical order."""
         return sorted({tag[2:] for tag in self.tags if tag != "O"})
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
@@ -60,9 +59,6 @@ class EntityMetric(Additive):
             raise InputError(f"Text {at} has {said[at]} predicted tags and {lengths[at]} labels; give one a word.")
         predicted, gold = self._numbers("prediction", predictions), self._numbers("label", labels)
         return self._counts(predicted, gold, lengths)
-
-    def statistics(self, rows: NDArray) -> NDArray:
-        return rows.astype(np.float64)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         means = averages(*split(sums[..., :-2], 3))
@@ -131,10 +127,9 @@ class SchemeEntityMetric(EntityMetric):
     given: str = "BIO"  # the scheme of predictions and labels
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
-        convert = self.given == "IOB1"
-        sides = [
-            [convert_tags(tags, "IOB1", "BIO") if convert else tags for tags in texts] for texts in (predictions, labels)
-        ]
+        sides: list[Any] = [predictions, labels]
+        if self.given == "IOB1":
+            sides = [[convert_tags(tags, "IOB1", "BIO") for tags in texts] for texts in sides]
         counted = {tag: self._counted(tag) for texts in sides for tag in set(chain.from_iterable(texts))}
         return super().rows(*([[counted[tag] for tag in tags] for tags in texts] for texts in sides))
 

@@ -45,7 +45,6 @@ class ClassLabels:
         return float(len(known) if self.class_weights is None else np.asarray(self.class_weights)[known].sum())
 
     def check_length(self, name: str) -> None:
-        """Refuse an option that has not one entry for each label."""
         values = getattr(self, name)
         if values is not None and len(values) != self.config.num_labels:
             raise InputError(

@@ -118,7 +118,6 @@ class Embed(Task):
         return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
-        """Return the vectors ``[D]`` of the texts."""
         if not self.windows or not rows:
             return rows
         return list(self.finished(merged(np.stack(rows), features, self.recipe.modes)))

@@ -69,11 +69,11 @@ class Features:
         cls,
         groups: Sequence[Sequence[Encoding]],
         truncated: list[int],
-        empty: list[bool],
         owned: Array | None = None,
     ) -> "Features":
         """Return the features of inputs that are one or several rows each, with their encodings."""
         rows = [row for group in groups for row in group]
+        empty = [group[0].is_empty for group in groups]
         ids, types, lengths, *_ = flat_ids(rows)
         owners = np.repeat(np.arange(len(groups)), list(map(len, groups)))
         return cls(ids, types, lengths, truncated, empty, None if len(rows) == len(groups) else owners, rows, owned)

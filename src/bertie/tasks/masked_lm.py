@@ -99,7 +99,6 @@ class MaskedLM(TrainableTask):
         return [part.sum(axis=0) for part in features.at_places(each, features.labelled)]
 
     def _settled(self, features: Features) -> Features:
-        """Return features whose tokens to guess are drawn."""
         return features if LABELS in features.labels else self.fixed(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:

@@ -65,7 +65,6 @@ class MultipleChoice(SequenceTask):
     # features → answers
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        """Return the logits of each input's choices."""
         logits = np.reshape(super().combine(rows, features.by_part()), -1)
         return np.split(logits, np.cumsum(features.part_counts))[:-1]
 
@@ -105,8 +104,7 @@ class MultipleChoice(SequenceTask):
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         scores = np.array([self.probabilities(logits).max() for logits in outputs.values])
-        choices = _choices(outputs)
-        right, given = self.references(outputs.labels), self.predictions(outputs)
+        right, given, choices = self.references(outputs.labels), self.predictions(outputs), _choices(outputs)
         return wrong_classes(right, given, scores, lambda number, choice: choices[number][choice])
 
     def judged(self, outputs: Outputs) -> Judged | None:
@@ -119,6 +117,5 @@ class MultipleChoice(SequenceTask):
 
 
 def _choices(outputs: Outputs) -> list[list[str]]:
-    """Return the choices of each input."""
     assert outputs.features.texts is not None
     return [choices for _, choices in outputs.features.texts]

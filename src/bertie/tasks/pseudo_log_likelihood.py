@@ -101,7 +101,6 @@ class PseudoLogLikelihood(Task):
         return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Sequence[Any]]:
-        """Return the log-probabilities of the tokens of each text, in order."""
         return [[rows[row] for row in group] for group in features.groups()]
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:

@@ -65,7 +65,6 @@ class Seq2Seq(TrainableTask):
 
     @property
     def target_limit(self) -> int:
-        """The most tokens that a target may have."""
         return int(self.config.get_text_config(decoder=True).max_position_embeddings)
 
     # sources → targets

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class TextEncoder:
             if "text" not in given or set(given) - {"text", "text_pair"}:
                 raise InputTypeError(f"A text given as a mapping has 'text' and 'text_pair', not {sorted(given)}.")
             text = given["text"] if given.get("text_pair") is None else (given["text"], given["text_pair"])
-        elif isinstance(given, list | tuple) and is_pair(given):
+        elif is_pair(given):
             text = tuple(given)
         elif not isinstance(given, str):
             raise wrong_type(number, given, "a str, a pair of them, or a mapping with 'text' and 'text_pair'")
@@ -105,19 +105,16 @@ class TextEncoder:
         if not self.works_on_tokens:
             return Features.from_rows(rows)
         rows = list(rows)
-        return Features.from_groups(
-            [[row] for row in rows], [row.tokens_cut for row in rows], [row.is_empty for row in rows]
-        )
+        return Features.from_groups([[row] for row in rows], [row.tokens_cut for row in rows])
 
     def in_windows(self, texts: Sequence[Any]) -> Features:
         """Return texts as one row for each of their windows, with encodings."""
         rows = list(self.rows_of(texts))
         groups = [self.windows_of(row) for row in rows]
         left_out = [tokens_left_out(row, group, self.moving) for row, group in zip(rows, groups, strict=True)]
-        empty = [row.is_empty for row in rows]
         # of windows cut from another text than the last it is not known which owns a token
         owned = np.concatenate([np.ones(0, np.bool_), *map(owned_tokens, groups)]) if self.moving == -1 else None
-        return Features.from_groups(groups, left_out, empty, owned)
+        return Features.from_groups(groups, left_out, owned)
 
     def windows_of(self, row: Encoding) -> list[Encoding]:
         """Return the windows of a row that was read whole."""
@@ -162,7 +159,6 @@ class TextEncoder:
 
     @classmethod
     def options(cls) -> list[str]:
-        """Return the names of the options."""
         return [field.name for field in dataclasses.fields(cls) if field.name not in cls.given]
 
     @classmethod
@@ -203,7 +199,7 @@ class TextEncoder:
         return dataclasses.replace(self, **options) if options else self
 
 
-def is_pair(value: object) -> bool:
+def is_pair(value: object) -> TypeGuard[Sequence[str]]:
     """Whether ``value`` is two texts."""
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
 

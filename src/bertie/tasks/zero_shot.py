@@ -117,7 +117,6 @@ class ZeroShot(CandidateLabels, Task):
 
     @cached_property
     def _classes(self) -> tuple[int, int]:
-        """The numbers of the classes "entailment" and "contradiction"."""
         return _entailment(self.config)
 
 
