@@ -8,7 +8,7 @@ from typing import Any
 from bertie.data.dataset import find_leakage, load_dataset
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
-from bertie.data.split import Splits, is_share, make_folds, make_splits, rare_classes
+from bertie.data.split import is_share, make_folds, make_splits, rare_classes
 from bertie.errors import counted, plural, spelled
 from bertie.evaluation.evaluator import Scored, in_words, score
 from bertie.files import make_folder, write_json
@@ -112,16 +112,14 @@ def prepare(plan: Plan) -> list[Job]:
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
-    shared = [] if is_share(plan.dev) else _shared_with_dev(parts[0])  # a share of train has no text of another part
+    shared = []
+    if not is_share(plan.dev):  # a share of train has no text of another part
+        shared = find_leakage(parts[0].train, parts[0].dev, "train", "dev")
+        shared += find_leakage(parts[0].dev, parts[0].test, "dev", "test")
     found = [*data.warnings, *shared, *rare, *rows.warnings(), *left_out]
     data = replace(data, warnings=list(dict.fromkeys(found)))
     _warn(data.warnings)
     return [Job(plan, data, each) for each in parts]
-
-
-def _shared_with_dev(parts: Splits) -> list[str]:
-    learned = find_leakage(parts.train, parts.dev, "train", "dev")
-    return [*learned, *find_leakage(parts.dev, parts.test, "dev", "test")]
 
 
 def learn(job: Job) -> Learned:

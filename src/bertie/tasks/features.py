@@ -147,6 +147,10 @@ class Features:
         """Return ``values [T, ...]``, an array or a tensor, as one part a row."""
         return [values[start:stop] for start, stop in pairwise([0, *self.stops.tolist()])]
 
+    def by_input(self, rows: Sequence[Any]) -> list[list[Any]]:
+        """Return one value a row as one list an input."""
+        return [[rows[row] for row in group] for group in self.groups()]
+
     def at_places(self, values: Any, places: Integers) -> list[Any]:
         """Return values of tokens at rising ``places [M]`` as one part a row."""
         stops = np.searchsorted(places, self.stops)

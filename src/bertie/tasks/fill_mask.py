@@ -81,10 +81,11 @@ class FillMask(Task):
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
         """Return the ids of each text, whole, and the best words of its masks."""
-        ids = features.own(features.by_row(features.ids))
+        ids = features.by_input(features.own(features.by_row(features.ids)))
+        masks = features.by_input(rows)
         return [
-            (np.concatenate([ids[row] for row in group]).tolist(), [best for row in group for best in rows[row]])
-            for group in features.groups()
+            (np.concatenate(own).tolist(), [best for row in found for best in row])
+            for own, found in zip(ids, masks, strict=True)
         ]
 
     def decode(self, outputs: Outputs) -> list[Any]:

@@ -69,13 +69,13 @@ class MultipleChoice(SequenceTask):
         return np.split(logits, np.cumsum(features.part_counts))[:-1]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        return [self._answer(*both) for both in zip(outputs.values, _choices(outputs), strict=True)]
-
-    def _answer(self, logits: Array, choices: Sequence[str]) -> Any:
-        scores = self.probabilities(logits).tolist()
-        order = np.argsort(-logits, kind="stable").tolist()
-        found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
-        return found[0] if self.top_k == 1 else found[: self.top_k]
+        answers: list[Any] = []
+        for logits, choices in zip(outputs.values, _choices(outputs), strict=True):
+            scores = self.probabilities(logits).tolist()
+            order = np.argsort(-logits, kind="stable").tolist()
+            found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
+            answers.append(found[0] if self.top_k == 1 else found[: self.top_k])
+        return answers
 
     # labels → loss and metrics
 

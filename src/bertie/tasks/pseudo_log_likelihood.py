@@ -9,7 +9,7 @@ import numpy as np
 from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.tasks.alignment import find_continuing
-from bertie.tasks.arrays import Array, Integers, ranges
+from bertie.tasks.arrays import Integers, ranges
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
@@ -87,7 +87,8 @@ class PseudoLogLikelihood(Task):
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
         read = super().encode(inputs, first)
-        scored = self._is_scored(read.ids)
+        control = [getattr(self.tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad", "mask")]
+        scored = ~np.isin(read.ids, control)
         places = np.flatnonzero(scored if read.owned is None else scored & read.owned)
         widths = np.ones_like(places) if self.variant == "original" else self._rest_of_words(read)[places]
         return MaskedCopies.of(read, places, widths, self.tokenizer.mask_token_id)
@@ -101,7 +102,7 @@ class PseudoLogLikelihood(Task):
         return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Sequence[Any]]:
-        return [[rows[row] for row in group] for group in features.groups()]
+        return features.by_input(rows)
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
         features: Any = outputs.features
@@ -119,10 +120,6 @@ class PseudoLogLikelihood(Task):
     @property
     def _prefix(self) -> str | None:
         return getattr(self.tokenizer, "continuing_subword_prefix", "##")
-
-    def _is_scored(self, ids: Integers) -> Array:
-        names = ("cls", "sep", "pad", "mask")
-        return ~np.isin(ids, [getattr(self.tokenizer, f"{name}_token_id") for name in names])
 
     def _rest_of_words(self, read: Features) -> Integers:
         """Return for each token how many tokens of its word begin there, itself included, ``[T]``."""

@@ -218,4 +218,4 @@ class TextClassification(ClassLabels, SequenceTask):
             return ", ".join(f"{number:.3g}" for number in prediction)
         if self.kind == "single_label_classification":
             return super().named(prediction)
-        return " | ".join(self.config.id2label[int(index)] for index in np.flatnonzero(prediction)) or "none"
+        return " | ".join(self.plain(prediction)) or "none"
