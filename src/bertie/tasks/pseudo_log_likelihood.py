@@ -101,7 +101,7 @@ class PseudoLogLikelihood(Task):
         wanted = features.wanted[features.labelled]
         return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
 
-    def combine(self, rows: Sequence[Any], features: Features) -> list[Sequence[Any]]:
+    def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
         return features.by_input(rows)
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
