@@ -94,8 +94,7 @@ class ExampleReader:
         rest = self.schema.regroup(rows, self)
         if first := list(islice(rest, self.sample)):
             fields = [record.fields for record in first]
-            known = {role: {named} if isinstance(named, str) else set(named) for role, named in self.learned.items()}
-            learned = {role: named for role, named in self.learned.items() if known[role] <= set(fields[0])}
+            learned = {role: named for role, named in self.learned.items() if _stands_in(fields[0], named)}
             self.found = find_columns(self.schema, fields, learned | dict(self.columns or {}), self.needs_label)
             self.ignored = ignored_data(self.schema, self.found, fields)
         yield from self.bad.usable(self._parsed, filter(self._is_accepted, chain(first, rest)))
@@ -123,6 +122,10 @@ class ExampleReader:
             self.mapped |= {name} if is_named else set()
             renamed.append(names[name] if is_named else written)
         return replace(example, label=renamed if isinstance(label, list) else renamed[0])
+
+
+def _stands_in(fields: Mapping[str, Any], columns: str | list[str]) -> bool:
+    return set([columns] if isinstance(columns, str) else columns) <= set(fields)
 
 
 @dataclass(frozen=True)

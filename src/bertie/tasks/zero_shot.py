@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array, softmax
@@ -117,7 +116,24 @@ class ZeroShot(CandidateLabels, Task):
 
     @cached_property
     def _classes(self) -> tuple[int, int]:
-        return _entailment(self.config)
+        """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
+
+        That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
+        """
+        names = {str(name).lower(): number for name, number in self.config.label2id.items()}
+        found = next((number for name, number in names.items() if name.startswith("entail")), None)
+        if found is None:
+            listed = ", ".join(map(repr, self.config.label2id))
+            if not all(name.startswith("label_") for name in names) or len(names) < 2:
+                raise InputError(
+                    f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a "
+                    "text is of a label that it never saw. Take a model with the label 'entailment' (its name often "
+                    "says nli or mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
+                )
+            say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
+            found = len(names) - 1
+        contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
+        return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,24 +170,3 @@ def _sentence(template: str, label: str) -> str:
         return template.format(label)
     except (AttributeError, LookupError, TypeError, ValueError):
         return template
-
-
-def _entailment(config: BertConfig) -> tuple[int, int]:
-    """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
-
-    That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
-    """
-    names = {str(name).lower(): number for name, number in config.label2id.items()}
-    found = next((number for name, number in names.items() if name.startswith("entail")), None)
-    if found is None:
-        listed = ", ".join(map(repr, config.label2id))
-        if not all(name.startswith("label_") for name in names) or len(names) < 2:
-            raise InputError(
-                f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a text "
-                "is of a label that it never saw. Take a model with the label 'entailment' (its name often says nli or "
-                "mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
-            )
-        say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
-        found = len(names) - 1
-    contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
-    return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)
