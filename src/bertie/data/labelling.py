@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from bertie.data.cells import name_in
@@ -44,6 +45,10 @@ class Labelling:
     def doubts(self, classes: Sequence[str]) -> list[str]:
         """Return a sentence for each thing that was read in one way and may mean another."""
         return []
+
+    @cached_property
+    def _all(self) -> frozenset[str]:
+        return frozenset(self.known or ())
 
 
 AS_WRITTEN = Labelling()

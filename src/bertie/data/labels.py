@@ -267,10 +267,6 @@ class ClassLabels(Labelling):
         return found
 
     @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(self.known or ())
-
-    @cached_property
     def _spelled(self) -> dict[str, str]:
         return by_spelling(self.known or ())
 

@@ -234,10 +234,6 @@ class TagLabels(Labelling):
         return [said + (f" ({', '.join(how)})" if how else "")]
 
     @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(self.known or ())
-
-    @cached_property
     def _own(self) -> dict[str, str]:
         """The known tags by their usual spelling."""
         return {usual_tag(tag): tag for tag in self.known or ()}

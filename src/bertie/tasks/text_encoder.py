@@ -50,8 +50,9 @@ class TextEncoder:
     works_on_tokens: ClassVar[bool] = False
     # what the columns of a table are called, in the order of what is taken first
     columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXTS
-    # what a pair is called, where an input must be one
+    # what a pair is called, where an input must be one, and what is wanted where it must be none
     pair: ClassVar[str] = ""
+    single: ClassVar[str] = ""
     # which text of a pair is read in windows
     moving: ClassVar[int] = -1
     # the options that training settles and that are saved with the model
@@ -81,6 +82,8 @@ class TextEncoder:
             text = tuple(given)
         elif not isinstance(given, str):
             raise wrong_type(number, given, "a str, a pair of them, or a mapping with 'text' and 'text_pair'")
+        if self.single and not isinstance(text, str):
+            raise wrong_type(number, given, self.single)
         if self.pair and not isinstance(text, tuple):
             raise InputError(f"Input {number} is no pair of texts; give {self.pair}.")
         return text

@@ -13,7 +13,7 @@ from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.task import Task
-from bertie.tasks.text_encoder import TextEncoder, wrong_type
+from bertie.tasks.text_encoder import TextEncoder
 from bertie.tasks.windows import WAYS, combined
 
 # What cosines are multiplied by before the softmax: the scale at which sentence-transformers trains to tell the right
@@ -29,6 +29,7 @@ class CandidateLabels(TextEncoder):
     hypothesis_template: str = "This example is {}."  # makes a sentence of a label, which stands for {}
     multi_label: bool = False  # whether several labels may hold, each by itself; else the scores add up to 1
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("sequence",))
+    single: ClassVar[str] = "a str: the labels take the place of a second text"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,12 +54,6 @@ class CandidateLabels(TextEncoder):
     def hypotheses(self) -> list[str]:
         """The sentence that each label makes."""
         return [_sentence(self.hypothesis_template, label) for label in self.labels]
-
-    def read(self, given: object, number: int = 0) -> Any:
-        text = super().read(given, number)
-        if not isinstance(text, str):
-            raise wrong_type(number, given, "a str: the labels take the place of a second text")
-        return text
 
     def answer(self, text: str, scores: Array) -> dict[str, Any]:
         """Return the answer to a text from the scores ``[L]`` of its labels."""
