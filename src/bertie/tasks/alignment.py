@@ -1,6 +1,6 @@
 """Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -124,8 +124,14 @@ def joined_offsets(
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
 
 
-def find_continuing(vocabulary: Mapping[str, int], prefix: str, size: int) -> NDArray[np.bool_]:
-    """Return which ids, at least ``size`` of them, are pieces that go on in a word, by the prefix that marks these."""
-    found = np.zeros(max(size, 1 + max(vocabulary.values(), default=0)), np.bool_)
+def continuing_prefix(tokenizer: Any) -> str | None:
+    """Return what marks pieces that go on in a word; None: nothing does. Other libraries are taken for BERT."""
+    return getattr(tokenizer, "continuing_subword_prefix", "##")
+
+
+def find_continuing(tokenizer: Any, size: int = 0) -> NDArray[np.bool_]:
+    """Return which of the tokenizer's ids, at least ``size`` of them, are pieces that go on in a word."""
+    vocabulary, prefix = tokenizer.get_vocab(), continuing_prefix(tokenizer) or ""
+    found = np.zeros(max(size, len(tokenizer), 1 + max(vocabulary.values(), default=0)), np.bool_)
     found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True
     return found

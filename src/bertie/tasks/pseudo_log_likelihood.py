@@ -8,7 +8,7 @@ import numpy as np
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
-from bertie.tasks.alignment import find_continuing
+from bertie.tasks.alignment import continuing_prefix, find_continuing
 from bertie.tasks.arrays import Integers, ranges
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
@@ -82,7 +82,7 @@ class PseudoLogLikelihood(Task):
         super().__post_init__()
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so no token can be scored by the others.")
-        if self.variant == "word-l2r" and self._prefix is None:
+        if self.variant == "word-l2r" and continuing_prefix(self.tokenizer) is None:
             raise InputError("This tokenizer's tokens don't show where words begin; use variant='original'.")
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
@@ -117,14 +117,9 @@ class PseudoLogLikelihood(Task):
             answer["tokens"] = [{"token": words[row], "score": score} for row, score in zip(group, scores, strict=True)]
         return answers
 
-    @property
-    def _prefix(self) -> str | None:
-        return getattr(self.tokenizer, "continuing_subword_prefix", "##")
-
     def _rest_of_words(self, read: Features) -> Integers:
         """Return for each token how many tokens of its word begin there, itself included, ``[T]``."""
-        goes_on = find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self.tokenizer))
-        continues = goes_on[read.ids]
+        continues = find_continuing(self.tokenizer)[read.ids]
         continues[read.starts] = False
         # the next token that begins a word, or the end
         begins = np.append(np.flatnonzero(~continues), len(read.ids))
