@@ -107,9 +107,6 @@ class MaskedLM(TrainableTask):
         np.add.at(sums, features.owner_of_rows, np.reshape(rows, (-1, 3)))
         return sums
 
-    def metric(self) -> Metric:
-        return MaskedLMMetric()
-
     def decode(self, outputs: Outputs) -> list[Any]:
         return list(outputs.values)
 

@@ -12,7 +12,7 @@ from bertie.tasks.arrays import NEVER, Array
 from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import WrongAnswer
-from bertie.tasks.text_encoder import check_count, wrong_type
+from bertie.tasks.text_encoder import check_count, two_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +45,8 @@ class MultipleChoice(SequenceTask):
         return replace(features.in_parts([len(choices) for _, choices in texts]), texts=texts)
 
     def read(self, given: object, number: int = 0) -> tuple[str, list[str]]:
-        if isinstance(given, Mapping):
-            if not {"prompt", "choices"} <= set(given):
-                raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(given)}.")
-            prompt, choices = given["prompt"], given["choices"]
-        elif isinstance(given, list | tuple) and len(given) == 2:
-            prompt, choices = given
-        else:
-            raise wrong_type(number, given, "a mapping with 'prompt' and 'choices', or a prompt and a list of choices")
+        wanted = "a mapping with 'prompt' and 'choices', or a prompt and a list of choices"
+        prompt, choices = two_parts(given, number, "prompt", "choices", wanted)
         if not isinstance(choices, list | tuple):
             raise InputTypeError(f"The choices are {choices!r:.60} ({type(choices).__name__}); give a list of str.")
         for text in (prompt, *choices):
@@ -91,9 +85,6 @@ class MultipleChoice(SequenceTask):
 
         logits = self.whole(output, features.by_part()).reshape(-1)
         return choice_sum(logits, features.part_counts, features.wanted)
-
-    def metric(self) -> Metric:
-        return MultipleChoiceMetric()
 
     def predictions(self, outputs: Outputs) -> Values:
         """Return the number of each input's best choice ``[N]``."""

@@ -24,7 +24,7 @@ from bertie.tasks.spans import (
     whole_words,
 )
 from bertie.tasks.task import TrainableTask, WrongAnswer
-from bertie.tasks.text_encoder import check_count, is_pair, wrong_type
+from bertie.tasks.text_encoder import check_count, two_parts
 from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
@@ -86,22 +86,14 @@ class QuestionAnswering(TrainableTask):
     # questions → features
 
     def read(self, given: object, number: int = 0) -> tuple[str, str]:
-        if isinstance(given, Mapping):
-            if "question" not in given or "context" not in given:
-                raise InputTypeError(
-                    f"A question given as a mapping has 'question' and 'context', not {sorted(given)}."
-                )
-            pair = given["question"], given["context"]
-        elif is_pair(given):
-            pair = given[0], given[1]
-        else:
-            raise wrong_type(number, given, "a pair (question, context) or a mapping with 'question' and 'context'")
-        for name, text in zip(("question", "context"), pair, strict=True):
+        wanted = "a pair (question, context) or a mapping with 'question' and 'context'"
+        question, context = two_parts(given, number, "question", "context", wanted)
+        for name, text in (("question", question), ("context", context)):
             if not isinstance(text, str):
                 raise InputTypeError(f"The {name} of input {number} is {text!r:.60}; it must be a str.")
             if not text:
                 raise InputError(f"The {name} of input {number} is empty; give a text.")
-        return pair
+        return question, context
 
     def features_of(self, texts: Sequence[Any]) -> Features:
         return self.in_windows(texts)

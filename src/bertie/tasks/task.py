@@ -138,9 +138,10 @@ class Scoring(ABC):
         """Return the kind of classification and the labels that labelled data must have; None for what is open."""
         return None, None
 
-    @abstractmethod
     def metric(self) -> "Metric":
-        """Return what scores the predictions of this task."""
+        """Return what scores the predictions of this task; by default the only kind there is."""
+        (kind,) = self.metrics.values()
+        return kind()
 
     @abstractmethod
     def predictions(self, outputs: Outputs) -> Values:

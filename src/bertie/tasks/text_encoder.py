@@ -207,6 +207,17 @@ def is_pair(value: object) -> TypeGuard[Sequence[str]]:
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
+def two_parts(given: object, number: int, first: str, second: str, wanted: str) -> Sequence[Any]:
+    """Return both parts of an input that is a pair, or a mapping with these names."""
+    if isinstance(given, Mapping):
+        if not {first, second} <= set(given):
+            raise InputTypeError(f"A {first} given as a mapping has {first!r} and {second!r}, not {sorted(given)}.")
+        return given[first], given[second]
+    if isinstance(given, list | tuple) and len(given) == 2:
+        return given
+    raise wrong_type(number, given, wanted)
+
+
 def wrong_type(number: int, given: object, wanted: str) -> InputTypeError:
     """Return the error of an input that is nothing of what is wanted."""
     return InputTypeError(f"Input {number} is {given!r:.60} ({type(given).__name__}); it must be {wanted}.")
