@@ -57,7 +57,7 @@ class Scored:
         task, before = self._task, self.reliability
         predictions = task.predictions(outputs)
         self.scores.add(predictions, task.references(outputs.labels))
-        self.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        self.cut += outputs.features.num_cut
         found = task.reliability(outputs)
         self.reliability = found if before is None else before if found is None else before + found
         self._first = task.signature(predictions[0]) if self._first is None else self._first

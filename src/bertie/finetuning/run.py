@@ -17,7 +17,7 @@ from bertie.finetuning.model_setup import merge_adapters, start
 from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import identity_of
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
-from bertie.finetuning.tuning import Tuning, check_metric, count_cut
+from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
@@ -132,7 +132,7 @@ def learn(job: Job) -> Learned:
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
         write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
-    cut = count_cut(features)
+    cut = features.num_cut
     said += _on_cut_texts(task, features, cut)
     for sentence in said if is_first() else ():
         say_once(sentence)

@@ -137,7 +137,11 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scored = outcome.job.plan, outcome.history, outcome.scored
     parts, read = outcome.job.parts, outcome.job.data
     # of each part its bad rows, and its texts that were cut
-    lost = {"train": (read.bad.count, outcome.cut), "dev": (0, outcome.tuning.cut), "test": (0, scored.cut)}
+    lost = {
+        "train": (read.bad.count, outcome.cut),
+        "dev": (0, outcome.tuning.features.num_cut),
+        "test": (0, scored.cut),
+    }
     data = [Part(name, parts.sources[name], count, *lost[name]) for name, count in parts.counts.items() if count]
     return RunSummary(
         task=plan.row.name,

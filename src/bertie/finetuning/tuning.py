@@ -11,7 +11,7 @@ from bertie.errors import InputError, nearest, spelled
 from bertie.evaluation.evaluator import Scored
 from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
-from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.task import TrainableTask
 
@@ -30,10 +30,6 @@ class Tuning:
         self._last: Scored | None = None
         self._rows: list[Any] | None = None
         self.values: Values = []
-
-    @property
-    def cut(self) -> int:
-        return count_cut(self.features)
 
     def metrics(self) -> Mapping[str, float]:
         """Return the model's metrics, and its loss."""
@@ -98,10 +94,6 @@ def _together(rows: Sequence[Any]) -> torch.Tensor:
     """Return what a task's model computed for rows ``[R, ...]``, or for the tokens ``[T, ...]`` of rows."""
     arrays = [np.asarray(row) for row in rows]
     return torch.from_numpy(np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays))
-
-
-def count_cut(features: Features) -> int:
-    return sum(count > 0 for count in features.truncated)
 
 
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:

@@ -137,11 +137,7 @@ class Scores:
 
 
 def paired_difference(first: Scores, second: Scores) -> tuple[Figures, Intervals]:
-    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval.
-
-    Raises:
-        InputError: the two have different numbers of rows.
-    """
+    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval."""
     if first.count != second.count:
         raise InputError(
             f"The first model was scored on {counted(first.count, 'row')} and the second on {second.count}; compare "

@@ -104,6 +104,11 @@ class Features:
         return len(self.truncated)
 
     @property
+    def num_cut(self) -> int:
+        """How many inputs were longer than the model reads, and lost tokens."""
+        return sum(count > 0 for count in self.truncated)
+
+    @property
     def input_ids(self) -> list[list[int]]:
         """One list of ids a row, made anew each time."""
         return [row.tolist() for row in self.by_row(self.ids)]

@@ -28,11 +28,8 @@ def compute_rows(
 ) -> list[Any]:
     """Return one value a row, what `Task.rows` keeps of it, by a model in eval mode with the task's head.
 
-    Args:
-        batch_tokens: tokens in a batch; None: what suits the device.
-        batch_size: the most rows in a batch; None sets no limit.
-        first: the number of the first input in the caller's list, for error messages.
-        advance: called with the work done, in inputs.
+    None of ``batch_tokens`` takes what suits the device. The first input has the number ``first`` in messages;
+    ``advance`` is called with the work done, in inputs.
     """
     # launched in turn: two batches that a device was given at once would need the memory of both
     launching = _AT_ONCE if model.device_type == "cpu" else Lock()

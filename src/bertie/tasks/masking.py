@@ -33,9 +33,6 @@ class Masking:
         units: ``"tokens"``; ``"words"``, all pieces at a time (whole-word masking); or ``"spans"`` of words side by
             side, 3.8 in the mean and at most 10 (Joshi et al. 2020, SpanBERT, section 3.1). All tokens of a span have
             the same fate: hidden, random or kept.
-
-    Raises:
-        InputError: a rate that is not between 0 and 1, or no such units.
     """
 
     rate: float = 0.15

@@ -62,12 +62,7 @@ class TextEncoder:
         self.check_choices(vars(self))
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        """Return the features of inputs (each a str, a pair, or a mapping with ``text`` and ``text_pair``).
-
-        Args:
-            inputs: what to encode.
-            first: the number of the first of them in the caller's list, for error messages.
-        """
+        """Return the features of inputs; the first of them has the number ``first`` in messages."""
         texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
         return dataclasses.replace(self.features_of(texts), texts=texts)
 
