@@ -132,8 +132,7 @@ def learn(job: Job) -> Learned:
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
         write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
-    cut = features.num_cut
-    said += _on_cut_texts(task, features, cut)
+    said += _on_cut_texts(task, features)
     for sentence in said if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
@@ -160,7 +159,7 @@ def learn(job: Job) -> Learned:
     is_last_best = not plan.settings.keep_best or history.best_step == history.step
     if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
         tuning.forget()
-    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, cut, said)
+    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_cut, said)
 
 
 def scored(learned: Learned) -> Outcome:
@@ -188,9 +187,9 @@ def scored(learned: Learned) -> Outcome:
     )
 
 
-def _on_cut_texts(task: TrainableTask, features: Features, cut: int) -> list[str]:
+def _on_cut_texts(task: TrainableTask, features: Features) -> list[str]:
     """Return a sentence if texts to learn from are longer than the model reads."""
-    if not cut:
+    if not (cut := features.num_cut):
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
     at_least = "at least " if max(features.truncated) >= COUNTED else ""

@@ -136,13 +136,10 @@ def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scored = outcome.job.plan, outcome.history, outcome.scored
     parts, read = outcome.job.parts, outcome.job.data
-    # of each part its bad rows, and its texts that were cut
-    lost = {
-        "train": (read.bad.count, outcome.cut),
-        "dev": (0, outcome.tuning.features.num_cut),
-        "test": (0, scored.cut),
-    }
-    data = [Part(name, parts.sources[name], count, *lost[name]) for name, count in parts.counts.items() if count]
+    cut = {"train": outcome.cut, "dev": outcome.tuning.features.num_cut, "test": scored.cut}
+    bad = {"train": read.bad.count, "dev": 0, "test": 0}
+    counts = parts.counts.items()
+    data = [Part(name, parts.sources[name], count, bad[name], cut[name]) for name, count in counts if count]
     return RunSummary(
         task=plan.row.name,
         model=usual_name(called(plan.model)),
