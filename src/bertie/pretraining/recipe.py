@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.errors import InputError, spelled
 from bertie.messages import short
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 from bertie.settings import Settings
 from bertie.tasks.masking import Masking
 
@@ -62,9 +62,7 @@ class Recipe:
         if not self.length or any(not isinstance(each, int) or each < 5 for each in self.length):
             given = ",".join(map(str, self.length))
             raise InputError(f"{spelled('length')} is {short(given)}; give a number of at least 5, or several.")
-        for name, rule in _RULES.items():
-            if not rule.allows(getattr(self, name)):
-                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        check_values(vars(self), _RULES)
         if self.settings.patience not in (None, Settings.patience):
             patience = spelled("patience", self.settings.patience)
             raise InputError(f"{patience} has no effect on pretraining, whose best weights are its last; leave it out.")
