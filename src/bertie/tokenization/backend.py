@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +14,7 @@ from bertie.tokenization.characters import characters
 from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import RustBackend, add_tokens, read_by_rust
 from bertie.tokenization.inputs import without_surrogates
-from bertie.tokenization.pieces import Array, Block, Details, Pieces, with_others
+from bertie.tokenization.pieces import Array, Block, Details, Pieces, made_once, with_others
 from bertie.tokenization.wordpiece import MAX_WORD
 
 
@@ -76,15 +75,15 @@ class BertBackend(RustBackend):
         # what was made of these is no part of it: copies and fingerprints are the same after use
         return BertBackend, (self.vocabulary, self._unk_token, self._normalizer, self._added)
 
-    @cached_property
-    def rust(self) -> tokenizers.Tokenizer:  # type: ignore[override]  # many programs end without it
+    @made_once
+    def rust(self) -> tokenizers.Tokenizer:  # many programs end without it
         model = models.WordPiece(self.vocabulary, unk_token=self._unk_token, max_input_chars_per_word=MAX_WORD)
         rust = self._view(model)
         for tokens, special in self._added:
             add_tokens(rust, tokens, special)
         return rust
 
-    @cached_property
+    @made_once
     def tokens(self) -> dict[int, str]:
         """Id → token of the vocabulary."""
         return {id_: token for token, id_ in self.vocabulary.items()}
@@ -137,7 +136,7 @@ class BertBackend(RustBackend):
     def _read_by_rust(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
         return read_by_rust(self._plain_rust if plain else self.rust, texts, split, cut)
 
-    @cached_property
+    @made_once
     def _plain_rust(self) -> tokenizers.Tokenizer:
         # another view of the same model: the state of one is never changed for the sake of a call
         rust = self._view(self.rust.model)
@@ -152,7 +151,7 @@ class BertBackend(RustBackend):
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    @cached_property
+    @made_once
     def _reader(self) -> TextReader | None:
         """The kernel with this vocabulary; None where there is none, or no text could be read by it."""
         if text_reader.functions() is None:
@@ -215,13 +214,13 @@ class _Texts:
         ids = array("q", rows.ids[stop - int(rows.kept[number]) : stop].tobytes())
         return Pieces(ids, lambda: self._details(number))
 
-    @cached_property
+    @made_once
     def _stops(self) -> Array:
         before, behind = len(self._cut.before) // 8, len(self._cut.behind) // 8
         kept = self.rows.kept
         return np.cumsum(np.where(kept < 0, 0, before + kept + behind)) - behind
 
-    @cached_property
+    @made_once
     def _all(self) -> tuple[Read, Array]:
         """All tokens of the texts, and where those of each text stop."""
         rows = self._read(Cut(), with_spans=True)

@@ -3,8 +3,7 @@
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,24 @@ Span = tuple[int, int]
 Ids: TypeAlias = "array[int]"
 """Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
 Array: TypeAlias = NDArray[np.int64]
+
+
+Holder = TypeVar("Holder")
+Value = TypeVar("Value")
+
+
+class made_once(Generic[Holder, Value]):
+    """``functools.cached_property`` without the lock of Python 3.11, for which a forked child may wait forever."""
+
+    def __init__(self, make: Callable[[Holder], Value]) -> None:
+        self._make, self.__doc__ = make, make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, holder: Holder, owner: type) -> Value:
+        value = vars(holder)[self._name] = self._make(holder)
+        return value
 
 
 class Details(NamedTuple):
@@ -32,7 +49,7 @@ class Pieces:
     def __init__(self, ids: Ids, work_out: Callable[[], Details]) -> None:
         self.ids, self._work_out = ids, work_out
 
-    @cached_property
+    @made_once
     def details(self) -> Details:
         return self._work_out()
 

@@ -3,7 +3,6 @@
 import re
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from tokenizers import AddedToken
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.inputs import without_surrogates
 from bertie.tokenization.origins import spans_of
-from bertie.tokenization.pieces import Block, Details, Pieces, Span
+from bertie.tokenization.pieces import Block, Details, Pieces, Span, made_once
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
 _MADE_LATE = ("_token_of", "_added_pattern")
@@ -32,11 +31,11 @@ class PythonBackend:
         self._added: dict[int, AddedToken] = {}
         self._added_ids: dict[str, int] = {}
 
-    @cached_property
+    @made_once
     def _token_of(self) -> dict[int, str]:
         return {number: token for token, number in self.get_vocab(True).items()}
 
-    @cached_property
+    @made_once
     def _added_pattern(self) -> re.Pattern[str] | None:
         longest_first = sorted(self._added_ids, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None

@@ -1,7 +1,6 @@
 """Rows of several texts side by side: made together from their pieces, and flat, without padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple, overload
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Special, Window
-from bertie.tokenization.pieces import Array, Block
+from bertie.tokenization.pieces import Array, Block, made_once
 from bertie.tokenization.truncation import rows_of
 
 
@@ -30,7 +29,7 @@ class TextRows(Sequence[Encoding]):
         self._block, self._call, self._frame, self._padding = block, call, frame, padding
         self._made: dict[int, Encoding] = {}
 
-    @cached_property
+    @made_once
     def flat(self) -> "Flat":
         """All rows, without padding."""
         ids, kept, found, _ = self._block.rows
