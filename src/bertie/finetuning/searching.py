@@ -201,7 +201,6 @@ class Search:
 
 
 def _failed(asked: Any, why: str) -> _Failed:
-    """Note and log why a trial has no score."""
     asked.set_user_attr("why", why)
     logger.warning("Trial %d failed: %s", asked.number, why)
     return _Failed(why)
