@@ -102,12 +102,13 @@ class LargePages:
     def take(self, size: int) -> NDArray[np.uint8]:
         """Return ``size`` bytes, all of them 0."""
         if size > len(self._free):
-            self._free = _large_pages(max(size, _AT_LEAST))
+            self._free = large_pages(max(size, _AT_LEAST))
         found, self._free = self._free[:size], self._free[size + -size % _CACHE_LINE :]
         return found
 
 
-def _large_pages(size: int) -> NDArray[np.uint8]:
+def large_pages(size: int) -> NDArray[np.uint8]:
+    """Return ``size`` bytes, all of them 0, in pages of 2 MiB where the system has them."""
     memory = _private(size + LARGE_PAGE)
     numbers = np.frombuffer(memory, np.uint8)
     if hasattr(mmap, "MADV_HUGEPAGE"):

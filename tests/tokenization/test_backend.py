@@ -17,8 +17,9 @@ from bertie import BertTokenizer
 from bertie.data import records
 from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
-from bertie.tokenization.pieces import Block
-from bertie.tokenization.rows import flat_ids
+from bertie.tokenization.encoding import Window
+from bertie.tokenization.rows import TextRows, flat_ids
+from bertie.tokenization.truncation import rows_of
 
 # letters, signs, spaces to Python or to BERT, what is dropped, what moves, and marks between texts in the engine
 CHARACTERS = st.one_of(
@@ -47,6 +48,11 @@ def test_side_by_side_as_one_by_one_and_as_tokenizers(texts: list[str], tokenize
     assert [places(row) for row in tokenizer(texts * 20).encodings] == expected * 20
 
 
+def rows_of_pieces(block: Any, call: Any, frame: Any) -> list[Any]:
+    texts = [Window.whole(block.pieces(number)) for number in range(len(block))]
+    return [rows_of((text,), call, frame, False) for text in texts]
+
+
 @QUICK
 @given(
     texts=TEXTS,
@@ -64,8 +70,8 @@ def test_rows_of_the_kernel_as_rows_made_of_pieces(
     options: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "add_special_tokens": frame}
     options |= {"return_special_tokens_mask": True, "return_offsets_mapping": True, "return_length": True}
     found = []
-    for is_block in (Block, ()):
-        with patch("bertie.tokenization.tokenizer.Block", is_block):
+    for rows in (TextRows, rows_of_pieces):
+        with patch("bertie.tokenization.tokenizer.TextRows", rows):
             encoding = tokenizer(texts, padding=padding, verbose=False, **options)
         found.append([encoding.data, [(row.tokens, row.word_ids, row.tokens_cut) for row in encoding.encodings]])
     assert found[0] == found[1]

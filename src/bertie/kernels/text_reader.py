@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError
 from bertie.kernels import library
+from bertie.memory import LARGE_PAGE, large_pages
 
 Array = NDArray[np.int64]
 _EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of a place in each table
-_FEW_LINES, _LINES = 1 << 12, 1 << 17
-"""Of the cache of runs of characters that one call at a time is lent, for its first `_FEW` characters and from then on;
-a line holds one run, or two short ones."""
-_FEW = 1 << 17
+_FEW_LINES, _MORE_LINES = 1 << 12, {1 << 17: 1 << 15, 1 << 20: 1 << 18}
+"""Of the cache of runs of characters that one call at a time is lent, at first, and from so many characters on. A line
+holds one run, or two short ones."""
 _PADDING = "\0" * (64 + 32)
 """What the kernel may look at behind texts."""
 _AT_A_TIME = 1 << 16
@@ -176,8 +176,8 @@ class TextReader:
         rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, enough
         rows.keeps_last, rows.which = cut.keeps_last, which
         room = _Room(lengths, rows.num_before + rows.num_behind, with_spans)
-        for some in _in_turn(texts, lengths):
-            self._read_some(some, room, rows)
+        for some in slices_of(lengths, _AT_A_TIME):
+            self._read_some(texts[some], room, rows)
         if len(self._memories) < _MEMORIES:
             self._memories.append(memory)
         return room.read()
@@ -209,14 +209,15 @@ class _Memory:
         self._make_lines(_FEW_LINES)
 
     def _make_lines(self, count: int) -> None:
-        self._lines, self._spans = _table(count // 2 + 1, _LINE), np.zeros((count, _LINE_SPANS), np.uint8)
+        self._lines, self._spans = _zeros(count * _LINE), _zeros(count * _LINE_SPANS)
         self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=count)
 
     def expect(self, characters: int) -> None:
         """Have room for the runs of more text."""
         self._characters += characters
-        if self.rows.num_lines < _LINES and self._characters > _FEW:
-            self._make_lines(_LINES)
+        wanted = max((lines for size, lines in _MORE_LINES.items() if self._characters > size), default=0)
+        if self.rows.num_lines < wanted:
+            self._make_lines(wanted)
 
 
 class _Room:
@@ -264,16 +265,25 @@ def _joined(words: Any) -> bytes:
 
 
 def _table(entries: int, size: int) -> NDArray[np.uint8]:
-    """Return an empty hash table that has places for twice as many entries, or nearly so, from a cache line on."""
+    """Return an empty hash table that has places for twice as many entries, or nearly so."""
     places = 1 << max(entries, 8).bit_length()
-    memory = np.zeros(places * size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + places * size].reshape(places, size)
+    return _zeros(places * size).reshape(places, size)
 
 
-def _in_turn(texts: Sequence[str], lengths: Array) -> Iterator[Sequence[str]]:
-    """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
+def _zeros(size: int) -> NDArray[np.uint8]:
+    """Return bytes from a cache line on. A processor that looks here and there remembers where few pages lie."""
+    if size >= LARGE_PAGE:
+        return large_pages(size)
+    memory = np.zeros(size + 64, np.uint8)
+    return memory[-memory.ctypes.data % 64 :][:size]
+
+
+def slices_of(lengths: Array, size: int) -> Iterator[slice]:
+    """Yield slices of neighbouring texts that have about ``size`` characters together."""
+    if len(lengths) == 1:
+        yield slice(0, 1)
+        return
     ends = np.cumsum(lengths)
-    stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1] if len(ends) else 0, _AT_A_TIME)) + 1
-    for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(texts)])):
-        yield texts[start:stop]
+    stops = np.searchsorted(ends, np.arange(size, ends[-1] if len(ends) else 0, size)) + 1
+    for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(lengths)])):
+        yield slice(start, stop)

@@ -22,7 +22,7 @@ _OF_OTHERS = {
 
 @dataclass(slots=True, kw_only=True)  # not frozen: a query's time counts
 class Call:
-    """The arguments of a call beside its texts; `Tokenizer.__call__` says what they mean."""
+    """The arguments of a call beside its texts; `Tokenizer.__call__` says what they mean. `settle` completes them."""
 
     add_special_tokens: bool = True
     padding: bool | str = False
@@ -32,6 +32,7 @@ class Call:
     is_split_into_words: bool = False
     pad_to_multiple_of: int | None = None
     padding_side: str | None = None
+    truncation_side: str = "right"  # always the tokenizer's
     return_tensors: str | None = None
     return_token_type_ids: bool | None = None
     return_attention_mask: bool | None = None
@@ -42,23 +43,6 @@ class Call:
     verbose: bool = True
     split_special_tokens: bool | None = None
     na: str = "error"
-
-
-CALL_NAMES = frozenset(field.name for field in fields(Call))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How texts become rows. ``max_length`` is None where nothing needs it."""
-
-    padding: str
-    truncation: str
-    max_length: int | None
-    stride: int
-    pad_to_multiple_of: int | None
-    padding_side: str
-    truncation_side: str
-    add_special_tokens: bool
 
     @property
     def truncates(self) -> bool:
@@ -75,42 +59,36 @@ class Layout:
         return width if not multiple else -(-width // multiple) * multiple
 
 
-def read_layout(call: Call, padding_side: str, truncation_side: str, model_max_length: int) -> Layout:
-    """Check the arguments about lengths against each other, and fill in what the call leaves to the tokenizer."""
+CALL_NAMES = frozenset(field.name for field in fields(Call))
+
+
+def settle(call: Call, padding_side: str, model_max_length: int) -> None:
+    """Check the arguments about lengths against each other, and fill in what the call leaves to the tokenizer.
+
+    Then ``padding`` and ``truncation`` are names, ``max_length`` is None where nothing needs it, and ``verbose`` says
+    whether to warn of texts that are too long for the model.
+    """
     _check_numbers(call)
-    truncation, max_length, multiple = call.truncation, call.max_length, call.pad_to_multiple_of
-    if max_length is not None and call.padding is False and truncation is None:
-        truncation = True  # max_length alone implies truncation
-    if (
-        call.verbose
-        and call.padding is True
-        and max_length is not None
-        and truncation in (None, False, TRUNCATIONS[-1])
-    ):
+    unlimited = call.max_length is None
+    if not unlimited and call.padding is False and call.truncation is None:
+        call.truncation = True  # max_length alone implies truncation
+    ignored = not unlimited and call.padding is True and call.truncation in (None, False, TRUNCATIONS[-1])
+    if call.verbose and ignored:
         say_once("max_length is ignored: padding=True pads to the longest text and truncation is off")
-    padding = _strategy("padding", call.padding, PADDINGS)
-    truncation = _strategy("truncation", truncation, TRUNCATIONS)
-    if max_length is None and model_max_length > LONGEST_LIMIT:
+    call.padding = _strategy("padding", call.padding, PADDINGS)
+    call.truncation = _strategy("truncation", call.truncation, TRUNCATIONS)
+    if unlimited and model_max_length > LONGEST_LIMIT:
         # the model has no limit, so there is nothing to cut or fill up to
-        padding = "do_not_pad" if padding == "max_length" else padding
-        truncation = "do_not_truncate"
-    elif max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
-        max_length = model_max_length
-    layout = Layout(
-        padding,
-        truncation,
-        max_length,
-        call.stride,
-        multiple,
-        one_of("padding_side", padding_side if call.padding_side is None else call.padding_side, SIDES),
-        one_of("truncation_side", truncation_side, SIDES),
-        call.add_special_tokens,
-    )
-    if layout.truncates and layout.pads and multiple and max_length is not None and max_length % multiple:
-        raise InputError(
-            f"max_length is {max_length}, which is no multiple of pad_to_multiple_of={multiple}; make it one"
-        )
-    return layout
+        call.padding = "do_not_pad" if call.padding == "max_length" else call.padding
+        call.truncation = "do_not_truncate"
+    elif unlimited and (call.padding == "max_length" or call.truncates):
+        call.max_length = model_max_length
+    call.verbose = call.verbose and unlimited and not call.truncates
+    call.padding_side = one_of("padding_side", padding_side if call.padding_side is None else call.padding_side, SIDES)
+    one_of("truncation_side", call.truncation_side, SIDES)
+    length, multiple = call.max_length, call.pad_to_multiple_of
+    if call.truncates and call.pads and multiple and length is not None and length % multiple:
+        raise InputError(f"max_length is {length}, which is no multiple of pad_to_multiple_of={multiple}; make it one")
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:

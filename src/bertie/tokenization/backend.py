@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,18 +12,20 @@ from bertie.kernels import text_reader
 from bertie.kernels.text_reader import Cut, Read, TextReader
 from bertie.tokenization.characters import characters
 from bertie.tokenization.encoding import Frames
-from bertie.tokenization.file_backend import add_tokens, read_by_rust
+from bertie.tokenization.file_backend import RustBackend, add_tokens, read_by_rust
 from bertie.tokenization.inputs import without_surrogates
-from bertie.tokenization.pieces import Array, Block, Ids, KnownPieces, LatePieces, Pieces, with_others
+from bertie.tokenization.pieces import Array, Block, Details, Pieces, made_once, with_others
 from bertie.tokenization.wordpiece import MAX_WORD
 
 
 class Backend(Protocol):
     """Texts in; ids, offsets and words out. Encoding changes nothing in it, so that threads may share it."""
 
+    states_bert: bool
+
     @property
-    def rust(self) -> tokenizers.Tokenizer:
-        """What ``tokenizers`` runs for it, with the added tokens."""
+    def prefix(self) -> str | None:
+        """What tokens that go on in a word begin with; None if tokens don't show it."""
 
     def frames(self, special_tokens: bool) -> Frames | None:
         """Return what stands around texts; None where the tokenizer's named special tokens say it."""
@@ -47,12 +48,18 @@ class Backend(Protocol):
     def token_to_id(self, token: str) -> int | None:
         """Return the id of a token, added ones included, or None."""
 
+    def id_to_token(self, index: int) -> str | None:
+        """Return the token of an id, or None."""
 
-class BertBackend:
+
+class BertBackend(RustBackend):
     """The kernel reads nearly all texts. The package ``tokenizers`` reads those with added tokens, and with the few
     marks that change places with their neighbours; where there is no kernel, it reads all. ``added`` are calls of
     `add_tokens` to begin with.
     """
+
+    states_bert = True
+    prefix = "##"
 
     def __init__(
         self,
@@ -68,34 +75,33 @@ class BertBackend:
         # what was made of these is no part of it: copies and fingerprints are the same after use
         return BertBackend, (self.vocabulary, self._unk_token, self._normalizer, self._added)
 
-    @cached_property
-    def rust(self) -> tokenizers.Tokenizer:
-        """As `Backend.rust`; many programs end without it."""
+    @made_once
+    def rust(self) -> tokenizers.Tokenizer:  # many programs end without it
         model = models.WordPiece(self.vocabulary, unk_token=self._unk_token, max_input_chars_per_word=MAX_WORD)
         rust = self._view(model)
         for tokens, special in self._added:
             add_tokens(rust, tokens, special)
         return rust
 
-    @cached_property
+    @made_once
     def tokens(self) -> dict[int, str]:
         """Id → token of the vocabulary."""
         return {id_: token for token, id_ in self.vocabulary.items()}
 
+    def frames(self, special_tokens: bool) -> None:
+        del special_tokens  # they are the tokenizer's named ones
+
     def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
-        """As `Backend.get_vocab`."""
         own = not with_added_tokens or self._added_of_vocabulary() is not None
-        return self.vocabulary if own else dict(self.rust.get_vocab(with_added_tokens=True))
+        return self.vocabulary if own else super().get_vocab(with_added_tokens)
 
     def added_tokens(self) -> dict[int, AddedToken]:
-        """As `Backend.added_tokens`."""
         added = self._added_of_vocabulary()
-        return dict(self.rust.get_added_tokens_decoder()) if added is None else added
+        return super().added_tokens() if added is None else added
 
     def token_to_id(self, token: str) -> int | None:
-        """As `Backend.token_to_id`."""
         found = self.vocabulary.get(token)
-        return self.rust.token_to_id(token) if found is None else found
+        return super().token_to_id(token) if found is None else found
 
     def _added_of_vocabulary(self) -> dict[int, AddedToken] | None:
         """Return the added tokens by id, of which the first counts that was added; None if `rust` must say it."""
@@ -107,39 +113,30 @@ class BertBackend:
                 added.setdefault(self.vocabulary[token.content], token)
         return added
 
-    def frames(self, special_tokens: bool) -> None:
-        """As `Backend.frames`."""
-
     def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """As `Backend.add_tokens`."""
         before = len(self.added_tokens())
         if "rust" in vars(self):
-            add_tokens(self.rust, tokens, special)
+            super().add_tokens(tokens, special)
         self._added.append((tokens, special))
         for made in ("_reader", "_plain_rust"):
             vars(self).pop(made, None)
         return len(self.added_tokens()) - before
 
     def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
-        """As `Backend.read`."""
-        reader = self._reader
-        if reader is None:
+        if self._reader is None:
             return self._read_by_rust(texts, split, plain, cut)
-        try:
-            rows = reader.read(_whole(texts, split), cut, plain)
-        except UnicodeEncodeError:
-            return self.read(without_surrogates(texts, split), split, plain, cut)
-        make = _Texts(self, reader, texts, split, plain, cut, rows).pieces
-        if rows.kept.min(initial=0) >= 0:
-            return Block(rows, make)
-        unread = np.flatnonzero(rows.kept < 0).tolist()
-        others = dict(zip(unread, self._read_by_rust([texts[i] for i in unread], split, plain, Cut()), strict=True))
-        return Block(with_others(rows, others, cut), lambda number: others.get(number) or make(number))
+        found = _Texts(self, self._reader, texts, split, plain, cut)
+        unread = np.flatnonzero(found.rows.kept < 0).tolist()
+        if not unread:
+            return Block(found.rows, found.pieces)
+        block = self._read_by_rust([found.texts[number] for number in unread], split, plain, Cut())
+        others = {number: block.pieces(i) for i, number in enumerate(unread)}
+        return Block(with_others(found.rows, others, cut), lambda number: others.get(number) or found.pieces(number))
 
     def _read_by_rust(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
         return read_by_rust(self._plain_rust if plain else self.rust, texts, split, cut)
 
-    @cached_property
+    @made_once
     def _plain_rust(self) -> tokenizers.Tokenizer:
         # another view of the same model: the state of one is never changed for the sake of a call
         rust = self._view(self.rust.model)
@@ -154,7 +151,7 @@ class BertBackend:
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    @cached_property
+    @made_once
     def _reader(self) -> TextReader | None:
         """The kernel with this vocabulary; None where there is none, or no text could be read by it."""
         if text_reader.functions() is None:
@@ -189,60 +186,54 @@ class BertBackend:
 
 
 class _Texts:
-    """Texts that the kernel has read. It reads them again for what is not kept, or not asked for at first."""
+    """Texts that the kernel reads. It reads them again for what is not kept, or not asked for at first."""
 
     def __init__(
-        self,
-        backend: BertBackend,
-        reader: TextReader,
-        texts: Sequence[Any],
-        split: bool,
-        plain: bool,
-        cut: Cut,
-        rows: Read,
+        self, backend: BertBackend, reader: TextReader, texts: Sequence[Any], split: bool, plain: bool, cut: Cut
     ) -> None:
-        self._backend, self._reader, self._texts, self._split, self._plain = backend, reader, texts, split, plain
-        self._rows, self._cut = rows, cut
+        self._backend, self._reader, self.texts = backend, reader, texts
+        self._split, self._plain, self._cut = split, plain, cut
+        self.rows = self._read(cut)
+
+    def _read(self, cut: Cut, with_spans: bool = False) -> Read:
+        try:
+            texts = [" ".join(words) for words in self.texts] if self._split else self.texts
+            return self._reader.read(texts, cut, self._plain, with_spans)
+        except UnicodeEncodeError:
+            self.texts = without_surrogates(self.texts, self._split)
+            return self._read(cut, with_spans)
 
     def pieces(self, number: int) -> Pieces:
         """Return the pieces of a text, with those that are not kept."""
-        if self._rows.kept[number] < self._rows.found[number]:
+        rows, stops = self.rows, self._stops
+        if rows.kept[number] < rows.found[number]:
             rows, stops = self._all
             if rows.kept[number] < 0:  # because of what lies behind the part that was read
-                return self._backend.read([self._texts[number]], self._split, self._plain, Cut())[0]
-        else:
-            rows, stops = self._rows, self._stops
+                return self._backend.read([self.texts[number]], self._split, self._plain, Cut()).pieces(0)
         stop = int(stops[number])
         ids = array("q", rows.ids[stop - int(rows.kept[number]) : stop].tobytes())
-        return LatePieces(ids, lambda: self._known(number, ids))
+        return Pieces(ids, lambda: self._details(number))
 
-    @cached_property
+    @made_once
     def _stops(self) -> Array:
-        frame = (len(self._cut.before) + len(self._cut.behind)) // 8
-        kept = self._rows.kept
-        return np.cumsum(np.where(kept < 0, 0, kept + frame)) - len(self._cut.behind) // 8
+        before, behind = len(self._cut.before) // 8, len(self._cut.behind) // 8
+        kept = self.rows.kept
+        return np.cumsum(np.where(kept < 0, 0, before + kept + behind)) - behind
 
-    @cached_property
+    @made_once
     def _all(self) -> tuple[Read, Array]:
         """All tokens of the texts, and where those of each text stop."""
-        try:
-            rows = self._reader.read(_whole(self._texts, self._split), Cut(), self._plain, with_spans=True)
-        except UnicodeEncodeError:
-            texts = without_surrogates(self._texts, self._split)
-            rows = self._reader.read(_whole(texts, self._split), Cut(), self._plain, with_spans=True)
+        rows = self._read(Cut(), with_spans=True)
         return rows, np.cumsum(np.maximum(rows.kept, 0))
 
-    def _known(self, number: int, ids: Ids) -> KnownPieces:
-        rows, all_stops = self._all
+    def _details(self, number: int) -> Details:
+        rows, stops = self._all
         assert rows.spans is not None
-        firsts, stops, words = rows.spans[all_stops[number] - rows.kept[number] : all_stops[number]].T
+        mine = slice(stops[number] - rows.kept[number], stops[number])
+        firsts, lasts, words = rows.spans[mine].T
         if self._split:
-            begins = np.cumsum([0, *(len(word) + 1 for word in self._texts[number])])
+            begins = np.cumsum([0, *(len(word) + 1 for word in self.texts[number])])
             words = np.searchsorted(begins, firsts, "right") - 1
-            firsts, stops = firsts - begins[words], stops - begins[words]
-        offsets = list(zip(firsts.tolist(), stops.tolist(), strict=True))
-        return KnownPieces(ids, list(map(self._backend.tokens.__getitem__, ids)), offsets, words.tolist())
-
-
-def _whole(texts: Sequence[Any], split: bool) -> Sequence[str]:
-    return [" ".join(words) for words in texts] if split else texts
+            firsts, lasts = firsts - begins[words], lasts - begins[words]
+        tokens = [self._backend.tokens[id_] for id_ in rows.ids[mine].tolist()]
+        return Details(tokens, list(zip(firsts.tolist(), lasts.tolist(), strict=True)), words.tolist())

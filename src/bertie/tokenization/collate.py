@@ -9,7 +9,7 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
-from bertie.tokenization.arguments import Call, Layout
+from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Special
 from bertie.tokenization.pieces import Array
 from bertie.tokenization.rows import TextRows, flat_ids
@@ -17,27 +17,26 @@ from bertie.tokenization.rows import TextRows, flat_ids
 Values = dict[str, Any]
 
 
-def values_of(
-    rows: Sequence[Encoding], layout: Layout, call: Call, pad: Special, pad_type: int
-) -> tuple[Sequence[Encoding], Values]:
+def values_of(rows: Sequence[Encoding], call: Call, pad: Special) -> tuple[Sequence[Encoding], Values]:
     """Return the rows, overflowing ones after their own if they are wanted, and the values that are wanted by name.
 
     Where tensors are wanted, values of tokens are arrays ``[B, S]``, and all others lists.
     """
     samples: list[int] = []
     flat = flat_ids(rows)
-    width = layout.width(max(flat.lengths, default=0)) if layout.pads else 0
+    width = call.width(max(flat.lengths, default=0)) if call.pads else 0
     if call.return_overflowing_tokens:
         samples = [number for number, row in enumerate(rows) for _ in range(1 + len(row.overflowing))]
         rows = list(chain.from_iterable((row, *row.overflowing) for row in rows))
         flat = flat_ids(rows)
-    if layout.pads:
-        padding = width, layout.padding_side, pad, pad_type
+    side = call.padding_side or "right"
+    if call.pads:
+        padding = width, side, pad
         rows = rows.padded(*padding) if isinstance(rows, TextRows) else [row.padded(*padding) for row in rows]
-    table = _Table(flat.lengths, width, layout.padding_side, call.return_tensors is not None)
+    table = _Table(flat.lengths, width, side, call.return_tensors is not None)
     values: Values = {"input_ids": table.of(flat.ids, pad.id)}
     if call.return_token_type_ids:
-        values["token_type_ids"] = table.of(0 if flat.types is None else flat.types, pad_type)
+        values["token_type_ids"] = table.of(0 if flat.types is None else flat.types, pad.type_id)
     if call.return_attention_mask:
         values["attention_mask"] = table.of(1, 0)
     if call.return_special_tokens_mask:
@@ -67,8 +66,9 @@ class _Table:
         if isinstance(values, int):
             rows = [[values] * length for length in self.lengths]
         else:
-            flat = values.tolist()
-            rows = [flat[start:stop] for start, stop in pairwise(accumulate(self.lengths, initial=0))]
+            # a list of all would be looked through by each collection of garbage that so many lists bring about
+            flat = values.data
+            rows = [flat[start:stop].tolist() for start, stop in pairwise(accumulate(self.lengths, initial=0))]
         return [_filled(row, self.width, filling, self.side) for row in rows] if self.width else rows
 
     def _rectangle(self, values: Array | int, filling: int) -> Array:
@@ -87,20 +87,20 @@ class _Table:
 
 
 def values_without_windows(
-    rows: Sequence[Encoding], layout: Layout, call: Call, pad: Special, pad_type: int, batched: bool
+    rows: Sequence[Encoding], call: Call, pad: Special, batched: bool
 ) -> tuple[Sequence[Encoding], Values]:
     """As `values_of`, but what was cut off comes as ``overflowing_tokens`` instead of further rows."""
-    cuts_both = call.return_overflowing_tokens and layout.truncation == "longest_first"
+    cuts_both = call.return_overflowing_tokens and call.truncation == "longest_first"
     if cuts_both and any(row.n_sequences > 1 for row in rows):
         raise InputError(
             "truncation='longest_first' cuts both texts of a pair, so there is no one run of overflowing tokens; "
             "use 'only_first' or 'only_second'"
         )
-    padded, values = values_of(rows, layout, replace(call, return_overflowing_tokens=False), pad, pad_type)
+    padded, values = values_of(rows, replace(call, return_overflowing_tokens=False), pad)
     if call.return_length and batched:
         values["length"] = [len(row) for row in rows]
     if call.return_overflowing_tokens and not call.return_tensors:
-        cut = [_cut_off(row, layout) for row in rows]
+        cut = [_cut_off(row, call) for row in rows]
         if any(count for _, count in cut):
             values["overflowing_tokens"] = [ids for ids, _ in cut]
             values["num_truncated_tokens"] = [count for _, count in cut]
@@ -109,13 +109,13 @@ def values_without_windows(
     return padded, values
 
 
-def _cut_off(row: Encoding, layout: Layout) -> tuple[list[int], int]:
+def _cut_off(row: Encoding, call: Call) -> tuple[list[int], int]:
     """Return the ids that were cut off with ``stride`` of those that were not, and how many were cut off."""
-    window = row.windows[1 if layout.truncation == "only_second" and row.n_sequences > 1 else 0]
+    window = row.windows[1 if call.truncation == "only_second" and row.n_sequences > 1 else 0]
     ids = window.pieces.ids.tolist()
     count = len(ids) - len(window.ids)
-    kept = len(ids) - min(len(ids), count + layout.stride) if count else len(ids)
-    return (ids[: len(ids) - kept] if layout.truncation_side == "left" else ids[kept:]), count
+    kept = len(ids) - min(len(ids), count + call.stride) if count else len(ids)
+    return (ids[: len(ids) - kept] if call.truncation_side == "left" else ids[kept:]), count
 
 
 def packed(rows: Iterable[Encoding], call: Call) -> Any:
@@ -148,7 +148,7 @@ def collated(features: Any) -> Values:
     return {name: [feature[name] for feature in features] for name in names}
 
 
-def pad_values(values: Values, main: str, layout: Layout, fillings: Mapping[str, int], attention_mask: bool) -> Values:
+def pad_values(values: Values, main: str, call: Call, fillings: Mapping[str, int]) -> Values:
     """Fill up the ids named ``main``, and whatever else has a filling; one text (flat lists) like a batch of one."""
     single = len(values[main]) > 0 and not isinstance(values[main][0], (list, tuple))
     if single:
@@ -157,15 +157,15 @@ def pad_values(values: Values, main: str, layout: Layout, fillings: Mapping[str,
     for name, value in values.items():
         if len(value) != len(rows):
             raise InputError(f"{name!r} has {len(value)} entries for {len(rows)} texts; give one for each text")
-    if attention_mask and "attention_mask" not in values:
+    if call.return_attention_mask and "attention_mask" not in values:
         values["attention_mask"] = [[1] * len(row) for row in rows]
-    if layout.pads:
-        width = layout.width(max(map(len, rows), default=0))
+    if call.pads:
+        width = call.width(max(map(len, rows), default=0))
         missing = [width - len(row) for row in rows]
         for name in values.keys() & fillings.keys():
             # by what the ids miss: a mask may have more dimensions than they have
             values[name] = [
-                _filled(list(row), len(row) + size, fillings[name], layout.padding_side)
+                _filled(list(row), len(row) + size, fillings[name], call.padding_side or "right")
                 for row, size in zip(values[name], missing, strict=True)
             ]
     return {name: value[0] for name, value in values.items()} if single else values

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bertie.errors import InputTypeError
-from bertie.tokenization.pieces import Ids, KnownPieces, Pieces, Span
+from bertie.tokenization.pieces import Details, Ids, Pieces, Span
 
 
 class Window(NamedTuple):
@@ -29,7 +29,7 @@ class Window(NamedTuple):
     def of_ids(cls, ids: Sequence[int]) -> "Window":
         """Return the window of ids of which nothing else is known."""
         try:
-            return cls.whole(KnownPieces(array("q", ids), [], [], []))
+            return cls.whole(Pieces(array("q", ids), lambda: Details([], [], [])))
         except (TypeError, OverflowError) as error:
             raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error
 
@@ -62,11 +62,6 @@ class Frame(NamedTuple):
         untyped = not any(types) and not any(special.type_id for gap in gaps for special in gap)
         return cls(gaps, types, sum(map(len, gaps)), codes, type_codes, untyped)
 
-    def without_types(self) -> "Frame":
-        """Return the frame in which every token has the type 0."""
-        gaps = tuple(tuple(special._replace(type_id=0) for special in gap) for gap in self.gaps)
-        return Frame.of(gaps, (0,) * len(self.types))
-
 
 Frames = tuple[Frame, Frame]
 """Those of a single text and of a pair."""
@@ -85,16 +80,22 @@ def bert_frames(cls: Special, sep: Special) -> Frames:
     return Frame.of(((cls,), (sep,)), (0,)), pair
 
 
+@lru_cache(maxsize=64)
+def without_types(frame: Frame) -> Frame:
+    """Return the frame in which every token has the type 0."""
+    gaps = tuple(tuple(special._replace(type_id=0) for special in gap) for gap in frame.gaps)
+    return Frame.of(gaps, (0,) * len(frame.types))
+
+
 class Padding(NamedTuple):
     """``size`` tokens beside a row, on its ``side``."""
 
     size: int
     side: str
     special: Special
-    type_id: int
 
 
-_NO_PADDING = Padding(0, "right", Special(0, ""), 0)
+_NO_PADDING = Padding(0, "right", Special(0, ""))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,18 +110,11 @@ class Encoding:
     padding: Padding = _NO_PADDING
     overflowing: Sequence["Encoding"] = ()
 
-    def padded(self, width: int, side: str, special: Special, type_id: int) -> "Encoding":
+    def padded(self, width: int, side: str, special: Special) -> "Encoding":
         """Return this row with padding beside it up to ``width`` tokens; its overflowing rows likewise."""
-        overflowing = tuple(row.padded(width, side, special, type_id) for row in self.overflowing)
-        padding = Padding(max(width - len(self), 0), side, special, type_id)
+        overflowing = tuple(row.padded(width, side, special) for row in self.overflowing)
+        padding = Padding(max(width - len(self), 0), side, special)
         return Encoding(self.windows, self.frame, padding, overflowing)
-
-    def untyped(self) -> "Encoding":
-        """Return this row with the token type 0 everywhere."""
-        if self.frame.untyped:
-            return self
-        overflowing = tuple(row.untyped() for row in self.overflowing)
-        return Encoding(self.windows, self.frame.without_types(), self.padding, overflowing)
 
     def __len__(self) -> int:
         size = self.frame.size + self.padding.size
@@ -153,7 +147,7 @@ class Encoding:
 
     @property
     def type_ids(self) -> list[int]:
-        return self._pad(array("q", b"".join(self.type_parts())).tolist(), self.padding.type_id)
+        return self._pad(array("q", b"".join(self.type_parts())).tolist(), self.padding.special.type_id)
 
     def type_parts(self) -> list[bytes]:
         """Return the token types as int64, part by part, without padding."""

@@ -13,10 +13,9 @@ from bertie.frames import texts_of
 from bertie.kernels.text_reader import Cut
 from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
-from bertie.tokenization.backend import Backend, BertBackend
-from bertie.tokenization.encoding import Frames
+from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.file_backend import FileBackend, copied
-from bertie.tokenization.pieces import Array, Pieces
+from bertie.tokenization.pieces import Array
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
@@ -53,7 +52,9 @@ class BertTokenizer(Tokenizer):
         InputTypeError: an option that does not exist.
     """
 
+    _backend: BertBackend | FileBackend
     is_fast = True
+    saved_class = "BertTokenizer"
 
     def __init__(
         self,
@@ -92,7 +93,6 @@ class BertTokenizer(Tokenizer):
         self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self._backend: Backend
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
@@ -123,28 +123,6 @@ class BertTokenizer(Tokenizer):
         rows = self._backend.read(texts, False, True, Cut()).rows
         return rows.ids, rows.kept
 
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
-        return self._backend.read(texts, split, plain, cut)
-
-    def _frames(self, special_tokens: bool) -> Frames:
-        return self._backend.frames(special_tokens) or super()._frames(special_tokens)
-
-    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        return self._backend.add_tokens(tokens, special) if tokens else 0
-
-    @property
-    def states_bert(self) -> bool:
-        return isinstance(self._backend, BertBackend)
-
-    @property
-    def continuing_subword_prefix(self) -> str | None:
-        return getattr(self._backend.rust.model, "continuing_subword_prefix", None) or None
-
-    @property
-    def saved_class(self) -> str:
-        """The name by which every version of transformers opens the saved files."""
-        return "BertTokenizer" if self.states_bert else "PreTrainedTokenizerFast"
-
     @property
     def can_save_slow_tokenizer(self) -> bool:
         """Whether ``vocab.txt`` states this tokenizer, so that `BertTokenizerLegacy` can open it."""
@@ -167,26 +145,6 @@ class BertTokenizer(Tokenizer):
                 special_tokens=[(cls, self.cls_token_id), (sep, self.sep_token_id)],
             )
         return rust
-
-    def get_vocab(self) -> dict[str, int]:
-        return self._backend.get_vocab(with_added_tokens=True)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._backend.get_vocab(with_added_tokens=False))
-
-    def __len__(self) -> int:
-        return len(self._backend.get_vocab(with_added_tokens=True))
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        return dict(sorted(self._backend.added_tokens().items()))
-
-    def _token_to_id(self, token: str) -> int | None:
-        return self._backend.token_to_id(token)
-
-    def _id_to_token(self, index: int) -> str | None:
-        return self._backend.rust.id_to_token(index)
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         return str(self._backend.rust.decode(ids, skip_special_tokens=skip_special_tokens))

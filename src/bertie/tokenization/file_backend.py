@@ -11,11 +11,35 @@ from bertie.errors import CheckpointError
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.encoding import Frame, Frames, Special
 from bertie.tokenization.inputs import without_surrogates
-from bertie.tokenization.pieces import Block, KnownPieces, LatePieces, Pieces, rows_of_pieces
+from bertie.tokenization.pieces import Block, Details, Pieces
 
 
-class FileBackend:
+class RustBackend:
+    """The vocabulary of a `Backend` that ``tokenizers`` holds."""
+
+    rust: Tokenizer
+    """What ``tokenizers`` runs, with the added tokens."""
+
+    def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        return add_tokens(self.rust, tokens, special)
+
+    def added_tokens(self) -> dict[int, AddedToken]:
+        return dict(self.rust.get_added_tokens_decoder())
+
+    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
+        return dict(self.rust.get_vocab(with_added_tokens=with_added_tokens))
+
+    def token_to_id(self, token: str) -> int | None:
+        return self.rust.token_to_id(token)
+
+    def id_to_token(self, index: int) -> str | None:
+        return self.rust.id_to_token(index)
+
+
+class FileBackend(RustBackend):
     """A `Backend` for any model, normalizer and pre-tokenizer; ``rust`` loses its padding and truncation."""
+
+    states_bert = False
 
     def __init__(self, rust: Tokenizer) -> None:
         rust.no_padding()
@@ -24,29 +48,18 @@ class FileBackend:
         self._frames = {special: frames_of(rust, special) for special in (True, False)}
         self._plain: Tokenizer | None = None
 
+    @property
+    def prefix(self) -> str | None:
+        return getattr(self.rust.model, "continuing_subword_prefix", None) or None
+
     def frames(self, special_tokens: bool) -> Frames:
-        """As `Backend.frames`."""
         return self._frames[special_tokens]
 
     def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
-        """As `Backend.add_tokens`."""
         self._plain = None
-        return add_tokens(self.rust, tokens, special)
-
-    def added_tokens(self) -> dict[int, AddedToken]:
-        """As `Backend.added_tokens`."""
-        return dict(self.rust.get_added_tokens_decoder())
-
-    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
-        """As `Backend.get_vocab`."""
-        return dict(self.rust.get_vocab(with_added_tokens=with_added_tokens))
-
-    def token_to_id(self, token: str) -> int | None:
-        """As `Backend.token_to_id`."""
-        return self.rust.token_to_id(token)
+        return super().add_tokens(tokens, special)
 
     def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
-        """As `Backend.read`."""
         return read_by_rust(self._reading_plainly() if plain else self.rust, texts, split, cut)
 
     def _reading_plainly(self) -> Tokenizer:
@@ -71,7 +84,6 @@ def copied(rust: Tokenizer) -> Tokenizer:
 
 
 def add_tokens(rust: Tokenizer, tokens: list[str | AddedToken], special: bool) -> int:
-    """Add tokens, as special ones if ``special``; return how many there are more."""
     return int(rust.add_special_tokens(tokens) if special else rust.add_tokens(tokens))
 
 
@@ -84,13 +96,11 @@ def read_by_rust(rust: Tokenizer, texts: Sequence[Any], split: bool, cut: Cut) -
         raise CheckpointError(
             f"the model of the tokenizer.json cannot cut these texts ({str(error)[:200]}); fetch the file again"
         ) from error
-    pieces = list(map(_pieces, rows))
-    return Block(rows_of_pieces(pieces, cut), pieces.__getitem__)
+    return Block.of(list(map(_pieces, rows)), cut)
 
 
 def _pieces(row: Encoding) -> Pieces:
-    ids = array("q", row.ids)
-    return LatePieces(ids, lambda: KnownPieces(ids, row.tokens, row.offsets, row.word_ids))
+    return Pieces(array("q", row.ids), lambda: Details(row.tokens, row.offsets, row.word_ids))
 
 
 def frames_of(rust: Tokenizer, special_tokens: bool) -> Frames:

@@ -6,11 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bertie.errors import InputError, InputTypeError
 from bertie.frames import is_column, values_in
+from bertie.kernels.text_reader import slices_of
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 
+_AT_A_TIME = 1 << 23
+"""Characters of texts whose rows are at hand together; a short text counts as `_LEAST`."""
+_LEAST = 128
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -22,10 +28,10 @@ class Inputs:
     seconds: list[Any] | None
     batched: bool
 
-    def parts(self, size: int) -> Iterator["Inputs"]:
-        """Yield ``size`` texts at a time."""
-        for start in range(0, len(self.firsts), size):
-            some = slice(start, start + size)
+    def parts(self) -> Iterator["Inputs"]:
+        """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
+        lengths = np.fromiter(map(len, self.firsts), np.int64, len(self.firsts))
+        for some in slices_of(np.maximum(lengths, _LEAST), _AT_A_TIME):
             yield Inputs(self.firsts[some], None if self.seconds is None else self.seconds[some], self.batched)
 
 

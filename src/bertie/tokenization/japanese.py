@@ -1,7 +1,7 @@
 """BertJapaneseTokenizer: Japanese is cut into words by MeCab, then into word pieces or characters."""
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from bertie.errors import InputError
 from bertie.extras import need
 from bertie.tokenization.legacy import BertTokenizerLegacy
+from bertie.tokenization.python_backend import PythonBackend
 
 DICTIONARIES = ("unidic_lite", "ipadic")
 
@@ -32,6 +33,8 @@ class BertJapaneseTokenizer(BertTokenizerLegacy):
         BertieError: MeCab or its dictionary is not installed.
     """
 
+    saved_class = "BertJapaneseTokenizer"
+
     def __init__(
         self,
         vocab_file: str | PathLike[str] | Mapping[str, int] | None = None,
@@ -54,39 +57,47 @@ class BertJapaneseTokenizer(BertTokenizerLegacy):
         self.do_word_tokenize, self.do_subword_tokenize = do_word_tokenize, do_subword_tokenize
         self.word_tokenizer_type, self.subword_tokenizer_type = word_tokenizer_type, subword_tokenizer_type
         self.mecab_kwargs = dict(mecab_kwargs or {})
-        self._mecab = _Mecab(**self.mecab_kwargs) if word_tokenizer_type == "mecab" and do_word_tokenize else None
         options["tokenize_chinese_chars"] = False
         super().__init__(vocab_file, do_lower_case, never_split=never_split, **options)
         self.init_kwargs |= {"word_tokenizer_type": word_tokenizer_type, "mecab_kwargs": self.mecab_kwargs}
         self.init_kwargs |= {"subword_tokenizer_type": subword_tokenizer_type}
         self.init_kwargs |= {"do_word_tokenize": do_word_tokenize, "do_subword_tokenize": do_subword_tokenize}
 
-    def _words(self, text: str, plain: bool) -> list[str]:
-        kept = self._kept(plain)
-        if not self.do_word_tokenize:
+    def _python_backend(self, vocabulary: dict[str, int]) -> PythonBackend:
+        return _JapaneseBackend(self, vocabulary)
+
+
+class _JapaneseBackend(PythonBackend):
+    def __init__(self, asked: BertJapaneseTokenizer, vocabulary: dict[str, int]) -> None:
+        super().__init__(vocabulary, asked.basic_tokenizer, asked.wordpiece_tokenizer)
+        self._cuts_words, self._cuts_pieces = asked.do_word_tokenize, asked.do_subword_tokenize
+        self._of_characters = asked.do_subword_tokenize and asked.subword_tokenizer_type == "character"
+        by_mecab = asked.do_word_tokenize and asked.word_tokenizer_type == "mecab"
+        self._mecab = _Mecab(**asked.mecab_kwargs) if by_mecab else None
+        self._lowers, self._never_split = asked.do_lower_case, asked.never_split or ()
+
+    def _words(self, text: str, kept: Collection[str]) -> list[str]:
+        if not self._cuts_words:
             words = [text]
         elif self._mecab is None:
-            words = self.basic_tokenizer.tokenize(text, kept)
+            words = super()._words(text, kept)
         else:
-            kept += self.never_split or ()
+            kept = {*kept, *self._never_split}
             words = self._mecab.words(text)
-            words = [word.lower() if self.do_lower_case and word not in kept else word for word in words]
-        if not self.do_subword_tokenize:
+            words = [word.lower() if self._lowers and word not in kept else word for word in words]
+        if not self._cuts_pieces:
             return words
-        if self.subword_tokenizer_type == "character":
-            return list(map(_nfkc, words))
-        return [part for word in words for part in word.split()]
+        return list(map(_nfkc, words)) if self._of_characters else [part for word in words for part in word.split()]
 
     def _tokens(self, word: str) -> list[str]:
-        if not self.do_subword_tokenize:
+        if not self._cuts_pieces:
             return [word]
-        if self.subword_tokenizer_type == "wordpiece":
-            return self.wordpiece_tokenizer.tokens(word)
-        return [char if char in self._vocabulary else self.wordpiece_tokenizer.unk_token for char in word]
+        if not self._of_characters:
+            return self._wordpiece.tokens(word)
+        return [char if char in self.vocabulary else self._wordpiece.unk_token for char in word]
 
     def _sizes(self, word: str, tokens: list[str]) -> list[int]:
-        of_characters = self.do_subword_tokenize and self.subword_tokenizer_type == "character"
-        return [1] * len(tokens) if of_characters else super()._sizes(word, tokens)
+        return [1] * len(tokens) if self._of_characters else super()._sizes(word, tokens)
 
 
 class _Mecab:

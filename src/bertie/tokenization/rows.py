@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from bertie.tokenization.arguments import Layout
+from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Special, Window
-from bertie.tokenization.pieces import Array, Block, MadeLate
+from bertie.tokenization.pieces import Array, Block, made_once
 from bertie.tokenization.truncation import rows_of
 
 
@@ -22,32 +22,38 @@ class Flat(NamedTuple):
     empty: list[bool]  # whether the row's texts have no token, cut off or not
 
 
-class TextRows(MadeLate[Encoding]):
-    """The rows of single texts of one type: `flat` has them all, an `Encoding` is made late."""
+class TextRows(Sequence[Encoding]):
+    """The rows of single texts of one type: `flat` has them all, an `Encoding` is made when it is asked for."""
 
-    def __init__(self, block: Block, layout: Layout, frame: Frame, padding: tuple[Any, ...] | None = None):
-        self._block, self._layout, self._frame, self._padding = block, layout, frame, padding
+    def __init__(self, block: Block, call: Call, frame: Frame, padding: tuple[int, str, Special] | None = None) -> None:
+        self._block, self._call, self._frame, self._padding = block, call, frame, padding
         self._made: dict[int, Encoding] = {}
-        self.flat = self._flat()
 
-    def _flat(self) -> Flat:
+    @made_once
+    def flat(self) -> "Flat":
+        """All rows, without padding."""
         ids, kept, found, _ = self._block.rows
-        if self._layout.truncation == "only_second" and (kept < found).any():
+        if self._call.truncation == "only_second" and (kept < found).any():
             self[int(np.argmax(kept < found))]  # says what is wrong
         return Flat(ids, None, (kept + self._frame.size).tolist(), (found - kept).tolist(), (found == 0).tolist())
 
-    def padded(self, width: int, side: str, special: Special, type_id: int) -> "TextRows":
-        """Return these rows with padding beside each up to ``width`` tokens; `flat` is as it was."""
-        rows = TextRows.__new__(TextRows)
-        rows.__dict__.update(self.__dict__, _padding=(width, side, special, type_id), _made={})
-        return rows
+    def padded(self, width: int, side: str, special: Special) -> "TextRows":
+        """Return these rows with padding beside each up to ``width`` tokens."""
+        return TextRows(self._block, self._call, self._frame, (width, side, special))
 
     def __len__(self) -> int:
         return len(self._block)
 
-    def item(self, number: int) -> Encoding:
+    @overload
+    def __getitem__(self, index: int) -> Encoding: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoding]: ...
+    def __getitem__(self, index: int | slice) -> Encoding | list[Encoding]:
+        number = range(len(self))[index]
+        if isinstance(number, range):
+            return [self[one] for one in number]
         if number not in self._made:
-            row = rows_of((Window.whole(self._block[number]),), self._layout, self._frame, False)
+            row = rows_of((Window.whole(self._block.pieces(number)),), self._call, self._frame, False)
             self._made[number] = row.padded(*self._padding) if self._padding else row
         return self._made[number]
 
@@ -63,12 +69,6 @@ class RowsInTurn(Iterable[Encoding]):
 
     def __iter__(self) -> Iterator[Encoding]:
         return chain.from_iterable(self.blocks)
-
-    def untyped(self) -> "RowsInTurn":
-        """Return the rows with the token type 0 everywhere, for models that are given none."""
-        return RowsInTurn(
-            block if isinstance(block, TextRows) else [row.untyped() for row in block] for block in self.blocks
-        )
 
 
 def flat_ids(rows: Iterable[Encoding]) -> Flat:

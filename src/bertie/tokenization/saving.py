@@ -68,7 +68,8 @@ def _config(tokenizer: Any) -> dict[str, Any]:
     config["clean_up_tokenization_spaces"] = tokenizer.clean_up_tokenization_spaces
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = tokenizer.extra_special_tokens
-    config["tokenizer_class"] = tokenizer.saved_class
+    # the names by which every version of transformers opens the saved files
+    config["tokenizer_class"] = tokenizer.saved_class if tokenizer.states_bert else "PreTrainedTokenizerFast"
     if not tokenizer.states_bert:
         config["model_input_names"] = tokenizer.model_input_names
     config = {name: value for name, value in config.items() if value is not None or not name.endswith("_token")}

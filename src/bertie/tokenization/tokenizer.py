@@ -1,16 +1,14 @@
 """What both tokenizers share: the call from texts to rows of ids, and the way back."""
 
 import os
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from bertie.errors import InputError, InputTypeError
 from bertie.kernels.text_reader import Cut
 from bertie.progress import logger
 from bertie.tokenization import arguments
-from bertie.tokenization.arguments import CALL_NAMES, Call, Layout, Options
+from bertie.tokenization.arguments import CALL_NAMES, Call, Options
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.collate import (
     as_lists,
@@ -21,21 +19,20 @@ from bertie.tokenization.collate import (
     values_of,
     values_without_windows,
 )
-from bertie.tokenization.encoding import Encoding, Frames, Special, Window
+from bertie.tokenization.encoding import Encoding, Frames, Special, Window, without_types
 from bertie.tokenization.inputs import Inputs, read_inputs
-from bertie.tokenization.pieces import Block, Pieces
+from bertie.tokenization.pieces import Block
 from bertie.tokenization.rows import RowsInTurn, TextRows
 from bertie.tokenization.truncation import check_room, cut_of, rows_of
 from bertie.tokenization.vocab_mixin import VocabMixin
 
-TEXTS_AT_A_TIME = 8192
 COUNTED = 1 << 16
 """Of one text that is cut, no more tokens than this are counted: the rest is not read."""
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
 class Tokenizer(VocabMixin):
-    """Texts to ids and back. A subclass holds the vocabulary and cuts one text into pieces; all else is here.
+    """Texts to ids and back. A subclass is made of what describes a tokenizer, and makes the backend that cuts texts.
 
     A call reads attributes (``padding_side``, ``model_max_length``, …) and writes none, so that threads may share one
     tokenizer. ``padding_side``, ``truncation_side``, ``model_max_length`` and the special tokens may be set.
@@ -47,6 +44,8 @@ class Tokenizer(VocabMixin):
     truncation_side = "right"
     pad_token_type_id = 0
     is_fast = False
+    saved_class: ClassVar[str]
+    """Its class in saved files, where they state BERT's pipeline."""
     # of an odd number of places, the first text of a pair gets the one that is over
     _odd_to_first = False
 
@@ -65,15 +64,6 @@ class Tokenizer(VocabMixin):
         self.init_kwargs: dict[str, Any] = dict(options.given)
         self.init_inputs: tuple[Any, ...] = ()
         self.deprecation_warnings: dict[str, bool] = {}
-
-    # what a subclass supplies
-
-    @abstractmethod
-    def _pieces(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Sequence[Pieces]:
-        """Return the pieces of each text (list of words if ``split``); ``plain``: special tokens are cut like text.
-
-        A `Block` of them has rows that are cut and framed as ``cut`` says.
-        """
 
     # text → ids
 
@@ -143,12 +133,13 @@ class Tokenizer(VocabMixin):
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         more = arguments.without_others("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
         arguments.refuse_unknown("the tokenizer", [name for name in more if name not in named], named)
-        call = self._call(**{**named, **more})
+        named |= more
+        call = self._call(**named)
         if text is None and text_target is None and call.na != "skip":
             raise InputTypeError('there is no text: give text (or text_target); na="skip" takes None as an empty text')
         if text_target is None:
             return self._encode(text, text_pair, call)
-        of_targets = call if max_target_length is None else replace(call, max_length=max_target_length)
+        of_targets = call if max_target_length is None else self._call(**{**named, "max_length": max_target_length})
         targets = self._encode(text_target, text_pair_target, of_targets)
         if text is None:
             return targets
@@ -176,8 +167,7 @@ class Tokenizer(VocabMixin):
         lengths: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "verbose": False}
         words: dict[str, Any] = {"is_split_into_words": is_split_into_words, "na": na}
         call = self._call(**lengths, **words, split_special_tokens=split_special_tokens)
-        rows = self._rows_in_turn(texts, None, call, COUNTED)
-        return rows if self._types_are_taken else rows.untyped()
+        return self._rows_in_turn(texts, None, call, COUNTED)
 
     def encode(
         self,
@@ -198,14 +188,14 @@ class Tokenizer(VocabMixin):
 
     def _encode(self, text: Any, text_pair: Any, call: Call) -> Any:
         if call.return_tensors == "packed":
-            rows = self._rows_in_turn(text, text_pair, call)
-            return packed(rows if call.return_token_type_ids or self._types_are_taken else rows.untyped(), call)
-        layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        return self._give_back(self._rows(inputs, layout, call), layout, call, inputs.batched)
+            return packed(self._rows_in_turn(text, text_pair, call), call)
+        inputs = read_inputs(text, text_pair, call.is_split_into_words, call.na)
+        rows = self._rows(inputs, call, self._frames(call.add_special_tokens))
+        return self._give_back(rows, call, inputs.batched)
 
     def _call(self, **named: Any) -> Call:
         """Return the arguments of a call, with what they leave to the tokenizer."""
-        call = Call(**named)
+        call = Call(**named, truncation_side=self.truncation_side)
         if call.return_tensors is not None:
             call.return_tensors = arguments.one_of("return_tensors", call.return_tensors, arguments.TENSORS)
         if call.return_token_type_ids is None:
@@ -214,60 +204,58 @@ class Tokenizer(VocabMixin):
             call.return_attention_mask = "attention_mask" in self.model_input_names
         if call.split_special_tokens is None:
             call.split_special_tokens = self.split_special_tokens
-        return call
-
-    @property
-    def _types_are_taken(self) -> bool:
-        """Whether the model takes token types, for all that this tokenizer's files say."""
-        names = self.model_input_names
-        return "token_type_ids" in names or names == type(self).model_input_names
-
-    def _layout(self, call: Call) -> Layout:
-        layout = arguments.read_layout(call, self.padding_side, self.truncation_side, self.model_max_length)
-        if layout.pads and self.pad_token is None:
+        arguments.settle(call, self.padding_side, self.model_max_length)
+        if call.pads and self.pad_token is None:
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
-        return layout
+        return call
 
     def _rows_in_turn(self, text: Any, text_pair: Any, call: Call, counted: int = 1) -> RowsInTurn:
         """Return the rows; what is not kept of some texts is gone before the next are read."""
-        layout, inputs = self._layout(call), read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        return RowsInTurn(self._rows(some, layout, call, counted) for some in inputs.parts(TEXTS_AT_A_TIME))
+        inputs = read_inputs(text, text_pair, call.is_split_into_words, call.na)
+        frames = self._frames(call.add_special_tokens)
+        names = self.model_input_names
+        # where files say nothing of it, the model takes token types
+        if not (call.return_token_type_ids or "token_type_ids" in names or names == type(self).model_input_names):
+            frames = without_types(frames[0]), without_types(frames[1])
+        return RowsInTurn(self._rows(some, call, frames, counted) for some in inputs.parts())
 
-    def _rows(self, inputs: Inputs, layout: Layout, call: Call, counted: int = 1) -> Sequence[Encoding]:
+    def _rows(self, inputs: Inputs, call: Call, frames: Frames, counted: int = 1) -> Sequence[Encoding]:
         """Return the rows. Of what is cut off, ``counted`` tokens are read; the rest when it is asked for."""
-        frames = self._frames(layout.add_special_tokens)
-        check_room(layout, inputs.seconds is not None, frames[inputs.seconds is not None].size)
-        split, plain = call.is_split_into_words, bool(call.split_special_tokens)
-        alone = inputs.seconds is None and frames[0].untyped
-        firsts = self._pieces(inputs.firsts, split, plain, cut_of(layout, frames[0], counted) if alone else Cut())
+        check_room(call, inputs.seconds is not None, frames[inputs.seconds is not None].size)
         rows: Sequence[Encoding]
-        if isinstance(firsts, Block) and alone:
-            rows = TextRows(firsts, layout, frames[0])
-        elif inputs.seconds is None:
-            rows = [self._row((Window.whole(first),), layout, frames) for first in firsts]
+        if inputs.seconds is None and frames[0].untyped:
+            rows = TextRows(self._read(inputs.firsts, call, cut_of(call, frames[0], counted)), call, frames[0])
         else:
-            seconds = self._pieces([text for text in inputs.seconds if text is not None], split, plain, Cut())
-            found = map(Window.whole, seconds)
-            partners = [() if second is None else (next(found),) for second in inputs.seconds]
-            texts = ((Window.whole(first), *second) for first, second in zip(firsts, partners, strict=True))
-            rows = [self._row(one, layout, frames) for one in texts]
-        if call.verbose and call.max_length is None and not layout.truncates:
+            texts = self._windows(inputs.firsts, call)
+            partners: Sequence[tuple[Window, ...]] = [()] * len(texts)
+            if inputs.seconds is not None:
+                found = iter(self._windows([text for text in inputs.seconds if text is not None], call))
+                partners = [() if text is None else (next(found),) for text in inputs.seconds]
+            rows = [self._row((text, *more), call, frames) for text, more in zip(texts, partners, strict=True)]
+        if call.verbose:
             self._warn_of_long(rows)
         return rows
 
-    def _row(self, texts: tuple[Window, ...], layout: Layout, frames: Frames) -> Encoding:
-        return rows_of(texts, layout, frames[len(texts) - 1], self._odd_to_first)
+    def _read(self, texts: Sequence[Any], call: Call, cut: Cut) -> Block:
+        return self._backend.read(texts, call.is_split_into_words, bool(call.split_special_tokens), cut)
 
-    def _give_back(self, rows: Sequence[Encoding], layout: Layout, call: Call, batched: bool) -> Any:
+    def _windows(self, texts: Sequence[Any], call: Call) -> list[Window]:
+        block = self._read(texts, call, Cut())
+        return [Window.whole(block.pieces(number)) for number in range(len(block))]
+
+    def _row(self, texts: tuple[Window, ...], call: Call, frames: Frames) -> Encoding:
+        return rows_of(texts, call, frames[len(texts) - 1], self._odd_to_first)
+
+    def _give_back(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
-        rows, values = values_of(rows, layout, call, self._padding_token(layout), self.pad_token_type_id)
+        rows, values = values_of(rows, call, self._padding_token(call))
         if not batched and call.return_tensors is None and not call.return_overflowing_tokens:
             # as in the reference, the length of a single row is still a list of one
             values = {name: value if name == "length" else value[0] for name, value in values.items()}
         return BatchEncoding(values, rows, call.return_tensors)
 
-    def _padding_token(self, layout: Layout) -> Special:
-        return Special(self.pad_token_id, self.pad_token) if layout.pads else Special(0, "")
+    def _padding_token(self, call: Call) -> Special:
+        return Special(self.pad_token_id, self.pad_token, self.pad_token_type_id) if call.pads else Special(0, "")
 
     def _warn_of_long(self, rows: Sequence[Encoding]) -> None:
         """Warn once of the first row that the model will refuse."""
@@ -313,12 +301,11 @@ class Tokenizer(VocabMixin):
         if return_tensors is not None:
             arguments.one_of("return_tensors", return_tensors, ("pt", "np"))
         call = self._call(**named)
-        layout = self._layout(call)
         windows = tuple(map(Window.of_ids, [ids] if pair_ids is None else [ids, pair_ids]))
         frames = self._frames(add_special_tokens)
-        check_room(layout, pair_ids is not None, frames[pair_ids is not None].size)
-        row, pad = self._row(windows, layout, frames), self._padding_token(layout)
-        _, values = values_without_windows([row], layout, call, pad, self.pad_token_type_id, False)
+        check_room(call, pair_ids is not None, frames[pair_ids is not None].size)
+        row = self._row(windows, call, frames)
+        _, values = values_without_windows([row], call, self._padding_token(call), False)
         encoding = BatchEncoding(values, tensor_type=call.return_tensors)
         if call.return_tensors and not prepend_batch_axis:
             encoding.data = {name: value[0] for name, value in encoding.items()}
@@ -359,7 +346,7 @@ class Tokenizer(VocabMixin):
         call = self._call(**named, truncation=False, add_special_tokens=False)
         fillings = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
         fillings[main] = self.pad_token_id
-        padded = pad_values(lists, main, self._layout(call), fillings, bool(call.return_attention_mask))
+        padded = pad_values(lists, main, call, fillings)
         return BatchEncoding(padded, tensor_type=kind)
 
     # files

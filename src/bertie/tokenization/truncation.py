@@ -2,46 +2,46 @@
 
 from bertie.errors import InputError
 from bertie.kernels.text_reader import Cut
-from bertie.tokenization.arguments import Layout
+from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Window
 
 Pair = tuple[Window, ...]
 
 
-def check_room(layout: Layout, pair: bool, added: int) -> None:
+def check_room(call: Call, pair: bool, added: int) -> None:
     """Refuse a length in which no piece of a text would be left."""
-    if not layout.truncates or layout.max_length is None:
+    if not call.truncates or call.max_length is None:
         return
-    room = layout.max_length - added
+    room = call.max_length - added
     if room < 1:
         texts = "a pair of texts" if pair else "a text"
         raise InputError(
-            f"max_length is {layout.max_length}, but {added} special tokens go with {texts}; "
+            f"max_length is {call.max_length}, but {added} special tokens go with {texts}; "
             f"give at least {added + 1}, or truncation=False"
         )
-    if layout.stride >= room:
+    if call.stride >= room:
         raise InputError(
-            f"stride is {layout.stride}, but max_length={layout.max_length} leaves {room} tokens of text a window; "
+            f"stride is {call.stride}, but max_length={call.max_length} leaves {room} tokens of text a window; "
             f"the stride must be smaller than that"
         )
 
 
-def cut_of(layout: Layout, frame: Frame, counted: int) -> Cut:
+def cut_of(call: Call, frame: Frame, counted: int) -> Cut:
     """Return how the rows of single texts are made; of what is cut off, up to ``counted`` tokens are counted."""
-    most = layout.max_length - frame.size if layout.truncates and layout.max_length is not None else None
+    most = call.max_length - frame.size if call.truncates and call.max_length is not None else None
     before, behind = frame.codes
-    return Cut(before, behind, most, layout.truncation_side == "left", counted)
+    return Cut(before, behind, most, call.truncation_side == "left", counted)
 
 
-def rows_of(texts: Pair, layout: Layout, frame: Frame, odd_to_first: bool) -> Encoding:
+def rows_of(texts: Pair, call: Call, frame: Frame, odd_to_first: bool) -> Encoding:
     """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
-    excess = frame.size - (layout.max_length or 0)
+    excess = frame.size - (call.max_length or 0)
     for text in texts:
         excess += len(text.ids)
-    if excess <= 0 or not layout.truncates:
+    if excess <= 0 or not call.truncates:
         return Encoding(texts, frame)
-    rooms = _rooms(texts, excess, layout, odd_to_first)
-    windows = [_windows(text, room, layout) for text, room in zip(texts, rooms, strict=True)]
+    rooms = _rooms(texts, excess, call, odd_to_first)
+    windows = [_windows(text, room, call) for text, room in zip(texts, rooms, strict=True)]
     first, *rest = [Encoding(row, frame) for row in _combine(windows)]
     return Encoding(first.windows, frame, overflowing=rest)
 
@@ -55,23 +55,23 @@ def _combine(windows: list[list[Window]]) -> list[Pair]:
     return [(firsts[0], seconds[0]), *later, *((firsts[0], second) for second in seconds[1:])]
 
 
-def _rooms(texts: Pair, excess: int, layout: Layout, odd_to_first: bool) -> list[int]:
+def _rooms(texts: Pair, excess: int, call: Call, odd_to_first: bool) -> list[int]:
     """The number of pieces that each text may keep."""
     lengths = [len(text.ids) for text in texts]
-    if len(texts) == 1 and layout.truncation != "only_second":
+    if len(texts) == 1 and call.truncation != "only_second":
         return [lengths[0] - excess]
-    if layout.truncation == "longest_first":
+    if call.truncation == "longest_first":
         return list(_halves(lengths[0], lengths[1], sum(lengths) - excess, odd_to_first))
-    side = 0 if layout.truncation == "only_first" else 1
+    side = 0 if call.truncation == "only_first" else 1
     if side >= len(texts):
         raise InputError(
             f"truncation='only_second' cannot shorten a single text of {lengths[0]} tokens to max_length="
-            f"{layout.max_length}; use 'only_first' or 'longest_first'"
+            f"{call.max_length}; use 'only_first' or 'longest_first'"
         )
     if lengths[side] <= excess:
         name = ("first", "second")[side]
         raise InputError(
-            f"truncation='only_{name}' cannot bring the pair to max_length={layout.max_length}: {excess} tokens are "
+            f"truncation='only_{name}' cannot bring the pair to max_length={call.max_length}: {excess} tokens are "
             f"too many and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
         )
     lengths[side] -= excess
@@ -89,23 +89,23 @@ def _halves(first: int, second: int, room: int, odd_to_first: bool) -> tuple[int
     return half, half + rest
 
 
-def _windows(text: Window, room: int, layout: Layout) -> list[Window]:
+def _windows(text: Window, room: int, call: Call) -> list[Window]:
     """Cut a text into windows of ``room`` pieces that share ``stride`` of them, beginning at the side that is kept."""
     length = len(text.ids)
     if room >= length:
         return [text]
     if room == 0:
         return [text.cut(0, 0), text]
-    step = room - layout.stride
+    step = room - call.stride
     if step < 1:
         raise InputError(
-            f"stride is {layout.stride}, but only {room} tokens of one text of the pair fit into max_length="
-            f"{layout.max_length}; the stride must be smaller than that"
+            f"stride is {call.stride}, but only {room} tokens of one text of the pair fit into max_length="
+            f"{call.max_length}; the stride must be smaller than that"
         )
     windows = []
     for passed in range(0, length, step):
         start, stop = passed, min(passed + room, length)
-        if layout.truncation_side == "left":
+        if call.truncation_side == "left":
             start, stop = length - stop, length - start
         windows.append(text.cut(start, stop))
         if passed + room >= length:

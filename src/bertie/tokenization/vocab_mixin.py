@@ -8,6 +8,7 @@ from tokenizers import AddedToken
 
 from bertie.errors import InputError, InputTypeError
 from bertie.tokenization import arguments
+from bertie.tokenization.backend import Backend
 from bertie.tokenization.collate import as_lists
 from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
 from bertie.tokenization.vocabulary import check_added_ids
@@ -49,8 +50,9 @@ class _TokenId:
 
 
 class VocabMixin(ABC):
-    """Tokens and ids, both ways. A subclass has the vocabulary; all that can be said without it is here."""
+    """Tokens and ids, both ways, of the vocabulary that a backend holds."""
 
+    _backend: Backend
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
     bos_token, eos_token, unk_token, sep_token = _Token(), _Token(), _Token(), _Token()
     pad_token, cls_token, mask_token = _Token(), _Token(), _Token()
@@ -68,48 +70,15 @@ class VocabMixin(ABC):
             self._name_token(name, token)
         self.extra_special_tokens = extra
 
-    # what a subclass supplies
-
     @property
     def states_bert(self) -> bool:
         """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
-        return True
+        return self._backend.states_bert
 
     @property
     def continuing_subword_prefix(self) -> str | None:
         """What tokens that go on in a word begin with; None if tokens don't show it."""
-        return "##"
-
-    @property
-    def saved_class(self) -> str:
-        """The name of its class in the saved files."""
-        return type(self).__name__
-
-    @abstractmethod
-    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int: ...
-
-    @abstractmethod
-    def get_vocab(self) -> dict[str, int]:
-        """Return every token with its id, added tokens included."""
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """The number of tokens, without those that were added."""
-
-    @property
-    @abstractmethod
-    def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """The added tokens (special ones among them) by id."""
-
-    @abstractmethod
-    def _token_to_id(self, token: str) -> int | None: ...
-
-    @abstractmethod
-    def _id_to_token(self, index: int) -> str | None: ...
-
-    @abstractmethod
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
+        return self._backend.prefix
 
     # special tokens by name
 
@@ -257,22 +226,48 @@ class VocabMixin(ABC):
         return number
 
     @abstractmethod
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
+
+    @abstractmethod
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Return the text that pieces make: ``##`` pieces are joined to the one before."""
 
     # tokens and ids
 
-    @abstractmethod
+    def _token_to_id(self, token: str) -> int | None:
+        return self._backend.token_to_id(token)
+
+    def _id_to_token(self, index: int) -> str | None:
+        return self._backend.id_to_token(index)
+
+    def _add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:
+        return self._backend.add_tokens(tokens, special) if tokens else 0
+
     def __len__(self) -> int:
         """The number of tokens, added ones included: the rows that an embedding matrix needs."""
+        return len(self._backend.get_vocab(with_added_tokens=True))
 
     def __bool__(self) -> bool:
         return True
 
     @property
+    def vocab_size(self) -> int:
+        """The number of tokens, without those that were added."""
+        return len(self._backend.get_vocab(with_added_tokens=False))
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return every token with its id, added tokens included."""
+        return self._backend.get_vocab(with_added_tokens=True)
+
+    @property
     def vocab(self) -> dict[str, int]:
         """Every token with its id."""
         return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens (special ones among them) by id."""
+        return dict(sorted(self._backend.added_tokens().items()))
 
     @property
     def added_tokens_encoder(self) -> dict[str, int]:
@@ -290,8 +285,7 @@ class VocabMixin(ABC):
             InputTypeError: one is neither a str nor an AddedToken.
         """
         listed = new_tokens if isinstance(new_tokens, (list, tuple)) else [new_tokens] if new_tokens else []
-        tokens = [checked_token("a new token", token) for token in listed]
-        return self._add_tokens(tokens, special_tokens) if tokens else 0
+        return self._add_tokens([checked_token("a new token", token) for token in listed], special_tokens)
 
     def add_special_tokens(self, special_tokens_dict: dict[str, Any], replace_extra_special_tokens: bool = True) -> int:
         """Name special tokens, ``{"cls_token": "<c>", "extra_special_tokens": ["<a>"]}``; return how many were new.
@@ -318,6 +312,9 @@ class VocabMixin(ABC):
 
     def _frames(self, special_tokens: bool) -> Frames:
         """Return what stands around a text and around a pair."""
+        of_file = self._backend.frames(special_tokens)
+        if of_file is not None:
+            return of_file
         if not special_tokens:
             return bare_frames(self._bare_second_type)
         for name in ("cls_token", "sep_token"):

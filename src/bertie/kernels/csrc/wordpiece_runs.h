@@ -38,34 +38,31 @@ typedef struct {
 
 enum { NOT_LOOKED_UP = -1 };
 
-#define ALL(byte) (UINT64_C(0x0101010101010101) * (byte))
+/* compilers make vectors of it where there are any */
+typedef unsigned char Bytes __attribute__((vector_size(16)));
+typedef uint64_t Halves __attribute__((vector_size(16)));
 
-/* the highest bit of each of 8 bytes that is of ASCII, but no letter or digit */
-static inline uint64_t ends_in(uint64_t x)
+/* a bit for each of 8 bytes, which are all bits or none; that of the first byte is the lowest */
+static inline uint64_t gathered(uint64_t x)
 {
-    const uint64_t low = x & ALL(0x7F), folded = low | ALL(0x20);
-    const uint64_t letters = (folded + ALL(0x80 - 'a')) & ~(folded + ALL(0x80 - 'z' - 1));
-    const uint64_t digits = (low + ALL(0x80 - '0')) & ~(low + ALL(0x80 - '9' - 1));
-    return ~(letters | digits | x) & ALL(0x80);
+    return (x & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56;
 }
 
-/* the highest bit of each of 8 bytes that is a space */
-static inline uint64_t spaces_in(uint64_t x)
+static inline uint64_t bits_of(Bytes found)
 {
-    const uint64_t others = x ^ ALL(' ');
-    return ~(((others & ALL(0x7F)) + ALL(0x7F)) | others) & ALL(0x80);
+    const Halves halves = (Halves)found;
+    return gathered(halves[0]) | gathered(halves[1]) << 8;
 }
-
-/* the highest bits of 8 bytes side by side, that of the first byte as the lowest */
-static inline uint64_t gathered(uint64_t x) { return (x >> 7) * UINT64_C(0x0102040810204080) >> 56; }
 
 static inline void look_at_window(const unsigned char *at, uint64_t *ends, uint64_t *spaces)
 {
     *ends = *spaces = 0;
-    for (int i = 0; i < WINDOW; i += 8) {
-        const uint64_t x = eight_bytes(at + i);
-        *ends |= gathered(ends_in(x)) << i;
-        *spaces |= gathered(spaces_in(x)) << i;
+    for (int i = 0; i < WINDOW; i += 16) {
+        Bytes x;
+        memcpy(&x, at + i, sizeof(x));
+        const Bytes letters = (Bytes)((x | 0x20) - 'a' < 26), digits = (Bytes)(x - '0' < 10), others = (Bytes)(x > 127);
+        *ends |= bits_of(~(letters | digits | others)) << i;
+        *spaces |= bits_of((Bytes)(x == ' ')) << i;
     }
 }
 
@@ -74,11 +71,16 @@ static inline void look_up(const Rows *rows, Found *found)
 {
     static const uint64_t masks[2 * RUN_NUMBERS] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     const unsigned char *mask = (const unsigned char *)masks + RUN_BYTES - found->size;
-    for (int i = 0; i < RUN_NUMBERS; i++)
-        found->bytes[i] = eight_bytes(found->at + 8 * i) & eight_bytes(mask + 8 * i);
-    const uint64_t *b = found->bytes;
-    uint64_t hash = b[0] * 0x9E3779B97F4A7C15 + b[1] * 0xC2B2AE3D27D4EB4F + b[2] * 0x165667B19E3779F9 +
-                    b[3] * 0xD6E8FEB86659FD93;
+    uint64_t *b = found->bytes;
+    b[0] = eight_bytes(found->at) & eight_bytes(mask);
+    b[1] = eight_bytes(found->at + 8) & eight_bytes(mask + 8);
+    b[2] = b[3] = 0;
+    uint64_t hash = b[0] * 0x9E3779B97F4A7C15 + b[1] * 0xC2B2AE3D27D4EB4F;
+    if (found->size > SHORT_BYTES) {
+        b[2] = eight_bytes(found->at + 16) & eight_bytes(mask + 16);
+        b[3] = eight_bytes(found->at + 24) & eight_bytes(mask + 24);
+        hash += b[2] * 0x165667B19E3779F9 + b[3] * 0xD6E8FEB86659FD93;
+    }
     hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15;
     found->line = hash >> 32 & (rows->num_lines - 1);
     __builtin_prefetch(&rows->lines[found->line]);
