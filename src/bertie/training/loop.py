@@ -16,7 +16,7 @@ from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
 from bertie.memory import freed_memory_kept, keep_few_primitives
 from bertie.metrics.streaming import Figures
-from bertie.progress import Advance, progress
+from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
@@ -182,6 +182,9 @@ class _Run:
             note_plan(self.history, UNKNOWN, self._seconds())
         for record in self.history.records:
             self._write(record)
+        used = ", ".join(f"{name} {value}" for name, value in self.history.settings.items() if value is not None)
+        steps = "" if settings.budget is not None else f", {self.history.total:,} steps"
+        logger.info("training on %s%s: %s", self.device, steps, used)
         self.model.train()
 
     def run(self, advance: Advance) -> History:
