@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.memory import freed_memory_kept, keep_few_primitives
+from bertie.memory import freed_memory_kept, keep_few_primitives, return_freed_memory
 from bertie.metrics.streaming import Figures
 from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
@@ -38,6 +38,9 @@ from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
 from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
 from bertie.training.spikes import say as say_spike
+
+# steps; the pages that the next step asks for anew take a fifth of its time at most
+_TRIM_EVERY = 100
 
 
 def train(
@@ -202,6 +205,8 @@ class _Run:
             if self._is_over():
                 return self._end()
             self._step()
+            if self.history.step % _TRIM_EVERY == 0:
+                return_freed_memory()
             self._look()
             if number := self._agree():
                 self._leave(number)
