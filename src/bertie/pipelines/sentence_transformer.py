@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bertie.pipelines.drop_in import DropIn
+from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import Name, pipeline
 from bertie.pipelines.vector_similarity import pairwise_similarities, similarities
 from bertie.tasks.embedding_precision import quantize_embeddings
@@ -33,6 +34,8 @@ class SentenceTransformer(DropIn):
         InputTypeError: an argument of sentence-transformers' that bertie does not have.
         InputError, CheckpointError: as by `bertie.pipeline`.
     """
+
+    _pipeline: EmbedPipeline
 
     def __init__(
         self,
