@@ -42,7 +42,7 @@ class DropIn:
         """Return an array as it is, as a tensor on the model's device, or of several answers as a list of tensors."""
         if to_numpy and not to_tensor:
             return array
-        tensor = need("torch", "torch").as_tensor(array).to(self.device)
+        tensor = need("torch", "torch", "A tensor").as_tensor(array).to(self.device)
         return tensor if single or to_tensor else list(tensor)
 
     def __getattr__(self, name: str) -> NoReturn:
