@@ -126,7 +126,7 @@ def test_what_it_cannot_be_made_with_is_refused(model: bertie.SentenceTransforme
     with pytest.raises(bertie.InputError, match="default_prompt_name is 'title'"):
         bertie.SentenceTransformer(folder, default_prompt_name="title")
     with pytest.raises(AttributeError, match="bertie's SentenceTransformer has no 'fit'; keep sentence-transformers'"):
-        _ = model.fit
+        _ = model.fit  # type: ignore[attr-defined]
     given = bertie.SentenceTransformer(folder, prompts={"query": "?"}, truncate_dim=9, backend="torch")
     assert given.encode_query("a").shape == (9,)
     assert given.get_embedding_dimension() == 9

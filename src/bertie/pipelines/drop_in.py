@@ -1,7 +1,7 @@
 """What `bertie.SentenceTransformer` and `bertie.CrossEncoder` share: how they refuse, and in what form they answer."""
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
@@ -45,5 +45,7 @@ class DropIn:
         tensor = need("torch", "torch", "A tensor").as_tensor(array).to(self.device)
         return tensor if single or to_tensor else list(tensor)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"bertie's {type(self).__name__} has no {name!r}; {_INSTEAD}")
+    if not TYPE_CHECKING:  # checkers know the names that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"bertie's {type(self).__name__} has no {name!r}; {_INSTEAD}")
