@@ -87,7 +87,7 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         swept(start, out=tmp_path / "half")
     with pytest.raises(InputError, match="begun with another space"):
         swept(start, out=tmp_path / "half", resume=True, space={"epochs": [1, 2]})
-    with pytest.raises(InputError, match=r"begun with another metric; give another out=…"):
+    with pytest.raises(InputError, match="begun with another metric; give another out"):
         swept(start, out=tmp_path / "half", resume=True, metric="accuracy")
     again = swept(start, out=tmp_path / "half", resume=True)
     assert [trial.values for trial in again.trials] == [trial.values for trial in whole.trials]
