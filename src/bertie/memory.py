@@ -75,7 +75,7 @@ def return_freed_memory() -> None:
     """Give the system back what was freed, between pieces that are in use too.
 
     Now and then within `freed_memory_kept`: packed batches differ in size, so ever more lies in gaps too small for the
-    next array. A pretraining in bfloat16 came to 8 GB in an hour, of which it used 2.5.
+    next array. A pretraining in bfloat16 came to 7 GB in half an hour, of which it used 2.7.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
