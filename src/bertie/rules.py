@@ -2,10 +2,12 @@
 
 import math
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.errors import nearest
+from bertie.errors import InputError, nearest, spelled
+from bertie.messages import short
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "true or false": bool,
@@ -73,3 +75,11 @@ class Rule:
         except OverflowError:
             return False
         return (self.low < number if self.above else self.low <= number) and number <= self.high and number < math.inf
+
+
+def check_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Refuse the first of the values that its rule does not allow."""
+    for name, rule in rules.items():
+        if name in values and not rule.allows(values[name]):
+            nearly = rule.nearest(values[name])
+            raise InputError(f"{spelled(name)} is {short(values[name])}; allowed: {rule.allowed}.{nearly}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.errors import InputError, nearest, spelled
 from bertie.messages import short
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 
 SCHEDULES = ("linear", "cosine", "constant", "wsd", "triangle")
 OPTIMIZERS = ("adamw", "muon")
@@ -114,10 +114,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, rule in _RULES.items():
-            value = getattr(self, name)
-            if not rule.allows(value):
-                raise InputError(f"{spelled(name)} is {short(value)}; allowed: {rule.allowed}.{rule.nearest(value)}")
+        check_values(vars(self), _RULES)
         self._check_freeze()
         lengths = (("epochs", "steps"), ("epochs", "budget"), ("steps", "budget"))
         for one, other in (*lengths, ("batch_size", "batch_tokens")):

@@ -25,7 +25,7 @@ def field(key: int, value: int | bytes) -> bytes:
     return number(key << 3 | 2) + number(len(value)) + value
 
 
-def block(entries: list[tuple[bytes, bytes]], snappy: bool = False) -> bytes:
+def block(entries: list[tuple[bytes, bytes]], compression: int = 0) -> bytes:
     """Return a block of entries that share what they can, with its type and checksum."""
     raw, before = b"", b""
     for key, value in entries:
@@ -35,30 +35,26 @@ def block(entries: list[tuple[bytes, bytes]], snappy: bool = False) -> bytes:
         raw += number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value
         before = key
     raw += struct.pack("<II", 0, 1)
-    if snappy:
-        import pyarrow
-
-        raw = pyarrow.compress(raw, codec="snappy", asbytes=True)
-    raw += bytes([snappy])
+    raw += bytes([compression])
     return raw + struct.pack("<I", checksum(raw))
 
 
-def table(entries: list[tuple[bytes, bytes]], snappy: bool = False, of: int = 40) -> bytes:
+def table(entries: list[tuple[bytes, bytes]], of: int = 40, compression: int = 0) -> bytes:
     """Return a sorted table of entries, so many in each block."""
     raw, index = b"", []
     for begin in range(0, len(entries), of):
         part = entries[begin : begin + of]
-        made = block(part, snappy)
+        made = block(part, compression)
         index.append((part[-1][0], number(len(raw)) + number(len(made) - 5)))
         raw += made
     handles = b""
-    for made in (block([]), block(index, snappy)):
+    for made in (block([]), block(index)):
         handles += number(len(raw)) + number(len(made) - 5)
         raw += made
     return raw + handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
 
-def write_bundle(tensors: Mapping[str, np.ndarray], path: Path, snappy: bool = False, adam: bool = True) -> Path:
+def write_bundle(tensors: Mapping[str, np.ndarray], path: Path, adam: bool = True) -> Path:
     """Write arrays by our names as ``path.index`` and its file of numbers; each with an optimizer's, if ``adam``."""
     theirs = {TENSORFLOW_1.to_theirs(name): array for name, array in tensors.items()}
     theirs = {name: array.T if TENSORFLOW_1.is_transposed(name) else array for name, array in theirs.items()}
@@ -74,5 +70,5 @@ def write_bundle(tensors: Mapping[str, np.ndarray], path: Path, snappy: bool = F
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(f"{path.name}.data-00000-of-00001").write_bytes(numbers)
     index = path.with_name(f"{path.name}.index")
-    index.write_bytes(table(entries, snappy))
+    index.write_bytes(table(entries))
     return index

@@ -80,12 +80,6 @@ def test_what_is_written_comes_back(kind: str, tmp_path: Path) -> None:
         assert found.infos[name].file.name.startswith("model")
 
 
-def test_a_bundle_compressed(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    found = TensorBundle(write_bundle(ARRAYS, tmp_path / "model.ckpt", snappy=True))
-    np.testing.assert_array_equal(found.array("classifier.weight"), ARRAYS["classifier.weight"])
-
-
 @pytest.mark.parametrize("kind", WRITTEN)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())

@@ -1,4 +1,4 @@
-"""LevelDB's table and Snappy: what the format's own description and pyarrow write is read, and nothing else."""
+"""LevelDB's table: what the format's own description writes is read, and nothing else."""
 
 from contextlib import suppress
 
@@ -7,40 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from old_files import number, table
 
-from bertie.checkpoints.sorted_table import DamagedTable, checksum, decompress, read_table, varint
+from bertie.checkpoints.sorted_table import DamagedTable, checksum, read_table, varint
 
 ENTRIES = [(b"", b"head"), *((f"bert/layer_{each}/kernel".encode(), bytes([each])) for each in range(10, 99))]
 
 
-@pytest.mark.parametrize("snappy", [False, True])
 @pytest.mark.parametrize("of", [1, 7, 1000])
-def test_entries_come_back(snappy: bool, of: int) -> None:
-    if snappy:
-        pytest.importorskip("pyarrow")
-    assert list(read_table(table(ENTRIES, snappy, of))) == ENTRIES
+def test_entries_come_back(of: int) -> None:
+    assert list(read_table(table(ENTRIES, of))) == ENTRIES
+
+
+def test_a_block_that_is_compressed_is_refused_by_name() -> None:
+    with pytest.raises(DamagedTable, match="compressed in the way 1"):
+        list(read_table(table(ENTRIES, 7, compression=1)))
 
 
 def test_the_checksum_is_crc_32c_masked() -> None:
     # RFC 3720, B.4: 32 bytes of zeros have the CRC-32C 0x8A9136AA
     crc = 0x8A9136AA
     assert checksum(bytes(32)) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-@given(
-    st.one_of(
-        st.binary(max_size=3000),
-        st.builds(lambda one, n: one * n, st.binary(min_size=1, max_size=9), st.integers(1, 9000)),
-    )
-)
-def test_snappy_is_what_pyarrow_compresses(raw: bytes) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    assert decompress(pyarrow.compress(raw, codec="snappy", asbytes=True)) == raw
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_break_snappy(raw: bytes) -> None:
-    with suppress(DamagedTable, IndexError):
-        decompress(raw)
 
 
 def test_a_number_of_too_many_bytes() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from bertie.data import BadRows
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.schemas import SCHEMAS, by_query
@@ -91,9 +90,10 @@ def test_real_labels(shared) -> None:
 @pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
 def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
-    data = Dataset(examples, None, None, [], BadRows(), [])
+    reader = ExampleReader("reranking")
+    data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
     names = dict.fromkeys(("train", "dev", "test"), "ranked.csv")
-    parts = make_splits(data, None, None, 0, ExampleReader("reranking"), names)
+    parts = make_splits(data, None, None, 0, reader.schema, names)
     apart = [{one.text[0] for one in part} for part in (parts.train, parts.dev, parts.test)]
     assert [len(part) for part in (parts.train, parts.dev, parts.test)] == ([96, 12, 12] if whole else [97, 11, 12])
     assert (sum(map(len, apart)) == queries) is whole
@@ -101,10 +101,11 @@ def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole
 
 def test_one_query_of_most_passages_can_still_be_parted() -> None:
     examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
-    data = Dataset(examples, None, None, [], BadRows(), [])
+    reader = ExampleReader("reranking")
+    data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
     for seed in range(20):
         parts = make_splits(
-            data, None, None, seed, ExampleReader("reranking"), dict.fromkeys(("train", "dev", "test"), "ranked.csv")
+            data, None, None, seed, reader.schema, dict.fromkeys(("train", "dev", "test"), "ranked.csv")
         )
         assert parts.train
         assert parts.dev

@@ -13,7 +13,7 @@ from bertie.data.dataset import load_dataset
 from bertie.data.record import BadRow
 from bertie.data.tag_schemes import guess_scheme, split_tag, usual_tag
 from bertie.data.token_classification import TagLabels
-from bertie.tasks.tag_metric import UNSEEN, entities_metric
+from bertie.metrics.entities import UNSEEN, entities_metric
 
 SPELLED = [["B_LOC", "I_LOC", "O"], ["LOC-B", "LOC-I", "O"], ["LOC_B", "LOC_I", "O"], ["B-LOC", "I-LOC", "O"]]
 

@@ -8,6 +8,7 @@ import transformers
 from tests.generation.test_generate import BEAMS, CACHES, ENDS, IDS, SIZES, pair, prompts
 
 import bertie
+from bertie.layers.rectangle import Given
 from bertie.models import generating
 from bertie.models.decoding import PackedDecoder, RowsDecoder
 from bertie.models.generating import decoder_of, prompt_rows
@@ -207,7 +208,7 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
 def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model, beams):
     """Beams that change places, too: what they have read is copied into a second room, which is there already."""
     ids, config = IDS[1:2, 3:].repeat(2, 12), bertie.GenerationConfig().settled(model.generation_config)
-    decoder = decoder_of(model, prompt_rows(config, ids[:, :3], None, None, None, None, ids.device), config, None, None)
+    decoder = decoder_of(model, prompt_rows(config, Given(ids[:, :3]), ids.device, False), config, None, None)
     allocated, others = [], torch.arange(2 * beams).flip(0)
     with torch.no_grad():
         decoder.step(ids[:, :3])

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertie
+from bertie.config import IGNORED
 from bertie.errors import InputError
 from bertie.metrics import Scores
 from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.fill_mask import FillMask
-from bertie.tasks.masked_lm import IGNORED, MaskedLM
+from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.registry import find
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *("##" + letter for letter in "abcdefghij")]

@@ -13,9 +13,9 @@ from seqeval.metrics import f1_score
 import bertie
 from bertie.errors import InputError
 from bertie.metrics import Scores
+from bertie.metrics.entities import entities_metric
 from bertie.models.task_model import TaskModel
 from bertie.tasks.features import Outputs
-from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.token_classification import TokenClassification
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, Stopped
 from bertie.training import History, Settings, sparse_embeddings, train
-from bertie.training.spikes import is_spike
+from bertie.training.divergence import is_spike
 
 SETTINGS: dict[str, Any] = {"steps": 40, "batch_size": 6, "learning_rate": 1e-3, "log_every": 1, "seed": 3}
 

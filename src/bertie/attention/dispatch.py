@@ -34,9 +34,6 @@ def attend(
     Queries ``[T, H, K]`` belong to ``packed``; keys and values, packed ``[T_keys, H, K]`` or a cache's rectangle
     ``[B, H, S_keys, K]``, to ``keys`` where that is another batch. Returns the context ``[T, H, K]``, and if asked for
     the weights ``[B, H, S, S_keys]`` after softmax and dropout, zeros for padded queries.
-
-    Raises:
-        InputError: if no backend can serve the request; the message lists each one's objections.
     """
     keys = packed if keys is None else keys
     inputs = Inputs(q, k, v, packed, keys, causal, dropout_p, score_bias, weights)

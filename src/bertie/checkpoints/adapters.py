@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.pickle_file import PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
-from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of, tensor_of
+from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
 from bertie.errors import CheckpointError
 from bertie.families import PREFIXES
 from bertie.files import read_json
@@ -24,8 +24,6 @@ from bertie.progress import say_once
 from bertie.rules import Rule
 
 if TYPE_CHECKING:
-    import torch
-
     from bertie.checkpoints.folder import Checkpoint
 
     Array = NDArray[np.float32]
@@ -59,11 +57,7 @@ _PARTS = {
 
 
 class MergedFile:
-    """The tensors of a checkpoint that an adapter changes or adds, merged in float32 when they are read.
-
-    Raises:
-        CheckpointError: the adapter is of a kind that isn't merged, damaged, or was made for another model.
-    """
+    """The tensors of a checkpoint that an adapter changes or adds, merged in float32 when they are read."""
 
     def __init__(self, folder: Path, base: "Checkpoint") -> None:
         self.config = _read_config(folder)
@@ -100,12 +94,6 @@ class MergedFile:
         if "magnitude" in parts:
             merged *= (parts["magnitude"].reshape(-1) / np.linalg.norm(merged, axis=1))[:, None]
         return merged
-
-    def tensor(self, name: str) -> "torch.Tensor":
-        """Return the same as a tensor."""
-        if name not in self._changes:
-            return self._file.tensor(self._whole[name])
-        return tensor_of(self.array(name), "float32")
 
     def _place(self, stored: str) -> None:
         """Note what a tensor of the adapter's file is for."""

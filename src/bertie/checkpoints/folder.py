@@ -15,7 +15,7 @@ from bertie.checkpoints.adapters import ADAPTER_WEIGHTS, MergedFile
 from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
-from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
+from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of, tensor_of
 from bertie.config import CONFIG_NAMES
 from bertie.errors import CheckpointError
 from bertie.families import Family
@@ -49,7 +49,7 @@ class Checkpoint:
 
         Where NumPy lacks the type these are the bits: bfloat16 comes as uint16, float8 as uint8.
         """
-        return self._file_of(name).array(self._stored.get(name, name))
+        return self._files[self.infos[name].file].array(self._stored.get(name, name))
 
     def float32(self, name: str) -> NDArray[np.float32]:
         """Return a stored tensor's numbers in float32: a view as `array` if they are stored so, else a copy."""
@@ -58,11 +58,8 @@ class Checkpoint:
         return float32_of(self.array(name), info.dtype)
 
     def tensor(self, name: str) -> "torch.Tensor":
-        """Return a stored tensor by its name in `infos`, in PyTorch's kind."""
-        return self._file_of(name).tensor(self._stored.get(name, name))
-
-    def _file_of(self, name: str) -> TensorFile:
-        return self._files[self.infos[name].file]
+        """Return the same as a tensor of PyTorch, of the type that is stored."""
+        return tensor_of(self.array(name), self.infos[name].dtype)
 
     def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
         """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay."""

@@ -7,33 +7,24 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints.tensors import TensorInfo, check_count, check_name, tensor_of
+from bertie.checkpoints.tensors import TensorInfo, check_count, check_name
 from bertie.errors import CheckpointError
-
-if TYPE_CHECKING:
-    import torch
 
 _Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """A library's names; of its pairs, ours → theirs, the first that fits counts.
+    """A library's names; of its pairs, ours → theirs, the first that fits counts."""
 
-    Args:
-        layers: what comes before a block's number.
-        beginnings: of names, or whole ones.
-        endings: of names; a weight that has none of these is that of a linear layer.
-    """
-
-    layers: str
-    beginnings: _Pairs
-    endings: _Pairs
+    layers: str  # what comes before a block's number
+    beginnings: _Pairs  # of names, or whole ones
+    endings: _Pairs  # of names; a weight that has none of these is that of a linear layer
 
     def to_theirs(self, name: str) -> str:
         """Return the library's name of one of our tensors."""
@@ -109,11 +100,7 @@ FLAX = Naming(
 class ForeignFile:
     """Another library's file of tensors, by our names, and with the weights of linear layers as [out, in].
 
-    Args:
-        path: what messages call it.
-        naming: the library's names.
-        infos: the library's tensors.
-        read: returns the numbers of one.
+    ``infos`` are the library's tensors by its names, of which ``read`` returns the numbers.
     """
 
     def __init__(
@@ -131,9 +118,6 @@ class ForeignFile:
         theirs = self._theirs[name]
         array = self._read(theirs)
         return np.ascontiguousarray(array.T) if self._naming.is_transposed(theirs) else array
-
-    def tensor(self, name: str) -> "torch.Tensor":
-        return tensor_of(self.array(name), self.infos[name].dtype)
 
     def _turned(self, theirs: str, info: TensorInfo) -> TensorInfo:
         return info._replace(shape=info.shape[::-1]) if self._naming.is_transposed(theirs) else info

@@ -43,11 +43,7 @@ def folder_and_index(source: str) -> tuple[str, Path | None]:
 
 
 def open_foreign(place: Place, library: str, index: Path | None = None) -> Checkpoint:
-    """Open the weights that a library of `LIBRARIES` wrote; ``index``: this TensorFlow 1 checkpoint's.
-
-    Raises:
-        CheckpointError: there are none, or they are damaged.
-    """
+    """Open the weights that a library of `LIBRARIES` wrote; ``index``: this TensorFlow 1 checkpoint's."""
     row = LIBRARIES[library]
     folder = resolve(place.name_or_path, files=[*BESIDE, *row.files], **place.arguments)
     if index is None:

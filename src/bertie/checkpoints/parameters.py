@@ -37,7 +37,6 @@ class Parameters(NamedTuple):
 
 
 def parameters_of(name: str, config: BertConfig) -> Parameters:
-    """Return the parameters of the class ``name``."""
     if name == PAIR:
         return _of_pair(config)
     prefix = "" if name == "BertModel" else "bert."

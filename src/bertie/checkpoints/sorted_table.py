@@ -1,8 +1,9 @@
-"""LevelDB's sorted tables, in which TensorFlow keeps the index of a checkpoint, and Snappy, which may compress them.
+"""LevelDB's sorted tables, in which TensorFlow keeps the index of a checkpoint.
 
-A table is a run of blocks, each behind it one byte that names its compression and a checksum; the footer says where the
-block lies that says where the others lie. A block is a run of (key, value), each key without what it shares with the
-one before it, and the places where it shares nothing, of which reading from front to back has no need.
+A table is a run of blocks, each behind it one byte that names its compression (TensorFlow has none: kNoCompression in
+its tensor_bundle.cc) and a checksum; the footer says where the block lies that says where the others lie. A block is a
+run of (key, value), each key without what it shares with the one before it, and the places where it shares nothing, of
+which reading from front to back has no need.
 """
 
 import struct
@@ -11,8 +12,6 @@ from collections.abc import Iterator
 FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5
-_SNAPPY = 1
-_LARGEST_BLOCK = 32 * 2**20
 _LONGEST_KEY = 512
 
 
@@ -21,11 +20,7 @@ class DamagedTable(ValueError):
 
 
 def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a table, in the order of the keys.
-
-    Raises:
-        DamagedTable: it is none, or not as it was written.
-    """
+    """Yield the keys and values of a table, in the order of the keys."""
     try:
         if len(raw) < FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
             raise DamagedTable("its end is not that of an index")
@@ -53,38 +48,6 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise DamagedTable("a number has more than ten bytes")
-
-
-def decompress(raw: bytes) -> bytes:
-    """Return what Snappy has compressed: literal bytes, and copies of what came before them."""
-    size, at = varint(raw, 0)
-    if size > _LARGEST_BLOCK:
-        raise DamagedTable(f"a block claims {size} bytes")
-    out = bytearray()
-    while at < len(raw):
-        tag = raw[at]
-        kind, upper = tag & 3, tag >> 2
-        at += 1
-        if kind == 0:  # a literal; of a long one, the length lies in up to four bytes behind its tag
-            extra = max(upper - 59, 0)
-            length = 1 + (int.from_bytes(raw[at : at + extra], "little") if extra else upper)
-            at += extra + length
-            out += raw[at - length : at]
-        else:
-            length = 4 + (upper & 7) if kind == 1 else 1 + upper
-            extra = (1, 2, 4)[kind - 1]
-            back = int.from_bytes(raw[at : at + extra], "little") | (upper >> 3 << 8 if kind == 1 else 0)
-            at += extra
-            if not 0 < back <= len(out):
-                raise DamagedTable("a block copies from before its begin")
-            begin = len(out) - back
-            repeated = out[begin : begin + length] * -(-length // back)  # a copy may reach into what it writes itself
-            out += repeated[:length]
-        if len(out) > size:
-            break
-    if len(out) != size or at != len(raw):
-        raise DamagedTable("a block is longer or shorter than it claims")
-    return bytes(out)
 
 
 def checksum(raw: bytes) -> int:
@@ -119,9 +82,9 @@ def _block(raw: bytes, offset: int, size: int) -> bytes:
     kind, stated = raw[end], struct.unpack("<I", raw[end + 1 : end + _TRAILER])[0]
     if checksum(raw[offset : end + 1]) != stated:
         raise DamagedTable("a block's checksum is wrong")
-    if kind > _SNAPPY:
+    if kind:
         raise DamagedTable(f"a block is compressed in the way {kind}, which no index is")
-    return decompress(raw[offset:end]) if kind else raw[offset:end]
+    return raw[offset:end]
 
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -38,17 +38,13 @@ class TensorInfo(NamedTuple):
 
 
 class TensorFile(Protocol):
-    """One opened file of tensors: what is in it, and each tensor on demand."""
+    """One opened file of tensors: what is in it, and the numbers of each on demand."""
 
     path: Path
     infos: dict[str, TensorInfo]
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a tensor's numbers, or its bits where NumPy lacks the type, memory-mapped where the format allows."""
-        ...
-
-    def tensor(self, name: str) -> "torch.Tensor":
-        """Return a tensor of the file, memory-mapped where the format allows."""
         ...
 
 
@@ -113,7 +109,6 @@ def check_count(path: Path, count: int) -> None:
 
 
 def all_finite(numbers: "NDArray[Any] | torch.Tensor") -> bool:
-    """Whether no number is NaN or infinite."""
     # a sum is 15 times as fast as isfinite, and NaN and infinity survive it; finite numbers may overflow it
     with np.errstate(over="ignore", invalid="ignore"):
         total = float(numbers.sum())

@@ -35,10 +35,8 @@ class VectorOutput(ShardedOutput):
 
 def embed(
     source: InputOptions,
-    prompt_name: Annotated[str | None, typer.Option("--prompt-name", help="One of the model's prompts.")] = None,
-    truncate_dim: Annotated[
-        int | None, typer.Option("--truncate-dim", min=1, help="Keep so many first numbers of each vector.")
-    ] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="One of the model's prompts.")] = None,
+    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Keep so many first numbers of each vector.")] = None,
     precision: Annotated[
         str, typer.Option(help="Of a .npy file: float32, int8, uint8, or bits, eight in a byte: binary, ubinary.")
     ] = "float32",
@@ -103,14 +101,12 @@ def tag(
     aggregation: Annotated[
         str | None,
         typer.Option(
-            "--aggregation",
             help="How pieces make words: first, average or max; simple joins pieces; none shows every token. "
-            "The default is what the model was saved with, or first.",
+            "The default is what the model was saved with, or first."
         ),
     ] = None,
     scheme: Annotated[
-        str | None,
-        typer.Option("--scheme", help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's."),
+        str | None, typer.Option(help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's.")
     ] = None,
     *,
     model: TagOptions,
@@ -176,7 +172,7 @@ def answer(
             "--no-answer/--always-answer", help="Whether 'none' may be the answer; the default is the model's."
         ),
     ] = None,
-    max_answer_len: Annotated[int | None, typer.Option("--max-answer-len", min=1, help="Tokens of an answer.")] = None,
+    max_answer_len: Annotated[int | None, typer.Option(min=1, help="Tokens of an answer.")] = None,
     overlap: options.Overlap = None,
     *,
     model: options.LengthOptions,
@@ -247,7 +243,6 @@ def choose(
 def _prompts(
     source: InputOptions, form: options.FormatOptions, columns: dict[str, str | list[str]] | None
 ) -> Iterator[Asked]:
-    """Yield each prompt with its choices."""
     if source.texts:
         if source.input is not None:
             raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")

@@ -35,10 +35,10 @@ PLACES = {
     "compare": "bertie.cli.comparing:compare",
     "average": "bertie.cli.average:average",
     "distil": "bertie.cli.distil:distil",
-    "prune": "bertie.cli.prune:prune",
+    "prune": "bertie.cli.distil:prune",
     "quantize": "bertie.cli.quantize:quantize",
     "dequantize": "bertie.cli.quantize:dequantize",
-    "convert": "bertie.cli.convert:convert",
+    "convert": "bertie.cli.export:convert",
     "export": "bertie.cli.export:export",
     "inspect": "bertie.cli.inspect:inspect",
     "bench": "bertie.cli.bench:bench",
@@ -73,7 +73,6 @@ LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": 
 
 @cache
 def load_command(name: str) -> Any:
-    """Return a command, ready to run."""
     module, _, function = PLACES[name].partition(":")
     alone = typer.Typer(add_completion=False, **LOOKS)
     command = bound(getattr(importlib.import_module(module), function))

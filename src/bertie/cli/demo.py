@@ -124,7 +124,6 @@ def demo(
 
 
 def _fill(console: "Console", device: str | None) -> None:
-    """Show the words that the default model guesses."""
     from rich.text import Text
 
     console.print(MASKS)
@@ -162,7 +161,6 @@ def _free(name: str) -> Path:
 
 
 def _learn(console: "Console", folder: Path, model: str | None, device: str | None) -> None:
-    """Fine-tune a model on the sentences that come with bertie, and show what came of it."""
     from rich.markup import escape
 
     import bertie

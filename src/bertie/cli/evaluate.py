@@ -2,24 +2,26 @@
 
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
-from bertie.cli.score_table import score_table
 from bertie.cli.verbosity import say
+from bertie.errors import counted
+from bertie.messages import printable
 
 if TYPE_CHECKING:
     from bertie.evaluation import Evaluation
+    from bertie.evaluation.evaluator import Scored
 
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="As for bertie finetune.")],
     data: Annotated[
-        list[str],
-        typer.Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated."),
+        list[str], typer.Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated.")
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
     *,
@@ -30,8 +32,7 @@ def evaluate(
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
     predictions: Annotated[
-        Path | None,
-        typer.Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv."),
+        Path | None, typer.Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv.")
     ] = None,
 ) -> None:
     """Score a model on labelled rows: metrics with 95 % intervals."""
@@ -51,6 +52,27 @@ def evaluate(
     )
     say(*score_table(found.scored))
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
+
+
+def score_table(found: "Scored") -> list[str]:
+    """Return metrics and classes in columns, as lines for a terminal."""
+    lines = [counted(found.scores.count, "row")]
+    for name, value in found.metrics.items():
+        interval = found.intervals.get(name)
+        shown = "undefined" if value is None else f"{value:8.4f}"
+        lines.append(f"  {name:<20} {shown}" + (f"  ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""))
+    if found.meaning:
+        lines += fill(printable(f"({found.meaning})"), 100, initial_indent="  ", subsequent_indent="   ").splitlines()
+    if table := found.table:
+        names = [name for name in table[0] if name != "label"]
+        width = min(40, max(len(str(row["label"])) for row in table))
+        lines.append(f"  {'label':<{width}} " + " ".join(f"{name:>10}" for name in names))
+        for row in table:
+            cells = " ".join(
+                f"{row[name]:>10.4f}" if isinstance(row[name], float) else f"{row[name]:>10}" for name in names
+            )
+            lines.append(f"  {printable(str(row['label']))[:width]:<{width}} {cells}")
+    return lines
 
 
 def _record(task: str, model: str, data: list[str], found: "Evaluation") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``bertie export onnx``: a checkpoint as a graph that other programs run, compared with bertie's own numbers first."""
+"""``bertie export`` and ``convert``: a checkpoint as a graph for other programs, or in another library's format."""
 
 import json
 from pathlib import Path
@@ -51,3 +51,22 @@ def export(
     if made.cosine_worst is not None:
         say(f"cosine       {made.cosine_worst:.4f} for the worst text, to bertie's engine")
     print(json.dumps({**made.record(), **compared}))
+
+
+def convert(
+    model: Annotated[
+        str, typer.Argument(help="A folder, a model's name in the hub, or a TensorFlow 1 checkpoint (….ckpt).")
+    ],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    to: Annotated[
+        str, typer.Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
+    ] = "safetensors",
+) -> None:
+    """Write a model's weights in another format, such as those of TensorFlow and Flax as safetensors."""
+    from bertie.export.conversion import convert as write
+
+    write(model, out, to)
+    files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
+    print(json.dumps({"model": str(out), "files": files}, ensure_ascii=False))
+    look = f"; 'bertie inspect {out}' shows what is in it" if to == "safetensors" else ""
+    say(printable(f"bertie: {out} is written{look}"))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertie.cli import options
+from bertie.cli.evaluate import score_table
 from bertie.cli.options import given_of, one_or_all, pairs_of
-from bertie.cli.score_table import score_table
 from bertie.cli.verbosity import say
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
@@ -29,22 +29,22 @@ _LEFT_OPEN = {"on_bad_row": "error", "resume": False}
 class TrainingOptions:
     """Settings of the training that have an option of their own."""
 
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: by the number of rows.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: by the number of rows.")] = None
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")] = None
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of a step.")] = None
-    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", min=1, help="Tokens of a step instead.")] = None
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="Evaluations without a better score before the end.")
-    ] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of a step.")] = None
+    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of a step instead.")] = None
+    patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without a better score before the end.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
 class LearnedOptions(options.ReadingOptions):
     """Options of the task that have one of the command."""
 
-    focal: Annotated[float | None, typer.Option("--focal", min=0, help="Gamma of the focal loss.")] = None
+    focal: Annotated[float | None, typer.Option(min=0, help="Gamma of the focal loss.")] = None
     label_smoothing: Annotated[
-        float | None, typer.Option("--label-smoothing", min=0, max=1, help="Share of each label spread over all.")
+        float | None, typer.Option(min=0, max=1, help="Share of each label spread over all.")
     ] = None
 
 
@@ -53,14 +53,12 @@ class RunOptions:
     """What a single run, and no sweep, can do."""
 
     more_epochs: Annotated[
-        int | None, typer.Option("--more-epochs", min=1, help="Go on with the finished run in --out for so many.")
+        int | None, typer.Option(min=1, help="Go on with the finished run in --out for so many.")
     ] = None
     folds: Annotated[
-        int | None, typer.Option("--folds", min=2, help="Cross-validate: score each of so many parts of train in turn.")
+        int | None, typer.Option(min=2, help="Cross-validate: score each of so many parts of train in turn.")
     ] = None
-    keep: Annotated[
-        int | None, typer.Option("--keep", min=1, help="Keep the models of this many last epochs in --out.")
-    ] = None
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep the models of this many last epochs in --out.")] = None
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False
 
 
@@ -74,9 +72,7 @@ def finetune(
     ] = None,
     train: Annotated[
         list[str] | None,
-        typer.Option(
-            "--train", help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."
-        ),
+        typer.Option(help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."),
     ] = None,
     model: Annotated[
         str | None,
@@ -92,37 +88,33 @@ def finetune(
     ] = None,
     dev: Annotated[
         str | None,
-        typer.Option(
-            "--dev", help="A file, or the share of train, to choose the best epoch and thresholds by; 0: nothing is."
-        ),
+        typer.Option(help="A file, or the share of train, to choose the best epoch and thresholds by; 0: nothing is."),
     ] = None,
     test: Annotated[
-        str | None,
-        typer.Option("--test", help="A file, or the share of train, to score the model on; 0: it is not scored."),
+        str | None, typer.Option(help="A file, or the share of train, to score the model on; 0: it is not scored.")
     ] = None,
-    tune: Annotated[str | None, typer.Option("--tune", hidden=True)] = None,
+    tune: Annotated[str | None, typer.Option(hidden=True)] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="Of a classification: single-label, multi-label or regression.")
+        str | None, typer.Option(help="Of a classification: single-label, multi-label or regression.")
     ] = None,
     class_weights: Annotated[
-        str | None, typer.Option("--class-weights", help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
+        str | None, typer.Option(help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
     ] = None,
-    metric: Annotated[str | None, typer.Option("--metric", help="The metric that decides which epoch is best.")] = None,
+    metric: Annotated[str | None, typer.Option(help="The metric that decides which epoch is best.")] = None,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Of text2text-generation: the BERT that reads; instead of --model.")
+        str | None, typer.Option(help="Of text2text-generation: the BERT that reads; instead of --model.")
     ] = None,
     decoder: Annotated[
-        str | None,
-        typer.Option("--decoder", help="Of text2text-generation: the BERT that writes; default: the encoder's."),
+        str | None, typer.Option(help="Of text2text-generation: the BERT that writes; default: the encoder's.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option("--seed", help="Several give mean and deviation.")] = None,
-    lora: Annotated[int | None, typer.Option("--lora", min=1, help="Train adapters of this rank only.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Several give mean and deviation.")] = None,
+    lora: Annotated[int | None, typer.Option(min=1, help="Train adapters of this rank only.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other setting of the training: NAME=VALUE, such as warmup=0.1."),
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
+        list[str] | None, typer.Option(help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
     ] = None,
     *,
     training: TrainingOptions,
@@ -130,12 +122,11 @@ def finetune(
     rows: options.LabelledRowOptions,
     form: options.FormatOptions,
     sweep: Annotated[
-        int | None, typer.Option("--sweep", min=1, help="Try this many settings and keep the best (needs optuna).")
+        int | None, typer.Option(min=1, help="Try this many settings and keep the best (needs optuna).")
     ] = None,
     keeping: RunOptions,
     config: Annotated[
-        Path | None,
-        typer.Option("--config", help="A run's run.json or folder: do it again, but for what else is given."),
+        Path | None, typer.Option(help="A run's run.json or folder: do it again, but for what else is given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     dry_run: Annotated[

@@ -16,7 +16,7 @@ def fill_mask(
         str | None,
         typer.Option(
             help="Fill the masks of a text one after the other, so that they fit each other: left-to-right, or "
-            "confidence, the surest first.",
+            "confidence, the surest first."
         ),
     ] = None,
     targets: Annotated[
@@ -40,8 +40,7 @@ def fill_mask(
 def score(
     source: InputOptions,
     variant: Annotated[
-        str,
-        typer.Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too."),
+        str, typer.Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too.")
     ] = "original",
     tokens: Annotated[bool, typer.Option(help="Write the score of each token, too.")] = False,
     *,

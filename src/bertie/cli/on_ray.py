@@ -23,10 +23,6 @@ def answer_shards(command: Callable[..., None], given: dict[str, Any]) -> None:
     """Run a command on each shard of its input that has no file in the folder of its output.
 
     Workers read the input and write to the folder by their paths: on several machines both lie where all find them.
-
-    Raises:
-        InputError: the input is no file of lines, or the folder holds something else.
-        BertieError: Ray is not installed, or what the command raises of a shard.
     """
     need("ray", "ray", "--ray")
     data = need("ray.data", "ray", "--ray")
@@ -90,7 +86,6 @@ def _places(given: dict[str, Any]) -> tuple[Path, Path, str]:
 
 
 def _ranges(source: Path) -> Iterator[tuple[int, int]]:
-    """Yield where each shard begins and ends."""
     size, start = source.stat().st_size, 0
     with source.open("rb") as file:
         while start < size:

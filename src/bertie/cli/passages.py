@@ -36,8 +36,7 @@ def search(
         list[str] | None, typer.Option(help="Search rows with this value alone: COLUMN=VALUE; may be repeated.")
     ] = None,
     index: Annotated[
-        Path | None,
-        typer.Option(help="Where vectors are kept; the default is .FILE.index beside the file."),
+        Path | None, typer.Option(help="Where vectors are kept; the default is .FILE.index beside the file.")
     ] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="Compute all vectors anew, and keep none.")] = False,
     approximate: Annotated[

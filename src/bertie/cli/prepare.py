@@ -20,8 +20,7 @@ def prepare(
     tokenizer: Annotated[str, typer.Option("--tokenizer", "-t", help="A folder, or a model's name in the hub.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
     documents: Annotated[
-        str | None,
-        typer.Option(help="What a document is in plain text: files, blank-lines (between) or lines."),
+        str | None, typer.Option(help="What a document is in plain text: files, blank-lines (between) or lines.")
     ] = None,
     heldout: Annotated[
         float, typer.Option(min=0, max=0.5, help="The share of documents kept apart to measure on.")
@@ -51,7 +50,6 @@ def prepare(
 
 
 def _summary(manifest: dict[str, Any], parts: Sequence[str]) -> list[str]:
-    """Return what was done, in lines that a person reads."""
     read = manifest["documents_read"]
     lines = [
         f"bertie: {counted(read, 'document')} with {counted(manifest['characters'], 'character')} "

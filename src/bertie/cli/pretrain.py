@@ -141,7 +141,6 @@ def pretrain(
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds of a time such as 30m."""
     try:
         return float(text[:-1]) * _SECONDS[text[-1:]]
     except (ValueError, KeyError):

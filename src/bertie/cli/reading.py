@@ -96,13 +96,11 @@ class InputOptions:
 
 
 def say_notes(notes: Sequence[str]) -> None:
-    """Say on standard error what was guessed of files."""
     for note in notes:
         logger.warning("%s", printable(note))
 
 
 def standard_input() -> BinaryIO:
-    """Return the bytes of standard input."""
     if sys.stdin is None:
         raise InputError("Standard input is closed; give texts as arguments, or a file with --input.")
     return sys.stdin.buffer

@@ -17,45 +17,38 @@ from bertie.errors import InputError
 class WritingOptions:
     """How words are chosen, by the names of a `bertie.GenerationConfig`; what is left out is the model's own."""
 
-    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="The most to write.")] = None
-    min_new_tokens: Annotated[int | None, typer.Option("--min-new-tokens", min=0, help="The least to write.")] = None
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The most to write.")] = None
+    min_new_tokens: Annotated[int | None, typer.Option(min=0, help="The least to write.")] = None
     num_beams: Annotated[
-        int | None, typer.Option("--num-beams", min=1, help="Beams: versions of a text that are tried side by side.")
+        int | None, typer.Option(min=1, help="Beams: versions of a text that are tried side by side.")
     ] = None
     num_beam_groups: Annotated[
-        int | None, typer.Option("--num-beam-groups", min=1, help="Groups of beams that shun each other's words.")
+        int | None, typer.Option(min=1, help="Groups of beams that shun each other's words.")
     ] = None
     diversity_penalty: Annotated[
-        float | None, typer.Option("--diversity-penalty", help="With --num-beam-groups: how much they shun them.")
+        float | None, typer.Option(help="With --num-beam-groups: how much they shun them.")
     ] = None
-    num_return_sequences: Annotated[
-        int | None, typer.Option("--num-return-sequences", min=1, help="How many texts to write for each.")
-    ] = None
+    num_return_sequences: Annotated[int | None, typer.Option(min=1, help="How many texts to write for each.")] = None
     do_sample: Annotated[bool | None, typer.Option("--sample/--no-sample", help="Draw words, or take the best.")] = None
     temperature: Annotated[
-        float | None, typer.Option("--temperature", help="With --sample: above 1, unlikely words are drawn more often.")
+        float | None, typer.Option(help="With --sample: above 1, unlikely words are drawn more often.")
     ] = None
     top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", help="With --sample or --penalty-alpha: choose among this many likeliest words."),
+        int | None, typer.Option(help="With --sample or --penalty-alpha: choose among this many likeliest words.")
     ] = None
     top_p: Annotated[
         float | None,
-        typer.Option(
-            "--top-p", help="With --sample: draw from the likeliest words whose probabilities reach this sum."
-        ),
+        typer.Option(help="With --sample: draw from the likeliest words whose probabilities reach this sum."),
     ] = None
     penalty_alpha: Annotated[
-        float | None,
-        typer.Option("--penalty-alpha", help="Contrastive search: how much likeness to words before counts, 0 to 1."),
+        float | None, typer.Option(help="Contrastive search: how much likeness to words before counts, 0 to 1.")
     ] = None
     repetition_penalty: Annotated[
-        float | None,
-        typer.Option("--repetition-penalty", help="Above 1, words that are already there become less likely."),
+        float | None, typer.Option(help="Above 1, words that are already there become less likely.")
     ] = None
-    no_repeat_ngram_size: Annotated[
-        int | None, typer.Option("--no-repeat-ngram-size", help="No run of this many tokens is written twice.")
-    ] = None
+    no_repeat_ngram_size: Annotated[int | None, typer.Option(help="No run of this many tokens is written twice.")] = (
+        None
+    )
 
 
 def generate(
@@ -86,7 +79,6 @@ def generate(
 
 
 def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOptions) -> Any:
-    """Return the pipeline of the kind of model that it is."""
     if model.model is None:
         from bertie.tasks.registry import find
 

@@ -89,7 +89,6 @@ class OutputOptions:
     more: ClassVar[tuple[str, ...]] = ()
 
     def writer(self) -> Lines:
-        """Return what writes the answers."""
         form = form_of_output(self.output, self.to, self.more)
         if form == "parquet" and self.output is None and sys.stdout is not None and sys.stdout.isatty():
             raise InputError("Parquet is nothing for a terminal; name a file with --output.")

@@ -82,6 +82,5 @@ def name_in(value: object) -> str | None:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, not too long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…" + text[0] * isinstance(value, str)

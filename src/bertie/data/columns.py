@@ -78,7 +78,6 @@ class _Finder:
         return Columns(found, how, flags, [name for name in self._rest() if name not in flags])
 
     def _find_by_name(self, role: Role) -> None:
-        """Find the column of a role by the user's word or by its usual names, the better rank first."""
         if role.name in self.given:
             if self.given[role.name]:
                 self.found[role.name] = self.given[role.name]

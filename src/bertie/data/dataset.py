@@ -38,11 +38,11 @@ class ExampleReader:
     sample: int = SAMPLE
     keeps_fields: bool = False  # whether examples keep the rows they are made of
     # what is known when rows were read
-    notes: Counter[str] = field(default_factory=Counter)  # what was put right or is odd, counted
-    guesses: list[str] = field(default_factory=list)  # how the files are written, `bertie.data.Records.notes`
-    found: Columns = field(default_factory=Columns)
-    ignored: list[str] = field(default_factory=list)  # sentences on columns that are not read and look like data
-    mapped: set[str] = field(default_factory=set)  # the labels of ``options.map`` that stood in a row
+    notes: Counter[str] = field(init=False, default_factory=Counter)  # what was put right or is odd, counted
+    guesses: list[str] = field(init=False, default_factory=list)  # how files are written, `bertie.data.Records.notes`
+    found: Columns = field(init=False, default_factory=Columns)
+    ignored: list[str] = field(init=False, default_factory=list)  # on columns that are not read and look like data
+    mapped: set[str] = field(init=False, default_factory=set)  # the labels of ``options.map`` that stood in a row
 
     def __post_init__(self) -> None:
         if self.columns is not None and not isinstance(self.columns, Mapping):
@@ -143,10 +143,14 @@ class Dataset:
     labels: list[str]  # classes or tags in the order of their numbers; empty where a task has none
     bad: BadRows
     warnings: list[str]  # on what was put right, what is odd, and what train and test share
-    labelling: Labelling = AS_WRITTEN  # for other sources of the same data
-    read_as: str = ""  # what was read as what
-    is_guess: bool = False  # whether some of that was guessed, not given by the user
-    columns: Found = field(default_factory=dict)  # of train
+    reader: ExampleReader  # of train
+    labelling: Labelling  # for other sources of the same data
+    read_as: str  # what was read as what
+    is_guess: bool  # whether some of that was guessed, not given by the user
+
+    def reader_of(self, name: str) -> ExampleReader:
+        """Return what reads another source of the same data, as train was read."""
+        return replace(self.reader, labelling=self.labelling, name=name)
 
 
 def load_dataset(
@@ -183,27 +187,17 @@ def load_dataset(
     warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
     guessed = rows.guesses_columns or (kind is not None and said.kind is None)
     read_as = rows.read_as(labelling, known)
-    columns = rows.found.found
-    data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed, columns)
-    return data if test is None else _with_test(data, test, rows)
+    data = Dataset(examples, None, kind, known, rows.bad, warnings, rows, restricted, read_as, guessed)
+    return data if test is None else _with_test(data, test)
 
 
-def _with_test(data: Dataset, test: object, train: ExampleReader) -> Dataset:
-    rows = ExampleReader(
-        train.task,
-        train.form,
-        train.columns,
-        labelling=data.labelling,
-        options=train.options,
-        bad=data.bad,
-        name="test",
-        keeps_fields=train.keeps_fields,
-    )
+def _with_test(data: Dataset, test: object) -> Dataset:
+    rows, columns = data.reader_of("test"), data.reader.found.describe()
     scored = list(rows.read(test))
     _check_size(scored, source_name(test, "test"), 1, rows)
     odd = rows.schema.find_oddities(scored, data.labelling, "test")
     found = [*data.warnings, *rows.warnings(), *odd, *find_leakage(data.train, scored)]
-    other = "" if rows.found.describe() == train.found.describe() else f"; in test: {'; '.join(rows.found.describe())}"
+    other = "" if rows.found.describe() == columns else f"; in test: {'; '.join(rows.found.describe())}"
     return replace(data, test=scored, warnings=list(dict.fromkeys(found)), read_as=data.read_as + other)
 
 

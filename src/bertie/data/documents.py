@@ -55,7 +55,9 @@ def json_records(lines: Lines) -> Iterator[Record]:
     """
     first = next(lines, "")
     document = _parsed(first)
-    if isinstance(document, dict) and not _is_whole(document):
+    is_listed = isinstance(document, dict) and set(document) >= _LISTED_BY_CLASSES
+    # a task of Label Studio, which has an object as its data, is a row of its own
+    if isinstance(document, dict) and not is_listed and isinstance(document.get("data", {}), dict):
         lines.put_back(0)
         yield from json_lines(lines)
         return
@@ -93,11 +95,6 @@ def _parsed(line: str) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
-
-
-def _is_whole(document: Mapping[str, Any]) -> bool:
-    """Whether an object is a document, not a row of its own: a task of Label Studio has an object as its data."""
-    return set(document) >= _LISTED_BY_CLASSES or not isinstance(document.get("data", {}), dict)
 
 
 def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines) -> Iterator[Record]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from bertie.data.cells import name_in
@@ -45,6 +46,10 @@ class Labelling:
         """Return a sentence for each thing that was read in one way and may mean another."""
         return []
 
+    @cached_property
+    def _all(self) -> frozenset[str]:
+        return frozenset(self.known or ())
+
 
 AS_WRITTEN = Labelling()
 
@@ -80,7 +85,6 @@ class LabelOptions:
         return cls(kind=kind, names=list(map(str, label_names or ())), map=names, first_choice=first_choice)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the given options as JSON values."""
         named = {
             "kind": self.kind,
             "label_names": list(self.names) or None,

@@ -30,7 +30,6 @@ _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
 def guess_kind(labels: Sequence[Raw], separator: str = "") -> str:
-    """Return the kind of a classification from all its labels."""
     if any(isinstance(label, list) and len(label) != 1 for label in labels) or separator:
         return "multi-label"
     numbers = [number for label in labels if (number := number_or_none(one_of(label))) is not None]
@@ -65,12 +64,10 @@ def recur(cells: Collection[str], separator: str) -> bool:
 
 
 def split_cell(cell: str, separator: str) -> list[str]:
-    """Return the labels in a cell."""
     return [name for part in cell.split(separator) if (name := part.strip())]
 
 
 def all_names(labels: Iterable[Raw]) -> Iterator[str]:
-    """Yield the names in labels of one or several."""
     return (name for label in labels for name in ([label] if isinstance(label, str) else label))
 
 
@@ -110,7 +107,6 @@ def places(labels: Sequence[Raw]) -> int:
 
 
 def is_hot(label: Raw) -> bool:
-    """Whether a label is a list of 0 and 1."""
     return isinstance(label, list) and all(flag_in(one) is not None for one in label)
 
 
@@ -133,7 +129,6 @@ def _spelling(name: str) -> str:
 
 
 def check_known(names: Iterable[str], known: Collection[str], where: str, owner: str, what: str = "label") -> None:
-    """Refuse a label that is not in ``known``."""
     for name in names:
         if name not in known:
             hint = nearest(name, known)
@@ -270,10 +265,6 @@ class ClassLabels(Labelling):
                 how = spelled("label_map", {name: same})
                 found.append(f"{name!r} and {same!r} are two classes; {how} makes them one.")
         return found
-
-    @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(self.known or ())
 
     @cached_property
     def _spelled(self) -> dict[str, str]:

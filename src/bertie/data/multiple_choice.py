@@ -16,7 +16,6 @@ _NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])")
 
 
 def _numbered(cells: Cells) -> list[str] | None:
-    """Return the columns of choices, by their numbers or letters."""
     matches = ((_NUMBERED.fullmatch(name.strip().lower()), name) for name in cells)
     return [name for _, name in sorted((match[1].zfill(3), name) for match, name in matches if match)] or None
 
@@ -64,7 +63,6 @@ class MultipleChoice(Schema):
 
 
 def _choices(row: Row) -> tuple[list[str], list[str]]:
-    """Return the texts of the choices and what a label may call them."""
     column, fields = row.found["choices"], row.record.fields
     value = [fields.get(one) for one in column] if isinstance(column, list) else fields.get(column)
     names = None

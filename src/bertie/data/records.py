@@ -133,7 +133,6 @@ def is_paths(source: object) -> TypeGuard[Paths]:
 
 
 def path_names(source: Paths) -> str:
-    """Return the paths of a source as one readable text."""
     return ", ".join(map(str, _listed(source)))
 
 

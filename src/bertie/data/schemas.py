@@ -19,7 +19,6 @@ from bertie.data.schema import (
     ONLY_OTHER,
     SCORE_NAMES,
     TEXT_NAMES,
-    Cells,
     Columns,
     Found,
     Role,
@@ -155,11 +154,6 @@ class NextSentence(Schema):
         check_varied(examples, name)
 
 
-def _one_flag(cells: Cells) -> str | None:
-    flags = flag_columns(cells)
-    return flags[0] if len(flags) == 1 else None
-
-
 class Embedding(Schema):
     """An example is a pair, perhaps with how alike its texts are, or an anchor with a positive and a negative."""
 
@@ -172,7 +166,13 @@ class Embedding(Schema):
         Role("text_pair", needed=True, is_text=True, without="positive"),
         Role("label", SCORE_NAMES),
     )
-    guesses = (("label", _one_flag, "the only column of 0 and 1"),)
+    guesses = (
+        (
+            "label",
+            lambda cells: flags[0] if len(flags := flag_columns(cells)) == 1 else None,
+            "the only column of 0 and 1",
+        ),
+    )
 
     def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
         """Yield a record for each positive passage, with one negative, in turn."""
@@ -268,12 +268,10 @@ class Reranking(Schema):
 
 
 def by_query(example: Example) -> Hashable:
-    """Return what the passages of a query have in common."""
     return example.text[0]
 
 
 def _passages(record: Record) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
-    """Return the positive passages, the negative ones, and the other fields."""
     fields = record.fields
     good, poor = ([name for name in fields if which.fullmatch(key(name))] for which in (_POSITIVE, NEGATIVE))
     rest = {name: value for name, value in fields.items() if name not in (*good, *poor)}

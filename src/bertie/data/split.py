@@ -6,13 +6,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from bertie.data.dataset import Dataset, ExampleReader
+from bertie.data.dataset import Dataset
 from bertie.data.example import Example
 from bertie.data.schema import Schema, by_text
 from bertie.errors import InputError, counted, spelled
 from bertie.progress import logger, say_once
 
 Key = Callable[[Example], Hashable]
+# examples to choose by, or their share of train; None: the usual share
+Kept = list[Example] | float | None
 # The share of train that is kept for dev, and for test, where there is no file for it.
 SHARE = 0.1
 # More examples than this tell nothing more.
@@ -75,7 +77,6 @@ def rare_classes(examples: Sequence[Example], count: int) -> list[str]:
 
 
 def _groups(examples: Sequence[Example], together: Key) -> list[list[int]]:
-    """Return the numbers of the examples that must stay together."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[together(example)].append(index)
@@ -128,7 +129,6 @@ class Splits:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The rows of each part."""
         return {"train": len(self.train), "dev": len(self.dev), "test": len(self.test)}
 
 
@@ -146,38 +146,35 @@ def in_usual_words(dev: object, test: object, tune: object, folds: int | None) -
 
 
 def make_splits(
-    data: Dataset, test: object, dev: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
+    data: Dataset, test: float | None, dev: Kept, seed: int, schema: Schema, named: Mapping[str, str]
 ) -> Splits:
-    """Return the parts: what no file is given for is split off train, by ``seed``."""
+    """Return the parts: what no rows are given for is split off train, by ``seed``."""
     train, scored, sources = data.train, data.test, dict(named)
     if scored is None:
-        assert is_share(test), "any other source was read with the data"
-        train, scored, sources["test"] = _split_off(train, test, seed, rows.schema, "test")
-    kept = dev if is_share(dev) else list(rows.read(dev))
-    return _with_dev(Splits(train, [], scored, sources), kept, seed, rows.schema)
+        train, scored, sources["test"] = _split_off(train, test, seed, schema, "test")
+    return _with_dev(Splits(train, [], scored, sources), dev, seed, schema)
 
 
 def make_folds(
-    data: Dataset, count: int, dev: object, seed: int, rows: ExampleReader, named: Mapping[str, str]
+    data: Dataset, count: int, dev: Kept, seed: int, schema: Schema, named: Mapping[str, str]
 ) -> list[Splits]:
     """Return the parts of a cross-validation, one entry a fold, which is scored on its own part of train."""
     train, found = data.train, []
-    kept = dev if is_share(dev) else list(rows.read(dev))
-    for number, held in enumerate(folds(train, count, seed, rows.schema.together(train)), 1):
+    for number, held in enumerate(folds(train, count, seed, schema.together(train)), 1):
         others = set(range(len(train))).difference(held)
         scored, rest = ([train[index] for index in sorted(part)] for part in (held, others))
         sources = {**named, "test": f"fold {number} of {count} of {named['train']}"}
-        found.append(_with_dev(Splits(rest, [], scored, sources), kept, seed, rows.schema))
+        found.append(_with_dev(Splits(rest, [], scored, sources), dev, seed, schema))
     return found
 
 
-def _with_dev(parts: Splits, kept: list[Example] | float | None, seed: int, schema: Schema) -> Splits:
+def _with_dev(parts: Splits, dev: Kept, seed: int, schema: Schema) -> Splits:
     """Return the parts with examples to choose by, split off ``train`` if only their share is given."""
-    if isinstance(kept, list):
-        found = replace(parts, dev=kept)
+    if isinstance(dev, list):
+        found = replace(parts, dev=dev)
     else:
-        train, dev, source = _split_off(parts.train, kept, seed + 1, schema, "dev")
-        found = Splits(train, dev, parts.test, {**parts.sources, "dev": source})
+        train, held, source = _split_off(parts.train, dev, seed + 1, schema, "dev")
+        found = Splits(train, held, parts.test, {**parts.sources, "dev": source})
     sizes = found.counts.values()
     logger.info("%d examples to learn from (train), %d to choose by (dev), %d to score on (test).", *sizes)
     return found

@@ -129,7 +129,6 @@ def _broken(error: csv.Error) -> str:
 
 
 def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
-    """Return the names of the columns, and the delimiter."""
     line = next(filled := filter(str.strip, lines), "")
     if named := re.fullmatch(r"sep=(.)\s*", line):  # the delimiter, as Excel may name it on a line before the header
         line = next(filled, "")
@@ -206,7 +205,6 @@ def _check(header: list[str], lines: Lines) -> None:
 
 
 def parquet_records(path: Path) -> Iterator[Record]:
-    """Yield the rows of a Parquet file."""
     parquet = need("pyarrow.parquet", "parquet", "Reading Parquet files")
     number = 0
     try:

@@ -36,7 +36,6 @@ class Entity(NamedTuple):
 
 
 def check_scheme(scheme: str) -> None:
-    """Refuse a scheme that does not exist."""
     if scheme not in SCHEMES:
         raise InputError(f"There is no scheme {scheme!r}; allowed are {', '.join(SCHEMES)}.{nearest(scheme, SCHEMES)}")
 
@@ -133,7 +132,6 @@ class TagTable:
 
 
 def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
-    """Return the entities of a text's tags, in order."""
     known = list(dict.fromkeys(tags))
     table = TagTable.of(known, scheme)
     numbers = np.fromiter(map(known.index, tags), np.int64, len(tags))

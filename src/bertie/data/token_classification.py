@@ -70,7 +70,6 @@ class TokenClassification(Schema):
         )
 
     def _are_words(self, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> bool:
-        """Whether each row has one word and one tag."""
         try:
             found = find_columns(self, rows, columns, needs_label=False).found
         except InputError:
@@ -233,10 +232,6 @@ class TagLabels(Labelling):
         said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"
         said += ", …" * (len(classes) > LISTED)
         return [said + (f" ({', '.join(how)})" if how else "")]
-
-    @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(self.known or ())
 
     @cached_property
     def _own(self) -> dict[str, str]:

@@ -21,8 +21,8 @@ from bertie.generation.assisted_search import PromptLookup
 from bertie.generation.decoder import StepOutput
 from bertie.generation.generate import generate
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FUNCTIONS
-from bertie.generation.generation_plan import GenerationPlan, Prompts, tokens_of
+from bertie.generation.generation_fields import FUNCTIONS, tokens_of
+from bertie.generation.generation_plan import GenerationPlan, Prompts
 
 Integers = NDArray[np.int64]
 # what a call may bring beside a config's fields

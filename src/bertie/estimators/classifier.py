@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from bertie.data.cells import name_in
 from bertie.errors import CheckpointError, InputError
+from bertie.estimators.estimator import LearningEstimator
 from bertie.estimators.inputs import row_of, texts_in
-from bertie.estimators.learning import LearningEstimator
 
 # Kinds of NumPy arrays that classes may be of, and JSON can hold.
 _KINDS = "biufUO"
@@ -106,7 +106,6 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         return [(place, numbers[name]) for place, name in enumerate(names) if name in numbers]
 
     def _weights(self, several: bool, labels: Sequence[Any]) -> str | dict[str, float] | None:
-        """Return the weight of each label that some text has."""
         if self.class_weights is None or isinstance(self.class_weights, str):
             return self.class_weights
         classes = self.classes_.tolist()

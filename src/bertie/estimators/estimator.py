@@ -1,20 +1,32 @@
-"""What all estimators share: a pipeline that is pickled and saved as files in hub layout, never as pickled modules."""
+"""What all estimators share: a pipeline that is pickled and saved as files in hub layout, never as pickled modules.
+
+And what those share that learn: the parameters of a fine-tuning, the call of it, and what it leaves behind.
+"""
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from bertie.errors import CheckpointError
+from bertie.extras import need
 from bertie.files import make_folder, read_json, write_json
 from bertie.pipelines import pipeline
 from bertie.settings import Settings
 from bertie.tasks.registry import find
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bertie.training import History
 
 # The estimator's parameters and attributes, saved beside the model's own files.
 NOTE = "estimator.json"
@@ -137,3 +149,59 @@ class Estimator(BaseEstimator):
             if value is None or isinstance(value, bool | int | float | str | dict):
                 found[name] = value
         return found
+
+
+@dataclass(eq=False, repr=False)
+class LearningEstimator(Estimator):
+    """Parameters as `bertie.finetune` has them; scikit-learn finds them in the signature, stored unchanged."""
+
+    model: "str | os.PathLike[str] | nn.Module"
+    _: KW_ONLY
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    max_length: int | None = None
+    windows: bool | None = None
+    overlap: int | None = None
+    dev: Any = None
+    patience: int | None = None
+    lora: int | None = None
+    settings: Settings | None = None
+    seed: int | None = None
+    device: "str | int | torch.device | None" = None
+    show_progress: bool | None = None
+
+    @property
+    def history_(self) -> "History | None":
+        """The course of the training; None where the estimator was loaded."""
+        if self._history is None:
+            return None
+        from bertie.training import History
+
+        return History.from_dict(self._history)
+
+    def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> None:
+        """Fine-tune on all rows but those kept as dev; nothing is scored, which is the caller's to do."""
+        need("torch", "torch", "Fine-tuning")
+        from bertie.finetuning import finetune
+
+        given = {field.name: getattr(self, field.name) for field in fields(LearningEstimator)}
+        result = finetune(self.task, rows, test=0, kind=kind, **given, **more)
+        self.pipeline_ = result.pipeline
+        self.pipeline_.show_progress = self.show_progress
+        self.metrics_: dict[str, float | None] = result.history.best_metrics
+        # in JSON's kinds: who unpickles the estimator where PyTorch is not installed answers all the same
+        self._history: dict[str, Any] | None = result.history.to_dict()
+
+    def _scores(self, texts: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the score of every label for each text, ``[n, C]`` in the order of the model's labels."""
+        numbers = self.pipeline_.model.config.label2id
+        found = np.zeros((len(texts), len(numbers)), np.float32)
+        for row, answer in zip(found, self.pipeline_(texts, top_k=None) if len(texts) else [], strict=True):
+            for one in answer:
+                row[numbers[one["label"]]] = one["score"]
+        return found
+
+    def _restore(self, note: Mapping[str, Any]) -> None:
+        del note
+        self.metrics_, self._history = {}, None

@@ -11,13 +11,13 @@ from bertie.tasks.text_encoder import is_pair
 
 def texts_in(given: Any) -> list[Any]:
     """Return texts, each a str, or pairs, each a tuple of two."""
-    _refuse_one(given, "a text", "a list of texts")
+    _refuse_one(given, "a list of texts")
     return [_text(one, place) for place, one in enumerate(_rows(given))]
 
 
 def sequences_in(given: Any, name: str, item: str) -> list[list[str]]:
     """Return one list of str (words, or tags) a text."""
-    _refuse_one(given, "a text", f"a list with a list of {item}s for each text")
+    _refuse_one(given, f"a list with a list of {item}s for each text")
     found = []
     for place, row in enumerate(listed(given)):
         values = row.tolist() if hasattr(row, "tolist") else row
@@ -57,6 +57,6 @@ def _text(one: Any, place: int) -> Any:
     raise InputTypeError(f"X[{place}] is {one!r:.60} ({type(one).__name__}); it must be a str, or a pair of them.")
 
 
-def _refuse_one(given: Any, found: str, wanted: str) -> None:
+def _refuse_one(given: Any, wanted: str) -> None:
     if isinstance(given, str):
-        raise InputTypeError(f"X is {found}, {given!r:.60}; give {wanted}.")
+        raise InputTypeError(f"X is a text, {given!r:.60}; give {wanted}.")

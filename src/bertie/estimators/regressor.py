@@ -9,8 +9,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from bertie.errors import InputError
+from bertie.estimators.estimator import LearningEstimator
 from bertie.estimators.inputs import row_of, texts_in
-from bertie.estimators.learning import LearningEstimator
 
 
 @dataclass(eq=False, repr=False)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from bertie.errors import InputError
+from bertie.estimators.estimator import LearningEstimator
 from bertie.estimators.inputs import sequences_in
-from bertie.estimators.learning import LearningEstimator
 from bertie.metrics import Scores
 from bertie.pipelines.running import CHUNK
 from bertie.tasks.features import Outputs

@@ -60,7 +60,7 @@ class Scored:
         self.places = crc32("".join(f"{example.where}\n" for example in examples).encode(), self.places)
         predictions = task.predictions(outputs)
         self.scores.add(predictions, task.references(outputs.labels))
-        self.cut += sum(cut > 0 for cut in outputs.features.truncated)
+        self.cut += outputs.features.num_cut
         found = task.reliability(outputs)
         self.reliability = found if before is None else before if found is None else before + found
         self._first = task.signature(predictions[0]) if self._first is None else self._first
@@ -93,6 +93,11 @@ class Scored:
     def positive(self) -> str | None:
         """Of two classes the one that precision, recall and F1 are about."""
         return getattr(self.scores.metric, "positive_class", None)
+
+    @property
+    def calibration_error(self) -> float | None:
+        """How far confidence is from accuracy; None where answers have no confidence."""
+        return None if self.reliability is None else self.reliability.error
 
     @property
     def meaning(self) -> str:

@@ -56,7 +56,7 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
         said = transfer_labels(model, data.labels) if goes_on else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]
-        row.save_columns(model.config, data.columns)
+        row.save_columns(model.config, data.reader.found.found)
         task = learns.from_inference_task(answers).with_options(**plan.options, **_weights(job, model))
         task = task.on_train_start(model, [example.label for example in examples])
         return task, model if plan.lora is None else add_adapters(model, plan.lora), said

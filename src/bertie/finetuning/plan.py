@@ -21,7 +21,7 @@ from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
 from bertie.messages import short
 from bertie.models.loading import one_device
 from bertie.progress import logger
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Log, Settings
 from bertie.training.tensorboard import check_tensorboard
@@ -84,9 +84,7 @@ class Plan:
         check_metric(self.metric, self.metrics(self.labels.kind), self.row.name)
         if self.device is not None:
             one_device(self.device, "device")
-        for name, rule in RULES.items():
-            if not rule.allows(getattr(self, name)):
-                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        check_values(vars(self), RULES)
         if self.folds is not None and self.test is not None:
             raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('test')} out.")
         self._check_output()
@@ -113,7 +111,6 @@ class Plan:
 
     @property
     def row(self) -> Row:
-        """The task."""
         return find_learned(self.task)
 
     def metrics(self, kind: str | None) -> list[str]:
@@ -135,7 +132,6 @@ class Plan:
         return {name: called(getattr(self, name)) for name in ("train", "dev", "test")}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON takes it."""
         names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
         found = {
             "task": self.row.name,

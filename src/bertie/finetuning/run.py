@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bertie.data.dataset import ExampleReader, find_leakage, load_dataset
+from bertie.data.dataset import find_leakage, load_dataset
 from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
-from bertie.data.split import Splits, is_share, make_folds, make_splits, rare_classes
+from bertie.data.split import is_share, make_folds, make_splits, rare_classes
 from bertie.errors import counted, plural, spelled
 from bertie.evaluation.evaluator import Scored, in_words, score
 from bertie.files import make_folder, write_json
@@ -17,7 +17,7 @@ from bertie.finetuning.model_setup import merge_adapters, start
 from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import identity_of
 from bertie.finetuning.task_learner import TaskLearner, encode_examples
-from bertie.finetuning.tuning import Tuning, check_metric, count_cut
+from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
@@ -106,30 +106,20 @@ def prepare(plan: Plan) -> list[Job]:
     if is_first():
         # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    # dev is read as train was
-    rows = ExampleReader(
-        plan.row.name,
-        form=plan.form,
-        columns=plan.columns,
-        labelling=data.labelling,
-        options=plan.labels,
-        bad=data.bad,
-        name="dev",
-    )
-    given = (plan.dev, plan.settings.seed, rows, plan.named())
+    rows = data.reader_of("dev")
+    dev = plan.dev if is_share(plan.dev) else list(rows.read(plan.dev))
+    given = (dev, plan.settings.seed, rows.schema, plan.named())
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
-    shared = [] if is_share(plan.dev) else _shared_with_dev(parts[0])  # a share of train has no text of another part
+    shared = []
+    if not is_share(plan.dev):  # a share of train has no text of another part
+        shared = find_leakage(parts[0].train, parts[0].dev, "train", "dev")
+        shared += find_leakage(parts[0].dev, parts[0].test, "dev", "test")
     found = [*data.warnings, *shared, *rare, *rows.warnings(), *left_out]
     data = replace(data, warnings=list(dict.fromkeys(found)))
     _warn(data.warnings)
     return [Job(plan, data, each) for each in parts]
-
-
-def _shared_with_dev(parts: Splits) -> list[str]:
-    learned = find_leakage(parts.train, parts.dev, "train", "dev")
-    return [*learned, *find_leakage(parts.dev, parts.test, "dev", "test")]
 
 
 def learn(job: Job) -> Learned:
@@ -142,8 +132,7 @@ def learn(job: Job) -> Learned:
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
         write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
-    cut = count_cut(features)
-    said += _on_cut_texts(task, features, cut)
+    said += _on_cut_texts(task, features)
     for sentence in said if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
@@ -170,7 +159,7 @@ def learn(job: Job) -> Learned:
     is_last_best = not plan.settings.keep_best or history.best_step == history.step
     if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
         tuning.forget()
-    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, cut, said)
+    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_cut, said)
 
 
 def scored(learned: Learned) -> Outcome:
@@ -198,9 +187,9 @@ def scored(learned: Learned) -> Outcome:
     )
 
 
-def _on_cut_texts(task: TrainableTask, features: Features, cut: int) -> list[str]:
+def _on_cut_texts(task: TrainableTask, features: Features) -> list[str]:
     """Return a sentence if texts to learn from are longer than the model reads."""
-    if not cut:
+    if not (cut := features.num_cut):
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
     at_least = "at least " if max(features.truncated) >= COUNTED else ""

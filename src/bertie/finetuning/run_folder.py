@@ -83,22 +83,17 @@ def forget_state(folder: Path) -> None:
 
 
 def metrics_of(outcome: Outcome) -> dict[str, Any]:
-    """Return a run's metrics as JSON takes them."""
-    scores = outcome.scored.scores
+    scored, before = outcome.scored, outcome.untuned
     found: dict[str, Any] = {
-        "rows": scores.count,
-        "metrics": outcome.scored.metrics,
-        "intervals": outcome.scored.intervals,
-        "table": outcome.scored.table,
-        **({} if outcome.scored.positive is None else {"positive": outcome.scored.positive}),
-        "calibration_error": None if outcome.scored.reliability is None else outcome.scored.reliability.error,
+        "rows": scored.scores.count,
+        "metrics": scored.metrics,
+        "intervals": scored.intervals,
+        "table": scored.table,
+        **({} if scored.positive is None else {"positive": scored.positive}),
+        "calibration_error": scored.calibration_error,
     }
-    if outcome.untuned is not None:
-        before = outcome.untuned
-        found["before_tuning"] = {
-            "metrics": before.metrics,
-            "calibration_error": None if before.reliability is None else before.reliability.error,
-        }
+    if before is not None:
+        found["before_tuning"] = {"metrics": before.metrics, "calibration_error": before.calibration_error}
     return found
 
 
@@ -108,18 +103,17 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
         logger.warning("No plots were drawn: %s", why)
         return {}
     main = outcome.job.plan.metric or outcome.task.metric().main
-    history = outcome.history
+    history, scored, before = outcome.history, outcome.scored, outcome.untuned
     task: Any = outcome.task
     draw_curves(history.records, main, history.best_step, folder / "curves.png", "dev")
     drawn = {"curves.png": f"loss on train and dev, and {main} on dev, by step"}
-    metric = outcome.scored.scores.metric
-    if outcome.scored.scores.count and isinstance(metric, ClassificationMetric):
-        plots.draw_confusion(metric.confusion(outcome.scored.scores), metric.labels, folder / "confusion.png")
+    metric = scored.scores.metric
+    if scored.scores.count and isinstance(metric, ClassificationMetric):
+        plots.draw_confusion(metric.confusion(scored.scores), metric.labels, folder / "confusion.png")
         drawn["confusion.png"] = "how often each class was taken for each"
-    before = outcome.untuned
-    if before is not None and before.reliability is not None and outcome.scored.reliability is not None:
+    if before is not None and before.reliability is not None and scored.reliability is not None:
         temperature = getattr(task, "temperature", 1.0)
-        plots.draw_reliability(before.reliability, outcome.scored.reliability, temperature, folder / "reliability.png")
+        plots.draw_reliability(before.reliability, scored.reliability, temperature, folder / "reliability.png")
         drawn["reliability.png"] = "how often answers of each confidence are right, before and after tuning"
     thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
     if thresholds is not None and len(tuning.values):
@@ -131,7 +125,6 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
 
 
 def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
-    """Draw the metrics of several seeds or folds."""
     spread = {} if runs is None or drawing.why_no_plots() else runs.spread()
     if runs is None or not spread:
         return {}
@@ -141,39 +134,36 @@ def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
 
 
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
-    plan, history, scores = outcome.job.plan, outcome.history, outcome.scored.scores
-    parts, sources = outcome.job.parts, outcome.job.parts.sources
-    data = [Part("train", sources["train"], len(parts.train), outcome.job.data.bad.count, outcome.cut)]
-    if parts.dev:
-        data.append(Part("dev", sources["dev"], len(parts.dev), 0, outcome.tuning.cut))
-    if parts.test:
-        data.append(Part("test", sources["test"], len(parts.test), 0, outcome.scored.cut))
-    described = plan.to_dict()
+    plan, history, scored = outcome.job.plan, outcome.history, outcome.scored
+    parts, read = outcome.job.parts, outcome.job.data
+    cut = {"train": outcome.cut, "dev": outcome.tuning.features.num_cut, "test": scored.cut}
+    bad = {"train": read.bad.count, "dev": 0, "test": 0}
+    counts = parts.counts.items()
+    data = [Part(name, parts.sources[name], count, bad[name], cut[name]) for name, count in counts if count]
     return RunSummary(
         task=plan.row.name,
         model=usual_name(called(plan.model)),
-        main=scores.metric.main,
-        metrics=outcome.scored.metrics,
-        intervals=outcome.scored.intervals,
-        table=outcome.scored.table,
-        meaning=outcome.scored.meaning if outcome.scored.metrics else "",
+        main=scored.scores.metric.main,
+        metrics=scored.metrics,
+        intervals=scored.intervals,
+        table=scored.table,
+        meaning=scored.meaning if scored.metrics else "",
         data=data,
-        read_as=outcome.job.data.read_as,
-        settings={**history.settings, "max_length": outcome.task.limit, **described["options"]},
+        read_as=read.read_as,
+        settings={**history.settings, "max_length": outcome.task.limit, **plan.options},
         seconds=history.seconds,
         steps=history.step,
         best_step=history.best_step,
         ended_early="a callback ended it" if history.asked_to_stop else "nothing improved" * history.stopped_early,
         tuned=_tuned(outcome),
         pictures=pictures,
-        mistakes=outcome.scored.mistakes,
+        mistakes=scored.mistakes,
         warnings=outcome.warnings,
         made_with=f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}",
     )
 
 
 def _tuned(outcome: Outcome) -> list[Tuned]:
-    """Return what was chosen on dev."""
     if outcome.untuned is None:
         return []
     before, after = outcome.untuned, outcome.scored
@@ -184,16 +174,14 @@ def _tuned(outcome: Outcome) -> list[Tuned]:
         if value == getattr(outcome.tuning.task, name):
             continue
         effect = ""
-        if name == "temperature" and before.reliability is not None and after.reliability is not None:
-            effect = f"calibration error on test {before.reliability.error:.3f} → {after.reliability.error:.3f}"
+        errors = before.calibration_error, after.calibration_error
+        if name == "temperature" and None not in errors:
+            effect = "calibration error on test {:.3f} → {:.3f}".format(*errors)
         elif main in before.metrics:
             effect = f"{main} on test {number(before.metrics[main])} → {number(after.metrics[main])}"
-        labels = list(outcome.task.config.id2label.values())
-        shown = _by_name(labels, value) if name == "thresholds" else str(value)
+        shown = str(value)
+        if name == "thresholds":
+            labels = outcome.task.config.id2label.values()
+            shown = ", ".join(f"{label} {threshold:.3g}" for label, threshold in zip(labels, value, strict=True))
         found.append(Tuned(name, shown, effect))
     return found
-
-
-def _by_name(labels: Sequence[str], thresholds: Sequence[float]) -> str:
-    """Return the threshold of each label."""
-    return ", ".join(f"{label} {value:.3g}" for label, value in zip(labels, thresholds, strict=True))

@@ -32,7 +32,6 @@ class Part:
 
     @property
     def named(self) -> str:
-        """The part, and what it was for."""
         return f"{self.role}: {_PURPOSES[self.role]}"
 
 
@@ -63,7 +62,6 @@ class Runs:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
         spread = {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in self.spread().items()}
         return {"spread": spread, f"by_{self.what}": self.metrics, f"kept_{self.what}": self.kept}
 
@@ -133,23 +131,22 @@ def head_section(summary: RunSummary) -> str:
     """Return the headline: the main metric and how sure it is."""
     if not summary.metrics:
         return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
-    scored = [part for part in summary.data if part.role == "test"]
-    on = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
-    interval = summary.intervals.get(summary.main)
-    sure = f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
-    spread = {} if summary.runs is None or summary.runs.what != "fold" else summary.runs.spread()
-    if summary.runs is not None and summary.main in spread:
-        mean, deviation = map(number, spread[summary.main])
-        return (
-            f"# {plain(summary.task)}: {plain(summary.main)} {mean} ± {deviation}\n\n"
-            f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} **{mean} ± {deviation}** in "
-            f"{len(summary.runs.metrics)} folds (mean and standard deviation), each scored on rows that its model had "
-            "not seen.\n"
+    runs, main = summary.runs, plain(summary.main)
+    spread = {} if runs is None or runs.what != "fold" else runs.spread()
+    if runs is not None and summary.main in spread:
+        value = " ± ".join(map(number, spread[summary.main]))
+        end = (
+            f" in {len(runs.metrics)} folds (mean and standard deviation), each scored on rows that its model had not "
+            "seen"
         )
+    else:
+        value, interval = number(summary.metrics.get(summary.main)), summary.intervals.get(summary.main)
+        scored = [part for part in summary.data if part.role == "test"]
+        end = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
+        end += f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     return (
-        f"# {plain(summary.task)}: {plain(summary.main)} {number(summary.metrics.get(summary.main))}\n\n"
-        f"{plain(summary.model)}, fine-tuned, reaches {plain(summary.main)} "
-        f"**{number(summary.metrics.get(summary.main))}**{on}{sure}.\n"
+        f"# {plain(summary.task)}: {main} {value}\n\n"
+        f"{plain(summary.model)}, fine-tuned, reaches {main} **{value}**{end}.\n"
     )
 
 
@@ -184,16 +181,10 @@ def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
-    rows = [
-        [
-            plain(mistake.text, TEXT_LENGTH),
-            plain(mistake.gold, TEXT_LENGTH),
-            plain(mistake.predicted, TEXT_LENGTH),
-            "" if mistake.score is None else number(mistake.score),
-            plain(mistake.where),
-        ]
-        for mistake in mistakes
-    ]
+    rows = []
+    for one in mistakes:
+        texts = [plain(text, TEXT_LENGTH) for text in (one.text, one.gold, one.predicted)]
+        rows.append([*texts, "" if one.score is None else number(one.score), plain(one.where)])
     return section("Worst errors", table(["text", "right", "predicted", "score", "where"], rows))
 
 
@@ -216,7 +207,6 @@ def _training(summary: RunSummary) -> str:
 
 
 def _setting(value: Any) -> str:
-    """Return a setting's value in readable form."""
     return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
 
 

@@ -216,7 +216,6 @@ def _why_other(before: Mapping[str, Any], begun: Mapping[str, Any]) -> str:
 
 
 def _failed(asked: Any, why: str) -> _Failed:
-    """Note and log why a trial has no score."""
     asked.set_user_attr("why", why)
     logger.warning("Trial %d failed: %s", asked.number, why)
     return _Failed(why)

@@ -26,11 +26,9 @@ class TaskLearner:
         self.sizes: Sequence[int] = features.sizes()
 
     def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
-        """Return the number of labelled items of these examples."""
         return self.task.divisor(self.features.of_inputs(examples))
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        """Return the summed loss of these examples."""
         seed = int(torch.randint(2**62, ()))
         part = self.task.apply_masking(self.features.of_inputs(examples), np.random.default_rng(seed))
         return self.task.loss(self.task.run(TaskModel(self.model), part), part)

@@ -11,7 +11,7 @@ from bertie.errors import InputError, nearest, spelled
 from bertie.evaluation.evaluator import Scored
 from bertie.models.task_model import TaskModel
 from bertie.settings import BATCH_SIZE
-from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.features import Outputs, Values
 from bertie.tasks.inference import compute_rows
 from bertie.tasks.task import TrainableTask
 
@@ -30,11 +30,6 @@ class Tuning:
         self._last: Scored | None = None
         self._rows: list[Any] | None = None
         self.values: Values = []
-
-    @property
-    def cut(self) -> int:
-        """The number of texts that are longer than the model reads."""
-        return count_cut(self.features)
 
     def metrics(self) -> Mapping[str, float]:
         """Return the model's metrics, and its loss."""
@@ -62,7 +57,6 @@ class Tuning:
 
     @property
     def labels(self) -> list[Any]:
-        """The examples' labels."""
         return [example.label for example in self.examples]
 
     def _computed(self) -> list[Any]:
@@ -102,13 +96,7 @@ def _together(rows: Sequence[Any]) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays))
 
 
-def count_cut(features: Features) -> int:
-    """Return the number of texts that are longer than the model reads."""
-    return sum(count > 0 for count in features.truncated)
-
-
 def check_metric(metric: str | None, names: Iterable[str], task: str) -> None:
-    """Refuse a metric that there is not."""
     known = list(dict.fromkeys([*names, LOSS]))
     if metric is not None and metric not in known:
         raise InputError(

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 from bertie.generation.decoder import Decoder, StepOutput
 from bertie.generation.functions import Values, functions_of
-from bertie.generation.generated import Generated, StepRecord
+from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import GenerationPlan
-from bertie.generation.token_search import chances_of, drawn, likeliest
+from bertie.generation.token_search import TokenSearch, chances_of, drawn
 from bertie.progress import say_once
 
 # what the reference drafts where nothing is said
@@ -46,12 +46,10 @@ class PromptLookup:
 
     @classmethod
     def of(cls, config: GenerationConfig) -> "PromptLookup | None":
-        """Return what a config asks for, if it does."""
         count = config.prompt_lookup_num_tokens
         return None if count is None else cls(count, config.max_matching_ngram_size or NGRAM_SIZE)
 
     def draft(self, ids: Values, count: int, plan: GenerationPlan) -> Draft:  # noqa: ARG002
-        """See `Drafter.draft`."""
         text, count = ids[0], min(count, self.num_tokens)
         for size in range(min(self.ngram_size, len(text) - 1), 0, -1):
             fits = (functions_of(ids).ngrams(ids[:, :-1], size)[0] == text[-size:]).all(-1).tolist()
@@ -62,13 +60,9 @@ class PromptLookup:
 
 
 class AssistantDrafter:
-    """What a smaller model writes, until it is unsure; it keeps a cache of its own.
+    """What a smaller model writes, which has read nothing yet: at most so many words, one below ``threshold`` the last.
 
-    Args:
-        decoder: the model, which has read nothing.
-        prompts: ``[1, S]``, what it reads first.
-        num_tokens: how many words a draft has at most.
-        threshold: a word less likely than this is a draft's last.
+    It reads ``prompts [1, S]`` first, and keeps a cache of its own.
     """
 
     def __init__(self, decoder: Decoder, prompts: Values, num_tokens: int, threshold: float) -> None:
@@ -76,15 +70,14 @@ class AssistantDrafter:
         self._read = 0
 
     def draft(self, ids: Values, count: int, plan: GenerationPlan) -> Draft:
-        """See `Drafter.draft`."""
         count = min(count, self.num_tokens, self.decoder.limit + 1 - ids.shape[1])
         xp, text, chances = functions_of(ids), ids, list[Values]()
         logits = self._catch_up(ids) if count > 0 else None
         while logits is not None:
             scores = plan.process(text, xp.float32(logits[-1:]))
             best, word = xp.best(scores)
-            if not bool(xp.is_finite(best)):  # whether a word is left, the model says
-                if bool(xp.is_nan(best)):
+            if not bool(xp.isfinite(best)):  # whether a word is left, the model says
+                if bool(xp.isnan(best)):
                     say_once("the scores of assistant_model hold NaN, so it drafts nothing; look among its weights")
                 break
             chances.append(xp.softmax(scores))
@@ -110,84 +103,48 @@ class AssistantDrafter:
         return self.decoder.read(words)
 
 
-class AssistedSearch:
-    """A search under way: the text so far, and whether it has ended."""
+class AssistedSearch(TokenSearch):
+    """A search under way: the only text so far, and what was drafted at the place of its next word."""
 
     def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: Drafter) -> None:
-        self.decoder, self.plan, self.drafter = decoder, plan, drafter
-        self.record = StepRecord(plan.config)
-        self.length, self.has_ended = prompts.shape[1], False
-        self._xp = functions_of(prompts)
-        self._text = self._xp.full(prompts, (1, plan.max_length), 0)
-        self._text[:, : self.length] = prompts
-        self._running = self._text[:, 0] >= 0  # the only one
-
-    @property
-    def ids(self) -> Values:
-        """``[1, S]``."""
-        return self._text[:, : self.length]
+        super().__init__(decoder, prompts, plan)
+        self.drafter = drafter
+        self.drafted, self.assumed = self.ids[0, :0], None  # the word ``[1]``, if any, and what it was drawn from
 
     def run(self) -> Generated:
-        """Search until the text ends."""
-        self._go_on(self.decoder.step(self.ids).logits, Draft(self.ids[0, :0]))
-        while not self.has_ended:
+        self.go_on(self.decoder.step(self.ids))
+        while bool(self.running.any()):
             draft = self.drafter.draft(self.ids, self.plan.max_length - self.length - 1, self.plan)
             read = self.length + len(draft.words)
-            self._go_on(self.decoder.read(self._xp.concat([self.ids[:, -1:], draft.words[None]])[0]), draft)
+            self._take(self.decoder.read(self.xp.concat([self.ids[:, -1:], draft.words[None]])[0]), draft)
             # all but the newest word stays read, as in a search without drafts
             self.decoder.forget(read - (self.length - 1))
-        return Generated(self._xp.copy(self.ids), self.record)
+        return Generated(self.xp.copy(self.ids), self.record)
 
-    def _go_on(self, logits: Values, draft: Draft) -> None:
+    def _take(self, logits: Values, draft: Draft) -> None:
         """Take words by ``logits [n + 1, V]`` as long as they are the n drafted ones, and one more."""
         for place in range(len(logits)):
-            row = self._xp.float32(logits[place : place + 1])
-            scores = self.plan.process(self.ids, row)
-            self.record.add(StepOutput(row), row, scores)
-            word, is_drafted = self._word(scores, draft, place)
-            self._text[:, self.length] = word
-            self.length += 1
-            if self.plan.streamer is not None:
-                self.plan.streamer.put(self._xp.shown(word))
-            self.has_ended = bool(self.plan.ended(self.ids, self.record.scores))
-            if self.has_ended or not is_drafted:
+            self.drafted = draft.words[place : place + 1]
+            self.assumed = draft.chances[place] if draft.chances and len(self.drafted) else None
+            goes_on = self.go_on(StepOutput(logits[place : place + 1]))
+            if not goes_on or not bool((self.drafted == self.ids[:, -1]).any()):
                 return
 
-    def _word(self, scores: Values, draft: Draft, place: int) -> tuple[Values, bool]:
-        """Return the next word ``[1]``, and whether it is the drafted one."""
-        drafted = draft.words[place : place + 1]
-        if not self.plan.config.do_sample:
-            word = likeliest(scores, self._running)
-            return word, bool((word == drafted).any())
-        chances = chances_of(scores, self._running)
-        if len(drafted) == 0:
-            return drawn(chances, self.plan.generator), False
-        assumed = draft.chances[place] if draft.chances else self._certain(chances, drafted.item())
-        return self._checked(chances, assumed, drafted)
-
-    def _checked(self, chances: Values, assumed: Values, drafted: Values) -> tuple[Values, bool]:
-        """Keep a word that was drawn from ``assumed [1, V]`` as often as it is due, or draw another in its place."""
-        word, generator = drafted.item(), self.plan.generator
+    def choose(self, scores: Values) -> Values:
+        """Return the next word ``[1]``; of drawn ones the drafted as often as it is due, or another in its place."""
+        if not self.plan.config.do_sample or len(self.drafted) == 0:
+            return super().choose(scores)
+        word, generator = self.drafted.item(), self.plan.generator
+        chances = chances_of(scores, self.running)
+        assumed = self.assumed
+        if assumed is None:  # no other word could have been drafted
+            assumed = self.xp.full(chances, chances.shape, 0)
+            assumed[0, word] = 1
         kept = min(1.0, float(chances[0, word]) / float(assumed[0, word]))
-        either = self._xp.full(chances, (1, 2), kept)
+        either = self.xp.full(chances, (1, 2), kept)
         either[0, 1] = 1 - kept
         if drawn(either, generator).item() == 0:
-            return drafted, True
-        rest = self._xp.where(chances > assumed, chances - assumed, 0.0)
+            return self.drafted
+        rest = self.xp.where(chances > assumed, chances - assumed, 0.0)
         # nothing is left where both are the same but for rounding
-        return drawn(rest if float(rest.sum()) > 0 else chances, generator), False
-
-    def _certain(self, chances: Values, word: int) -> Values:
-        """Return the probabilities of a word that no other could have been."""
-        certain = self._xp.full(chances, chances.shape, 0)
-        certain[0, word] = 1
-        return certain
-
-
-def search_assisted(decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: Drafter) -> Generated:
-    """Go on with the one text of ``prompts [1, S]``, checking what ``drafter`` drafts.
-
-    Raises:
-        BertieError: its scores are NaN, or leave no word to choose.
-    """
-    return AssistedSearch(decoder, prompts, plan, drafter).run()
+        return drawn(rest if float(rest.sum()) > 0 else chances, generator)

@@ -85,31 +85,31 @@ class BeamSearch:
         # the reference, too, fills with the end where the padding's id is 0
         self.fill = (config.pad_token_id or plan.ends[0]) if plan.ends else -1
 
-    def run(self, prompts: Values) -> Generated:
-        """Search until nothing better can come, and return the best."""
-        output = self.decoder.step(prompts).repeated(self.plan.config.num_beams)
-        self.decoder.repeat(self.plan.config.num_beams)
+    def run(self) -> Generated:
+        """Search until nothing better can come, and return the ``num_return_sequences`` best of each prompt."""
+        all_beams = self.plan.config.num_beams
+        output = self.decoder.step(self.texts.ids[::all_beams]).repeated(all_beams)
+        self.decoder.repeat(all_beams)
         self.scores = self.xp.full(self.xp.float32(output.logits), (self.batch, self.num_beams), 0.0)
         self.scores[:, 1:] = _LAST  # the beams of a prompt are alike before the first word
         while True:
             logits = self.xp.float32(output.logits)
             scores = self._processed(self.xp.log_softmax(logits))
             self.record.add(output, logits, scores)
-            candidates = self._candidates(scores)
+            refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.isnan(scores.sum(axis=-1)))
+            candidates = self._continuations(scores, self.scores)
             stops = self._stops(candidates)
             self._keep_ended(candidates, stops)
             self._go_on(candidates, stops)
-            if self._is_over(stops, self._outlook(candidates)):
+            # from which running beams may become better than what has ended; of groups as in the reference's version 4
+            outlook = (self.scores if self.groups == 1 else candidates.scores)[:, 0]
+            if self._is_over(stops, outlook):
                 return self._best()
             output = self.decoder.step(self.texts.ids, self._running())
 
     def _processed(self, logs: Values) -> Values:
         """Return log-probabilities ``[B * K, V]`` after all processors."""
         return self.plan.process(self.texts.ids, logs)
-
-    def _candidates(self, scores: Values) -> Candidates:
-        refuse_undecided(scores, self._of_rows(self.can_improve) & self.xp.is_nan(scores.sum(axis=-1)))
-        return self._continuations(scores, self.scores)
 
     def _continuations(self, scores: Values, before: Values) -> Candidates:
         """Return the best, or drawn, words after beams with scores ``before [B, K]``: enough that K of them go on."""
@@ -169,10 +169,6 @@ class BeamSearch:
         last = self.xp.where(stops, candidates.scores + _LAST, candidates.scores)
         return self.xp.topk(last, self.num_beams)
 
-    def _outlook(self, candidates: Candidates) -> Values:  # noqa: ARG002  groups look at them
-        """Return the score from which running beams may become better than what has ended, ``[B]``."""
-        return self.scores[:, 0]
-
     def _is_over(self, stops: Values, outlook: Values) -> bool:
         """Whether no running beam can become better than what has ended, or none can go on."""
         config = self.plan.config
@@ -223,12 +219,3 @@ class BeamSearch:
         for row, values in zip(stacked, rows, strict=True):
             row[: len(values)] = values
         return stacked
-
-
-def search_beams(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]`` in ``num_beams`` ways each; return ``num_return_sequences`` of each.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave too few words to choose.
-    """
-    return BeamSearch(decoder, prompts, plan).run(prompts)

@@ -3,11 +3,9 @@
 Letters: B texts, K candidates of each, S tokens so far, D the width of hidden states.
 """
 
-from bertie.generation.decoder import Decoder, StepOutput
 from bertie.generation.functions import Values, functions_of
-from bertie.generation.generated import Generated, StepRecord
-from bertie.generation.generation_plan import GenerationPlan
-from bertie.generation.token_search import chances_of
+from bertie.generation.generated import Generated
+from bertie.generation.token_search import TokenSearch, chances_of
 
 
 class _Context:
@@ -37,44 +35,25 @@ def _directions(states: Values) -> Values:
     return states / ((states * states).sum(axis=-1, keepdims=True) ** 0.5).clip(min=1e-12)
 
 
-class ContrastiveSearch:
-    """A search under way: the texts, K copies of each, which differ in their last word while it is chosen."""
-
-    def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
-        self.decoder, self.plan, self.xp = decoder, plan, functions_of(prompts)
-        self.record, self.length = StepRecord(plan.config), prompts.shape[1]
-        self.output = decoder.step(prompts, with_states=True)
-        self.candidates = min(plan.config.top_k, self.output.logits.shape[1])
-        self.context = _Context(self.xp.float32(self.output.states), plan.max_length - self.length)
-        decoder.repeat(self.candidates)
-        rows = len(prompts) * self.candidates
-        self.copies = self.xp.full(prompts, (rows, plan.max_length), 0)
-        self.copies[:, : self.length] = self.xp.repeat(prompts, self.candidates)
-        self.first_row = self.xp.ids(prompts, range(0, rows, self.candidates))
-        self.running = prompts[:, 0] >= 0  # all of them
-
-    @property
-    def ids(self) -> Values:
-        """``[B, S]``."""
-        return self.copies[:: self.candidates, : self.length]
+class ContrastiveSearch(TokenSearch):
+    """A search under way; the decoder has K copies of each text, which differ in their last word while it is chosen."""
 
     def run(self) -> Generated:
-        """Search until all texts have ended."""
-        while True:
-            logits = self.xp.float32(self.output.logits)
-            scores = self.plan.process(self.ids, logits)
-            self.record.add(self.output, logits, scores)
-            words = self._words(chances_of(scores, self.running))
-            if self.plan.streamer is not None:
-                self.plan.streamer.put(self.xp.shown(words))
-            self.running = self.running & ~self.plan.ended(self.ids, self.record.scores)
-            if not bool(self.running.any()):
-                return Generated(self.xp.copy(self.ids), self.record)
+        self.output = self.decoder.step(self.ids, with_states=True)
+        self.candidates = min(self.plan.config.top_k, self.output.logits.shape[1])
+        self.context = _Context(self.xp.float32(self.output.states), self.plan.max_length - self.length)
+        self.decoder.repeat(self.candidates)
+        self.first_row = self.xp.ids(self.ids, range(0, len(self.texts) * self.candidates, self.candidates))
+        while self.go_on(self.output):
+            pass
+        return Generated(self.xp.copy(self.ids), self.record)
 
-    def _words(self, chances: Values) -> Values:
-        """Choose the next words ``[B]`` by ``chances [B, V]``, and go on with them."""
-        chances, words = self.xp.topk(chances, self.candidates)
-        tried = self._try(words.reshape(-1))
+    def choose(self, scores: Values) -> Values:
+        """Return the next words ``[B]``, after each of which the decoder has answered already."""
+        chances, words = self.xp.topk(chances_of(scores, self.running), self.candidates)
+        ids = self.xp.concat([self.xp.repeat(self.ids, self.candidates), words.reshape(-1, 1)])
+        running = self.xp.repeat(self.running, self.candidates) if self.plan.ends else None
+        tried = self.decoder.step(ids, running, with_states=True)
         states = self.xp.float32(tried.states)[:, -1]
         alpha = self.plan.config.penalty_alpha
         likeness = self.context.likeness(states.reshape(*words.shape, -1))
@@ -83,23 +62,4 @@ class ContrastiveSearch:
         self.decoder.reorder(self.xp.repeat(rows, self.candidates))
         self.output = tried.of(rows)
         self.context.append(states[rows])
-        words = self.xp.take(words, chosen[:, None])[:, 0]
-        words = self.xp.where(self.running, words, self.plan.pad) if self.plan.ends else words
-        self.copies[:, self.length - 1] = self.xp.repeat(words, self.candidates)
-        return words
-
-    def _try(self, words: Values) -> StepOutput:
-        """Read a word ``[B * K]`` after each copy."""
-        self.copies[:, self.length] = words
-        self.length += 1
-        running = self.xp.repeat(self.running, self.candidates) if self.plan.ends else None
-        return self.decoder.step(self.copies[:, : self.length], running, with_states=True)
-
-
-def search_contrastive(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]``, choosing each word among the ``top_k`` likeliest.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave no word to choose.
-    """
-    return ContrastiveSearch(decoder, prompts, plan).run()
+        return self.xp.take(words, chosen[:, None])[:, 0]

@@ -37,18 +37,13 @@ class Decoder(Protocol):
     """A model between two steps, with what it has read of each of B texts: one of PyTorch's, or the engine's.
 
     Ids and logits are tensors of the one, arrays of the other.
-
-    Attributes:
-        config: the sizes of the model.
-        limit: the width that ``ids`` may have at most: the model's positions end there.
-        cache: the keys and values of what was read, or None.
     """
 
     config: BertConfig
-    limit: int
+    limit: int  # the width that ``ids`` may have at most: the model's positions end there
 
     @property
-    def cache(self) -> Any: ...
+    def cache(self) -> Any: ...  # the keys and values of what was read, or None
 
     def step(self, ids: Values, running: Values | None = None, with_states: bool = False) -> StepOutput:
         """Read what is new in ``ids [B, S]`` and score the next word.

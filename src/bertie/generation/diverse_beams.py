@@ -4,10 +4,9 @@ arXiv 1610.02424, algorithm 1, with the Hamming diversity of its section 5. The 
 the reference, which was the last to have this search.
 """
 
-from bertie.generation.beam_search import BeamSearch, Candidates
+from bertie.generation.beam_search import BeamSearch
 from bertie.generation.decoder import Decoder
 from bertie.generation.functions import Values
-from bertie.generation.generated import Generated
 from bertie.generation.generation_plan import GenerationPlan
 
 
@@ -41,15 +40,3 @@ class DiverseBeamSearch(BeamSearch):
             if not self._is_open(text):
                 words[prompt] = self.plan.pad
         return words
-
-    def _outlook(self, candidates: Candidates) -> Values:
-        return candidates.scores[:, 0]
-
-
-def search_diverse_beams(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]`` in groups of beams; return the best of all groups of each.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave too few words to choose.
-    """
-    return DiverseBeamSearch(decoder, prompts, plan).run(prompts)

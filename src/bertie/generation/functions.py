@@ -18,6 +18,13 @@ Array: TypeAlias = NDArray[Any]
 class Functions:
     """The functions of arrays. Letters: B texts, V words, S ids; all work along the last axis."""
 
+    where: Any = staticmethod(np.where)
+    isnan: Any = staticmethod(np.isnan)
+    isfinite: Any = staticmethod(np.isfinite)
+    nan_to_num: Any = staticmethod(np.nan_to_num)  # 0 for NaN, and the largest numbers for infinities
+    exp: Any = staticmethod(np.exp)
+    copy: Any = staticmethod(np.copy)
+
     def ids(self, like: Values, tokens: Any) -> Values:  # noqa: ARG002  arrays lie in one place
         """Return token ids as integers beside ``like``."""
         return np.asarray(tokens, np.int64)
@@ -27,12 +34,7 @@ class Functions:
         return np.full(shape, value, like.dtype)
 
     def float32(self, scores: Values) -> Values:
-        """Return scores in float32."""
         return np.asarray(scores, np.float32)
-
-    def copy(self, values: Values) -> Values:
-        """Return values to write into."""
-        return values.copy()
 
     def repeat(self, values: Values, count: int) -> Values:
         """Return each row so many times, one copy beside the other."""
@@ -42,25 +44,9 @@ class Functions:
         """Return parts ``[B, S_i]`` side by side."""
         return np.concatenate(parts, axis=1)
 
-    def where(self, condition: Values, values: Values, others: Any) -> Values:
-        """Return ``values`` where the condition holds, else ``others``."""
-        return np.where(condition, values, others)
-
     def is_in(self, values: Values, tokens: tuple[int, ...]) -> Values:
         """Return which of the values ``[B]`` are among these tokens."""
         return (values[:, None] == np.asarray(tokens, np.int64)).any(axis=1)
-
-    def is_finite(self, values: Values) -> Values:
-        """Return which values are neither NaN nor infinite."""
-        return np.isfinite(values)
-
-    def is_nan(self, values: Values) -> Values:
-        """Return which values are NaN."""
-        return np.isnan(values)
-
-    def without_invalid_numbers(self, scores: Values) -> Values:
-        """Return scores with 0 for NaN and the largest numbers for infinities."""
-        return np.nan_to_num(scores, nan=0.0)
 
     def best(self, scores: Values) -> tuple[Values, Values]:
         """Return the largest score of each row and its place, of NaN if there is one."""
@@ -96,7 +82,6 @@ class Functions:
         return powers / powers.sum(axis=-1, keepdims=True)
 
     def log_softmax(self, scores: Values) -> Values:
-        """Return log-probabilities."""
         with np.errstate(invalid="ignore", divide="ignore"):
             shifted = scores - scores.max(axis=-1, keepdims=True)
             return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -105,10 +90,6 @@ class Functions:
         """Return the entropy of each row of log-probabilities, ``[B, 1]``."""
         with np.errstate(invalid="ignore"):
             return -np.nansum(logs * np.exp(logs), axis=-1, keepdims=True)
-
-    def exp(self, values: Values) -> Values:
-        """Return exponentials."""
-        return np.exp(values)
 
     def ngrams(self, ids: Values, size: int) -> Values:
         """Return all runs of so many ids, ``[B, number, size]``."""
@@ -139,7 +120,6 @@ ON_ARRAYS = Functions()
 
 
 def functions_of(values: Values) -> Functions:
-    """Return the functions of such values."""
     if isinstance(values, np.ndarray):
         return ON_ARRAYS
     from bertie.generation.tensor_functions import ON_TENSORS

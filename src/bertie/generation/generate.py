@@ -1,18 +1,15 @@
 """``generate``: the search that a plan asks for."""
 
-from collections.abc import Callable
-
 from bertie.errors import InputError, counted, spelled
-from bertie.generation.assisted_search import Drafter, search_assisted
-from bertie.generation.beam_search import search_beams
-from bertie.generation.contrastive_search import search_contrastive
+from bertie.generation.assisted_search import AssistedSearch, Drafter
+from bertie.generation.beam_search import BeamSearch
+from bertie.generation.contrastive_search import ContrastiveSearch
 from bertie.generation.decoder import Decoder
-from bertie.generation.diverse_beams import search_diverse_beams
+from bertie.generation.diverse_beams import DiverseBeamSearch
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
-from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import GenerationPlan
-from bertie.generation.token_search import search_tokens
+from bertie.generation.token_search import TokenSearch
 
 # a score, its logarithm, its sum with a beam's, their order: what a step has of each word at once
 _FLOATS_OF_A_SCORE = 6
@@ -20,20 +17,17 @@ _ALWAYS_THERE = 1 << 30  # bytes
 
 
 def generate(decoder: Decoder, prompts: Values, plan: GenerationPlan, drafter: Drafter | None = None) -> Generated:
-    """Go on with the texts of ``prompts [B, S]`` as ``plan`` says; with a ``drafter`` it is one text.
-
-    Raises:
-        BertieError: a text's scores are NaN, or leave no word to choose.
-        InputError, InputTypeError: from a processor or a stopping criterion; or memory is too small.
-    """
+    """Go on with the texts of ``prompts [B, S]`` as ``plan`` says; with a ``drafter`` it is one text."""
     _check_memory(decoder, prompts, plan)
     if plan.streamer is not None:
         xp = functions_of(prompts)
         plan.streamer.put(xp.shown(xp.repeat(prompts, plan.config.num_return_sequences)))
     if drafter is not None:
-        found = search_assisted(decoder, prompts, plan, drafter)
+        found = AssistedSearch(decoder, prompts, plan, drafter).run()
+    elif plan.config.num_beams > 1:
+        found = (BeamSearch if plan.config.num_beam_groups == 1 else DiverseBeamSearch)(decoder, prompts, plan).run()
     else:
-        found = _search_of(plan.config)(decoder, prompts, plan)
+        found = (ContrastiveSearch if plan.config.is_contrastive else TokenSearch)(decoder, prompts, plan).run()
     if plan.streamer is not None:
         plan.streamer.end()
     return found
@@ -53,9 +47,3 @@ def _check_memory(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> No
             f"{spelled(name, getattr(config, name))} for {counted(len(prompts), 'prompt')} needs about "
             f"{needed / 1e9:,.1f} GB, and {available / 1e9:,.1f} are left; ask for fewer, or give fewer prompts."
         )
-
-
-def _search_of(config: GenerationConfig) -> Callable[[Decoder, Values, GenerationPlan], Generated]:
-    if config.num_beams == 1:
-        return search_contrastive if config.is_contrastive else search_tokens
-    return search_beams if config.num_beam_groups == 1 else search_diverse_beams

@@ -11,7 +11,7 @@ from typing import Any, Self
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest, spelled
 from bertie.files import make_folder, read_json, write_text
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others
+from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others, tokens_of
 from bertie.hub import member, resolve
 from bertie.messages import short
 from bertie.progress import say_once
@@ -87,7 +87,7 @@ class GenerationConfig:
             raise ConfigError(f"num_return_sequences is {asked}, but num_beams {beams}; at most one a beam is returned")
         self._check_groups()
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
-            forced = _as_list(getattr(self, name))
+            forced = tokens_of(getattr(self, name))
             if forced and set(forced) <= set(self.suppress_tokens or ()):
                 raise ConfigError(f"{name} is {short(getattr(self, name))}, which suppress_tokens forbids; drop one")
 
@@ -260,7 +260,3 @@ class GenerationConfig:
 
 def _is_known(name: str) -> bool:
     return name in FIELDS or name in WITHOUT_EFFECT or name in NOT_OFFERED
-
-
-def _as_list(tokens: int | list[int] | None) -> list[int]:
-    return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)

@@ -105,12 +105,12 @@ NOT_OFFERED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def checked(name: str, value: Any) -> Any:
-    """Return ``value`` as the field ``name`` stores it.
+def tokens_of(tokens: int | list[int] | None) -> list[int]:
+    return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
 
-    Raises:
-        ConfigError: it is out of its range.
-    """
+
+def checked(name: str, value: Any) -> Any:
+    """Return ``value`` as the field ``name`` stores it."""
     rule = FIELDS[name]
     if hasattr(value, "tolist"):  # tensors and NumPy's numbers would not go into JSON
         value = value.tolist()
@@ -123,11 +123,7 @@ def checked(name: str, value: Any) -> Any:
 
 
 def refuse_others(fields: Mapping[str, Any]) -> None:
-    """Refuse fields of the reference's that bertie does not offer, and say which are without effect.
-
-    Raises:
-        ConfigError: naming the field.
-    """
+    """Refuse fields of the reference's that bertie does not offer, and say which are without effect."""
     for name, value in fields.items():
         if value is None:
             continue

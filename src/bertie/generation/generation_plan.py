@@ -9,6 +9,7 @@ from bertie.errors import InputError, InputTypeError, counted
 from bertie.generation import sampling_filters as filters
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generation_config import GenerationConfig
+from bertie.generation.generation_fields import tokens_of
 from bertie.generation.logits_processors import (
     AllowedByPrefix,
     EndGetsLikelier,
@@ -77,11 +78,7 @@ class GenerationPlan:
         streamer: Streamer | None = None,
         generator: Any = None,
     ) -> "GenerationPlan":
-        """Return the plan of a settled config; ``limit``: the width at which the model's positions end.
-
-        Raises:
-            InputError, InputTypeError: lengths that cannot be, or processors and criteria that are no functions.
-        """
+        """Return the plan of a settled config; ``limit``: the width at which the model's positions end."""
         _check_functions(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
@@ -129,13 +126,7 @@ class GenerationPlan:
         return ended | is_late
 
 
-def tokens_of(tokens: int | list[int] | None) -> list[int]:
-    """Return a field of tokens as a list."""
-    return [] if tokens is None else [tokens] if isinstance(tokens, int) else list(tokens)
-
-
 def _check_functions(processors: Any, criteria: Any, allowed: Any, streamer: Any) -> None:
-    """Refuse what cannot be called as it has to be."""
     for name, given in (("logits_processor", processors), ("stopping_criteria", criteria)):
         if not isinstance(given, Iterable):
             raise InputTypeError(f"{name} is a {type(given).__name__}; give a list of functions.")
@@ -273,19 +264,13 @@ def _begin_suppressed(config: GenerationConfig, width: int) -> Suppressed | None
 def _filters(config: GenerationConfig, ends: tuple[int, ...]) -> list[LogitsProcessor]:
     """Return what narrows a draw; beams need a word that does not end the text beside those that do."""
     least = 1 if config.num_beams == 1 else len(ends) + 1 if ends else 2
-    found: list[LogitsProcessor] = []
-    if config.temperature != 1.0:
-        found.append(filters.Temperature(config.temperature))
-    if config.top_k:
-        found.append(filters.TopK(config.top_k, least))
-    if config.top_p < 1.0:
-        found.append(filters.TopP(config.top_p, least))
-    if config.min_p is not None:
-        found.append(filters.MinP(config.min_p, least))
-    if config.typical_p < 1.0:
-        found.append(filters.Typical(config.typical_p, least))
-    if 0.0 < config.epsilon_cutoff < 1.0:
-        found.append(filters.Epsilon(config.epsilon_cutoff, least))
-    if 0.0 < config.eta_cutoff < 1.0:
-        found.append(filters.Eta(config.eta_cutoff, least))
-    return found
+    wanted: tuple[tuple[type[filters.Filter], Any, Any], ...] = (
+        (filters.TopK, config.top_k, config.top_k),
+        (filters.TopP, config.top_p, config.top_p < 1.0),
+        (filters.MinP, config.min_p, config.min_p is not None),
+        (filters.Typical, config.typical_p, config.typical_p < 1.0),
+        (filters.Epsilon, config.epsilon_cutoff, 0.0 < config.epsilon_cutoff < 1.0),
+        (filters.Eta, config.eta_cutoff, 0.0 < config.eta_cutoff < 1.0),
+    )
+    temperature = [filters.Temperature(config.temperature)] if config.temperature != 1.0 else []
+    return [*temperature, *(kind(threshold, least) for kind, threshold, is_wanted in wanted if is_wanted)]

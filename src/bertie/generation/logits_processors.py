@@ -207,15 +207,13 @@ class EndGetsLikelier:
         xp, ends = functions_of(scores), _columns(self.ends, scores)
         scores = xp.copy(scores)
         own = scores[:, ends]
-        scores[:, ends] = xp.where(xp.is_finite(own), own + abs(own) * (self.factor**over - 1), own)
+        scores[:, ends] = xp.where(xp.isfinite(own), own + abs(own) * (self.factor**over - 1), own)
         return scores
 
 
 def without_invalid_numbers(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
-    """Return scores with 0 for NaN and the largest numbers for infinities."""
-    return functions_of(scores).without_invalid_numbers(scores)
+    return functions_of(scores).nan_to_num(scores)
 
 
 def normalized(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
-    """Return scores as log-probabilities."""
     return functions_of(scores).log_softmax(scores)

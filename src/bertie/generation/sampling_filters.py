@@ -17,11 +17,14 @@ class Temperature:
 
 
 @dataclass(frozen=True)
-class _Filter:
+class Filter:
     """Keep some of the words, and always the ``least`` likeliest."""
 
     threshold: float
     least: int = 1
+
+    def __call__(self, ids: Values, scores: Values) -> Values:
+        raise NotImplementedError
 
     def _without(self, scores: Values, unwanted: Values) -> Values:
         xp = functions_of(scores)
@@ -29,7 +32,7 @@ class _Filter:
         return xp.where(unwanted & (scores < kept), -math.inf, scores)
 
 
-class TopK(_Filter):
+class TopK(Filter):
     """The ``threshold`` likeliest words (arXiv 1805.04833)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
@@ -37,7 +40,7 @@ class TopK(_Filter):
         return xp.where(scores < xp.topk(scores, count)[0][..., -1:], -math.inf, scores)
 
 
-class TopP(_Filter):
+class TopP(Filter):
     """The fewest words whose probabilities come to ``threshold``: the nucleus (arXiv 1904.09751)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
@@ -48,7 +51,7 @@ class TopP(_Filter):
         return xp.where(xp.put(unwanted, order, unwanted), -math.inf, scores)
 
 
-class MinP(_Filter):
+class MinP(Filter):
     """Words at least ``threshold`` times as likely as the likeliest (arXiv 2407.01082)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
@@ -59,7 +62,7 @@ class MinP(_Filter):
         return xp.where(xp.put(unwanted, kept, False), -math.inf, scores)
 
 
-class Typical(_Filter):
+class Typical(Filter):
     """The words whose information is nearest to the entropy, ``threshold`` of the probability (arXiv 2202.00666)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
@@ -73,14 +76,14 @@ class Typical(_Filter):
         return xp.where(xp.put(unwanted, order, unwanted), -math.inf, scores)
 
 
-class Epsilon(_Filter):
+class Epsilon(Filter):
     """Words of at least the probability ``threshold`` (arXiv 2210.15191, section 4.1)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         return self._without(scores, functions_of(scores).softmax(scores) < self.threshold)
 
 
-class Eta(_Filter):
+class Eta(Filter):
     """The same, with a threshold that falls with the entropy (arXiv 2210.15191, section 4.2)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002

@@ -11,6 +11,13 @@ from bertie.generation.functions import Functions
 class TensorFunctions(Functions):
     """As `Functions`, on tensors."""
 
+    where = staticmethod(torch.where)
+    isnan = staticmethod(torch.isnan)
+    isfinite = staticmethod(torch.isfinite)
+    nan_to_num = staticmethod(torch.nan_to_num)
+    exp = staticmethod(torch.exp)
+    copy = staticmethod(torch.clone)
+
     def ids(self, like: Tensor, tokens: Any) -> Tensor:
         return torch.as_tensor(tokens, dtype=torch.int64, device=like.device)
 
@@ -20,29 +27,14 @@ class TensorFunctions(Functions):
     def float32(self, scores: Tensor) -> Tensor:
         return scores.float()
 
-    def copy(self, values: Tensor) -> Tensor:
-        return values.clone()
-
     def repeat(self, values: Tensor, count: int) -> Tensor:
         return values.repeat_interleave(count, dim=0)
 
     def concat(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, dim=1)
 
-    def where(self, condition: Tensor, values: Tensor, others: Any) -> Tensor:
-        return torch.where(condition, values, others)
-
     def is_in(self, values: Tensor, tokens: tuple[int, ...]) -> Tensor:
         return torch.isin(values, values.new_tensor(tokens))
-
-    def is_finite(self, values: Tensor) -> Tensor:
-        return values.isfinite()
-
-    def is_nan(self, values: Tensor) -> Tensor:
-        return values.isnan()
-
-    def without_invalid_numbers(self, scores: Tensor) -> Tensor:
-        return scores.nan_to_num(nan=0.0)
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         values, places = scores.max(dim=-1)
@@ -70,9 +62,6 @@ class TensorFunctions(Functions):
 
     def entropy(self, logs: Tensor) -> Tensor:
         return -(logs * logs.exp()).nansum(-1, keepdim=True)
-
-    def exp(self, values: Tensor) -> Tensor:
-        return values.exp()
 
     def ngrams(self, ids: Tensor, size: int) -> Tensor:
         return ids.unfold(1, size, 1)

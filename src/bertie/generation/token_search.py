@@ -3,57 +3,67 @@
 from typing import Any
 
 from bertie.errors import BertieError, counted
-from bertie.generation.decoder import Decoder
+from bertie.generation.decoder import Decoder, StepOutput
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated, StepRecord
 from bertie.generation.generation_plan import GenerationPlan
 
 
-def search_tokens(decoder: Decoder, prompts: Values, plan: GenerationPlan) -> Generated:
-    """Go on with the texts of ``prompts [B, S]``, ``num_return_sequences`` times each, until all have ended.
+class TokenSearch:
+    """A search under way: the texts of ``prompts [B, S]``, ``num_return_sequences`` times each, and which go on."""
 
-    Raises:
-        BertieError: a text's scores are NaN, or leave no word to choose.
-    """
-    xp, repeats = functions_of(prompts), plan.config.num_return_sequences
-    record, output = StepRecord(plan.config), decoder.step(prompts).repeated(repeats)
-    decoder.repeat(repeats)
-    count, length = output.logits.shape[0], prompts.shape[1]
-    sequences = xp.full(prompts, (count, plan.max_length), 0)
-    sequences[:, :length] = xp.repeat(prompts, repeats)
-    running = sequences[:, 0] >= 0  # all of them
-    while True:
-        logits = xp.float32(output.logits)
-        scores = plan.process(sequences[:, :length], logits)
-        record.add(output, logits, scores)
-        is_drawn = plan.config.do_sample
-        words = drawn(chances_of(scores, running), plan.generator) if is_drawn else likeliest(scores, running)
-        if plan.ends:
-            words = xp.where(running, words, plan.pad)
-        sequences[:, length] = words
-        length += 1
-        if plan.streamer is not None:
-            plan.streamer.put(xp.shown(words))
-        running = running & ~plan.ended(sequences[:, :length], record.scores)
-        if not bool(running.any()):
-            return Generated(xp.copy(sequences[:, :length]), record)
-        # without a token that ends a text, all of them go on, as in the reference
-        output = decoder.step(sequences[:, :length], running if plan.ends else None)
+    def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
+        self.decoder, self.plan, self.xp = decoder, plan, functions_of(prompts)
+        self.record, self.length = StepRecord(plan.config), prompts.shape[1]
+        texts = self.xp.repeat(prompts, plan.config.num_return_sequences)
+        self.texts = self.xp.full(prompts, (len(texts), plan.max_length), 0)
+        self.texts[:, : self.length] = texts
+        self.running = self.texts[:, 0] >= 0  # all of them
 
+    @property
+    def ids(self) -> Values:
+        """``[B, S]``."""
+        return self.texts[:, : self.length]
 
-def likeliest(scores: Values, running: Values) -> Values:
-    """Return the likeliest word of each text, ``[B]``."""
-    xp = functions_of(scores)
-    best, words = xp.best(scores)  # a NaN is the maximum
-    refuse_undecided(scores, running & ~xp.is_finite(best))
-    return words
+    def run(self) -> Generated:
+        """Search until all texts have ended."""
+        repeats = self.plan.config.num_return_sequences
+        output = self.decoder.step(self.ids[::repeats]).repeated(repeats)
+        self.decoder.repeat(repeats)
+        while self.go_on(output):
+            # without a token that ends a text, all of them go on, as in the reference
+            output = self.decoder.step(self.ids, self.running if self.plan.ends else None)
+        return Generated(self.xp.copy(self.ids), self.record)
+
+    def go_on(self, output: StepOutput) -> bool:
+        """Take a word more for each text by what the model answered; return whether any text has not ended."""
+        logits = self.xp.float32(output.logits)
+        scores = self.plan.process(self.ids, logits)
+        self.record.add(output, logits, scores)
+        words = self.choose(scores)
+        if self.plan.ends:
+            words = self.xp.where(self.running, words, self.plan.pad)
+        self.texts[:, self.length] = words
+        self.length += 1
+        if self.plan.streamer is not None:
+            self.plan.streamer.put(self.xp.shown(words))
+        self.running = self.running & ~self.plan.ended(self.ids, self.record.scores)
+        return bool(self.running.any())
+
+    def choose(self, scores: Values) -> Values:
+        """Return the next word of each text, ``[B]``."""
+        if self.plan.config.do_sample:
+            return drawn(chances_of(scores, self.running), self.plan.generator)
+        best, words = self.xp.best(scores)  # a NaN is the maximum
+        refuse_undecided(scores, self.running & ~self.xp.isfinite(best))
+        return words
 
 
 def chances_of(scores: Values, running: Values) -> Values:
     """Return the probability of each word, ``[B, V]``."""
     xp = functions_of(scores)
     chances = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
-    undecided = xp.is_nan(chances[:, 0])
+    undecided = xp.isnan(chances[:, 0])
     refuse_undecided(scores, running & undecided)
     return xp.where(undecided[:, None], 1.0, chances)  # texts that have ended
 
@@ -68,7 +78,7 @@ def refuse_undecided(scores: Values, undecided: Values) -> None:
     if not bool(undecided.any()):
         return
     text = undecided.tolist().index(True)
-    broken = int(functions_of(scores).is_nan(scores[text]).sum())
+    broken = int(functions_of(scores).isnan(scores[text]).sum())
     if broken:
         raise BertieError(
             f"The model's scores for text {text} hold {counted(broken, 'NaN')}; look for NaN or infinity among its "

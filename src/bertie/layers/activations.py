@@ -62,12 +62,8 @@ class NamedActivation(nn.Module):
         super().__init__()
         self.name = name
 
-    @property
-    def function(self) -> Activation:
-        return ACTIVATIONS[self.name]
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+        return ACTIVATIONS[self.name](x)
 
     def extra_repr(self) -> str:
         return self.name

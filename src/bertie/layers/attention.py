@@ -160,7 +160,6 @@ class BertSelfAttention(_Attention):
             )
 
     def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values like ``hidden_states``."""
         layers = self.query, self.key, self.value
         if can_fuse(hidden_states, *layers):
             q, k, v = project(hidden_states, *layers)

@@ -92,7 +92,6 @@ class BertEncoder(nn.Module):
         return [wrap(layer, index) if self.training else layer for index, layer in enumerate(self.layer)]
 
     def can_skip(self, packed: Packed) -> bool:
-        """Whether `first_tokens` may be called: see `BertLayer.can_skip`."""
         last: Any = self.layer[-1] if len(self.layer) else None
         return last is not None and last.can_skip(packed) and not has_hooks(self)
 

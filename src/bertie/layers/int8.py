@@ -24,9 +24,6 @@ class Int8Linear(nn.Module):
     On a CPU with kernels, the weights are packed for every call, which takes about as
     long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
     captured, the product is that of the weights as numbers.
-
-    Raises:
-        InputError: there are more inputs than 32-bit sums can hold.
     """
 
     def __init__(
@@ -60,7 +57,6 @@ class Int8Linear(nn.Module):
         return best is not None and self.weight.is_cpu
 
     def explain(self) -> str:
-        """Return how the layer is computed."""
         if self.has_kernel():
             precise = "inputs of 16 bits, " if self.input_bits == 16 else ""
             return f"bertie's kernel for 8-bit integers, {precise}the weights packed for every product"

@@ -47,7 +47,12 @@ def make_deterministic(*models: nn.Module) -> None:
     """
     for model in models:
         check_module(model, "make_deterministic")
-    named = [each for model in models for each in model.named_modules() if _is_linear_on_cpu(each[1])]
+    named = [
+        (name, module)
+        for model in models
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Int8Linear) and module.weight.is_cpu
+    ]
     for name, module in named:
         if why := _why_not_deterministic(module):
             raise InputError(f"deterministic=True cannot be kept: {name or 'the layer'} {why}.")
@@ -89,7 +94,7 @@ def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and weight.dim() == 2
         and x.numel() > 0
         and x.shape[-1] == weight.shape[1]
-        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or _learns(bias)))
+        and not (torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, weight, bias)))
         and not torch.is_autocast_enabled("cpu")
         and not is_intercepted()
     )
@@ -107,10 +112,6 @@ def is_plain(values: Tensor) -> bool:
     )
 
 
-def _learns(bias: Tensor | None) -> bool:
-    return bias is not None and bias.requires_grad
-
-
 def _unpacked_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     best = library.best()
     assert best is not None
@@ -125,10 +126,6 @@ def _unpacked_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return packed_linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
-
-
-def _is_linear_on_cpu(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | Int8Linear) and module.weight.is_cpu
 
 
 def _why_not_deterministic(module: nn.Module) -> str:

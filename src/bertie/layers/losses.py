@@ -163,7 +163,6 @@ def require_class_numbers(labels: Tensor, name: str = "labels") -> None:
 
 
 def _outside(labels: Tensor, num_classes: int) -> Tensor:
-    """Return which labels are neither a class nor -100."""
     return (labels != IGNORED) & ((labels < 0) | (labels >= num_classes))
 
 

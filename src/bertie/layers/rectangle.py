@@ -4,7 +4,7 @@ What is returned lies on the way to whatever is computed after it, so that gradi
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +13,20 @@ from torch.utils import _pytree as pytree
 from bertie.attention.dense import real_places
 from bertie.packing import Packed, flatten, unflatten
 
-# What makes up a batch, by the names of `BertModel`'s arguments.
-ARGUMENTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+
+class Given(NamedTuple):
+    """What makes up a batch, by the names of `BertModel`'s arguments."""
+
+    input_ids: Any = None  # a tensor or a `Packed`
+    attention_mask: Tensor | None = None
+    token_type_ids: Tensor | None = None
+    position_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+
+    def content(self) -> Tensor:
+        """Return the ids ``[B, S]`` or vectors ``[B, S, D]`` that are there."""
+        content: Tensor = self.input_ids if self.inputs_embeds is None else self.inputs_embeds
+        return content
 
 
 class Unpadded(Packed):

@@ -47,7 +47,6 @@ class DenseModule(VectorModule):
 
     @property
     def width(self) -> int:
-        """How many numbers a vector has behind it."""
         return self.linear.out_features
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.tag_schemes import TagTable
+from bertie.data.tag_schemes import OUTSIDE, TagTable, convert_tags, guess_scheme, split_tag
 from bertie.errors import InputError, nearest
 from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive, Given
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
+# letters of BIOES in schemes that have none of them
+_ALIKE = {"S": "B", "E": "I"}
+UNSEEN = "types that the model lacks"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,6 @@ class EntityMetric(Additive):
 
     @cached_property
     def types(self) -> list[str]:
-        """The types of entities, in alphabetical order."""
         return sorted({tag[2:] for tag in self.tags if tag != "O"})
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
@@ -57,9 +59,6 @@ class EntityMetric(Additive):
             raise InputError(f"Text {at} has {said[at]} predicted tags and {lengths[at]} labels; give one a word.")
         predicted, gold = self._numbers("prediction", predictions), self._numbers("label", labels)
         return self._counts(predicted, gold, lengths)
-
-    def statistics(self, rows: NDArray) -> NDArray:
-        return rows.astype(np.float64)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         means = averages(*split(sums[..., :-2], 3))
@@ -119,3 +118,48 @@ class EntityMetric(Additive):
     @cached_property
     def _kinds(self) -> NDArray:
         return np.array([-1 if tag == "O" else self.types.index(tag[2:]) for tag in self.tags])
+
+
+@dataclass(frozen=True)
+class SchemeEntityMetric(EntityMetric):
+    """As `EntityMetric`, for the tags of any scheme; types that the model lacks count as missed, under one name."""
+
+    given: str = "BIO"  # the scheme of predictions and labels
+
+    def rows(self, predictions: Given, labels: Given) -> NDArray:
+        sides: list[Any] = [predictions, labels]
+        if self.given == "IOB1":
+            sides = [[convert_tags(tags, "IOB1", "BIO") for tags in texts] for texts in sides]
+        counted = {tag: self._counted(tag) for texts in sides for tag in set(chain.from_iterable(texts))}
+        return super().rows(*([[counted[tag] for tag in tags] for tags in texts] for texts in sides))
+
+    def _counted(self, tag: str) -> str:
+        plain = plain_tag(tag, self.given)
+        letter = plain[0] if plain[0] in SCHEMES[self.scheme] else _ALIKE.get(plain[0], "I")
+        here = plain if plain == OUTSIDE else f"{letter}{plain[1:]}"
+        return here if here in self.tags else f"{letter}-{UNSEEN}"
+
+    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+        """As `EntityMetric.figures`; types that the model lacks are one more, if there are any."""
+        found, types = super().figures(sums), len(self.types)
+        gold = split(sums[..., :-2], 3)[2][..., self.types.index(UNSEEN)]
+        found["f1_macro"] = found["f1_macro"] * (types / np.maximum(types - 1 + (gold > 0), 1))
+        return found
+
+    def table(self, sums: NDArray) -> list[dict[str, Any]]:
+        return [row for row in super().table(sums) if row["label"] != UNSEEN or row["support"]]
+
+
+def entities_metric(labels: Sequence[str], scheme: str | None) -> EntityMetric:
+    """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
+    scheme = guess_scheme(labels) if scheme is None else scheme
+    counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
+    kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
+    tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
+    return SchemeEntityMetric(tags, counted, given=scheme)
+
+
+def plain_tag(tag: str, scheme: str) -> str:
+    """Return a tag as ``O`` or prefix, dash and type, whatever the scheme."""
+    prefix, kind = split_tag(tag, scheme)
+    return OUTSIDE if prefix == OUTSIDE else f"{prefix}-{kind or 'entity'}"

@@ -48,9 +48,6 @@ class MaskedLMMetric(Additive):
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         return np.asarray(predictions, np.float64).reshape(-1, 3)
 
-    def statistics(self, rows: NDArray) -> NDArray:
-        return rows
-
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         right, lost, guesses = np.moveaxis(sums, -1, 0)
         loss = ratio(lost, guesses)

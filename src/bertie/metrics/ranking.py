@@ -44,7 +44,6 @@ class RankingMetric(Means):
 
 
 def _gain(ranked: NDArray) -> float:
-    """Return the discounted gain of the first ten ranks."""
     top = ranked[:10]
     return float((top / np.log2(np.arange(2, len(top) + 2))).sum())
 

@@ -59,8 +59,8 @@ class Additive(Metric):
     """A metric whose figures follow from sums over rows. A subclass says what a row's share is."""
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return what is summed, float64 ``[n, K]``."""
-        raise NotImplementedError
+        """Return what is summed, float64 ``[n, K]``; by default the rows themselves."""
+        return np.asarray(rows, np.float64)
 
     def figures(self, summary: NDArray) -> dict[str, NDArray]:
         """Return the figures ``[...]`` that follow from sums ``[..., K]``; NaN where one is undefined."""
@@ -137,11 +137,7 @@ class Scores:
 
 
 def paired_difference(first: Scores, second: Scores) -> tuple[Figures, Intervals]:
-    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval.
-
-    Raises:
-        InputError: the two have different numbers of rows.
-    """
+    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval."""
     if first.count != second.count:
         raise InputError(
             f"The first model was scored on {counted(first.count, 'row')} and the second on {second.count}; compare "

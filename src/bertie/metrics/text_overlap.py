@@ -45,9 +45,6 @@ class TextOverlapMetric(Additive):
         found = [self._row(said, right) for said, right in zip(predictions, labels, strict=True)]
         return np.array(found, np.float64).reshape(-1, _WIDTH)
 
-    def statistics(self, rows: NDArray) -> NDArray:
-        return rows
-
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
         found = {name: ratio(sums[..., column], sums[..., len(_ROUGE)]) for column, name in enumerate(_ROUGE)}
         for name, package, part in (("bleu", self._bleu, _BLEU_COUNTS), ("chrf", self._chrf, _CHRF_COUNTS)):

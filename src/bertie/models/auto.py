@@ -23,6 +23,9 @@ class AutoModel:
 
     model_class: ClassVar[type[BertPreTrainedModel]] = BertModel
 
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or f"``{cls.__name__}`` is ``{cls.model_class.__name__}``."
+
     def __init__(self) -> None:
         name = type(self).__name__
         raise BertieError(f"{name} is a door, not a model: use {name}.from_pretrained(...) or from_config(...).")
@@ -45,54 +48,36 @@ class AutoModelForTextEncoding(AutoModel):
 
 
 class AutoModelForPreTraining(AutoModel):
-    """``AutoModelForPreTraining`` is ``BertForPreTraining``."""
-
     model_class = BertForPreTraining
 
 
 class AutoModelForCausalLM(AutoModel):
-    """``AutoModelForCausalLM`` is ``BertLMHeadModel``."""
-
     model_class = BertLMHeadModel
 
 
 class AutoModelForSeq2SeqLM(AutoModel):
-    """``AutoModelForSeq2SeqLM`` is `EncoderDecoderModel`."""
-
     model_class = EncoderDecoderModel
 
 
 class AutoModelForMaskedLM(AutoModel):
-    """``AutoModelForMaskedLM`` is ``BertForMaskedLM``."""
-
     model_class = BertForMaskedLM
 
 
 class AutoModelForNextSentencePrediction(AutoModel):
-    """``AutoModelForNextSentencePrediction`` is ``BertForNextSentencePrediction``."""
-
     model_class = BertForNextSentencePrediction
 
 
 class AutoModelForSequenceClassification(AutoModel):
-    """``AutoModelForSequenceClassification`` is ``BertForSequenceClassification``."""
-
     model_class = BertForSequenceClassification
 
 
 class AutoModelForMultipleChoice(AutoModel):
-    """``AutoModelForMultipleChoice`` is ``BertForMultipleChoice``."""
-
     model_class = BertForMultipleChoice
 
 
 class AutoModelForTokenClassification(AutoModel):
-    """``AutoModelForTokenClassification`` is ``BertForTokenClassification``."""
-
     model_class = BertForTokenClassification
 
 
 class AutoModelForQuestionAnswering(AutoModel):
-    """``AutoModelForQuestionAnswering`` is ``BertForQuestionAnswering``."""
-
     model_class = BertForQuestionAnswering

@@ -36,10 +36,10 @@ class Size(NamedTuple):
     longest: int
 
 
-def rounded(lengths: Sequence[int], most_tokens: int = MOST_TOKENS) -> Size | None:
+def rounded(lengths: Sequence[int]) -> Size | None:
     """Return the smallest size that holds texts of these lengths, filled up to it; None for none or too many tokens."""
     total = sum(lengths)
-    if not 0 < total <= most_tokens:
+    if not 0 < total <= MOST_TOKENS:
         return None
     # 16, 24, 32, 48, 64, ...: at most half as much again is computed
     power = max(16, 1 << (total - 1).bit_length())

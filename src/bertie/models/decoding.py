@@ -38,11 +38,7 @@ class PromptRows(NamedTuple):
         return values.gather(1, (columns * self.mask).amax(dim=1, keepdim=True))[:, 0]
 
     def unread(self, lengths: tuple[int, ...]) -> Packed:
-        """Return the texts without padding and without the first tokens, so many of each, that a cache holds.
-
-        Raises:
-            InputError: nothing is left of a text.
-        """
+        """Return the texts without padding and without the first tokens, so many of each, that a cache holds."""
         held = torch.tensor(lengths or (0,) * self.mask.shape[0], device=self.mask.device)
         if len(held) != self.mask.shape[0]:
             raise InputError(
@@ -66,19 +62,44 @@ class PromptRows(NamedTuple):
         return packed
 
 
-class PackedDecoder:
-    """Texts that grow each by its own tokens in a `Cache`: no padding, and nothing of a text that has ended."""
+class _CachedDecoder:
+    """What both decoders do with what they have read; ``of_texts`` names the attributes that have a row a text."""
 
-    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
+    of_texts: tuple[str, ...]
+    _positions: Tensor
+
+    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None) -> None:
         self.model, self.config, self.cache, self.encoder = model, model.config, cache, encoder
         self.limit = prompts.limit(model.config.max_position_embeddings)
+
+    def repeat(self, count: int) -> None:
+        if count == 1:
+            return
+        texts = torch.arange(len(self._positions), device=self._positions.device).repeat_interleave(count)
+        if self.cache is not None:  # a StaticCache knows no batch_repeat_interleave
+            self.cache.reorder_cache(texts)
+        self.encoder = None if self.encoder is None else self.encoder.select(texts.tolist())
+        for name in self.of_texts:
+            setattr(self, name, getattr(self, name).index_select(0, texts))
+
+    def reorder(self, texts: Tensor) -> None:
+        if self.cache is not None:  # the beams of a text have one source, which stays where it is
+            getattr(self.cache, "self_attention_cache", self.cache).reorder_cache(texts)
+
+
+class PackedDecoder(_CachedDecoder):
+    """A `Decoder` of texts that each grow by their own tokens in a `Cache`: no padding, nothing of those that ended."""
+
+    of_texts = ("_positions", "_types")
+
+    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
+        super().__init__(model, prompts, cache, encoder)
         self._prompt: Packed | None = prompts.unread(cache.lengths)
         self._positions, self._types = prompts.last(prompts.positions) + 1, prompts.last(prompts.types)
         # known on the host, so that no step waits for a device to tell
         self._furthest, self._type_range = int(self._positions.max()), (int(self._types.min()), int(self._types.max()))
 
     def step(self, ids: Tensor, running: Tensor | None = None, with_states: bool = False) -> StepOutput:
-        """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         packed = self._next(ids, running) if prompt is None else prompt
         output = self._forward(packed, 0 if prompt is None else packed.cu_seqlens[1:].long() - 1, with_states)
@@ -88,7 +109,6 @@ class PackedDecoder:
         return StepOutput(logits, states=packed.pad(output.hidden_states[-1]) if with_states else None)
 
     def read(self, words: Tensor) -> Tensor:
-        """See `bertie.generation.decoder.Decoder.read`."""
         count = len(words)
         last = self._furthest + count - 1
         output = self._forward(
@@ -107,7 +127,6 @@ class PackedDecoder:
         return logits
 
     def forget(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.forget`."""
         self.cache.crop(-count)
         self._positions, self._furthest = self._positions - count, self._furthest - count
 
@@ -145,20 +164,11 @@ class PackedDecoder:
         self._positions, self._furthest = self._positions + 1, self._furthest + 1
         return packed
 
-    def repeat(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.repeat`."""
-        if count > 1:
-            self.cache.batch_repeat_interleave(count)
-            self.encoder = repeated(self.encoder, count)
-            self._positions, self._types = (each.repeat_interleave(count) for each in (self._positions, self._types))
 
-    def reorder(self, texts: Tensor) -> None:
-        """See `bertie.generation.decoder.Decoder.reorder`."""
-        reorder_own(self.cache, texts)
+class RowsDecoder(_CachedDecoder):
+    """A `Decoder` of rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
 
-
-class RowsDecoder:
-    """Texts in rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
+    of_texts = ("_mask", "_positions", "_types")
 
     def __init__(
         self,
@@ -168,8 +178,8 @@ class RowsDecoder:
         encoder: Packed | None = None,
         wanted: tuple[str, ...] = (),
     ) -> None:
-        self.model, self.config, self.cache, self.encoder, self.wanted = model, model.config, cache, encoder, wanted
-        self.limit = prompts.limit(model.config.max_position_embeddings)
+        super().__init__(model, prompts, cache, encoder)
+        self.wanted = wanted
         self._embeds, self._before = prompts.embeds, prompts.columns_before
         self._read = 0 if cache is None else int(cache.get_seq_length())
         self._has_padding = not bool(prompts.mask.all())
@@ -185,7 +195,6 @@ class RowsDecoder:
         running: Tensor | None = None,  # noqa: ARG002  rows are computed whole
         with_states: bool = False,
     ) -> StepOutput:
-        """See `bertie.generation.decoder.Decoder.step`."""
         embeds, self._embeds = self._embeds, None
         if embeds is not None:
             new_tokens = {"inputs_embeds": embeds[:, self._read :]}
@@ -196,12 +205,10 @@ class RowsDecoder:
         return StepOutput(output.logits[:, -1], extras, output.hidden_states[-1] if with_states else None)
 
     def read(self, words: Tensor) -> Tensor:
-        """See `bertie.generation.decoder.Decoder.read`."""
         logits: Tensor = self._forward(self._read + len(words), len(words), input_ids=words[None]).logits
         return logits[0, -len(words) :]
 
     def forget(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.forget`."""
         self.cache.crop(-count)
         self._read -= count
 
@@ -224,29 +231,3 @@ class RowsDecoder:
         if self.cache is not None:
             self._read = width
         return output
-
-    def repeat(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.repeat`."""
-        if count == 1:
-            return
-        if self.cache is not None:  # a StaticCache knows no batch_repeat_interleave
-            texts = torch.arange(len(self._mask), device=self._mask.device)
-            self.cache.reorder_cache(texts.repeat_interleave(count))
-        self.encoder = repeated(self.encoder, count)
-        for name in ("_mask", "_positions", "_types"):
-            setattr(self, name, getattr(self, name).repeat_interleave(count, dim=0))
-
-    def reorder(self, texts: Tensor) -> None:
-        """See `bertie.generation.decoder.Decoder.reorder`."""
-        if self.cache is not None:
-            reorder_own(self.cache, texts)
-
-
-def repeated(encoder: Packed | None, count: int) -> Packed | None:
-    """Return an encoder's texts so many times, one copy beside the other."""
-    return None if encoder is None else encoder.select([text for text in range(encoder.shape[0]) for _ in range(count)])
-
-
-def reorder_own(cache: Any, texts: Tensor) -> None:
-    """Reorder what a decoder has read; the beams of a text have one source, which stays where it is."""
-    getattr(cache, "self_attention_cache", cache).reorder_cache(texts)

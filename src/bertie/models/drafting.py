@@ -25,11 +25,7 @@ def drafter_of(
     config: GenerationConfig,
     open_assistant: Callable[[], Decoder],
 ) -> Drafter | None:
-    """Return what drafts words for a call of ``model.generate`` that ``decoder`` steps through; None: nothing.
-
-    Raises:
-        InputError, InputTypeError: the call asks for what no draft can be made for, or the assistant does not fit.
-    """
+    """Return what drafts words for a call of ``model.generate`` that ``decoder`` steps through; None: nothing."""
     lookup = PromptLookup.of(config)
     if assistant_model is None and lookup is None:
         return None

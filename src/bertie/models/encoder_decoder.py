@@ -13,7 +13,7 @@ from bertie.encoder_decoder_config import EncoderDecoderConfig
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.generation.generation_config import GenerationConfig
 from bertie.layers.linear import Linear
-from bertie.layers.rectangle import Rectangle, Unpadded, shown
+from bertie.layers.rectangle import Given, Rectangle, Unpadded, shown
 from bertie.models.bert import BertModel
 from bertie.models.causal_lm import BertLMHeadModel
 from bertie.models.encoder_decoder_generating import generate
@@ -116,10 +116,11 @@ class EncoderDecoderModel(BertPreTrainedModel):
         Raises:
             ConfigError, InputError, InputTypeError: naming what is wrong.
         """
-        given = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        asked = {name: bool(getattr(self.config, name)) if value is None else value for name, value in given.items()}
+        stated = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        asked = {name: bool(getattr(self.config, name)) if value is None else value for name, value in stated.items()}
         if encoder_outputs is None:
-            source = self.read(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, **asked)
+            given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+            source = self.read(given, **asked)
         else:
             source = self.read_before(encoder_outputs, attention_mask)
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
@@ -154,24 +155,14 @@ class EncoderDecoderModel(BertPreTrainedModel):
         )
         return self.as_asked(output, return_dict)
 
-    def read(
-        self,
-        input_ids: Tensor | Packed | None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        **asked: bool,
-    ) -> Source:
+    def read(self, given: Given, **asked: bool) -> Source:
         """Return what the encoder makes of sources, without their padding where nobody looks in."""
-        encoder = self.encoder
-        batch = encoder.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        output = encoder(batch, return_dict=True, **asked)
+        batch = self.encoder.batch(*given)
+        output = self.encoder(batch, return_dict=True, **asked)
         hidden = output.last_hidden_state
         if isinstance(batch, Rectangle):
-            packed = input_ids if isinstance(input_ids, Packed) else None
-            states = self._projected(hidden)
-            return Source(output, states if packed is None else states_of(packed, states), attention_mask)
+            states, is_packed = self._projected(hidden), isinstance(given.input_ids, Packed)
+            return Source(output, states_of(given.input_ids, states) if is_packed else states, given.attention_mask)
         if isinstance(batch, Unpadded):
             output.last_hidden_state, hidden = shown(batch, hidden)
         return Source(output, states_of(batch, self._projected(hidden)), None)

@@ -9,12 +9,14 @@ from torch import Tensor
 from bertie.errors import InputError
 from bertie.generation.decoder import Decoder
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion, tokens_of
+from bertie.generation.generation_fields import tokens_of
+from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
+from bertie.layers.rectangle import Given
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
-from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
+from bertie.models.generating import decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
 from bertie.models.loading import ConfigLike
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
@@ -67,9 +69,9 @@ def generate(
     config = settled_config(self, generation_config, options)
     sources = one_of(inputs, input_ids)
     extras = {f"output_{name}": bool(getattr(config, f"output_{name}")) for name in ("attentions", "hidden_states")}
-    given = (sources, attention_mask, token_type_ids, position_ids, inputs_embeds)
+    given = Given(sources, attention_mask, token_type_ids, position_ids, inputs_embeds)
     if encoder_outputs is None:
-        source = self.read(*given, **extras)
+        source = self.read(given, **extras)
     else:
         source = self.read_before(encoder_outputs, attention_mask)
     encoder = encoder_states(self.config.decoder, source.states, source.mask)
@@ -79,7 +81,7 @@ def generate(
     ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
     columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
     has_past = self.decoder.bert.past_length(past_key_values) > 0
-    prompts = prompt_rows(config, ids, mask, None, columns, None, self.device, has_past)
+    prompts = prompt_rows(config, Given(ids, mask, position_ids=columns), self.device, has_past)
     wanted = ("attentions", "cross_attentions", "hidden_states")
     decoder = decoder_of(self.decoder, prompts, config, past_key_values, encoder, wanted)
 
@@ -88,13 +90,14 @@ def generate(
             return decoder_of(assistant_model, prompts, config, None, None, ())
         if sources is None and inputs_embeds is None:
             raise InputError("assistant_model reads the sources itself; give them beside encoder_outputs.")
-        own = assistant_model.read(*given)
+        own = assistant_model.read(given)
         read = encoder_states(assistant_model.config.decoder, own.states, own.mask)
         return decoder_of(assistant_model.decoder, prompts, config, None, read, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
-    found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
+    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn
+    ids_read = sources if isinstance(sources, Tensor) else None
+    found = searched(decoder, prompts, config, drafter, ids_read, *functions, streamer, generator)
     return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 
 

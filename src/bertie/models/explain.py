@@ -13,6 +13,7 @@ from bertie.errors import InputTypeError
 from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import check_module, explain_product
+from bertie.layers.rectangle import Given
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
@@ -81,6 +82,4 @@ def _packed(model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tens
         return model.pack_inputs(batch)
     if not isinstance(batch, Mapping):
         raise InputTypeError(f"batch must be a Packed, a mapping or a tensor of ids, not {type(batch).__name__}.")
-    names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
-    ids, mask, types, positions, embeds = (batch.get(name) for name in names)
-    return model.pack_inputs(ids, mask, types, positions, embeds)
+    return model.pack_inputs(*Given(*map(batch.get, Given._fields)))

@@ -1,7 +1,7 @@
 """``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
 from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
-from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion, tokens_of
+from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, tokens_of
+from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
+from bertie.layers.rectangle import Given
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
@@ -95,17 +96,13 @@ def generate(
             "model with is_decoder=True."
         )
     config = settled_config(self, generation_config, options)
-    given = one_of(inputs, input_ids)
-    if isinstance(given, Packed):
-        given, attention_mask, token_type_ids, position_ids = _rows_of(
-            given, config, attention_mask, token_type_ids, position_ids, inputs_embeds
-        )
+    given = Given(one_of(inputs, input_ids), attention_mask, token_type_ids, position_ids, inputs_embeds)
+    if isinstance(given.input_ids, Packed):
+        given = _rows_of(given, config)
     if inputs_embeds is not None:
         check_embeds(self.config, inputs_embeds)
     has_past = self.bert.past_length(past_key_values) > 0
-    prompts = prompt_rows(
-        config, given, attention_mask, token_type_ids, position_ids, inputs_embeds, self.device, has_past
-    )
+    prompts = prompt_rows(config, given, self.device, has_past)
     encoder = encoder_states(self.config, encoder_hidden_states, encoder_attention_mask)
     decoder = decoder_of(self, prompts, config, past_key_values, encoder)
 
@@ -113,51 +110,38 @@ def generate(
         return decoder_of(assistant_model, prompts, config, None, None, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
-    found = searched(decoder, prompts, config, asked)
+    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn
+    found = searched(decoder, prompts, config, drafter, None, *functions, streamer, generator)
     return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
 
-class Asked(NamedTuple):
-    """What a call brings beside a config."""
-
-    logits_processor: Sequence[LogitsProcessor] | None
-    stopping_criteria: Sequence[StoppingCriterion] | None
-    prefix_allowed_tokens_fn: PrefixFunction | None
-    streamer: Streamer | None
-    generator: torch.Generator | None
-    drafter: Drafter | None = None
-
-
 def searched(
-    decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
+    decoder: Decoder,
+    prompts: PromptRows,
+    config: GenerationConfig,
+    drafter: Drafter | None,
+    source: Tensor | None,
+    logits_processor: Sequence[LogitsProcessor] | None,
+    stopping_criteria: Sequence[StoppingCriterion] | None,
+    prefix_allowed_tokens_fn: PrefixFunction | None,
+    streamer: Streamer | None,
+    generator: torch.Generator | None,
 ) -> Generated:
     """Return what the search finds that a settled config and the rest of a call ask for."""
-    if asked.generator is not None and not isinstance(asked.generator, torch.Generator):
-        raise InputTypeError(f"generator is a {type(asked.generator).__name__}; it must be a torch.Generator.")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise InputTypeError(f"generator is a {type(generator).__name__}; it must be a torch.Generator.")
     own = prompts.mask[:, prompts.columns_before :]
     has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
     first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
     embedded = prompts.columns_before if prompts.embeds is not None else 0
-    plan = GenerationPlan.of(
-        config,
-        Prompts(prompts.ids, first, source, embedded),
-        decoder.limit,
-        asked.logits_processor or (),
-        asked.stopping_criteria or (),
-        asked.prefix_allowed_tokens_fn,
-        asked.streamer,
-        asked.generator,
-    )
-    return search(decoder, prompts.ids, plan, asked.drafter)
+    functions = logits_processor or (), stopping_criteria or (), prefix_allowed_tokens_fn
+    given = Prompts(prompts.ids, first, source, embedded)
+    plan = GenerationPlan.of(config, given, decoder.limit, *functions, streamer, generator)
+    return search(decoder, prompts.ids, plan, drafter)
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
-    """Return the config of a call, and refuse options that are no fields of it.
-
-    Raises:
-        ConfigError, InputTypeError: naming the field.
-    """
+    """Return the config of a call, and refuse options that are no fields of it."""
     own = GenerationConfig.of(model.generation_config)  # programs set the reference's
     known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
     for name in [name for name in options if name not in known]:
@@ -176,8 +160,9 @@ def one_of(inputs: Any, input_ids: Any) -> Any:
     return input_ids if inputs is None else inputs
 
 
-def _rows_of(packed: Packed, config: GenerationConfig, *beside: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the ids, mask, types and positions of a `Packed`, padded on the left."""
+def _rows_of(given: Given, config: GenerationConfig) -> Given:
+    """Return a `Packed` as rows that are padded on the left."""
+    packed, *beside = given
     if any(each is not None for each in beside):
         raise InputError("A Packed already knows its padding, positions and token types: pass it alone.")
     if packed.input_ids is None:
@@ -193,24 +178,12 @@ def _rows_of(packed: Packed, config: GenerationConfig, *beside: Tensor | None) -
 
     ids = rows(packed.input_ids, config.pad_token_id or 0)
     mask = rows(torch.ones_like(packed.input_ids), 0)
-    return ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0)
+    return Given(ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0))
 
 
-def prompt_rows(
-    config: GenerationConfig,
-    ids: Tensor | None,
-    mask: Tensor | None,
-    types: Tensor | None,
-    positions: Tensor | None,
-    embeds: Tensor | None,
-    device: torch.device,
-    has_past: bool = False,
-) -> PromptRows:
-    """Return checked prompts, laid out in the columns of their mask.
-
-    Raises:
-        InputError, InputTypeError: naming the argument that is wrong.
-    """
+def prompt_rows(config: GenerationConfig, given: Given, device: torch.device, has_past: bool) -> PromptRows:
+    """Return checked prompts, laid out in the columns of their mask."""
+    ids, mask, types, positions, embeds = given
     if mask is not None:
         require_tensor("attention_mask", mask)
     if ids is None:
@@ -220,8 +193,7 @@ def prompt_rows(
     if ids.dim() != 2:
         raise InputError(f"Prompts must have 2 dimensions [batch, length], not shape {tuple(ids.shape)}.")
     ids, mask = ids.to(device).long(), None if mask is None else mask.to(device)
-    width = ids.shape[1] if embeds is None else embeds.shape[1]
-    real = _real(config, ids, mask, embeds, width, has_past)
+    real = _real(config, Given(ids, mask, inputs_embeds=embeds), has_past)
     if real.shape[1] == 0 or not bool(real.any(dim=1).all()):
         empty = 0 if real.shape[1] == 0 else int((~real.any(dim=1)).nonzero()[0])
         raise InputError(f"Prompt {empty} has no tokens; give one at least, such as bos_token_id.")
@@ -238,11 +210,10 @@ def _empty_or_begun(config: GenerationConfig, embeds: Tensor | None, device: tor
     return torch.full((1, 1), config.bos_token_id, device=device)
 
 
-def _real(
-    config: GenerationConfig, ids: Tensor, mask: Tensor | None, embeds: Tensor | None, width: int, has_past: bool
-) -> Tensor:
+def _real(config: GenerationConfig, given: Given, has_past: bool) -> Tensor:
     """Return which places of the prompts, and of what a cache holds before them, are no padding, bool ``[B, W]``."""
-    pad = config.pad_token_id
+    ids, mask, *_, embeds = given
+    pad, width = config.pad_token_id, given.content().shape[1]
     if mask is None:
         is_guessed = embeds is None and pad is not None and pad not in tokens_of(config.eos_token_id)
         real = ids != pad if is_guessed else torch.ones(ids.shape[0], width, dtype=torch.bool, device=ids.device)
@@ -295,7 +266,11 @@ def decoder_of(
     wanted: tuple[str, ...] = ("attentions", "hidden_states"),
 ) -> Decoder:
     """Return what steps through ``model``: without padding where nobody can see it."""
-    extras = tuple(name for name in wanted if _is_asked(config, name)) if config.return_dict_in_generate else ()
+    extras: tuple[str, ...] = ()
+    if config.return_dict_in_generate:
+        asked = {"hidden_states"} if config.output_hidden_states else set()
+        asked |= {"attentions", "cross_attentions"} if config.output_attentions else set()
+        extras = tuple(name for name in wanted if name in asked)
     uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
     if config.is_contrastive and cache is not None and cache.get_seq_length():
         raise InputError(
@@ -315,7 +290,3 @@ def decoder_of(
     if packs:
         return PackedDecoder(model, prompts, cache, encoder)
     return RowsDecoder(model, prompts, cache, encoder, extras)
-
-
-def _is_asked(config: GenerationConfig, name: str) -> bool:
-    return bool(config.output_hidden_states if name == "hidden_states" else config.output_attentions)

@@ -7,16 +7,14 @@ accelerate, peft, and bertie's own.
 import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import repeat
-from operator import contains, is_, itemgetter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch.nn.modules.module as global_hooks
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from bertie.capture import HOOKS, hooks_on_all_modules
+from bertie.capture import HOOKS
 from bertie.layers.linear import Linear
 
 # Packages whose hooks, forwards and modules treat each token alone, or only look at parameters.
@@ -35,7 +33,6 @@ _PLACES = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout"
 # Of these, the parts that see more than a token.
 _READS_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|crossattention|self|layer\.\d+)$")
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
-_OWN_HOOKS = itemgetter(*HOOKS)
 
 
 def is_looked_into(model: nn.Module) -> bool:
@@ -45,7 +42,7 @@ def is_looked_into(model: nn.Module) -> bool:
         return False
     if next(onlookers(model), None) is not None:
         return True
-    _UNSEEN[model] = _Unseen(model)
+    _UNSEEN[model] = _Unseen.of(model)
     return False
 
 
@@ -67,44 +64,31 @@ def onlookers(model: nn.Module) -> Iterator[str]:
             yield f"{type(module).__module__}.{type(module).__qualname__} in the place of {path}"
 
 
-class _Unseen:
-    """The parts of a model into which no one looked, compared later without a line of Python for each."""
+class _Unseen(NamedTuple):
+    """The parts of a model into which no one looked: asking them all again would take 2 % of a short query's time."""
 
-    def __init__(self, model: nn.Module) -> None:
-        slots = [
-            (owner._modules, name, child)
+    parts: list[tuple[dict[str, Any], str, nn.Module, bool]]  # whose part, by which name; has it a forward of its own?
+    lists: list[tuple[nn.ModuleList, int]]
+    hooks_made: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "_Unseen":
+        parts = [
+            (owner._modules, name, part, "forward" in vars(part))
             for owner in (model, *(part for _, part in _parts(model)))
-            for name, child in owner._modules.items()
-            if child is not None
+            for name, part in owner._modules.items()
+            if part is not None
         ]
-        self.owners = [owner for owner, _, _ in slots]
-        self.names = [name for _, name, _ in slots]
-        self.modules = [module for _, _, module in slots]
-        self.own = [vars(module) for module in self.modules]
-        self.forwards = self._forwards()
-        self.lists = [module._modules for module in self.modules if isinstance(module, nn.ModuleList)]
-        self.lengths = list(map(len, self.lists))
-        self.hooks_made = RemovableHandle.next_id
+        lists = [(part, len(part)) for _, _, part, _ in parts if isinstance(part, nn.ModuleList)]
+        return cls(parts, lists, RemovableHandle.next_id)
 
     def holds(self) -> bool:
         """Whether no hook was made, no module replaced, and no forward wrapped since."""
-        return (
-            all(map(is_, map(dict.get, self.owners, self.names), self.modules))
-            and self._forwards() == self.forwards
-            and list(map(len, self.lists)) == self.lengths
-            and (self.hooks_made == RemovableHandle.next_id or self._has_no_hooks())
+        same_parts = all(
+            owner.get(name) is part and ("forward" in vars(part)) is own for owner, name, part, own in self.parts
         )
-
-    def _forwards(self) -> list[bool]:
-        return list(map(contains, self.own, repeat("forward")))
-
-    def _has_no_hooks(self) -> bool:
-        """Whether the hooks made since are on other modules."""
-        made = RemovableHandle.next_id
-        if hooks_on_all_modules() or any(map(any, map(_OWN_HOOKS, self.own))):
-            return False
-        self.hooks_made = made
-        return True
+        same_lists = all(len(each) == length for each, length in self.lists)
+        return same_parts and same_lists and self.hooks_made == RemovableHandle.next_id
 
 
 _UNSEEN: "WeakKeyDictionary[nn.Module, _Unseen]" = WeakKeyDictionary()

@@ -1,6 +1,6 @@
 """The door between rectangles and packed batches: what comes in is checked on the host, what goes out is padded."""
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
 from bertie.layers.embeddings import positions_of
-from bertie.layers.rectangle import Batch, Rectangle, Unpadded
+from bertie.layers.rectangle import Batch, Given, Rectangle, Unpadded
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed, require_integers, require_tensor
 
@@ -54,42 +54,27 @@ def _size(module: nn.Module | None, name: str) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def pack_inputs(
-    limits: Limits,
-    input_ids: Tensor | Packed | None,
-    attention_mask: Tensor | None = None,
-    token_type_ids: Tensor | None = None,
-    position_ids: Tensor | None = None,
-    inputs_embeds: Tensor | None = None,
-    past_length: int = 0,
-) -> Packed:
+def pack_inputs(limits: Limits, given: Given, past_length: int = 0) -> Packed:
     """Return the batch without its padding, after checking all that a kernel would choke on.
 
     A captured graph, a 3-D or 4-D mask, keep every place of the rectangle (decisions 4 and 7).
     """
-    config = limits.config
-    if isinstance(input_ids, Packed):
-        _refuse_beside_packed(attention_mask, token_type_ids, position_ids, inputs_embeds)
+    config, (ids, mask, types, positions, embeds) = limits.config, given
+    if isinstance(ids, Packed):
+        _refuse_beside_packed(mask, types, positions, embeds)
         if not is_tracing():
-            _check_ranges(limits, input_ids, past_length)
-        return input_ids
-    shape = _check_rectangle(config, input_ids, token_type_ids, position_ids, inputs_embeds)
+            _check_ranges(limits, ids, past_length)
+        return ids
+    shape = _check_rectangle(config, given)
     if limits.first_position:  # a Packed counts from 0
-        position_ids = _counted_from_zero(limits.first_position, shape, input_ids, position_ids, inputs_embeds)
-    mask = (
-        None if attention_mask is None else _check_mask(attention_mask, shape, past_length, config.num_attention_heads)
-    )
-    whole = mask is not None and mask.dim() == 4
+        positions = _counted_from_zero(limits.first_position, shape, given)
+    if mask is not None:
+        mask = _check_mask(mask, shape, past_length, config.num_attention_heads)
     if is_tracing():
-        return _pack_traced(input_ids, mask, token_type_ids, position_ids, inputs_embeds, past_length, config)
-    packed = Packed.from_padded(
-        input_ids,
-        None if mask is None or whole else mask[:, past_length:],
-        token_type_ids,
-        position_ids,
-        inputs_embeds,
-        past_length,
-    )
+        return _pack_traced(Given(ids, mask, types, positions, embeds), past_length, config)
+    whole = mask is not None and mask.dim() == 4
+    of_tokens = None if mask is None or whole else mask[:, past_length:]
+    packed = Packed.from_padded(ids, of_tokens, types, positions, embeds, past_length)
     _check_ranges(limits, packed, past_length)
     if mask is not None and whole:
         return packed.with_attention_mask(mask)
@@ -98,16 +83,10 @@ def pack_inputs(
     return packed
 
 
-def _counted_from_zero(
-    first: int,
-    shape: tuple[int, int],
-    ids: Tensor | None,
-    positions: Tensor | None,
-    embeds: Tensor | None,
-) -> Tensor:
-    if positions is not None:
-        return positions - first
-    return positions_of(shape, ids, first - 1, cast(Tensor, ids if embeds is None else embeds).device)
+def _counted_from_zero(first: int, shape: tuple[int, int], given: Given) -> Tensor:
+    if given.position_ids is not None:
+        return given.position_ids - first
+    return positions_of(shape, given.input_ids, first - 1, given.content().device)
 
 
 def pack_encoder_states(
@@ -133,20 +112,20 @@ def pack_encoder_states(
     mask = None if attention_mask is None else _check_mask(attention_mask, shape, 0, heads, encoder=True)
     if not is_tracing() and (mask is None or mask.dim() == 2):
         return Unpadded.of(Packed.from_padded(inputs_embeds=hidden_states, attention_mask=mask))
-    packed = _whole_rectangle(None, None, None, hidden_states, 0)
+    packed = _whole_rectangle(Given(inputs_embeds=hidden_states), 0)
     if mask is None:
         return packed
     return packed.with_attention_mask(mask if mask.dim() == 4 else _keys(mask))
 
 
-def rectangle(limits: Limits, packed: Packed, given: dict[str, Any]) -> Rectangle:
+def rectangle(limits: Limits, packed: Packed, given: Given) -> Rectangle:
     """Return the batch that ``given`` entered as ``packed`` with its padding; of a ``Packed``, laid out anew.
 
     Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
     """
-    if given["input_ids"] is packed:
+    if given.input_ids is packed:
         return Rectangle.of(packed, first_position=limits.first_position)
-    arguments = dict(given)
+    arguments: dict[str, Any] = dict(zip(Given._fields, given, strict=True))
     for name, values, (low, high), size in _tables(limits, packed) if not is_tracing() else ():
         given_values = arguments[name]
         if values is not None and size is not None and not (low >= 0 and high < size):
@@ -222,9 +201,8 @@ def check_embeds(config: BertConfig, embeds: Tensor) -> None:
         )
 
 
-def _check_rectangle(
-    config: BertConfig, ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None
-) -> tuple[int, int]:
+def _check_rectangle(config: BertConfig, given: Given) -> tuple[int, int]:
+    ids, _, types, positions, embeds = given
     if (ids is None) == (embeds is None):
         raise InputError("Give exactly one of input_ids and inputs_embeds.")
     for name, values in (("input_ids", ids), ("token_type_ids", types), ("position_ids", positions)):
@@ -235,8 +213,7 @@ def _check_rectangle(
                 raise InputError(f"{name} must have 2 dimensions [batch, length], not shape {tuple(values.shape)}.")
     if embeds is not None:
         check_embeds(config, embeds)
-    content = cast(Tensor, ids if embeds is None else embeds)
-    shape = (content.shape[0], content.shape[1])
+    shape = (given.content().shape[0], given.content().shape[1])
     for name, values in (("token_type_ids", types), ("position_ids", positions)):
         # one row, or one number, for all texts, as in the reference
         if values is not None and any(
@@ -328,17 +305,9 @@ def _keys(mask: Tensor) -> Tensor:
     return (mask != 0)[:, None, None, :]
 
 
-def _pack_traced(
-    ids: Tensor | None,
-    mask: Tensor | None,
-    types: Tensor | None,
-    positions: Tensor | None,
-    embeds: Tensor | None,
-    past_length: int,
-    config: BertConfig,
-) -> Packed:
+def _pack_traced(given: Given, past_length: int, config: BertConfig) -> Packed:
     """Return the whole rectangle as one batch, with its mask beside it: a graph's shapes cannot depend on values."""
-    packed = _whole_rectangle(ids, types, positions, embeds, past_length)
+    packed, mask = _whole_rectangle(given, past_length), given.attention_mask
     if mask is None:
         return packed
     if mask.dim() == 4:
@@ -348,12 +317,10 @@ def _pack_traced(
     return packed.with_attention_mask(_visible(mask, width, config.is_decoder), token_mask=real)
 
 
-def _whole_rectangle(
-    ids: Tensor | None, types: Tensor | None, positions: Tensor | None, embeds: Tensor | None, past_length: int
-) -> Packed:
-    content = cast(Tensor, ids if embeds is None else embeds)
-    batch, width = content.shape[0], content.shape[1]
-    columns = torch.arange(past_length, past_length + width, device=content.device)
+def _whole_rectangle(given: Given, past_length: int) -> Packed:
+    ids, _, types, positions, embeds = given
+    (batch, width), device = given.content().shape[:2], given.content().device
+    columns = torch.arange(past_length, past_length + width, device=device)
     positions = (columns if positions is None else positions.long()).expand(batch, width)
     types = torch.zeros_like(positions) if types is None else types.long().expand(batch, width)
     return Packed(
@@ -361,6 +328,6 @@ def _whole_rectangle(
         inputs_embeds=None if embeds is None else embeds.reshape(batch * width, embeds.shape[2]),
         position_ids=positions.reshape(-1),
         token_type_ids=types.reshape(-1),
-        cu_seqlens=torch.arange(batch + 1, device=content.device, dtype=torch.int32) * width,
+        cu_seqlens=torch.arange(batch + 1, device=device, dtype=torch.int32) * width,
         shape=(batch, width),
     )

@@ -15,7 +15,7 @@ from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import TokenLabels, require_class_numbers
-from bertie.layers.rectangle import ARGUMENTS, Batch, Rectangle, Unpadded
+from bertie.layers.rectangle import Batch, Given, Rectangle, Unpadded
 from bertie.models.hooks import is_looked_into
 from bertie.models.initialization import initialize
 from bertie.models.loading import Loading, check_attention
@@ -97,8 +97,8 @@ class BertPreTrainedModel(Loading, nn.Module):
         past_length: int = 0,
     ) -> Packed:
         """Return the checked batch without padding; a ``Packed`` comes back as it is."""
-        limits = Limits.of(self)
-        return pack_inputs(limits, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        return pack_inputs(Limits.of(self), given, past_length)
 
     def batch(
         self,
@@ -114,13 +114,13 @@ class BertPreTrainedModel(Loading, nn.Module):
 
         It keeps its padding where a mask of scores, a captured graph or an onlooker needs it, or if ``whole``.
         """
-        packed = self.pack_inputs(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
+        given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        packed = self.pack_inputs(*given, past_length)
         came_packed = isinstance(input_ids, Packed)
         if isinstance(packed, Unpadded) and not whole:
             return packed  # the task model has asked
         if whole or packed.attention_mask is not None or (not came_packed if is_tracing() else is_looked_into(self)):
-            given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-            return rectangle(Limits.of(self), packed, dict(zip(ARGUMENTS, given, strict=True)))
+            return rectangle(Limits.of(self), packed, given)
         return packed if came_packed else Unpadded.of(packed)
 
     def pad_outputs(

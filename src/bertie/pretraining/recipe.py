@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.errors import InputError, spelled
 from bertie.messages import short
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 from bertie.settings import Settings
 from bertie.tasks.masking import Masking
 
@@ -16,7 +16,7 @@ LAST_SHARE = 0.1
 BATCH_TOKENS = 16_384
 # The highest rate: that of BERT for its width (appendix A.2), more for narrower models (see `Settings.rate_for`).
 USUAL_RATE, USUAL_WIDTH, HIGHEST_RATE = 1e-4, 768, 1e-3
-# In deviations, see `bertie.training.spikes`; and steps that are not finite before the run ends.
+# In deviations, see `bertie.training.divergence`; and steps that are not finite before the run ends.
 SPIKE, BAD_STEPS = 10.0, 10
 
 _RULES = {
@@ -62,9 +62,7 @@ class Recipe:
         if not self.length or any(not isinstance(each, int) or each < 5 for each in self.length):
             given = ",".join(map(str, self.length))
             raise InputError(f"{spelled('length')} is {short(given)}; give a number of at least 5, or several.")
-        for name, rule in _RULES.items():
-            if not rule.allows(getattr(self, name)):
-                raise InputError(f"{spelled(name)} is {short(getattr(self, name))}; allowed: {rule.allowed}.")
+        check_values(vars(self), _RULES)
         if self.settings.patience not in (None, Settings.patience):
             patience = spelled("patience", self.settings.patience)
             raise InputError(f"{patience} has no effect on pretraining, whose best weights are its last; leave it out.")

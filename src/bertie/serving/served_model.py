@@ -15,9 +15,9 @@ from bertie.pipelines.engines import why_not_engine
 from bertie.pipelines.head_tasks import TASKS, tasks_of
 from bertie.serving.scheduler import ModelQueue
 from bertie.tasks.attention_weights import AttentionWeights
+from bertie.tasks.embed import SparseEmbedding
 from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
-from bertie.tasks.sparse_embedding import SparseEmbedding
 from bertie.tasks.task import Task
 
 # what requests call both tasks that write texts

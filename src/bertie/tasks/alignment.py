@@ -1,6 +1,6 @@
 """Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -105,10 +105,14 @@ class Group(NamedTuple):
         """The words of the whole text, whatever was cut off it."""
         return Alignment.of(self.pieces.word_ids, len(self.text) if isinstance(self.text, list) else None)
 
-    @property
-    def words_read(self) -> Alignment:
-        """The words whose pieces stand in a row; piece 0 is the first of these."""
-        return Alignment.of(self.pieces.word_ids[self.read], self.words.num_words)
+
+def words_read(groups: Sequence[Group]) -> tuple[Alignment, Integers]:
+    """Return the words of N texts side by side, by the pieces in rows, and where each text's begin, ``[N + 1]``."""
+    begins = np.cumsum([0, *(group.words.num_words for group in groups)])
+    ids: list[int | None] = []
+    for group, begin in zip(groups, begins.tolist(), strict=False):
+        ids += [None if word is None else begin + word for word in group.pieces.word_ids[group.read]]
+    return Alignment.of(ids, int(begins[-1])), begins
 
 
 def joined_offsets(
@@ -120,8 +124,14 @@ def joined_offsets(
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
 
 
-def find_continuing(vocabulary: Mapping[str, int], prefix: str, size: int) -> NDArray[np.bool_]:
-    """Return which ids, at least ``size`` of them, are pieces that go on in a word, by the prefix that marks these."""
-    found = np.zeros(max(size, 1 + max(vocabulary.values(), default=0)), np.bool_)
+def continuing_prefix(tokenizer: Any) -> str | None:
+    """Return what marks pieces that go on in a word; None: nothing does. Other libraries are taken for BERT."""
+    return getattr(tokenizer, "continuing_subword_prefix", "##")
+
+
+def find_continuing(tokenizer: Any, size: int = 0) -> NDArray[np.bool_]:
+    """Return which of the tokenizer's ids, at least ``size`` of them, are pieces that go on in a word."""
+    vocabulary, prefix = tokenizer.get_vocab(), continuing_prefix(tokenizer) or ""
+    found = np.zeros(max(size, len(tokenizer), 1 + max(vocabulary.values(), default=0)), np.bool_)
     found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True
     return found

@@ -18,7 +18,6 @@ def softmax(logits: Array, axis: int = -1) -> Array:
 
 
 def log_softmax(logits: Array, axis: int = -1) -> Array:
-    """Return the logarithms of `softmax`."""
     return logits - np.expand_dims(log_sum_exp(logits, axis), axis)
 
 

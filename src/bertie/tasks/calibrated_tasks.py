@@ -88,6 +88,10 @@ class SequenceTask(CalibratedTask):
         """Return class numbers ``[N]``."""
         return np.asarray(outputs.values).argmax(axis=-1)
 
+    def scores(self, values: Values) -> Array:
+        """Return the score of every class, ``[N, C]``, from logits."""
+        return self.probabilities(values)
+
     def named(self, prediction: Any) -> str:
         return self.config.id2label[int(prediction)]
 
@@ -96,7 +100,7 @@ class SequenceTask(CalibratedTask):
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         found = self.predictions(outputs)
-        scores = np.take_along_axis(self.probabilities(outputs.values), np.asarray(found)[:, None], axis=1)[:, 0]
+        scores = np.take_along_axis(self.scores(outputs.values), np.asarray(found)[:, None], axis=1)[:, 0]
         return wrong_classes(self.references(outputs.labels), found, scores, lambda _, number: self.named(number))
 
 

@@ -58,7 +58,6 @@ class Reliability:
 
 
 def check_temperature(temperature: float) -> None:
-    """Refuse a temperature by which logits cannot be divided."""
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; it must be above 0.")
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from bertie.config import IGNORED, BertConfig
 from bertie.errors import InputError, counted, nearest, spelled
-from bertie.messages import short
-from bertie.rules import Rule
+from bertie.rules import Rule, check_values
 from bertie.tasks.arrays import Array
 
 RULES = {
@@ -20,9 +19,7 @@ RULES = {
 
 def check_loss_options(options: Mapping[str, Any]) -> None:
     """Refuse options of the loss that are out of range, or of which one leaves the other undefined."""
-    for name, rule in RULES.items():
-        if name in options and not rule.allows(options[name]):
-            raise InputError(f"{spelled(name)} is {short(options[name])}; allowed: {rule.allowed}.")
+    check_values(options, RULES)
     if options.get("focal") and options.get("label_smoothing"):
         both = " and ".join(spelled(name, options[name]) for name in RULES)
         raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
@@ -48,7 +45,6 @@ class ClassLabels:
         return float(len(known) if self.class_weights is None else np.asarray(self.class_weights)[known].sum())
 
     def check_length(self, name: str) -> None:
-        """Refuse an option that has not one entry for each label."""
         values = getattr(self, name)
         if values is not None and len(values) != self.config.num_labels:
             raise InputError(

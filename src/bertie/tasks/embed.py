@@ -1,4 +1,4 @@
-"""Embed: one vector a text, made as the model's sentence-transformers files say."""
+"""Embed: one vector a text, made as the model's sentence-transformers files say, or sparse by a masked-LM head."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 
 from bertie.errors import InputError, nearest
 from bertie.progress import say_once
+from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
@@ -95,7 +96,7 @@ class Embed(Task):
         # a prompt that takes no part is no window's own
         features = super().features_of(texts)
         if features.owned is not None and self._skip:
-            starts = np.cumsum([0, *features.lengths])[[group[0] for group in features.groups()]]
+            starts = features.starts[features.first_rows[:-1]]
             features.owned[(starts[:, None] + np.arange(self._skip)).ravel()] = False
         return features
 
@@ -117,7 +118,6 @@ class Embed(Task):
         return vectors if self.windows else self.finished(vectors)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Any]:
-        """Return the vectors ``[D]`` of the texts."""
         if not self.windows or not rows:
             return rows
         return list(self.finished(merged(np.stack(rows), features, self.recipe.modes)))
@@ -148,3 +148,25 @@ class Embed(Task):
         ids = self.cut([self._prompt]).ids
         # what ends a row stands behind the text that follows
         return len(ids) - int(ids[-1] in self.tokenizer.all_special_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseEmbedding(Task):
+    """SPLADE: an answer is the ids of words, in order, and their weights, above 0 (Formal et al. 2021, equation 6).
+
+    A word's weight is the maximum, over the text's tokens, of ``log(1 + max(0, logit))``.
+    """
+
+    def run(self, model: Model, features: Features) -> Computed:
+        """Return the highest logit of each word in each row, ``[R, V]``."""
+        logits = model.masked_lm(features, np.arange(len(features.ids)))
+        do = operations_on(logits)
+        return do.run_max(do.widened(logits), np.asarray(features.lengths, np.int64))
+
+    def rows(self, output: Any, features: Features) -> list[tuple[Integers, Array]]:
+        """Return the words and weights of each row."""
+        weights = np.log1p(np.maximum(operations_on(output).to_host(output), 0))
+        return [(ids := np.flatnonzero(row), row[ids]) for row in weights]
+
+    def decode(self, outputs: Outputs) -> Sequence[tuple[Integers, Array]]:
+        return list(outputs.values)

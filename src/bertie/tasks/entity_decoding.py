@@ -135,8 +135,7 @@ class Grouper:
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
-        prefix, size = self.tokenizer.continuing_subword_prefix, len(self.tokenizer)
-        return find_continuing(self.tokenizer.get_vocab(), prefix, size)
+        return find_continuing(self.tokenizer)
 
     @cached_property
     def _rules(self) -> Rules | None:

@@ -28,7 +28,7 @@ class FeatureExtraction(Task):
         return features.own(features.by_row(output if isinstance(output, np.ndarray) else output.cpu()))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
-        return [[rows[row] for row in group] for group in features.groups()]
+        return features.by_input(rows)
 
     def decode(self, outputs: Outputs) -> list[Any]:
         if not self.return_tensors:

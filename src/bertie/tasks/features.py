@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.config import IGNORED
 from bertie.tasks.alignment import Group
 from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tokenization.encoding import Encoding
@@ -68,11 +69,11 @@ class Features:
         cls,
         groups: Sequence[Sequence[Encoding]],
         truncated: list[int],
-        empty: list[bool],
         owned: Array | None = None,
     ) -> "Features":
         """Return the features of inputs that are one or several rows each, with their encodings."""
         rows = [row for group in groups for row in group]
+        empty = [group[0].is_empty for group in groups]
         ids, types, lengths, *_ = flat_ids(rows)
         owners = np.repeat(np.arange(len(groups)), list(map(len, groups)))
         return cls(ids, types, lengths, truncated, empty, None if len(rows) == len(groups) else owners, rows, owned)
@@ -103,24 +104,42 @@ class Features:
         return len(self.truncated)
 
     @property
+    def num_cut(self) -> int:
+        """How many inputs were longer than the model reads, and lost tokens."""
+        return sum(count > 0 for count in self.truncated)
+
+    @property
     def input_ids(self) -> list[list[int]]:
         """One list of ids a row, made anew each time."""
-        return [self.ids[start:stop].tolist() for start, stop in self._spans]
+        return [row.tolist() for row in self.by_row(self.ids)]
 
-    def owner(self, row: int) -> int:
-        """Return the input that a row belongs to."""
-        return row if self.owners is None else int(self.owners[row])
+    @cached_property
+    def stops(self) -> Integers:
+        """``[R]``, the place behind each row's last token."""
+        return np.cumsum(self.lengths, dtype=np.int64)
+
+    @cached_property
+    def starts(self) -> Integers:
+        """``[R]``, the place of each row's first token."""
+        return self.stops - np.array(self.lengths, np.int64)
+
+    def rows_of(self, places: Any) -> Any:
+        """Return the row of the token at each place, int64 of the same shape."""
+        return np.searchsorted(self.stops, places, side="right")
 
     def groups(self) -> list[range]:
         """Return the rows of each input."""
-        if self.owners is None:
-            return [range(row, row + 1) for row in range(len(self.lengths))]
         return [range(start, stop) for start, stop in pairwise(self.first_rows.tolist())]
 
     @property
     def wanted(self) -> Array:
         """The labels of a task that has one kind of them."""
         return self.labels[LABELS].values
+
+    @property
+    def labelled(self) -> Integers:
+        """``[M]``, the tokens that have a label, of a task that has one kind of them."""
+        return np.flatnonzero(self.wanted != IGNORED)
 
     def groups_read(self) -> list[Group]:
         """Return the rows of each input with its text, of features that have encodings and texts."""
@@ -131,11 +150,15 @@ class Features:
 
     def by_row(self, values: Any) -> list[Any]:
         """Return ``values [T, ...]``, an array or a tensor, as one part a row."""
-        return [values[start:stop] for start, stop in self._spans]
+        return [values[start:stop] for start, stop in pairwise([0, *self.stops.tolist()])]
+
+    def by_input(self, rows: Sequence[Any]) -> list[list[Any]]:
+        """Return one value a row as one list an input."""
+        return [[rows[row] for row in group] for group in self.groups()]
 
     def at_places(self, values: Any, places: Integers) -> list[Any]:
         """Return values of tokens at rising ``places [M]`` as one part a row."""
-        stops = np.searchsorted(places, np.cumsum(self.lengths))
+        stops = np.searchsorted(places, self.stops)
         return [values[start:stop] for start, stop in pairwise([0, *stops.tolist()])]
 
     def own(self, parts: Sequence[Any]) -> list[Any]:
@@ -146,9 +169,7 @@ class Features:
 
     def sizes(self) -> list[int]:
         """Return the number of tokens of each input, in all its rows."""
-        if self.owners is None:
-            return self.lengths
-        return np.bincount(self.owners, self.lengths, self.num_inputs).astype(int).tolist()
+        return np.bincount(self.owner_of_rows, self.lengths, self.num_inputs).astype(int).tolist()
 
     def with_labels(self, values: Array, each: Each = "input", name: str = LABELS) -> "Features":
         """Return the same features with what is to be learned of them, beside labels of other names."""
@@ -158,10 +179,10 @@ class Features:
         """Return the features of the inputs with these numbers, all their rows, in this order."""
         if self.owners is None:
             return self.select(inputs)
-        firsts = self.first_rows
-        rows = [row for number in inputs for row in range(firsts[number], firsts[number + 1])]
-        owners = np.repeat(np.arange(len(inputs)), np.diff(firsts)[np.asarray(inputs, np.int64)])
-        return self._chosen(rows, inputs, owners)
+        numbers = np.array(inputs, np.int64)
+        counts = np.diff(self.first_rows)[numbers]
+        owners = np.repeat(np.arange(len(numbers)), counts)
+        return self._chosen(ranges(self.first_rows[numbers], counts), numbers, owners)
 
     def select(self, rows: Sequence[int]) -> "Features":
         """Return the features of the rows with these numbers, in this order; rows of an input need not be complete.
@@ -170,7 +191,8 @@ class Features:
         """
         if self.owners is None and len(rows) == len(self.lengths) and list(rows) == list(range(len(rows))):
             return self
-        return self._chosen(rows, rows if self.owners is None else self.owners[list(rows)].tolist(), None)
+        numbers = np.array(rows, np.int64)
+        return self._chosen(numbers, numbers if self.owners is None else self.owners[numbers], None)
 
     def without_texts(self) -> "Features":
         """Return what is computed and learned alone: neither texts nor the places of tokens in them."""
@@ -204,8 +226,7 @@ class Features:
 
     def part_keys(self) -> list[int]:
         """Return a number a part that is the same where the part's tokens are the same, in order of the parts."""
-        starts = np.cumsum([0, *self.lengths])[:-1][self._part_begins]
-        return [hash(ids.tobytes()) for ids in np.split(self.ids, starts[1:])]
+        return [hash(ids.tobytes()) for ids in np.split(self.ids, self.starts[self._part_begins][1:])]
 
     @cached_property
     def _part_begins(self) -> NDArray[np.bool_]:
@@ -213,20 +234,15 @@ class Features:
         assert self.parts is not None
         return (np.diff(self.owner_of_rows, prepend=-1) != 0) | (np.diff(self.parts, prepend=-1) != 0)
 
-    def _chosen(self, rows: Sequence[int], inputs: Sequence[int], owners: Integers | None) -> "Features":
+    def _chosen(self, rows: Integers, inputs: Integers, owners: Integers | None) -> "Features":
         """Return these rows, and of each of these inputs what it has an entry of."""
-        places: dict[Each, Sequence[int] | Integers] = {"row": rows, "input": inputs}
-        firsts, stops = np.array([self._spans[row] for row in rows], np.int64).reshape(-1, 2).T
-        places["token"] = ranges(firsts, stops - firsts)
+        tokens = ranges(self.starts[rows], (self.stops - self.starts)[rows])
+        places: dict[Each, Integers] = {"row": rows, "input": inputs, "token": tokens}
         return Features(
             **{name: _taken(getattr(self, name), places[each]) for name, each in _ENTRIES.items()},
             owners=owners,
             labels={name: Labels(_taken(values, places[each]), each) for name, (values, each) in self.labels.items()},
         )
-
-    @cached_property
-    def _spans(self) -> list[tuple[int, int]]:
-        return list(pairwise(accumulate(self.lengths, initial=0)))
 
     @cached_property
     def first_rows(self) -> Integers:
@@ -250,11 +266,11 @@ _ENTRIES: dict[str, Each] = {
 }
 
 
-def _taken(values: Any, places: Sequence[int] | Integers) -> Any:
+def _taken(values: Any, places: Integers) -> Any:
     """Return the entries at these places, in this order, of an array or a list."""
     if isinstance(values, np.ndarray):
-        return values[np.asarray(places, np.int64)]
-    return None if values is None else [values[place] for place in places]
+        return values[places]
+    return None if values is None else [values[place] for place in places.tolist()]
 
 
 def _joined(lists: Sequence[Any]) -> Any:

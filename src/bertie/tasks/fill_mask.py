@@ -1,7 +1,7 @@
 """Fill-mask: which words fit at the [MASK] of a text. The head runs on the masks alone, not on every token."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ from bertie.errors import InputError, InputTypeError, spelled
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.joint_filling import ORDERS, fill_jointly
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.task import Task
@@ -20,6 +19,10 @@ from bertie.tasks.text_encoder import check_count
 Candidate = dict[str, Any]
 # the scores of a mask's best words, and the words
 Best = tuple[list[float], list[int]]
+# logits [M, V] → the scores of the best words of each mask, best first, and the words' ids, [M, k] each
+FindBest = Callable[[Computed], tuple[Array, Integers]]
+# in which masks are filled jointly
+ORDERS = ("left-to-right", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +81,11 @@ class FillMask(Task):
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
         """Return the ids of each text, whole, and the best words of its masks."""
-        ids = features.own(features.by_row(features.ids))
+        ids = features.by_input(features.own(features.by_row(features.ids)))
+        masks = features.by_input(rows)
         return [
-            (np.concatenate([ids[row] for row in group]).tolist(), [best for row in group for best in rows[row]])
-            for group in features.groups()
+            (np.concatenate(own).tolist(), [best for row in found for best in row])
+            for own, found in zip(ids, masks, strict=True)
         ]
 
     def decode(self, outputs: Outputs) -> list[Any]:
@@ -143,3 +147,48 @@ class FillMask(Task):
         piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
         say_once(f"The target {target!r} is not in the vocabulary; its first piece {piece!r} stands for it.")
         return pieces[0]
+
+
+def fill_jointly(
+    model: Model, features: Features, masks: Integers, order: str, mask_token_id: int, best: FindBest
+) -> Mapping[str, Array]:
+    """Return ``scores`` and ``words [M, k]`` of the masks at places ``[M]``, each as it was predicted last.
+
+    "left-to-right" fills the first mask that is left. "confidence" is Mask-Predict (Ghazvininejad et al. 2019, section
+    3) with as many iterations as a text has masks: all that are masked are predicted, and in iteration t the N - t
+    least likely words are masked again. Both compute a text as often as it has masks.
+    """
+    rows = features.rows_of(masks)
+    counts = np.bincount(rows, minlength=len(features.lengths))
+    numbers = np.arange(len(masks)) - (np.cumsum(counts) - counts)[rows]  # of each mask within its text
+    ids, found = features.ids.copy(), None
+    for step in range(counts.max(initial=0)):
+        if order == "left-to-right":
+            hidden, asked = numbers >= step, numbers == step
+        else:
+            confidence = np.zeros(len(masks)) if found is None else found[0][:, 0]
+            hidden = asked = _ranks(confidence, rows, numbers) < (counts - step)[rows]
+        ids[masks[hidden]] = mask_token_id
+        new = best(_predicted(model, replace(features, ids=ids), masks[asked]))
+        if found is None:
+            found = tuple(np.zeros((len(masks), part.shape[1]), part.dtype) for part in new)
+        for part, predicted in zip(found, new, strict=True):
+            part[asked] = predicted
+        ids[masks[asked]] = new[1][:, 0]
+    scores, words = found if found is not None else (np.zeros((0, 1)), np.zeros((0, 1), np.int64))
+    return {"scores": scores, "words": words}
+
+
+def _predicted(model: Model, features: Features, places: Integers) -> Any:
+    """Return the logits ``[m, V]`` at ``places``; rows without one are not computed."""
+    rows, index = np.unique(features.rows_of(places), return_inverse=True)
+    part = features.select(rows.tolist())
+    moved = part.starts - features.starts[rows]
+    return model.masked_lm(part, places + moved[index])
+
+
+def _ranks(scores: Array, rows: Integers, numbers: Integers) -> Integers:
+    """Return how many masks of its text come before each ``[M]``, from the lowest score to the highest."""
+    ranks = np.empty_like(numbers)
+    ranks[np.lexsort((scores, rows))] = numbers
+    return ranks

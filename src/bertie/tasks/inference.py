@@ -6,8 +6,6 @@ from math import isfinite
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from bertie.batching import budget, in_batches, in_order
 from bertie.errors import BertieError
 from bertie.tasks.features import Features
@@ -30,18 +28,15 @@ def compute_rows(
 ) -> list[Any]:
     """Return one value a row, what `Task.rows` keeps of it, by a model in eval mode with the task's head.
 
-    Args:
-        batch_tokens: tokens in a batch; None: what suits the device.
-        batch_size: the most rows in a batch; None sets no limit.
-        first: the number of the first input in the caller's list, for error messages.
-        advance: called with the work done, in inputs.
+    None of ``batch_tokens`` takes what suits the device. The first input has the number ``first`` in messages;
+    ``advance`` is called with the work done, in inputs.
     """
     # launched in turn: two batches that a device was given at once would need the memory of both
     launching = _AT_ONCE if model.device_type == "cpu" else Lock()
 
     def batch_of(rows: list[int]) -> Sequence[Any]:
         part = features.select(rows)
-        kept = compute_batch(task, model, part, lambda: [first + features.owner(row) for row in rows], launching)
+        kept = compute_batch(task, model, part, lambda: (first + features.owner_of_rows[rows]).tolist(), launching)
         # long texts come first: counted by their tokens, the time left is not overestimated
         advance(features.num_inputs * len(part.ids) / work)
         return kept
@@ -84,7 +79,7 @@ def refuse_non_finite(output: Computed, model: Model, features: Features, number
     if all(operations_on(each).finite_rows(each).all() for each in outputs_of(output)):
         return
     place, token = _origin(model, features)
-    text = int(np.searchsorted(np.cumsum(features.lengths), token, side="right"))
+    text = int(features.rows_of(token))
     damaged = "the weights are damaged"
     advice = damaged if model.dtype == "float32" else f"use dtype='float32', or {damaged}"
     raise BertieError(

@@ -57,17 +57,17 @@ class LateChunking(Embed):
         return features.own(features.by_row(do.to_host(do.widened(output))))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        return [np.concatenate([rows[row] for row in group]) for group in features.groups()]
+        return list(map(np.concatenate, features.by_input(rows)))
 
     def decode(self, outputs: Outputs) -> list[Array]:
         features = outputs.features
         assert features.encodings is not None
         assert features.texts is not None
-        places = features.own([np.array(row.offsets, np.int64) for row in features.encodings])
+        places = features.by_input(features.own([np.array(row.offsets, np.int64) for row in features.encodings]))
         found = []
-        for number, group in enumerate(features.groups()):
-            inside = _tokens_in(np.concatenate([places[row] for row in group]), features.texts[number].spans)
-            tokens = outputs.values[number][np.concatenate(inside)]
+        for own, text, values in zip(places, features.texts, outputs.values, strict=True):
+            inside = _tokens_in(np.concatenate(own), text.spans)
+            tokens = values[np.concatenate(inside)]
             found.append(self.finished(pool(tokens, list(map(len, inside)), self.recipe.modes)))
         return found
 

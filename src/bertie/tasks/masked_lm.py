@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bertie.config import IGNORED
 from bertie.metrics import MaskedLMMetric, Metric
-from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.masking import Masker, Masking
@@ -67,7 +66,7 @@ class MaskedLM(TrainableTask):
 
     def divisor(self, features: Features) -> float:
         if LABELS in features.labels:
-            return float(len(_places(features)))
+            return float(len(features.labelled))
         return float(self._masker.counts(features.ids, features.lengths, features.owned).sum())
 
     def _hidden(self, features: Features, draws: Array) -> Features:
@@ -85,22 +84,21 @@ class MaskedLM(TrainableTask):
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[M, V]`` of the M tokens to guess."""
         features = self._settled(features)
-        return model.masked_lm(features, _places(features))
+        return model.masked_lm(features, features.labelled)
 
     def loss(self, output: Any, features: Features) -> "Tensor":
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(output, features.wanted[_places(features)], smoothing=self.label_smoothing)
+        return cross_entropy_sum(output, features.wanted[features.labelled], smoothing=self.label_smoothing)
 
     def rows(self, output: Computed, features: Features) -> Sequence[Array]:
         """Return for each row its guesses: how many are right, their summed cross-entropy, and how many there are."""
         features = self._settled(features)
-        each = operations_on(output).guessed(output, features.wanted[_places(features)])
+        each = operations_on(output).guessed(output, features.wanted[features.labelled])
         each = np.concatenate([each, np.ones((len(each), 1))], axis=1)
-        return [part.sum(axis=0) for part in features.at_places(each, _places(features))]
+        return [part.sum(axis=0) for part in features.at_places(each, features.labelled)]
 
     def _settled(self, features: Features) -> Features:
-        """Return features whose tokens to guess are drawn."""
         return features if LABELS in features.labels else self.fixed(features)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Array:
@@ -108,9 +106,6 @@ class MaskedLM(TrainableTask):
         sums = np.zeros((features.num_inputs, 3))
         np.add.at(sums, features.owner_of_rows, np.reshape(rows, (-1, 3)))
         return sums
-
-    def metric(self) -> Metric:
-        return MaskedLMMetric()
 
     def decode(self, outputs: Outputs) -> list[Any]:
         return list(outputs.values)
@@ -120,8 +115,3 @@ class MaskedLM(TrainableTask):
 
     def named(self, prediction: Any) -> str:
         return f"{prediction[0]:.0f} of {prediction[2]:.0f} tokens"
-
-
-def _places(features: Features) -> Integers:
-    """Return the tokens to guess, ``[M]``."""
-    return np.flatnonzero(features.wanted != IGNORED)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bertie.config import IGNORED
 from bertie.errors import InputError, nearest
-from bertie.tasks.alignment import find_continuing
+from bertie.tasks.alignment import continuing_prefix, find_continuing
 from bertie.tasks.arrays import Array, Integers
 
 UNITS = ("tokens", "words", "spans")
@@ -33,9 +33,6 @@ class Masking:
         units: ``"tokens"``; ``"words"``, all pieces at a time (whole-word masking); or ``"spans"`` of words side by
             side, 3.8 in the mean and at most 10 (Joshi et al. 2020, SpanBERT, section 3.1). All tokens of a span have
             the same fate: hidden, random or kept.
-
-    Raises:
-        InputError: a rate that is not between 0 and 1, or no such units.
     """
 
     rate: float = 0.15
@@ -70,9 +67,7 @@ class Masker:
     def __init__(self, masking: Masking, tokenizer: Any, rows: int = 0) -> None:
         if tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to guess.")
-        # another library's tokenizer is taken for BERT's
-        self._prefix: str | None = getattr(tokenizer, "continuing_subword_prefix", "##")
-        if masking.units != "tokens" and self._prefix is None:
+        if masking.units != "tokens" and continuing_prefix(tokenizer) is None:
             raise InputError(
                 "This tokenizer's tokens don't show where words begin, so single tokens can be drawn alone, not whole "
                 f"{masking.units}."
@@ -147,7 +142,7 @@ class Masker:
 
     @cached_property
     def _goes_on(self) -> NDArray[np.bool_]:
-        return find_continuing(self._tokenizer.get_vocab(), self._prefix or "", self._rows)
+        return find_continuing(self._tokenizer, self._rows)
 
 
 def _spans(firsts: Integers, runs: Integers, draws: Array) -> Integers:

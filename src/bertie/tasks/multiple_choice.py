@@ -12,7 +12,7 @@ from bertie.tasks.arrays import NEVER, Array
 from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.task import WrongAnswer
-from bertie.tasks.text_encoder import check_count, wrong_type
+from bertie.tasks.text_encoder import check_count, two_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +45,8 @@ class MultipleChoice(SequenceTask):
         return replace(features.in_parts([len(choices) for _, choices in texts]), texts=texts)
 
     def read(self, given: object, number: int = 0) -> tuple[str, list[str]]:
-        if isinstance(given, Mapping):
-            if not {"prompt", "choices"} <= set(given):
-                raise InputTypeError(f"A prompt given as a mapping has 'prompt' and 'choices', not {sorted(given)}.")
-            prompt, choices = given["prompt"], given["choices"]
-        elif isinstance(given, list | tuple) and len(given) == 2:
-            prompt, choices = given
-        else:
-            raise wrong_type(number, given, "a mapping with 'prompt' and 'choices', or a prompt and a list of choices")
+        wanted = "a mapping with 'prompt' and 'choices', or a prompt and a list of choices"
+        prompt, choices = two_parts(given, number, "prompt", "choices", wanted)
         if not isinstance(choices, list | tuple):
             raise InputTypeError(f"The choices are {choices!r:.60} ({type(choices).__name__}); give a list of str.")
         for text in (prompt, *choices):
@@ -65,18 +59,17 @@ class MultipleChoice(SequenceTask):
     # features → answers
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        """Return the logits of each input's choices."""
         logits = np.reshape(super().combine(rows, features.by_part()), -1)
         return np.split(logits, np.cumsum(features.part_counts))[:-1]
 
     def decode(self, outputs: Outputs) -> list[Any]:
-        return [self._answer(*both) for both in zip(outputs.values, _choices(outputs), strict=True)]
-
-    def _answer(self, logits: Array, choices: Sequence[str]) -> Any:
-        scores = self.probabilities(logits).tolist()
-        order = np.argsort(-logits, kind="stable").tolist()
-        found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
-        return found[0] if self.top_k == 1 else found[: self.top_k]
+        answers: list[Any] = []
+        for logits, choices in zip(outputs.values, _choices(outputs), strict=True):
+            scores = self.probabilities(logits).tolist()
+            order = np.argsort(-logits, kind="stable").tolist()
+            found = [{"choice": place, "text": choices[place], "score": scores[place]} for place in order]
+            answers.append(found[0] if self.top_k == 1 else found[: self.top_k])
+        return answers
 
     # labels → loss and metrics
 
@@ -93,9 +86,6 @@ class MultipleChoice(SequenceTask):
         logits = self.whole(output, features.by_part()).reshape(-1)
         return choice_sum(logits, features.part_counts, features.wanted)
 
-    def metric(self) -> Metric:
-        return MultipleChoiceMetric()
-
     def predictions(self, outputs: Outputs) -> Values:
         """Return the number of each input's best choice ``[N]``."""
         return np.array([int(np.argmax(logits)) for logits in outputs.values], np.int64)
@@ -105,8 +95,7 @@ class MultipleChoice(SequenceTask):
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         scores = np.array([self.probabilities(logits).max() for logits in outputs.values])
-        choices = _choices(outputs)
-        right, given = self.references(outputs.labels), self.predictions(outputs)
+        right, given, choices = self.references(outputs.labels), self.predictions(outputs), _choices(outputs)
         return wrong_classes(right, given, scores, lambda number, choice: choices[number][choice])
 
     def judged(self, outputs: Outputs) -> Judged | None:
@@ -119,6 +108,5 @@ class MultipleChoice(SequenceTask):
 
 
 def _choices(outputs: Outputs) -> list[list[str]]:
-    """Return the choices of each input."""
     assert outputs.features.texts is not None
     return [choices for _, choices in outputs.features.texts]

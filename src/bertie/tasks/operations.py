@@ -91,7 +91,6 @@ ON_ARRAYS = Operations()
 
 
 def outputs_of(computed: Computed) -> "Iterable[Array | Tensor]":
-    """Return each of the outputs."""
     return computed.values() if isinstance(computed, Mapping) else [computed]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tasks.features import Features
-from bertie.tasks.operations import operations_on
+from bertie.tasks.operations import Operations, operations_on
 
-# What makes one row's vector: takes tokens [T, D] and each row's number of tokens [R], gives [R, D].
-Pool = Callable[[Any, Integers], Any]
+# What makes one row's vector: takes tokens [T, D], each row's number of tokens [R], and what computes; gives [R, D].
+Pool = Callable[[Operations, Any, Integers], Any]
 
 
 def pool(hidden: Any, lengths: Sequence[int], modes: Sequence[str], skip: int = 0, owned: Array | None = None) -> Any:
@@ -22,16 +22,11 @@ def pool(hidden: Any, lengths: Sequence[int], modes: Sequence[str], skip: int = 
     The first ``skip`` tokens of every row (a prompt's) take no part. Of texts read in windows, those that are ``owned
     [T]`` take part instead, but in `WHOLE` modes all do.
     """
-    do = operations_on(hidden)
-    whole = do.widened(hidden), np.array(lengths, np.int64)
-    kept = whole
-    if owned is not None:
-        kept = _only(*whole, owned)
-        found = [MODES[mode](*(whole if mode in WHOLE else kept)) for mode in modes]
-    else:
-        if skip:
-            kept = _only(*whole, _places_in_rows(whole[1]) >= skip)
-        found = [MODES[mode](*kept) for mode in modes]
+    do, counts = operations_on(hidden), np.array(lengths, np.int64)
+    whole = kept = do.widened(hidden), counts
+    if owned is not None or skip:
+        kept = _only(do, *whole, _places_in_rows(counts) >= skip if owned is None else owned)
+    found = [MODES[mode](do, *(whole if owned is not None and mode in WHOLE else kept)) for mode in modes]
     return found[0] if len(found) == 1 else do.side_by_side(found)
 
 
@@ -42,7 +37,7 @@ def merged(vectors: Any, features: Features, modes: Sequence[str]) -> Any:
     """
     assert features.owned is not None
     do, runs = operations_on(vectors), np.diff(features.first_rows)
-    counts = np.add.reduceat(features.owned, [0, *np.cumsum(features.lengths)[:-1]], dtype=np.float32)
+    counts = np.add.reduceat(features.owned, features.starts, dtype=np.float32)
     owners = features.owner_of_rows
     totals = np.bincount(owners, counts, features.num_inputs).astype(np.float32)
     weights = counts / np.maximum(totals, 1)[owners]
@@ -58,54 +53,33 @@ def merged(vectors: Any, features: Features, modes: Sequence[str]) -> Any:
     return do.side_by_side(found)
 
 
-def _only(tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Integers]:
+def _only(do: Operations, tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Integers]:
     """Return the tokens that take part, and how many of each row do."""
     rows = np.repeat(np.arange(len(lengths)), lengths)[taking_part]
-    return operations_on(tokens).take(tokens, np.flatnonzero(taking_part)), np.bincount(rows, minlength=len(lengths))
+    return do.take(tokens, np.flatnonzero(taking_part)), np.bincount(rows, minlength=len(lengths))
 
 
 def _places_in_rows(lengths: Integers) -> Integers:
     return ranges(np.zeros_like(lengths), lengths)
 
 
-def _starts(lengths: Integers) -> Integers:
-    return np.cumsum(lengths) - lengths
-
-
-def _mean(tokens: Any, lengths: Integers) -> Any:
-    return operations_on(tokens).run_mean(tokens, lengths)
-
-
-def _mean_sqrt_len(tokens: Any, lengths: Integers) -> Any:
-    do = operations_on(tokens)
+def _mean_sqrt_len(do: Operations, tokens: Any, lengths: Integers) -> Any:
     return do.scale(do.run_sum(tokens, lengths), 1 / np.sqrt(np.maximum(lengths, 1)))
 
 
-def _max(tokens: Any, lengths: Integers) -> Any:
-    return operations_on(tokens).run_max(tokens, lengths)
-
-
-def _weighted_mean(tokens: Any, lengths: Integers) -> Any:
-    do, weights = operations_on(tokens), _places_in_rows(lengths) + 1
+def _weighted_mean(do: Operations, tokens: Any, lengths: Integers) -> Any:
     totals = lengths * (lengths + 1) / 2
-    return do.scale(do.run_sum(do.scale(tokens, weights), lengths), 1 / np.maximum(totals, 1))
-
-
-def _first(tokens: Any, lengths: Integers) -> Any:
-    return operations_on(tokens).take(tokens, _starts(lengths))
-
-
-def _last(tokens: Any, lengths: Integers) -> Any:
-    return operations_on(tokens).take(tokens, np.cumsum(lengths) - 1)
+    weighted = do.scale(tokens, _places_in_rows(lengths) + 1)
+    return do.scale(do.run_sum(weighted, lengths), 1 / np.maximum(totals, 1))
 
 
 MODES: dict[str, Pool] = {
-    "cls": _first,
-    "max": _max,
-    "mean": _mean,
+    "cls": lambda do, tokens, lengths: do.take(tokens, np.cumsum(lengths) - lengths),
+    "max": lambda do, tokens, lengths: do.run_max(tokens, lengths),
+    "mean": lambda do, tokens, lengths: do.run_mean(tokens, lengths),
     "mean_sqrt_len_tokens": _mean_sqrt_len,
     "weightedmean": _weighted_mean,
-    "lasttoken": _last,
+    "lasttoken": lambda do, tokens, lengths: do.take(tokens, np.cumsum(lengths) - 1),
 }
 # of a window, these take a token that stands for all of it
 WHOLE = ("cls", "lasttoken")

@@ -8,8 +8,8 @@ import numpy as np
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
-from bertie.tasks.alignment import find_continuing
-from bertie.tasks.arrays import Array, Integers, ranges
+from bertie.tasks.alignment import continuing_prefix, find_continuing
+from bertie.tasks.arrays import Integers, ranges
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
@@ -39,16 +39,14 @@ class MaskedCopies(Features):
     @classmethod
     def of(cls, read: Features, places: Integers, widths: Integers, mask_token_id: int) -> Self:
         """Return copies of texts for their tokens at rising ``places [R]``."""
-        stops = np.cumsum(read.lengths)
-        sources = np.searchsorted(stops, places, side="right")
-        lengths = np.asarray(read.lengths, np.int64)
+        sources = read.rows_of(places)
         return cls(
             **{name: getattr(read, name) for name in ("ids", "types", "truncated", "empty")},
-            lengths=lengths[sources].tolist(),
+            lengths=(read.stops - read.starts)[sources].tolist(),
             owners=read.owner_of_rows[sources],
             read=read,
             sources=sources,
-            offsets=places - (stops - lengths)[sources],
+            offsets=places - read.starts[sources],
             widths=widths,
             mask_token_id=mask_token_id,
         )
@@ -56,7 +54,7 @@ class MaskedCopies(Features):
     def select(self, rows: Sequence[int]) -> Features:
         """Return these copies; labels ``[T]`` say what the token to score is, and of the others nothing."""
         part = self.read.select(self.sources[rows].tolist())
-        places = np.cumsum([0, *part.lengths])[:-1] + self.offsets[rows]
+        places = part.starts + self.offsets[rows]
         ids, labels = part.ids.copy(), np.full_like(part.ids, IGNORED)
         labels[places] = ids[places]
         ids[ranges(places, self.widths[rows])] = self.mask_token_id
@@ -84,27 +82,27 @@ class PseudoLogLikelihood(Task):
         super().__post_init__()
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so no token can be scored by the others.")
-        if self.variant == "word-l2r" and self._prefix is None:
+        if self.variant == "word-l2r" and continuing_prefix(self.tokenizer) is None:
             raise InputError("This tokenizer's tokens don't show where words begin; use variant='original'.")
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
         read = super().encode(inputs, first)
-        scored = self._is_scored(read.ids)
+        control = [getattr(self.tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad", "mask")]
+        scored = ~np.isin(read.ids, control)
         places = np.flatnonzero(scored if read.owned is None else scored & read.owned)
         widths = np.ones_like(places) if self.variant == "original" else self._rest_of_words(read)[places]
         return MaskedCopies.of(read, places, widths, self.tokenizer.mask_token_id)
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[R, V]`` of the token to score in each of ``R`` copies."""
-        return model.masked_lm(features, _places(features))
+        return model.masked_lm(features, features.labelled)
 
     def rows(self, output: Any, features: Features) -> list[float]:
-        wanted = features.wanted[_places(features)]
+        wanted = features.wanted[features.labelled]
         return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
 
-    def combine(self, rows: Sequence[Any], features: Features) -> list[Sequence[Any]]:
-        """Return the log-probabilities of the tokens of each text, in order."""
-        return [[rows[row] for row in group] for group in features.groups()]
+    def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
+        return features.by_input(rows)
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
         features: Any = outputs.features
@@ -113,31 +111,17 @@ class PseudoLogLikelihood(Task):
         ]
         if not self.return_tokens:
             return answers
-        firsts = np.cumsum([0, *features.read.lengths])[:-1]
-        words = self.tokenizer.convert_ids_to_tokens(features.ids[firsts[features.sources] + features.offsets].tolist())
+        places = features.read.starts[features.sources] + features.offsets
+        words = self.tokenizer.convert_ids_to_tokens(features.ids[places].tolist())
         for answer, scores, group in zip(answers, outputs.values, features.groups(), strict=True):
             answer["tokens"] = [{"token": words[row], "score": score} for row, score in zip(group, scores, strict=True)]
         return answers
 
-    @property
-    def _prefix(self) -> str | None:
-        return getattr(self.tokenizer, "continuing_subword_prefix", "##")
-
-    def _is_scored(self, ids: Integers) -> Array:
-        names = ("cls", "sep", "pad", "mask")
-        return ~np.isin(ids, [getattr(self.tokenizer, f"{name}_token_id") for name in names])
-
     def _rest_of_words(self, read: Features) -> Integers:
         """Return for each token how many tokens of its word begin there, itself included, ``[T]``."""
-        goes_on = find_continuing(self.tokenizer.get_vocab(), self._prefix or "", len(self.tokenizer))
-        continues = goes_on[read.ids]
-        continues[np.cumsum([0, *read.lengths])[:-1]] = False
+        continues = find_continuing(self.tokenizer)[read.ids]
+        continues[read.starts] = False
         # the next token that begins a word, or the end
         begins = np.append(np.flatnonzero(~continues), len(read.ids))
         places = np.arange(len(read.ids))
         return begins[np.searchsorted(begins, places, side="right")] - places
-
-
-def _places(features: Features) -> Integers:
-    """Return the tokens to score, ``[R]``."""
-    return np.flatnonzero(features.wanted != IGNORED)

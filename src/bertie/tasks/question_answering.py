@@ -11,7 +11,6 @@ from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
 from bertie.tasks.alignment import Group
-from bertie.tasks.arrays import Array
 from bertie.tasks.calibration import find_no_answer_threshold
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.spans import (
@@ -25,7 +24,7 @@ from bertie.tasks.spans import (
     whole_words,
 )
 from bertie.tasks.task import TrainableTask, WrongAnswer
-from bertie.tasks.text_encoder import check_count, is_pair, wrong_type
+from bertie.tasks.text_encoder import check_count, two_parts
 from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
@@ -87,22 +86,14 @@ class QuestionAnswering(TrainableTask):
     # questions → features
 
     def read(self, given: object, number: int = 0) -> tuple[str, str]:
-        if isinstance(given, Mapping):
-            if "question" not in given or "context" not in given:
-                raise InputTypeError(
-                    f"A question given as a mapping has 'question' and 'context', not {sorted(given)}."
-                )
-            pair = given["question"], given["context"]
-        elif isinstance(given, list | tuple) and is_pair(given):
-            pair = given[0], given[1]
-        else:
-            raise wrong_type(number, given, "a pair (question, context) or a mapping with 'question' and 'context'")
-        for name, text in zip(("question", "context"), pair, strict=True):
+        wanted = "a pair (question, context) or a mapping with 'question' and 'context'"
+        question, context = two_parts(given, number, "question", "context", wanted)
+        for name, text in (("question", question), ("context", context)):
             if not isinstance(text, str):
                 raise InputTypeError(f"The {name} of input {number} is {text!r:.60}; it must be a str.")
             if not text:
                 raise InputError(f"The {name} of input {number} is empty; give a text.")
-        return pair
+        return question, context
 
     def features_of(self, texts: Sequence[Any]) -> Features:
         return self.in_windows(texts)
@@ -122,8 +113,12 @@ class QuestionAnswering(TrainableTask):
         """Return what the windows of each context say, from the logits ``[n, 2]`` of their rows."""
         found = []
         for group in features.groups_read():
-            windows = zip((rows[row] for row in group.rows), group.encodings, owned(group.encodings), strict=True)
-            found.append([_scores(*window) for window in windows])
+            windows = []
+            for row, encoding, own in zip(group.rows, group.encodings, owned(group.encodings), strict=True):
+                logits, place, window = rows[row], first_piece(encoding), encoding.windows[-1]
+                start, end = logits[place : place + len(window.ids)].T
+                windows.append(WindowScores(window.start, start, end, own, tuple(logits[0].tolist())))
+            found.append(windows)
         return found
 
     def decode(self, outputs: Outputs) -> list[Any]:
@@ -207,11 +202,8 @@ class QuestionAnswering(TrainableTask):
         found: list[WrongAnswer | None] = []
         for given, right in zip(self.predictions(outputs), self.references(outputs.labels), strict=True):
             exact, f1 = best_match(given, right or [""])
-            found.append(
-                None
-                if exact
-                else WrongAnswer(1 - f1, " | ".join(dict.fromkeys(right)) or "no answer", self.named(given))
-            )
+            expected = " | ".join(dict.fromkeys(right))
+            found.append(None if exact else WrongAnswer(1 - f1, self.named(expected), self.named(given)))
         return found
 
     def tune(self, outputs: Outputs) -> Self:
@@ -254,9 +246,3 @@ def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: P
     if span is None:
         raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
     return span
-
-
-def _scores(logits: Array, encoding: Encoding, own: range) -> WindowScores:
-    place, window = first_piece(encoding), encoding.windows[-1]
-    start, end = logits[place : place + len(window.ids)].T
-    return WindowScores(window.start, start, end, own, (float(logits[0, 0]), float(logits[0, 1])))

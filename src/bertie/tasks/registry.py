@@ -50,7 +50,6 @@ class Row:
         return _WRITERS.get(self.model_class, usual)
 
     def load_task(self) -> Any:
-        """Return the task's class."""
         return _load(self.task)
 
     def load_trained(self) -> Any:
@@ -59,9 +58,8 @@ class Row:
 
     def saved_options(self, config: Any) -> dict[str, Any]:
         """Return the options that training settled and the model's config keeps, in ``task_specific_params``."""
-        saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
         known = self.load_task().saved
-        return {name: value for name, value in saved.items() if name in known} if isinstance(saved, dict) else {}
+        return {name: value for name, value in self._kept(config).items() if name in known}
 
     def save_options(self, config: Any, task: Any) -> None:
         """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
@@ -72,15 +70,20 @@ class Row:
 
     def saved_columns(self, config: Any) -> dict[str, str | list[str]]:
         """Return role → column of the data that the model was trained on, as the model's config keeps them."""
-        saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
-        columns = saved.get("columns") if isinstance(saved, dict) else None
-        found = columns.items() if isinstance(columns, dict) else ()
-        return {role: named for role, named in found if isinstance(named, str) or _are_texts(named)}
+        saved = self._kept(config).get("columns")
+        columns = saved if isinstance(saved, dict) else {}
+        listed = {role: [named] if isinstance(named, str) else named for role, named in columns.items()}
+        known = [role for role, names in listed.items() if isinstance(names, list) and set(map(type, names)) <= {str}]
+        return {role: columns[role] for role in known}
 
     def save_columns(self, config: Any, columns: Mapping[str, str | list[str]]) -> None:
         """Keep in a model's config what `saved_columns` returns, without columns that have a number for a name."""
         named = {role: name for role, name in columns.items() if not str(name).isdigit()}
         self._keep(config, {"columns": named})
+
+    def _kept(self, config: Any) -> dict[str, Any]:
+        saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
+        return saved if isinstance(saved, dict) else {}
 
     def _keep(self, config: Any, saved: dict[str, Any]) -> None:
         others = getattr(config, "task_specific_params", None) or {}
@@ -91,7 +94,6 @@ class Row:
         return (self.default or default_embedding_model)()
 
     def default_model(self) -> Path:
-        """Return the folder of the model to use when none is named."""
         if self.default is None:
             raise InputError(
                 f"{self.name!r} has no default model: name one, a folder or a model of the hub "
@@ -253,10 +255,6 @@ ROWS = (
         pipeline="ZeroShotSimilarityPipeline",
     ),
 )
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _load(place: str) -> Any:

@@ -60,7 +60,6 @@ def _pooling(recipe: Recipe, width: int) -> dict[str, Any]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a layer's files."""
     if source.resolve() == target.resolve():
         return
     names = [name for name in ("config.json", *_WEIGHTS) if member(source, name).exists()]

@@ -10,7 +10,7 @@ import numpy as np
 from bertie.errors import InputTypeError
 from bertie.generation.generation_config import GenerationConfig
 from bertie.metrics import Metric, TextOverlapMetric
-from bertie.tasks.arrays import Array, Integers
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model, Seq2SeqModel
 from bertie.tasks.operations import Computed
@@ -65,7 +65,6 @@ class Seq2Seq(TrainableTask):
 
     @property
     def target_limit(self) -> int:
-        """The most tokens that a target may have."""
         return int(self.config.get_text_config(decoder=True).max_position_embeddings)
 
     # sources → targets
@@ -75,7 +74,7 @@ class Seq2Seq(TrainableTask):
         if features.parts is None:
             return self.inference_task().run(model, features)
         targets = _part(features, 1)
-        read = np.delete(targets.ids, _lasts(targets))
+        read = np.delete(targets.ids, targets.stops - 1)
         shorter = replace(targets, ids=read, types=None, lengths=[length - 1 for length in targets.lengths])
         return cast("Seq2SeqModel", model).target_logits(_part(features, 0), shorter)
 
@@ -107,8 +106,8 @@ class Seq2Seq(TrainableTask):
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         """Return the features with each target as a second part of its input, behind its source."""
         targets, config = self._targets(labels), cast("Any", self.config)
-        targets.ids[_firsts(targets)] = config.decoder_start_token_id
-        targets.ids[_lasts(targets)] = config.eos_token_id
+        targets.ids[targets.starts] = config.decoder_start_token_id
+        targets.ids[targets.stops - 1] = config.eos_token_id
         count = len(labels)
         order = np.arange(2 * count).reshape(2, count).T.ravel()
         return Features.joined([features, targets]).of_inputs(order.tolist()).in_parts([2] * count)
@@ -122,7 +121,7 @@ class Seq2Seq(TrainableTask):
         from bertie.tasks.summed_losses import cross_entropy_sum
 
         targets = _part(features, 1)
-        words = np.delete(targets.ids, _firsts(targets))
+        words = np.delete(targets.ids, targets.starts)
         return cross_entropy_sum(output, words, smoothing=self.label_smoothing)
 
     def _targets(self, labels: Sequence[Any]) -> Features:
@@ -150,13 +149,3 @@ class Seq2Seq(TrainableTask):
 def _part(features: Features, number: int) -> Features:
     """Return the sources (0) or the targets (1) of inputs that have both, a row each."""
     return features.select(np.flatnonzero(features.parts == number).tolist())
-
-
-def _firsts(features: Features) -> Integers:
-    """Return the place of each row's first token."""
-    return np.cumsum([0, *features.lengths[:-1]])
-
-
-def _lasts(features: Features) -> Integers:
-    """Return the place of each row's last token."""
-    return np.cumsum(features.lengths) - 1

@@ -149,7 +149,6 @@ class Similarity(Embed, TrainableTask):
         return sum((self._loss_of(vectors[:, :width], features) for width in widths), vectors.new_zeros(()))
 
     def _loss_of(self, vectors: "Tensor", features: Features) -> "Tensor":
-        """Return the loss of the vectors ``[U, D]`` of all parts of the inputs."""
         from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
 
         do = operations_on(vectors)

@@ -21,6 +21,11 @@ class WindowScores(NamedTuple):
     owned: range  # the pieces, numbered in the context, that stand most in context in this window
     null: tuple[float, float]  # the start's and the end's score of [CLS], which speak for no answer
 
+    @property
+    def own(self) -> slice:
+        """The places of the owned pieces among those of the window."""
+        return slice(self.owned.start - self.first, self.owned.stop - self.first)
+
 
 class AnswerSpan(NamedTuple):
     """An answer: the pieces ``first`` to ``last`` of the context, both included, and the sum of their scores."""
@@ -41,9 +46,8 @@ def best_spans(windows: Sequence[WindowScores], count: int, longest: int) -> lis
 
 
 def _best_of_window(window: WindowScores, count: int, longest: int) -> list[AnswerSpan]:
-    starts = np.arange(window.owned.start - window.first, window.owned.stop - window.first)
-    size = len(window.end)
-    width = min(longest, size)
+    starts = np.arange(window.own.start, window.own.stop)
+    width = min(longest, len(window.end))
     if not len(starts):
         return []
     # row i holds the answers that start with owned piece i, column j those of j + 1 pieces
@@ -69,24 +73,14 @@ class Normalizer(NamedTuple):
     @classmethod
     def of(cls, windows: Sequence[WindowScores]) -> "Normalizer":
         """Return that of a context: each piece counts in the window that owns it, and [CLS] once."""
-        null_start, null_end = null_scores(windows)
-        return cls(
-            _log_sum([null_start, *(_own(window, window.start) for window in windows)]),
-            _log_sum([null_end, *(_own(window, window.end) for window in windows)]),
-        )
+        start, end = null_scores(windows)
+        starts = np.concatenate([[start], *(window.start[window.own] for window in windows)])
+        ends = np.concatenate([[end], *(window.end[window.own] for window in windows)])
+        return cls(float(log_sum_exp(starts)), float(log_sum_exp(ends)))
 
     def probability(self, logit: float) -> float:
         """Return the probability of an answer: that of its start times that of its end."""
         return float(min(np.exp(logit - self.start - self.end), 1.0))
-
-
-def _own(window: WindowScores, scores: Floats) -> Floats:
-    return scores[window.owned.start - window.first : window.owned.stop - window.first]
-
-
-def _log_sum(parts: Sequence[Any]) -> float:
-    scores = np.concatenate([np.atleast_1d(np.asarray(part, np.float64)) for part in parts])
-    return float(log_sum_exp(scores))
 
 
 def whole_words(span: AnswerSpan, word_ids: Sequence[int | None]) -> tuple[int, int]:

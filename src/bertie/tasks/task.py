@@ -65,14 +65,7 @@ class Task(TextEncoder, ABC):
         """Return one answer an input."""
 
     def format_output(self, answers: list[object], inputs: object, single: bool, named: Sequence[str]) -> object:
-        """Return the answers in the form the caller expects: one for a single input, else a list.
-
-        Args:
-            answers: one a text.
-            inputs: what the caller gave.
-            single: whether that was one text, not a list of them.
-            named: the options the caller named in this call.
-        """
+        """Return the answers to what the caller gave as they expect them; ``named`` are the options of this call."""
         return answers[0] if single else answers
 
 
@@ -138,9 +131,10 @@ class Scoring(ABC):
         """Return the kind of classification and the labels that labelled data must have; None for what is open."""
         return None, None
 
-    @abstractmethod
     def metric(self) -> "Metric":
-        """Return what scores the predictions of this task."""
+        """Return what scores the predictions of this task; by default the only kind there is."""
+        (kind,) = self.metrics.values()
+        return kind()
 
     @abstractmethod
     def predictions(self, outputs: Outputs) -> Values:

@@ -10,7 +10,7 @@ from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, softmax
-from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
+from bertie.tasks.calibrated_tasks import Judged, SequenceTask
 from bertie.tasks.calibration import find_thresholds
 from bertie.tasks.class_labels import ClassLabels
 from bertie.tasks.features import Features, Outputs, Values
@@ -81,7 +81,7 @@ class TextClassification(ClassLabels, SequenceTask):
 
     @property
     def _usual_activation(self) -> Activation:
-        return FUNCTIONS[self._usual_function()]
+        return FUNCTIONS[self._usual_function]
 
     def _labels(self, scores: list[float]) -> Any:
         names = self.config.id2label
@@ -93,6 +93,7 @@ class TextClassification(ClassLabels, SequenceTask):
             return found[0] if self.thresholds is None else found
         return found if self.top_k is None else found[: int(self.top_k)]
 
+    @property
     def _usual_function(self) -> str:
         if self.kind == "regression" and self.config.problem_type is not None:
             return "none"
@@ -183,10 +184,9 @@ class TextClassification(ClassLabels, SequenceTask):
         return scores >= np.asarray(0.5 if self.thresholds is None else self.thresholds)
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
-        gold, found, scores = self.references(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
         if self.kind == "single_label_classification":
-            chances = scores[np.arange(len(gold)), found]
-            return wrong_classes(gold, found, chances, lambda _, number: self.named(number))
+            return super().errors(outputs)
+        gold, found, scores = self.references(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
         sizes = np.abs(gold - scores).max(axis=1).tolist()
         return [
             WrongAnswer(size, self.named(right), self.named(given)) if (right != given).any() else None
@@ -196,7 +196,7 @@ class TextClassification(ClassLabels, SequenceTask):
     def judged(self, outputs: Outputs) -> Judged | None:
         if self.kind == "regression" or not len(outputs.labels):
             return None
-        return Judged(outputs.values, self.references(outputs.labels), self._usual_function())
+        return Judged(outputs.values, self.references(outputs.labels), self._usual_function)
 
     def tune(self, outputs: Outputs) -> Self:
         task, judged = super().tune(outputs), self.judged(outputs)
@@ -218,4 +218,4 @@ class TextClassification(ClassLabels, SequenceTask):
             return ", ".join(f"{number:.3g}" for number in prediction)
         if self.kind == "single_label_classification":
             return super().named(prediction)
-        return " | ".join(self.config.id2label[int(index)] for index in np.flatnonzero(prediction)) or "none"
+        return " | ".join(self.plain(prediction)) or "none"

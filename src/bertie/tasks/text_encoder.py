@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 
@@ -50,8 +50,9 @@ class TextEncoder:
     works_on_tokens: ClassVar[bool] = False
     # what the columns of a table are called, in the order of what is taken first
     columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXTS
-    # what a pair is called, where an input must be one
+    # what a pair is called, where an input must be one, and what is wanted where it must be none
     pair: ClassVar[str] = ""
+    single: ClassVar[str] = ""
     # which text of a pair is read in windows
     moving: ClassVar[int] = -1
     # the options that training settles and that are saved with the model
@@ -61,12 +62,7 @@ class TextEncoder:
         self.check_choices(vars(self))
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        """Return the features of inputs (each a str, a pair, or a mapping with ``text`` and ``text_pair``).
-
-        Args:
-            inputs: what to encode.
-            first: the number of the first of them in the caller's list, for error messages.
-        """
+        """Return the features of inputs; the first of them has the number ``first`` in messages."""
         texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
         return dataclasses.replace(self.features_of(texts), texts=texts)
 
@@ -77,10 +73,12 @@ class TextEncoder:
             if "text" not in given or set(given) - {"text", "text_pair"}:
                 raise InputTypeError(f"A text given as a mapping has 'text' and 'text_pair', not {sorted(given)}.")
             text = given["text"] if given.get("text_pair") is None else (given["text"], given["text_pair"])
-        elif isinstance(given, list | tuple) and is_pair(given):
+        elif is_pair(given):
             text = tuple(given)
         elif not isinstance(given, str):
             raise wrong_type(number, given, "a str, a pair of them, or a mapping with 'text' and 'text_pair'")
+        if self.single and not isinstance(text, str):
+            raise wrong_type(number, given, self.single)
         if self.pair and not isinstance(text, tuple):
             raise InputError(f"Input {number} is no pair of texts; give {self.pair}.")
         return text
@@ -105,19 +103,16 @@ class TextEncoder:
         if not self.works_on_tokens:
             return Features.from_rows(rows)
         rows = list(rows)
-        return Features.from_groups(
-            [[row] for row in rows], [row.tokens_cut for row in rows], [row.is_empty for row in rows]
-        )
+        return Features.from_groups([[row] for row in rows], [row.tokens_cut for row in rows])
 
     def in_windows(self, texts: Sequence[Any]) -> Features:
         """Return texts as one row for each of their windows, with encodings."""
         rows = list(self.rows_of(texts))
         groups = [self.windows_of(row) for row in rows]
         left_out = [tokens_left_out(row, group, self.moving) for row, group in zip(rows, groups, strict=True)]
-        empty = [row.is_empty for row in rows]
         # of windows cut from another text than the last it is not known which owns a token
         owned = np.concatenate([np.ones(0, np.bool_), *map(owned_tokens, groups)]) if self.moving == -1 else None
-        return Features.from_groups(groups, left_out, empty, owned)
+        return Features.from_groups(groups, left_out, owned)
 
     def windows_of(self, row: Encoding) -> list[Encoding]:
         """Return the windows of a row that was read whole."""
@@ -162,7 +157,6 @@ class TextEncoder:
 
     @classmethod
     def options(cls) -> list[str]:
-        """Return the names of the options."""
         return [field.name for field in dataclasses.fields(cls) if field.name not in cls.given]
 
     @classmethod
@@ -203,9 +197,20 @@ class TextEncoder:
         return dataclasses.replace(self, **options) if options else self
 
 
-def is_pair(value: object) -> bool:
+def is_pair(value: object) -> TypeGuard[Sequence[str]]:
     """Whether ``value`` is two texts."""
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
+def two_parts(given: object, number: int, first: str, second: str, wanted: str) -> Sequence[Any]:
+    """Return both parts of an input that is a pair, or a mapping with these names."""
+    if isinstance(given, Mapping):
+        if not {first, second} <= set(given):
+            raise InputTypeError(f"A {first} given as a mapping has {first!r} and {second!r}, not {sorted(given)}.")
+        return given[first], given[second]
+    if isinstance(given, list | tuple) and len(given) == 2:
+        return given
+    raise wrong_type(number, given, wanted)
 
 
 def wrong_type(number: int, given: object, wanted: str) -> InputTypeError:

@@ -14,7 +14,6 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import GenerativeModel, Model
 from bertie.tasks.task import Task
-from bertie.tasks.text_encoder import wrong_type
 
 _GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
 # options that hold others
@@ -47,6 +46,7 @@ class Generation(Task):
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
     # the reference's older models keep these for a task in their config
     saved: ClassVar[tuple[str, ...]] = (*FIELDS, "prefix")
+    single: ClassVar[str] = "a str"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,12 +79,6 @@ class Generation(Task):
             return 1  # words are drafted for one text at a time
         candidates = config.top_k if config.is_contrastive else 1
         return max(1, TOGETHER // max(config.num_beams, config.num_return_sequences, candidates))
-
-    def read(self, given: object, number: int = 0) -> Any:
-        text = super().read(given, number)
-        if not isinstance(text, str):
-            raise wrong_type(number, given, "a str")
-        return text
 
     def run(self, model: Model, features: Features) -> Array:
         """Return what is written, ids ``[R * N, S]``, N texts of each."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import islice
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,15 +12,15 @@ from bertie.config import IGNORED
 from bertie.data.tag_schemes import OUTSIDE, SCHEMES, Rules, find_entities, guess_scheme, make_tags
 from bertie.errors import InputTypeError
 from bertie.metrics import EntityMetric, Metric
+from bertie.metrics.entities import entities_metric
 from bertie.progress import say_once
-from bertie.tasks.alignment import LABELLED, MERGES, Alignment
-from bertie.tasks.arrays import Array
+from bertie.tasks.alignment import LABELLED, MERGES, Alignment, words_read
+from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
 from bertie.tasks.class_labels import ClassLabels
 from bertie.tasks.entity_decoding import STRATEGIES, Grouper, chosen
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import begin_at, logits_of_classes
-from bertie.tasks.tag_metric import entities_metric
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.windows import first_piece
@@ -158,14 +158,13 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         wanted = np.full(len(features.ids), IGNORED, np.int64)
-        begins = np.cumsum([0, *features.lengths])
         unseen = 0
         for group, tags in zip(features.groups_read(), labels, strict=True):
             words = group.words
             numbers = words.piece_labels([self.number_of(tag, "tag") for tag in tags], self.label_pieces)
             unseen += len(words.missing)
             for row, encoding in zip(group.rows, group.encodings, strict=True):
-                window, first = encoding.windows[-1], begins[row] + first_piece(encoding)
+                window, first = encoding.windows[-1], features.starts[row] + first_piece(encoding)
                 wanted[first : first + len(window.ids)] = numbers[window.start : window.stop]
         if features.owned is not None:
             wanted[~features.owned] = IGNORED
@@ -194,55 +193,51 @@ class TokenClassification(ClassLabels, CalibratedTask):
 
     def judged(self, outputs: Outputs) -> Judged | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
-        logits, gold = [np.zeros((0, len(self._labels)))], []
-        for group, scores, tags in zip(outputs.features.groups_read(), outputs.values, outputs.labels, strict=True):
-            words = group.words_read
-            # rows to score may have tags of types that the model lacks
-            known = np.array([tags[word] in self.config.label2id for word in words.numbers.tolist()], np.bool_)
-            logits.append(scores[words.firsts[known]])
-            gold += [self.number_of(tags[word], "tag") for word in words.numbers[known].tolist()]
-        return Judged(np.concatenate(logits), gold) if gold else None
+        words, _ = words_read(outputs.features.groups_read())
+        numbers = [self.config.label2id.get(tag, -1) for tags in outputs.labels for tag in tags]
+        gold = np.array(numbers, np.int64)[words.numbers]
+        known = gold >= 0  # rows to score may have tags of types that the model lacks
+        logits = np.concatenate([np.zeros((0, len(self._labels))), *outputs.values])
+        return Judged(logits[words.firsts[known]], gold[known]) if known.any() else None
 
     def predictions(self, outputs: Outputs) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
-        words, scores = self._scores_of_words_read(outputs)
-        sizes = list(map(len, scores))
-        tags = iter(chosen(np.concatenate([np.zeros((0, len(self._labels))), *scores]), sizes, rules).tolist())
-        return [
-            self._spread([self._labels[tag] for tag in islice(tags, size)], each)
-            for each, size in zip(words, sizes, strict=True)
-        ]
+        words, begins, scores = self._scores_of_words(outputs)
+        firsts = np.searchsorted(words.numbers, begins)
+        tags = [self._labels[tag] for tag in chosen(scores, np.diff(firsts), rules).tolist()]
+        found = []
+        for read, (begin, end) in zip(pairwise(firsts.tolist()), pairwise(begins.tolist()), strict=True):
+            own = slice(*read)
+            found.append(self._spread(tags[own], (words.numbers[own] - begin).tolist(), end - begin))
+        return found
 
     def word_scores(self, outputs: Outputs) -> list[Array]:
         """Return the score of each tag for the words of each text, ``[W, C]``; 0 for words that were not read."""
-        found = []
-        for words, scores in zip(*self._scores_of_words_read(outputs), strict=True):
-            found.append(np.zeros((words.num_words, len(self._labels)), np.float32))
-            found[-1][words.numbers] = scores
-        return found
+        words, begins, scores = self._scores_of_words(outputs)
+        found = np.zeros((words.num_words, len(self._labels)), np.float32)
+        found[words.numbers] = scores
+        return [found[begin:end] for begin, end in pairwise(begins.tolist())]
 
-    def _scores_of_words_read(self, outputs: Outputs) -> tuple[list[Alignment], list[Array]]:
-        """Return the words of each text, and the scores ``[n, C]`` of those that were read."""
+    def _scores_of_words(self, outputs: Outputs) -> tuple[Alignment, Integers, Array]:
+        """As `words_read`, with the scores ``[n, C]`` of the words that were read."""
         how = self.aggregation_strategy if self.aggregation_strategy in MERGES else "first"
-        words = [group.words_read for group in outputs.features.groups_read()]
-        pieces = np.split(self._piece_scores(outputs), np.cumsum(list(map(len, outputs.values)))[:-1])
-        return words, [each.word_scores(part, how) for each, part in zip(words, pieces, strict=False)]
+        words, begins = words_read(outputs.features.groups_read())
+        return words, begins, words.word_scores(self._piece_scores(outputs), how)
 
-    def _spread(self, tags: list[str], words: Alignment) -> list[str]:
-        """Return tags of all words from those of the words with pieces."""
-        places = words.numbers.tolist()
-        if len(tags) == words.num_words:
+    def _spread(self, tags: list[str], places: list[int], count: int) -> list[str]:
+        """Return tags of all words from those of the words with pieces, which stand at ``places``."""
+        if len(tags) == count:
             return tags
         if self.scheme is None:
             spread = dict(zip(places, tags, strict=True))
-            return [spread.get(word, OUTSIDE) for word in range(words.num_words)]
+            return [spread.get(word, OUTSIDE) for word in range(count)]
         # an entity goes on through a word without pieces
         moved = [
             entity._replace(first=places[entity.first], last=places[entity.last])
             for entity in find_entities(tags, self.scheme)
         ]
-        return make_tags(moved, words.num_words, self.scheme)
+        return make_tags(moved, count, self.scheme)
 
     def signature(self, prediction: Any) -> list[str]:
         return sorted(set(prediction))

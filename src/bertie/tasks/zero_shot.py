@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.task import Task
-from bertie.tasks.text_encoder import TextEncoder, wrong_type
+from bertie.tasks.text_encoder import TextEncoder
 from bertie.tasks.windows import WAYS, combined
 
 # What cosines are multiplied by before the softmax: the scale at which sentence-transformers trains to tell the right
@@ -30,6 +29,7 @@ class CandidateLabels(TextEncoder):
     hypothesis_template: str = "This example is {}."  # makes a sentence of a label, which stands for {}
     multi_label: bool = False  # whether several labels may hold, each by itself; else the scores add up to 1
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("sequence",))
+    single: ClassVar[str] = "a str: the labels take the place of a second text"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,12 +54,6 @@ class CandidateLabels(TextEncoder):
     def hypotheses(self) -> list[str]:
         """The sentence that each label makes."""
         return [_sentence(self.hypothesis_template, label) for label in self.labels]
-
-    def read(self, given: object, number: int = 0) -> Any:
-        text = super().read(given, number)
-        if not isinstance(text, str):
-            raise wrong_type(number, given, "a str: the labels take the place of a second text")
-        return text
 
     def answer(self, text: str, scores: Array) -> dict[str, Any]:
         """Return the answer to a text from the scores ``[L]`` of its labels."""
@@ -117,8 +111,24 @@ class ZeroShot(CandidateLabels, Task):
 
     @cached_property
     def _classes(self) -> tuple[int, int]:
-        """The numbers of the classes "entailment" and "contradiction"."""
-        return _entailment(self.config)
+        """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
+
+        That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
+        """
+        names = {str(name).lower(): number for name, number in self.config.label2id.items()}
+        found = next((number for name, number in names.items() if name.startswith("entail")), None)
+        if found is None:
+            listed = ", ".join(map(repr, self.config.label2id))
+            if not all(name.startswith("label_") for name in names) or len(names) < 2:
+                raise InputError(
+                    f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a "
+                    "text is of a label that it never saw. Take a model with the label 'entailment' (its name often "
+                    "says nli or mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
+                )
+            say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
+            found = len(names) - 1
+        contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
+        return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,24 +165,3 @@ def _sentence(template: str, label: str) -> str:
         return template.format(label)
     except (AttributeError, LookupError, TypeError, ValueError):
         return template
-
-
-def _entailment(config: BertConfig) -> tuple[int, int]:
-    """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
-
-    That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
-    """
-    names = {str(name).lower(): number for name, number in config.label2id.items()}
-    found = next((number for name, number in names.items() if name.startswith("entail")), None)
-    if found is None:
-        listed = ", ".join(map(repr, config.label2id))
-        if not all(name.startswith("label_") for name in names) or len(names) < 2:
-            raise InputError(
-                f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a text "
-                "is of a label that it never saw. Take a model with the label 'entailment' (its name often says nli or "
-                "mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
-            )
-        say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
-        found = len(names) - 1
-    contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
-    return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)

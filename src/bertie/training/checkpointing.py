@@ -158,7 +158,6 @@ def _mark(history: History) -> tuple[int, ...]:
 
 
 def same_device(tensors: Mapping[str, Tensor]) -> torch.device:
-    """Return the device of the tensors."""
     found = {tensor.device for tensor in tensors.values()}
     if len(found) > 1:
         raise InputError(

@@ -49,7 +49,6 @@ class DataParallel:
         self._loss.learner = learner
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        """Return the learner's loss of a micro-batch."""
         return self._loss(examples)
 
     def backward(self, loss: Tensor) -> None:
@@ -172,7 +171,6 @@ class Shards(DataParallel):
 
 
 def data_parallel(model: nn.Module, group: Processes, device: torch.device, shard: bool) -> DataParallel:
-    """Return how this process computes gradients."""
     if group.world == 1:
         if shard:
             given = spelled("shard", True)

@@ -18,7 +18,6 @@ WIDE_FONTS = "CJK|WenQuanYi|PingFang|Hiragino Sans|YaHei|SimHei|Yu Gothic|Malgun
 
 
 def why_no_plots() -> str:
-    """Return why nothing can be drawn; empty if it can."""
     return missing("matplotlib.figure", "train", DRAWING)
 
 

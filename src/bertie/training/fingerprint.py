@@ -97,5 +97,4 @@ def digest(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Return what tells the numbers of tensors from others."""
     return digest(bytes_of(tensor) for tensor in tensors.values())

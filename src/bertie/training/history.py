@@ -57,7 +57,6 @@ class History:
     settings: dict[str, Any] = field(default_factory=dict)  # with what was used for each that was left open
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
         return asdict(self)
 
     @classmethod

@@ -22,22 +22,19 @@ from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
 from bertie.training.checkpointing import Checkpointer, same_device
 from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
-from bertie.training.divergence import ADVICE, explain
+from bertie.training.divergence import ADVICE, MOST_REWINDS, WINDOW, explain, is_spike, say_spike
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
 from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
-from bertie.training.lengthening import lengthen
 from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
 from bertie.training.sampler import Sampler, seed_of_step
-from bertie.training.schedule import share_of_rate
+from bertie.training.schedule import lengthen, share_of_rate
 from bertie.training.signals import Signals
 from bertie.training.sparse_embeddings import by_rows, tables
-from bertie.training.spikes import MOST_REWINDS, WINDOW, is_spike
-from bertie.training.spikes import say as say_spike
 
 # steps; the pages that the next step asks for anew take a fifth of its time at most, 1 % in all
 _TRIM_EVERY = 20
@@ -74,8 +71,8 @@ def train(
         check: is shown the metrics of every evaluation and returns a sentence if they look wrong, to be warned of.
         folder: where states and the best weights are kept; None: in memory, and nothing can be resumed.
         resume: go on with the run in ``folder``; if there is none yet, begin it.
-        more_epochs: go on with the finished run in ``folder`` for so many epochs, see `lengthening`; with ``resume``,
-            with such epochs that were interrupted.
+        more_epochs: go on with the finished run in ``folder`` for so many epochs, see `schedule.lengthen`; with
+            ``resume``, with such epochs that were interrupted.
         data: what tells this data and task from others (digests, options), in JSON's kinds, by the name under which a
             refusal to resume speaks of it.
         log: is given every log line of the run once, after a resume those of before first (see `JsonLines`).
@@ -191,7 +188,6 @@ class _Run:
         self.model.train()
 
     def run(self, advance: Advance) -> History:
-        """Take all steps that are left."""
         done = self._done()
         advance(done)
         while True:

@@ -32,7 +32,6 @@ class AdamW:
         self._moments: dict[str, Moments] = {}  # of the parameters that have had a gradient
 
     def zero(self) -> None:
-        """Forget all gradients."""
         for parameter in self._parameters.values():
             parameter.grad = None
 

@@ -33,7 +33,6 @@ def depth(name: str, layers: int) -> int:
 
 
 def count_layers(names: Iterable[str]) -> int:
-    """Return the number of encoder layers that parameters with these names belong to."""
     return max((int(found[2]) + 1 for name in names if (found := _LAYER.search(name))), default=0)
 
 

@@ -135,7 +135,6 @@ class Sampler:
         self._cut = lru_cache(maxsize=2)(self._cut_block)
 
     def steps_in(self, epoch: int) -> int:
-        """Return the number of steps of an epoch."""
         return self.steps_before(epoch + 1) - self.steps_before(epoch)
 
     def steps_before(self, epoch: int) -> int:
@@ -191,7 +190,6 @@ class Sampler:
         return order, cuts(self.sizes[order], self._batch_tokens)
 
     def _order(self, epoch: int, start: int, stop: int) -> Integers:
-        """Return a part of the order of an epoch."""
         if self.is_drawn:
             return self._drawn(epoch)[start:stop]
         positions = np.arange(start, min(stop, len(self.sizes)))

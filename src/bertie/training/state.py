@@ -51,7 +51,6 @@ class States:
         self._latest = 0
 
     def exist(self) -> bool:
-        """Whether a run has left a state here."""
         return bool(self._numbered())
 
     def save(
@@ -98,13 +97,11 @@ class States:
         return Saved(values["identity"], values["history"], **self._tensors(folder, list(values["sums"]), parameters))
 
     def save_best(self, step: int, model: dict[str, Tensor]) -> None:
-        """Write the weights of the best evaluation so far."""
         make_folder(self._folder)
         with atomic(self._best(step)) as temporary:
             write_tensors(model, temporary)
 
     def load_best(self, step: int) -> dict[str, Tensor]:
-        """Return the weights that were best."""
         path = self._best(step)
         if not path.is_file():
             raise CheckpointError(f"the best weights {str(path)!r} are not there; start the run anew, without resume")
@@ -164,7 +161,6 @@ class States:
         return _parted(rows_of(_joined(parts), parameters, self._group))
 
     def _numbered(self) -> dict[int, Path]:
-        """Return the states by their number."""
         found = ((_STATE.fullmatch(path.name), path) for path in self._folder.glob("state-*"))
         return {int(name[1]): path for name, path in found if name}
 
@@ -195,7 +191,6 @@ def _parted(tensors: Mapping[str, Tensor]) -> Parts:
 
 
 def _checked_values(folder: Path) -> dict[str, Any]:
-    """Return what a state's JSON file holds."""
     values = read_json(folder / "state.json", "training state")
     if values.get("version") != VERSION:
         raise CheckpointError(

@@ -25,7 +25,6 @@ class TensorBoard:
         self._began = 0.0
 
     def __call__(self, record: Record) -> None:
-        """Write a log line."""
         if self._writer is None:
             self._open(record)
         metrics, room = (record["metrics"], "dev") if "metrics" in record else (record, "train")
@@ -35,7 +34,6 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self) -> None:
-        """Close the file, if there was anything to log."""
         if self._writer is not None:
             self._writer.close()
 
