@@ -40,6 +40,7 @@ ROWS = [
     {"packing"},
     {"capture", "encoder_decoder_config", "outputs"},
     {"config"},
+    {"config_mapping"},
     {"families", "fields"},
     {"layouts"},
     {"hub"},

@@ -80,12 +80,14 @@ from bertie.packing import Packed as Packed
 from bertie.pictures import Picture as Picture
 from bertie.pictures import plot_attention as plot_attention
 from bertie.pictures import plot_entities as plot_entities
+from bertie.pipelines import CrossEncoder as CrossEncoder
 from bertie.pipelines import EmbedPipeline as EmbedPipeline
 from bertie.pipelines import FeatureExtractionPipeline as FeatureExtractionPipeline
 from bertie.pipelines import FillMaskPipeline as FillMaskPipeline
 from bertie.pipelines import Pipeline as Pipeline
 from bertie.pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
 from bertie.pipelines import SearchIndex as SearchIndex
+from bertie.pipelines import SentenceTransformer as SentenceTransformer
 from bertie.pipelines import TextClassificationPipeline as TextClassificationPipeline
 from bertie.pipelines import TokenClassificationPipeline as TokenClassificationPipeline
 from bertie.pipelines import pipeline as pipeline

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from bertie.config_mapping import LABELS, NOT_FIELDS, split, with_overrides
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest
 from bertie.families import FAMILIES, FamilyConfig, in_bert_names
 from bertie.fields import (
@@ -19,7 +20,6 @@ from bertie.fields import (
     checked,
     checked_indices,
     checked_labels,
-    labels_of_file,
 )
 from bertie.files import make_folder, read_json, write_text
 from bertie.hub import ADAPTER_CONFIG, architectures_of_adapter, is_adapter, member, path_or_name, resolve
@@ -33,16 +33,6 @@ OLD_CONFIG_NAME = "bert_config.json"
 CONFIG_NAMES = (CONFIG_NAME, OLD_CONFIG_NAME)
 # the label of what is not learned, as in the reference
 IGNORED = -100
-# names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
-_NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_implementation", "experts_implementation")
-_NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")
-LABELS = ("num_labels", "id2label", "label2id")
-_NOT_FIELDS = ("model_type", "_commit_hash", "_num_labels", "num_labels", "torch_dtype", "name_or_path")
-# where the reference, too, reads null in a file as if the field were not there
-_NULL_IS_DEFAULT = (
-    *("output_hidden_states", "output_attentions", "return_dict"),
-    *("position_embedding_type", "_name_or_path"),
-)
 # left out of to_dict while they hold this: files of other programs do not have them
 _OPTIONAL = dict.fromkeys(
     ("embedding_size", "sep_token_id", "decoder_start_token_id", "tokenizer_class", "quantization_config")
@@ -349,16 +339,16 @@ class BertConfig(FamilyConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Self:
         """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
-        data, extra = _split(
+        data, extra = split(
             cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
         )
         extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
-        known = {*FIELDS, *_NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
+        known = {*FIELDS, *NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
         for name in [name for name, value in unused.items() if value is not None and not return_unused_kwargs]:
             raise InputTypeError(f"BertConfig has no field {name!r}.{nearest(name, sorted(known))}")
         extra |= {name: overrides.pop(name) for name in list(overrides) if name in extra}
-        config = cls(**_with_overrides(data, overrides))
+        config = cls(**with_overrides(data, overrides))
         for name, value in extra.items():
             setattr(config, name, value)
         check_stated(config.__dict__)
@@ -457,43 +447,3 @@ def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> 
             f"{there or 'give the folder of a saved model'}"
         )
     return path
-
-
-def _split(cls: type[BertConfig], data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a file's keys into fields, made fit for the constructor, and unknown ones that are kept as they are.
-
-    ``replaced`` names the fields of labels that the caller gives.
-    """
-    for name in [n for n in data if n in _NEVER_FOLLOWED or n.startswith(_NEVER_FOLLOWED_PREFIXES)]:
-        say_once(f"the config's key {name!r} ({short(data.pop(name))}) is ignored: a file cannot choose code to run")
-    number = data.pop("_num_labels", None)
-    if number is not None and data.get("id2label") is None:
-        data.setdefault("num_labels", number)
-    known = {name: data.pop(name) for name in list(data) if name in FIELDS or name in (*_NOT_FIELDS, *GENERAL)}
-    known.pop("_commit_hash", None)
-    if replaced - {"num_labels"}:
-        known = {name: value for name, value in known.items() if name not in LABELS}
-    elif any(known.get(name) is not None for name in LABELS):
-        known["id2label"], notes = labels_of_file(*(known.pop(name, None) for name in LABELS))
-        for note in () if replaced else notes:
-            say_once(note)
-    known = {
-        name: value
-        for name, value in known.items()
-        if value is not None or (name in FIELDS and name not in _NULL_IS_DEFAULT)
-    }
-    # a class attribute or method of the same name must not be hidden by a stranger's file
-    extra = {name: value for name, value in data.items() if not name.startswith("_") and not hasattr(cls, name)}
-    return known, extra
-
-
-def _with_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return the file's fields with the caller's in their place; labels and element type count as one field each."""
-    for group in (("dtype", "torch_dtype"), ("name_or_path", "_name_or_path")):
-        if any(overrides.get(name) is not None for name in group):
-            data = {name: value for name, value in data.items() if name not in group}
-    given = {name for name in LABELS if overrides.get(name) is not None}
-    same_number = given == {"num_labels"} and overrides["num_labels"] == len(data.get("id2label") or ())
-    if given and not same_number:
-        data = {name: value for name, value in data.items() if name not in LABELS}
-    return data | overrides

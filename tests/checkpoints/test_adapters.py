@@ -97,6 +97,18 @@ def test_merged_as_peft_merges(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(engine.logits(rows).reshape(found.shape), found, rtol=0, atol=1e-5)
 
 
+def test_it_is_said_that_pruned_heads_are_filled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, folder = make("bert", CLASSIFY, peft.LoraConfig(task_type="SEQ_CLS", **LORA), tmp_path)
+    weights = load_file(folder.with_name("base") / "model.safetensors")
+    name = "bert.encoder.layer.1.attention.output.dense.weight"
+    weights[name][:, :8] = 0
+    save_file(weights, folder.with_name("base") / "model.safetensors", {"format": "pt"})
+    caplog.clear()
+    bertie.AutoModelForSequenceClassification.from_pretrained(folder)
+    [said] = [one.message for one in caplog.records if "pruned" in one.message]
+    assert said.endswith(f"fills what was pruned from '{name}': it takes its time again")
+
+
 @pytest.fixture
 def lora(tmp_path: Path, mini: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An adapter with a head for three classes, of a base that has a tokenizer and no head."""

@@ -13,7 +13,7 @@ import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
 from bertie.finetuning import run
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.searching import usual_space, usual_values, with_values
+from bertie.finetuning.searching import _why_other, usual_space, usual_values, with_values
 from bertie.finetuning.task_learner import TaskLearner
 from bertie.training import Event, History
 
@@ -87,6 +87,8 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         swept(start, out=tmp_path / "half")
     with pytest.raises(InputError, match="begun with another space"):
         swept(start, out=tmp_path / "half", resume=True, space={"epochs": [1, 2]})
+    with pytest.raises(InputError, match="begun with another metric; give another out"):
+        swept(start, out=tmp_path / "half", resume=True, metric="accuracy")
     again = swept(start, out=tmp_path / "half", resume=True)
     assert [trial.values for trial in again.trials] == [trial.values for trial in whole.trials]
     assert [trial.score for trial in again.trials] == [trial.score for trial in whole.trials]
@@ -95,6 +97,15 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         assert torch.equal(value, again.best.model.state_dict()[name]), name
     with pytest.raises(InputError, match="holds a finished run"):
         swept(start, out=tmp_path / "half", resume=True)
+
+
+def test_a_sweep_of_another_version_says_so() -> None:
+    begun = {"model": "a", "space": {}, "plan": {"dev": 0.1, "settings": {"epochs": 2}}, "data": ""}
+    assert _why_other(begun, begun) == ""
+    older = begun | {"plan": {"tune": 0.1, "settings": {"epochs": 2, "warm": 0.1}}}
+    sentence = "by a version of bertie that had 'tune', 'warm', with which this one cannot go on"
+    assert _why_other(older, begun) == sentence
+    assert _why_other(begun | {"plan": {"kind": "regression"}}, begun) == "with another dev, kind, settings"
 
 
 def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:

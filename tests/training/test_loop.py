@@ -250,7 +250,9 @@ def test_progress_shows_loss_and_rate(capsys: pytest.CaptureFixture[str], monkey
     assert "tokens/s" in shown
 
 
-def test_training_is_silent_about_itself(caplog: pytest.LogCaptureFixture) -> None:
+def test_training_says_at_level_info_what_it_was_settled_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     train(TextLearner(), Settings(**FAST, steps=2))
-    assert not caplog.messages
+    [said] = caplog.records
+    assert said.levelno == logging.INFO
+    assert said.message.startswith("training on cpu, 2 steps: steps 2, learning_rate 0.01, batch_size 6, ")

@@ -20,6 +20,7 @@ from bertie.families import PREFIXES
 from bertie.files import read_json
 from bertie.hub import ADAPTER_CONFIG, member
 from bertie.messages import short
+from bertie.progress import say_once
 from bertie.rules import Rule
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class MergedFile:
         if "embedding A" in parts:
             return own + scale * (parts["embedding B"] @ parts["embedding A"]).T
         merged = own + scale * (parts["B"] @ parts["A"])
+        if merged[:, ~own.any(axis=0)].any():
+            say_once(f"{str(self.path)!r} fills what was pruned from {name!r}: it takes its time again")
         if "magnitude" in parts:
             merged *= (parts["magnitude"].reshape(-1) / np.linalg.norm(merged, axis=1))[:, None]
         return merged

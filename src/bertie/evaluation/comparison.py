@@ -102,6 +102,11 @@ def compare(
     given = {name: reading[name] for name in _READING if name in reading} | options
     one, two = (evaluate(task, data, model=model, **given) for model in (first, second))
     difference, intervals = paired_difference(one.scored.scores, two.scored.scores)
+    if one.scored.places != two.scored.places:
+        raise InputError(
+            f"Each model was scored on {counted(one.rows, 'row')}, but not on the same ones: different rows were left "
+            "out as bad; compare them on rows that both can be scored on."
+        )
     _warn_of_other_classes(one.scored, two.scored)
     return Comparison(difference, intervals, one, two)
 

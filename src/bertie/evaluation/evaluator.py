@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Scored:
 
     def __init__(self, task: TrainableTask, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
         self.scores = Scores(task.metric(), replicates, seed)
+        self.places = 0  # a checksum of where the examples stand, in order
         self.cut = 0  # how many inputs were longer than the model reads, and lost tokens
         self.reliability: Reliability | None = None  # None where answers have no confidence
         self._task, self._most = task, worst
@@ -55,6 +57,7 @@ class Scored:
         if not examples:
             return []
         task, before = self._task, self.reliability
+        self.places = crc32("".join(f"{example.where}\n" for example in examples).encode(), self.places)
         predictions = task.predictions(outputs)
         self.scores.add(predictions, task.references(outputs.labels))
         self.cut += outputs.features.num_cut

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from inspect import signature
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
-from bertie.errors import BertieError, InputError, InputTypeError, nearest
+from bertie.data.labelling import LabelOptions
+from bertie.errors import BertieError, InputError, InputTypeError, nearest, spelled
 from bertie.extras import need
 from bertie.files import make_folder, write_text
 from bertie.finetuning import plots
@@ -16,6 +18,7 @@ from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
+from bertie.messages import listed
 from bertie.progress import logger, progress
 from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines, drawing
@@ -189,15 +192,27 @@ class Search:
         plan, parts = self.job.plan.to_dict(), self.job.parts
         data = digest_of_rows(parts.train, parts.dev, parts.test)
         begun = json.loads(json.dumps({"model": plan["model"], "space": self.space, "plan": plan, "data": data}))
-        before = study.user_attrs.get("begun", begun)
-        for name, value in begun.items():
-            if before.get(name) != value:
-                raise InputError(f"The sweep in {str(self.folder)!r} was begun with another {name}; give another out.")
+        if why := _why_other(study.user_attrs.get("begun", begun), begun):
+            raise InputError(f"The sweep in {str(self.folder)!r} was begun {why}; give another {spelled('out')}.")
         study.set_user_attr("begun", begun)
         for each in study.trials:
             if each.state.name == "RUNNING":
                 study.tell(each.number, state=self.optuna.trial.TrialState.FAIL)
         return study
+
+
+def _why_other(before: Mapping[str, Any], begun: Mapping[str, Any]) -> str:
+    """Return how a sweep was begun otherwise than it is to go on; empty if it was not."""
+    was, plan = before.get("plan") or {}, begun["plan"]
+    known = {*signature(LabelOptions.of).parameters, *_SETTINGS, "seed", "steps"}
+    known |= {field.name for field in fields(Plan)}
+    if unknown := sorted({*was, *was.get("settings", ())} - known):
+        return f"by a version of bertie that had {listed(unknown)}, with which this one cannot go on"
+    for name, value in begun.items():
+        if before.get(name) != value:
+            others = [one for one in sorted({*was, *plan}) if was.get(one) != plan.get(one)]
+            return f"with another {', '.join(others) if name == 'plan' else name}"
+    return ""
 
 
 def _failed(asked: Any, why: str) -> _Failed:

@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias, overload
 
 import torch
 
@@ -15,7 +15,8 @@ from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import architecture_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
-from bertie.config import LABELS, BertConfig
+from bertie.config import BertConfig
+from bertie.config_mapping import LABELS
 from bertie.errors import ConfigError, InputError, InputTypeError, nearest
 from bertie.generation.generation_config import GenerationConfig
 from bertie.hub import path_or_name
@@ -38,6 +39,44 @@ class ConfigLike(Protocol):
 class Loading:
     """The ways to a model of a class: the weights of a folder or of a name in the hub, or new ones."""
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        config: ConfigLike | str | os.PathLike[str] | None = None,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        attn_implementation: str | None = None,
+        device_map: Device | Mapping[str, Device] | None = None,
+        ignore_mismatched_sizes: bool = False,
+        use_safetensors: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        variant: str | None = None,
+        output_loading_info: Literal[False] = False,
+        low_cpu_mem_usage: bool | None = None,
+        trust_remote_code: bool | None = None,
+        allow_nan: bool = False,
+        from_tf: bool = False,
+        from_flax: bool = False,
+        **kwargs: Any,
+    ) -> Self: ...
     @classmethod
     def from_pretrained(
         cls,
@@ -65,7 +104,7 @@ class Loading:
         from_tf: bool = False,
         from_flax: bool = False,
         **kwargs: Any,
-    ) -> Self:
+    ) -> Any:  # as the overloads say
         """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
 
         Args:
@@ -128,8 +167,7 @@ class Loading:
 
         model, found = of_one_save(place.folder, load) if place.folder is not None else load()
         report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
-        answer: Any = (model, _loading_info(found)) if output_loading_info else model
-        return answer
+        return (model, _loading_info(found)) if output_loading_info else model
 
     @classmethod
     def _from_config(

@@ -13,6 +13,7 @@ from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.arrays import Array
 from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
 from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.sentence_transformers_config import SETTINGS
 from bertie.tasks.task import Task, WrongAnswer
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.vector_layers import ACTIVATIONS, activation_name
@@ -61,15 +62,7 @@ class Reranking(TextClassification):
     @cached_property
     def _usual_activation(self) -> Activation:
         """What the model's files name, by the keys of all versions of sentence-transformers; else the sigmoid."""
-        named, where = self.activation, "config_sentence_transformers.json"
-        stated = getattr(self.config, "sentence_transformers", None)
-        for key, value in (
-            ("sentence_transformers", stated.get("activation_fn") if isinstance(stated, Mapping) else stated),
-            (_OLD_KEY, getattr(self.config, _OLD_KEY, None)),
-        ):
-            if named is None and value is not None:
-                named, where = value, f"the config's key {key!r}"
-        return sigmoid if named is None else ACTIVATIONS[activation_name(named, where)]
+        return stated_activation(self.activation, self.config) or sigmoid
 
     # relevance → loss and metrics
 
@@ -139,3 +132,16 @@ class Reranking(TextClassification):
     def _chances(self, values: Values) -> Array:
         """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""
         return replace(self, function_to_apply="sigmoid").scores(values)[:, 0]
+
+
+def stated_activation(named: str | None, config: Any) -> Activation | None:
+    """Return the activation of a cross-encoder's folder, or of its config; None: neither says one."""
+    where = SETTINGS
+    stated = getattr(config, "sentence_transformers", None)
+    for key, value in (
+        ("sentence_transformers", stated.get("activation_fn") if isinstance(stated, Mapping) else stated),
+        (_OLD_KEY, getattr(config, _OLD_KEY, None)),
+    ):
+        if named is None and value is not None:
+            named, where = value, f"the config's key {key!r}"
+    return None if named is None else ACTIVATIONS[activation_name(named, where)]

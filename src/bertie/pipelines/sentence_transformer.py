@@ -1,0 +1,170 @@
+"""``bertie.SentenceTransformer``: sentence-transformers' class of this name, on the embed pipeline."""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from bertie.pipelines.drop_in import DropIn
+from bertie.pipelines.embedding import EmbedPipeline
+from bertie.pipelines.factory import Name, pipeline
+from bertie.pipelines.vector_similarity import pairwise_similarities, similarities
+from bertie.tasks.embedding_precision import quantize_embeddings
+from bertie.tasks.sentence_transformers_config import SIMILARITIES
+from bertie.tokenization.arguments import one_of
+
+
+class SentenceTransformer(DropIn):
+    """Sentences in, vectors out: the same numbers as of sentence-transformers' class, on the engine where it computes.
+
+    PyTorch is needed only for tensors, GPUs and what the engine does not compute.
+
+    Args:
+        model_name_or_path: a folder, or a name in the hub.
+        device: as for `bertie.pipeline`; None: CUDA if there is any, else the CPU.
+        prompts: name → text, besides those of the model's files.
+        default_prompt_name: the prompt put before a text where a call names none; None: what the model's files say.
+        cache_folder, revision, token, local_files_only: which files of the hub, and whether to ask it at all.
+        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+        model_kwargs: more arguments of the model's ``from_pretrained``, such as ``dtype``.
+        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None: what the model's files say.
+        truncate_dim: how many numbers of a vector are kept where a call does not say; None: what the model's files say.
+
+    Raises:
+        InputTypeError: an argument of sentence-transformers' that bertie does not have.
+        InputError, CheckpointError: as by `bertie.pipeline`.
+    """
+
+    _pipeline: EmbedPipeline
+
+    def __init__(
+        self,
+        model_name_or_path: Name,
+        *,
+        device: Any = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        cache_folder: Name | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        similarity_fn_name: str | None = None,
+        truncate_dim: int | None = None,
+        **others: Any,
+    ) -> None:
+        self.refuse_others(others)
+        self._pipeline = pipeline(
+            "embed",
+            model_name_or_path,
+            device=device,
+            cache_dir=cache_folder,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code or None,
+            model_kwargs=model_kwargs,
+        )
+        task: Any = self._pipeline.codec
+        self.prompts = {"query": "", "document": "", **task.recipe.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or task.recipe.default_prompt
+        if self.default_prompt_name is not None:
+            one_of("default_prompt_name", self.default_prompt_name, self.prompts)
+        recipe = replace(task.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
+        self._pipeline.codec = replace(task, recipe=recipe)
+        self.similarity_fn_name = similarity_fn_name or recipe.similarity
+        one_of("similarity_fn_name", self.similarity_fn_name, SIMILARITIES)
+        self.truncate_dim = truncate_dim
+
+    def encode(
+        self,
+        inputs: Any = None,
+        *,
+        sentences: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        **others: Any,
+    ) -> Any:  # an array, a tensor or a list of tensors, as is asked for
+        """Return the vectors of sentences.
+
+        Args:
+            inputs: one str, or several: a list, or a column of NumPy, pandas, polars or datasets.
+            sentences: the older name of ``inputs``.
+            prompt_name, prompt: what is put before every sentence; ``prompt`` wins.
+            batch_size: the most sentences in a batch; None: batches are made by their tokens.
+            show_progress_bar: None: on a terminal and for long work only.
+            precision: as for `bertie.quantize_embeddings`.
+            convert_to_numpy: False gives a list of tensors.
+            convert_to_tensor: True gives one tensor.
+            device: where the model is; it does not move.
+            normalize_embeddings: True gives every vector length 1.
+            truncate_dim: how many numbers of every vector are kept.
+
+        Returns:
+            float32 ``[N, D]``, or ``[D]`` of one str; of other precisions as `bertie.quantize_embeddings` says.
+
+        Raises:
+            InputTypeError: an argument that bertie does not have, or an input that is no text.
+            InputError: a value out of its range, or another device than the model's.
+        """
+        self.refuse_others(others)
+        self.check_device(device)
+        given = sentences if inputs is None else inputs
+        embed = copy(self._pipeline)  # for this call
+        embed.show_progress = show_progress_bar
+        vectors = embed(
+            list(given) if isinstance(given, tuple) else given,  # which is no pair here
+            batch_size=batch_size,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            normalize=normalize_embeddings or None,
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+        )
+        vectors = vectors if precision == "float32" else quantize_embeddings(vectors, precision)
+        return self.converted(vectors, isinstance(given, str), convert_to_numpy, convert_to_tensor)
+
+    def encode_query(self, inputs: Any = None, **options: Any) -> Any:
+        """As `encode`, with the prompt "query" unless another is named."""
+        return self.encode(inputs, **{"prompt_name": "query"} | options)
+
+    def encode_document(self, inputs: Any = None, **options: Any) -> Any:
+        """As `encode`, with the prompt "document" unless another is named."""
+        return self.encode(inputs, **{"prompt_name": "document"} | options)
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Return how near each of the first vectors is to each of the second, ``[N, M]``; tensors give a tensor."""
+        return similarities(self.similarity_fn_name, embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Return how near each of the first vectors is to its neighbour of the second, ``[N]``."""
+        return pairwise_similarities(self.similarity_fn_name, embeddings1, embeddings2)
+
+    def get_embedding_dimension(self) -> int:
+        """Return D, how many numbers a vector has."""
+        return min(self._pipeline.dimension, self.truncate_dim or self._pipeline.dimension)
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens that are read of a sentence; it can be set."""
+        return self._pipeline.codec.limit
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        self._pipeline.codec = self._pipeline.codec.with_options(max_length=value)
+
+    def tokenize(self, texts: Sequence[str]) -> Any:
+        """Return the ids of texts and what goes with them as padded tensors, cut to `max_seq_length`."""
+        return self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_seq_length, return_tensors="pt"
+        )

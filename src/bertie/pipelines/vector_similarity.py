@@ -1,0 +1,49 @@
+"""How near vectors are to each other, of arrays and of tensors. Letters: N and M vectors, D numbers of a vector."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bertie.errors import InputError
+from bertie.extras import loaded, need
+
+# of vectors that, for the cosine, have length 1
+_NEARNESS: dict[str, Callable[[Any, Any], Any]] = {
+    "cosine": lambda one, other: (one * other).sum(-1),
+    "dot": lambda one, other: (one * other).sum(-1),
+    "euclidean": lambda one, other: -(((one - other) ** 2).sum(-1) ** 0.5),
+    "manhattan": lambda one, other: -abs(one - other).sum(-1),
+}
+
+
+def similarities(name: str, ones: Any, others: Any) -> Any:
+    """Return how near each of the first vectors is to each of the second, float32 ``[N, M]``."""
+    first, second = _rows(name, ones, others)
+    if name in ("cosine", "dot"):
+        return first @ second.T
+    rows = [_NEARNESS[name](one, second) for one in first]
+    return np.stack(rows) if isinstance(first, np.ndarray) else need("torch", "torch").stack(rows)
+
+
+def pairwise_similarities(name: str, ones: Any, others: Any) -> Any:
+    """Return how near each of the first vectors is to that of the second in its place, float32 ``[N]``."""
+    first, second = _rows(name, ones, others)
+    if len(first) != len(second):
+        raise InputError(f"There are {len(first)} vectors and {len(second)}; give one for each.")
+    return _NEARNESS[name](first, second)
+
+
+def _rows(name: str, *given: Any) -> list[Any]:
+    """Return vectors as float32 ``[N, D]``, all tensors if one of them is; for the cosine of length 1."""
+    torch = loaded("torch")
+    some = [one for each in given for one in (each if isinstance(each, list) else [each])]
+    if torch is not None and any(isinstance(one, torch.Tensor) for one in some):
+        stacked = [torch.stack(list(map(torch.as_tensor, one))) if isinstance(one, list) else one for one in given]
+        rows = [torch.as_tensor(one).float() for one in stacked]
+    else:
+        rows = [np.asarray(one, np.float32) for one in given]
+    rows = [one[None] if one.ndim == 1 else one for one in rows]
+    if name != "cosine":
+        return rows
+    return [one / ((one * one).sum(-1, keepdims=True) ** 0.5).clip(min=1e-12) for one in rows]
