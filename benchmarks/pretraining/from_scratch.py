@@ -131,7 +131,8 @@ def report(curves: dict[str, Curve], settings: Settings) -> Iterator[str]:
         loss, held = np.mean(curve.losses[-last:]), curve.heldout
         yield (
             f"{name:<13}{tokens / curve.seconds:8,.0f} tokens by processor second   "
-            f"loss of the last {last} steps {loss:.3f}   held out: loss {held['loss']:.3f}, accuracy {held['accuracy']:.1%}"
+            f"loss of the last {last} steps {loss:.3f}   "
+            f"held out: loss {held['loss']:.3f}, accuracy {held['accuracy']:.1%}"
         )
     ours, theirs = curves["bertie"], curves["transformers"]
     apart = np.subtract(ours.losses, theirs.losses)[-last:]
