@@ -161,6 +161,31 @@ print(min(outside) > 1000, max(inside) < 1000, min(after) > 1000)
     assert done.stdout == "True True True\n"
 
 
+@linux
+def test_freed_memory_between_used_pieces_is_returned() -> None:
+    program = """
+import ctypes
+from bertie.memory import freed_memory_kept, return_freed_memory
+
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
+c.memset.restype, c.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+
+with freed_memory_kept():
+    pieces = [c.memset(c.malloc(1 << 20), 1, 1 << 20) for _ in range(200)]
+    for piece in pieces[::2]:
+        c.free(piece)
+    kept = resident()
+    return_freed_memory()
+    print(80 < kept - resident() < 120)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_onednn_keeps_few_programs_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     room.keep_few_primitives()

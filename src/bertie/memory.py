@@ -68,7 +68,18 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         set_option(_MMAP_MAX, 65536)  # glibc's own
         set_option(_TRIM_THRESHOLD, 2 * _AT_LEAST)  # as high as glibc raises it by itself
-        ctypes.CDLL(None).malloc_trim(0)
+        return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Give the system back what was freed, between pieces that are in use too.
+
+    Now and then within `freed_memory_kept`: packed batches differ in size, so ever more lies in gaps too small for the
+    next array. A pretraining in bfloat16 came to 7 GB in half an hour, of which it used 2.7.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def keep_few_primitives() -> None:

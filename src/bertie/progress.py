@@ -15,7 +15,7 @@ logger = logging.getLogger("bertie")
 _said: set[str] = set()
 _REMEMBERED = 1_000  # messages, at most
 
-# where there is no terminal, at level INFO; commands write it to standard error
+# where there is no terminal, at level INFO; commands write it to standard error, or disable it, and bars with it
 lines = logging.getLogger("bertie.progress")
 
 # Seconds before a bar appears, and between two lines.
@@ -52,6 +52,8 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
     """Yield a function that counts work done; a bar appears on standard error once it takes more than a second."""
     # True: at once and anywhere; None: on a terminal or in a notebook, elsewhere a line a minute in the log
+    if show is None and lines.disabled:
+        show = False
     if show is None and not (_on_terminal() or _in_notebook()):
         yield _Lines(what, total).advance
         return

@@ -63,6 +63,7 @@ def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
         made.append((first, form.as_format(), last))
 
     command = bound(tell)
-    assert list(signature(command).parameters) == ["first", "format", "delimiter", "encoding", "quoting", "last"]
+    form = ("format", "delimiter", "encoding", "quoting")
+    assert list(signature(command).parameters) == ["first", *form, "last", "quiet", "verbose"]
     command(first=2, format="csv", delimiter="tab", encoding=None, quoting=None, last=3)
     assert made == [(2, Format("csv", "\t"), 3)]

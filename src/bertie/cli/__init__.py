@@ -1,7 +1,6 @@
 """The command line: ``bertie VERB``. Each command is one typed function, which is imported when it is to run."""
 
 import errno
-import logging
 import os
 import signal
 import sys
@@ -15,7 +14,6 @@ from bertie.cli.app import app
 from bertie.errors import BertieError, Stopped
 from bertie.files import why_refused
 from bertie.messages import printable
-from bertie.progress import lines
 
 __all__ = ["app", "main"]
 
@@ -23,7 +21,6 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence on standard error and exit code 2."""
     _fill_closed_streams()
-    _write_progress()
     for stream in (sys.stdout, sys.stderr):
         # JSON lines are UTF-8 whatever the locale says
         getattr(stream, "reconfigure", lambda **_: None)(encoding="utf-8", errors="backslashreplace")
@@ -74,15 +71,6 @@ def _fill_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-
-
-def _write_progress() -> None:
-    """Write the lines on progress to standard error, which get there where it is no terminal."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("bertie: %(message)s"))
-    lines.handlers = [handler]
-    lines.setLevel(logging.INFO)
-    lines.propagate = False
 
 
 def _leave_unwritten(error: OSError) -> None:

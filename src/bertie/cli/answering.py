@@ -1,6 +1,5 @@
 """The commands that answer text by text: each opens its pipeline, and says what its answers are called."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,6 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
+from bertie.cli.verbosity import say
 from bertie.cli.writing import OutputOptions, ShardedOutput, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
 from bertie.messages import wrong_byte
@@ -63,10 +63,7 @@ def embed(
         return
     refuse_input(file, source.input)
     vectors = write_array(file, lambda: quantize_embeddings(pipe([one.text for one in asked]), precision))
-    print(
-        f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file",
-        file=sys.stderr,
-    )
+    say(f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file")
 
 
 def next_sentence(

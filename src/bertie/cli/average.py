@@ -1,7 +1,6 @@
 """``bertie average``: one model of the mean of several models' weights, scored beside each of them."""
 
 import json
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import one_or_all
+from bertie.cli.verbosity import say
 from bertie.errors import InputError
 from bertie.files import read_json, write_json
 from bertie.progress import quietly
@@ -41,7 +41,7 @@ def average(
     record["metrics_of_each"] = metrics
     write_json(out / "average.json", record)
     print(json.dumps(record, ensure_ascii=False))
-    print("\n".join(_said(record)), file=sys.stderr)
+    say(*_said(record))
 
 
 def _task(task: str | None, first: str) -> str:

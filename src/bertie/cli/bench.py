@@ -1,7 +1,6 @@
 """``bertie bench``: how fast one's own model answers one's own texts, in each way to run it here."""
 
 import random
-import sys
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
+from bertie.cli.verbosity import say
 from bertie.errors import InputError, counted
 from bertie.messages import printable
 from bertie.threads import available_threads
@@ -46,7 +46,7 @@ def bench(
     sample = given if len(given) <= texts else random.Random(0).sample(given, texts)
     threads = threads or available_threads()
     said = [counted(len(sample), "text"), counted(rounds, "round"), counted(threads, "thread")]
-    print(f"{task}: {', '.join(said)}", file=sys.stderr, flush=True)
+    say(f"{task}: {', '.join(said)}")
     found = compare(opened, sample, task, rounds, threads=threads, max_length=max_length)
     print("\n".join(map(printable, table(found, len(sample)).splitlines())))
     if output is not None:

@@ -1,13 +1,13 @@
 """``bertie compare``: two models on the same rows, and whether one of them is better beyond the luck of these rows."""
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
+from bertie.cli.verbosity import say
 from bertie.errors import counted
 from bertie.messages import printable
 
@@ -46,9 +46,9 @@ def compare(
     )
     table = [["metric", "first", "second", "difference", "95 % interval", "first is"], *found.table()]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    print(counted(found.rows, "row"), file=sys.stderr)
+    say(counted(found.rows, "row"))
     for row in table:
-        print("  " + printable("  ".join(map(str.ljust, row, widths))).rstrip(), file=sys.stderr)
+        say("  " + printable("  ".join(map(str.ljust, row, widths))).rstrip())
     each = {"first": {"model": first, "metrics": found.first.metrics}}
     each["second"] = {"model": second, "metrics": found.second.metrics}
     values = {"rows": found.rows, "difference": found.difference, "intervals": found.intervals}

@@ -1,12 +1,12 @@
 """``bertie convert``: a model's weights in the format of another library, or of an old file as safetensors."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bertie.cli.verbosity import say
 from bertie.messages import printable
 
 
@@ -26,4 +26,4 @@ def convert(
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     print(json.dumps({"model": str(out), "files": files}, ensure_ascii=False))
     look = f"; 'bertie inspect {out}' shows what is in it" if to == "safetensors" else ""
-    print(printable(f"bertie: {out} is written{look}"), file=sys.stderr)
+    say(printable(f"bertie: {out} is written{look}"))

@@ -1,7 +1,6 @@
 """``bertie evaluate``: how good a model is on labelled rows, as one JSON object, and a table for a person."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
 from bertie.cli.score_table import score_table
+from bertie.cli.verbosity import say
 
 if TYPE_CHECKING:
     from bertie.evaluation import Evaluation
@@ -49,7 +49,7 @@ def evaluate(
         **rows.arguments(),
         **given_of(vars(reading)),
     )
-    print("\n".join(score_table(found.scored)), file=sys.stderr)
+    say(*score_table(found.scored))
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
 
 

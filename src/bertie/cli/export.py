@@ -1,7 +1,6 @@
 """``bertie export onnx``: a checkpoint as a graph that other programs run, compared with bertie's own numbers first."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
+from bertie.cli.verbosity import say
 from bertie.errors import InputError
 from bertie.messages import printable
 
@@ -45,9 +45,9 @@ def export(
         gate.judge(found, texts.lines)
         compared = found.record()
     made = source.export(out, weights, gate.min_cosine)
-    print(f"exported     {printable(str(made.path))} for {made.task}: {made.bytes / 2**20:.1f} MiB", file=sys.stderr)
+    say(f"exported     {printable(str(made.path))} for {made.task}: {made.bytes / 2**20:.1f} MiB")
     for name, difference in made.difference.items():
-        print(f"difference   {difference:.1e} in {name}, of the largest number, to bertie's engine", file=sys.stderr)
+        say(f"difference   {difference:.1e} in {name}, of the largest number, to bertie's engine")
     if made.cosine_worst is not None:
-        print(f"cosine       {made.cosine_worst:.4f} for the worst text, to bertie's engine", file=sys.stderr)
+        say(f"cosine       {made.cosine_worst:.4f} for the worst text, to bertie's engine")
     print(json.dumps({**made.record(), **compared}))

@@ -1,7 +1,6 @@
 """``bertie finetune``: labelled data and a checkpoint become a model, its quality, and a folder with both."""
 
 import json
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all, pairs_of
 from bertie.cli.score_table import score_table
+from bertie.cli.verbosity import say
 from bertie.errors import InputError, spelled
 from bertie.messages import printable
 
@@ -205,10 +205,10 @@ def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: lis
     found = preview(task, train, **said)
     parts = ", ".join(f"{count:,} {what}" for what, count in zip(_PARTS, found.counts.values(), strict=True))
     of_folds = f" in the first of {said['folds']} folds" if said["folds"] else ""
-    print(f"bertie: rows {parts}{of_folds}; the first as they will be learned:", file=sys.stderr)
+    say(f"bertie: rows {parts}{of_folds}; the first as they will be learned:")
     for row in found.rows:
         label = f"  →  {row['label']}" if "label" in row else ""
-        print(printable(f"  {row['where']}: {row['text']:.{_WIDTH}}{label}"), file=sys.stderr)
+        say(printable(f"  {row['where']}: {row['text']:.{_WIDTH}}{label}"))
     print(json.dumps(asdict(found), ensure_ascii=False))
 
 
@@ -237,16 +237,16 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
     record = {"model": str(result.folder), "metrics": result.metrics, "intervals": result.intervals}
     print(json.dumps({**record, **({} if result.runs is None else result.runs.to_dict()), **more}))
     if result.runs is not None:
-        print(f"mean and deviation of {len(result.runs.metrics)} {result.runs.what}s", file=sys.stderr)
+        say(f"mean and deviation of {len(result.runs.metrics)} {result.runs.what}s")
     for name, (mean, deviation) in result.spread.items():
-        print(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}", file=sys.stderr)
+        say(f"  {name:<20} {mean:8.4f} ± {deviation:.4f}")
     if result.scored.scores.count and not result.spread:
-        print("\n".join(score_table(result.scored)), file=sys.stderr)
+        say(*score_table(result.scored))
     folder = printable(str(result.folder))
-    print(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:", file=sys.stderr)
-    print(f"  bertie {find(result.pipeline.task).command} --model {folder}", file=sys.stderr)
+    say(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:")
+    say(f"  bertie {find(result.pipeline.task).command} --model {folder}")
     if result.folder is not None:
-        print(f"  {upload_command(result.folder)}", file=sys.stderr)
+        say(f"  {upload_command(result.folder)}")
 
 
 def settings_of(given: dict[str, Any], before: Any = None) -> Any:

@@ -1,7 +1,6 @@
 """What commands that make smaller models ask for: texts to make them with and to check, and what they must reach."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ import typer
 
 from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
 from bertie.cli.reading import InputOptions
+from bertie.cli.verbosity import say
 from bertie.errors import counted
 from bertie.messages import printable
 
@@ -73,7 +73,7 @@ class GateOptions:
 
     def judge(self, found: "Comparison", lines: list[str]) -> None:
         """Print the comparison, and refuse to go on where it is too bad."""
-        print("\n".join([*lines, *map(printable, found.lines())]), file=sys.stderr)
+        say(*lines, *map(printable, found.lines()))
         found.refuse(self.force, min_worst=self.min_cosine)
 
 
@@ -113,5 +113,5 @@ def reader_of(form: FormatOptions, column: Columns, words: bool = False) -> Call
 
 def tell(found: "Comparison", out: Path) -> None:
     """Print how a model that was written compares with its original."""
-    print("\n".join(map(printable, found.lines())), file=sys.stderr)
+    say(*map(printable, found.lines()))
     print(json.dumps({"model": str(out), **found.record()}))

@@ -1,12 +1,12 @@
 """``--ray``: a file is answered in shards by the workers of a Ray cluster, each shard by the command itself."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bertie.cli.options import bound
+from bertie.cli.verbosity import say
 from bertie.data import form_of
 from bertie.errors import BertieError, InputError, counted
 from bertie.extras import need
@@ -52,7 +52,7 @@ def answer_shards(command: Callable[..., None], given: dict[str, Any]) -> None:
             if row["error"]:
                 raise BertieError(row["error"])
     before = len(shards) - len(missing)
-    print(f"bertie: {counted(len(shards), 'shard')} in {folder}, {before} of them from before", file=sys.stderr)
+    say(f"bertie: {counted(len(shards), 'shard')} in {folder}, {before} of them from before")
 
 
 class _ShardAnswers:

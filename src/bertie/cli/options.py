@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bertie.cli.verbosity import Verbosity
 from bertie.errors import InputError
 from bertie.extras import loaded
 
@@ -167,27 +168,34 @@ class LabelledRowOptions(RowOptions):
 
 
 def bound(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with the options of a group in the place of the parameter that takes the group."""
+    """Return the command with the options of a group in the place of the parameter that takes the group.
+
+    Last come those that every command has.
+    """
     own = signature(command).parameters
     groups: dict[str, Any] = {name: one.annotation for name, one in own.items() if is_dataclass(one.annotation)}
 
     @wraps(command)
-    def run(**given: Any) -> None:
-        if given.get("ray"):
-            from bertie.cli.on_ray import answer_shards
+    def run(*, quiet: bool = False, verbose: bool = False, **given: Any) -> None:
+        with Verbosity(quiet, verbose).in_force():
+            if given.get("ray"):
+                from bertie.cli.on_ray import answer_shards
 
-            answer_shards(command, given)
-            return
-        made = {
-            name: group(**{one.name: given.pop(one.name) for one in fields(group)}) for name, group in groups.items()
-        }
-        command(**given, **made)
+                answer_shards(command, given)
+                return
+            made = {
+                name: group(**{one.name: given.pop(one.name) for one in fields(group)})
+                for name, group in groups.items()
+            }
+            command(**given, **made)
 
-    shown = [
-        option.replace(kind=option.KEYWORD_ONLY)
+    taken = [
+        option
         for name, one in own.items()
         for option in (signature(groups[name]).parameters.values() if name in groups else [one])
     ]
+    taken += signature(Verbosity).parameters.values()
+    shown = [option.replace(kind=option.KEYWORD_ONLY) for option in taken]
     run.__signature__ = Signature(shown)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in shown}
     return run

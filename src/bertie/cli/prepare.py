@@ -1,7 +1,6 @@
 """``bertie prepare``: documents as token shards, for pretraining."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import say_notes
+from bertie.cli.verbosity import say
 from bertie.errors import counted, plural
 
 
@@ -45,7 +45,7 @@ def prepare(
     count = workers or available_threads()
     manifest = prepare(texts, read_by, out, heldout=heldout, workers=count, sources=", ".join(files))
     say_notes(texts.notes)
-    print("\n".join(_summary(manifest, PARTS)), file=sys.stderr)
+    say(*_summary(manifest, PARTS))
     totals = {part: sum(info["tokens"] for info in manifest[part]) for part in PARTS}
     print(json.dumps({"data": str(out), "tokens": totals}))
 

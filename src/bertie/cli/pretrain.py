@@ -1,7 +1,6 @@
 """``bertie pretrain``: prepared documents become a BERT of one's own."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.options import given_of
+from bertie.cli.verbosity import say
 from bertie.errors import InputError
 from bertie.messages import printable
 
@@ -136,8 +136,8 @@ def pretrain(
     if found is not None:
         print(json.dumps({"model": str(out), "steps": found.history.step, "heldout": found.metrics}))
         if found.compared:
-            print(f"bertie: {found.compared}", file=sys.stderr)
-        print(f"bertie: the report is {printable(str(out))}/report.md", file=sys.stderr)
+            say(f"bertie: {found.compared}")
+        say(f"bertie: the report is {printable(str(out))}/report.md")
 
 
 def _seconds(text: str) -> float:

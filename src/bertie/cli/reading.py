@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, NamedTuple
 import typer
 
 from bertie.cli.options import FormatOptions, Input
+from bertie.cli.verbosity import say
 from bertie.errors import InputError
 from bertie.messages import printable
+from bertie.progress import logger
 
 if TYPE_CHECKING:
     from bertie.data import Record
@@ -76,7 +78,7 @@ class InputOptions:
         written = form.as_format() or Format()
         kind = form_of(Path(self.input or ""), written.name)
         if self.is_interactive():
-            print("bertie: reading texts from standard input; end with Ctrl-D", file=sys.stderr)
+            say("bertie: reading texts from standard input; end with Ctrl-D")
         if self.is_stream():
             rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
         else:
@@ -96,7 +98,7 @@ class InputOptions:
 def say_notes(notes: Sequence[str]) -> None:
     """Say on standard error what was guessed of files."""
     for note in notes:
-        print(f"bertie: {printable(note)}", file=sys.stderr)
+        logger.warning("%s", printable(note))
 
 
 def standard_input() -> BinaryIO:
@@ -109,7 +111,7 @@ def standard_input() -> BinaryIO:
 def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str | tuple[str, str]]:
     for text in texts:
         if len(text) < 256 and Path(text).is_file():
-            print(f"bertie: {text!r} is read as a text; {of_file}", file=sys.stderr)
+            logger.warning("%r is read as a text; %s", text, of_file)
     if pair is None:
         yield from texts
         return

@@ -7,6 +7,7 @@ import typer
 
 from bertie.cli import options
 from bertie.errors import InputError
+from bertie.progress import lines
 from bertie.serving import KEYS, check_extra, read_keys
 
 
@@ -63,7 +64,10 @@ def serve(
     from bertie.serving.server_process import serve as run
     from bertie.serving.service import Limits
 
+    log = log_requests and not lines.disabled
     limits = Limits(max_concurrent_requests, max_client_batch_size, body=max_body, seconds=timeout)
-    settings = Settings(tuple(models), limits, tuple(keys), device, max_batch_tokens, log_requests, otlp_endpoint)
+    settings = Settings(
+        *(tuple(models), limits, tuple(keys), device, max_batch_tokens, log, otlp_endpoint, not lines.disabled)
+    )
     if code := run(settings, host, port, workers):
         raise typer.Exit(code)

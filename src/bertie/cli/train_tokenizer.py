@@ -1,7 +1,6 @@
 """``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary of one's own texts."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.reading import say_notes
+from bertie.cli.verbosity import say
 from bertie.messages import printable
 
 
@@ -51,7 +51,7 @@ def train_tokenizer(
     tokenizer.save_pretrained(out)
     say_notes(texts.notes)
     print(json.dumps({"tokenizer": str(out), "size": len(tokenizer)}))
-    print(f'bertie: "padding is never computed" → {tokenizer.tokenize("padding is never computed")}', file=sys.stderr)
+    say(f'bertie: "padding is never computed" → {tokenizer.tokenize("padding is never computed")}')
 
 
 def extend_vocabulary(
@@ -80,4 +80,4 @@ def extend_vocabulary(
     words = list(found.pieces)
     figures = {"pieces_per_word_before": round(found.before, 4), "pieces_per_word": round(found.after, 4)}
     print(json.dumps({"model": str(out), "vocabulary": len(found.tokenizer), "added": len(words), **figures}))
-    print(f"bertie: the first words added are {printable(', '.join(words[:8]))}", file=sys.stderr)
+    say(f"bertie: the first words added are {printable(', '.join(words[:8]))}")

@@ -13,6 +13,7 @@ import typer
 from bertie.cli.reading import Asked, InputOptions
 from bertie.errors import InputError, Stopped, counted, plural
 from bertie.files import atomic
+from bertie.progress import logger
 from bertie.writing import Lines, beside, form_of_output, writer
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ class OutputOptions:
                     sys.stdout.flush()
             out.end()
         if cut:
-            print(
-                f"bertie: {cut} of {counted(total, 'text')} {plural(cut, 'was', 'were')} longer than "
-                f"{pipe.codec.limit} tokens and {plural(cut, 'was', 'were')} cut",
-                file=sys.stderr,
+            were = plural(cut, "was", "were")
+            logger.warning(
+                "%d of %s %s longer than %d tokens and %s cut",
+                *(cut, counted(total, "text"), were, pipe.codec.limit, were),
             )
 
 

@@ -75,6 +75,11 @@ class ExampleReader:
         labels = [example.label for example in examples if example.label is not None]
         return self.schema.find_labelling(labels, self.options, self.found)
 
+    @property
+    def guesses_columns(self) -> bool:
+        """Whether columns were found that the user has not named."""
+        return set(self.found.found) > set(self.columns or {})
+
     def read_as(self, labelling: Labelling, classes: Sequence[str]) -> str:
         """Return in one line what was read as what."""
         said = [*self.found.describe(), *self.schema.meaning(self.found.found), *labelling.describe(classes)]
@@ -176,7 +181,7 @@ def load_dataset(
         raise InputError(f"{spelled('label_map')} names {unknown!r}, but no row of {name} has this label.")
     odd = rows.schema.find_oddities(examples, labelling, "train")
     warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
-    guessed = set(rows.found.found) > set(columns or {}) or (kind is not None and said.kind is None)
+    guessed = rows.guesses_columns or (kind is not None and said.kind is None)
     read_as = rows.read_as(labelling, known)
     columns = rows.found.found
     data = Dataset(examples, None, kind, known, rows.bad, warnings, restricted, read_as, guessed, columns)

@@ -1,5 +1,6 @@
 """``bertie.evaluate``: how good a model is on labelled data, with the uncertainty of every metric."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -143,7 +144,7 @@ def _read(
         labelling = labelling.restrict(labels, "the model")
     labelling = labelling.brought_to(scheme)
     line = rows.read_as(labelling, labels or ())
-    logger.warning("%s", line)
+    logger.log(logging.WARNING if rows.guesses_columns else logging.INFO, "%s", line)
     return rows.normalize(chain(first, written), labelling), line
 
 

@@ -1,6 +1,7 @@
 """``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
 
 import importlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
@@ -13,6 +14,7 @@ from bertie.extras import need
 from bertie.hub import resolve
 from bertie.pipelines.engines import engine_or_reason, is_cpu
 from bertie.pipelines.running import Pipeline
+from bertie.progress import logger
 from bertie.tasks.registry import Row, find
 from bertie.tasks.sentence_transformers_config import FILES, SETTINGS, Layer, Recipe, read_activation, read_recipe
 from bertie.tasks.task import Task
@@ -201,7 +203,7 @@ def pipeline(
         from bertie.pipelines.modules import hold_deterministic
 
         hold_deterministic(found, answering)
-    return pipeline_class(row)(
+    made = pipeline_class(row)(
         answering,
         found,
         batch_tokens=batch_tokens,
@@ -210,6 +212,9 @@ def pipeline(
         name=task,
         why_not_engine=reason,
     )
+    if logger.isEnabledFor(logging.INFO):  # putting it into words takes time
+        logger.info("%s with %s: %s", row.name, made.model_name or "a model", made.explain())
+    return made
 
 
 def pipeline_class(row: Row) -> type[Pipeline]:

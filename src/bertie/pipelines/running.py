@@ -95,9 +95,13 @@ class Pipeline:
 
         return TaskModel(self.model)
 
+    @property
+    def model_name(self) -> str:
+        """Folder or name of the model; empty if it knows none."""
+        return usual_name(getattr(self.model, "name_or_path", ""))
+
     def _repr_html_(self) -> str:
-        model = usual_name(getattr(self.model, "name_or_path", ""))
-        facts = {"task": self.task, "model": model, "computed by": self.explain()}
+        facts = {"task": self.task, "model": self.model_name, "computed by": self.explain()}
         return as_html("\n".join(table(["pipeline", ""], [[name, plain(fact)] for name, fact in facts.items()])))
 
     def explain(self) -> str:

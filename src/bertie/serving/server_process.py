@@ -50,6 +50,7 @@ class Settings:
         limits: of what clients may ask for.
         keys: what they must send; empty: nothing.
         log: whether each request is logged.
+        announce: whether it is said where it serves.
         otlp_endpoint: the OpenTelemetry collector that spans are sent to.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     batch_tokens: int | None = None
     log: bool = True
     otlp_endpoint: str | None = None
+    announce: bool = True
 
 
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
@@ -99,10 +101,10 @@ def make_service(
 class _Server(uvicorn.Server):
     """A server that says where it listens once all processes do, and tells its service when it is to end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, seat: Seat) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, seat: Seat, announce: bool) -> None:
         super().__init__(config)
         self._service, self._seat, self._parent = service, seat, parent_process()
-        self._announced = seat.number != 0
+        self._announced = seat.number != 0 or not announce
         self._reloading: asyncio.Future[None] | None = None
         self._changed = False  # whether files may have changed since the models were last begun to be read
 
@@ -178,7 +180,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
         timeout_graceful_shutdown=int(settings.limits.seconds) + 5,
     )
     with listen() as listener, _signals_end_calmly():
-        _Server(config, service, seat).run([listener])
+        _Server(config, service, seat, settings.announce).run([listener])
     if tracing is not None:
         tracing.close()
 

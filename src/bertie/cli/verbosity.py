@@ -1,0 +1,55 @@
+"""How much commands write to standard error beside their answer: less with --quiet, more with --verbose."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from bertie.errors import InputError
+from bertie.progress import lines, logger
+
+
+@dataclass(frozen=True)
+class Verbosity:
+    """The options that every command has."""
+
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Write nothing but errors and warnings beside the answer.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")
+    ] = False
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Write messages to standard error, as many as are asked for, until the command ends."""
+        if self.quiet and self.verbose:
+            raise InputError("--quiet and --verbose are both given; give one of them.")
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(f"bertie: {'%(asctime)s ' * self.verbose}%(message)s", "%H:%M:%S"))
+        before = logger.level, lines.level, lines.disabled
+        logger.addHandler(handler)
+        lines.setLevel(logging.INFO)
+        lines.disabled = self.quiet
+        if self.verbose:
+            logger.setLevel(logging.INFO)
+        started = time.monotonic()
+        try:
+            yield
+            logger.info("finished after %.1f s", time.monotonic() - started)
+        finally:
+            logger.removeHandler(handler)
+            level, lines_level, lines.disabled = before
+            logger.setLevel(level)
+            lines.setLevel(lines_level)
+
+
+def say(*texts: str) -> None:
+    """Write lines for a person to standard error, unless the command is to be quiet."""
+    if not lines.disabled:
+        print("\n".join(texts), file=sys.stderr, flush=True)

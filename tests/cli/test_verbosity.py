@@ -1,0 +1,66 @@
+"""--quiet and --verbose: what every command writes to standard error beside its answer."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bertie.cli import app
+from bertie.cli.verbosity import Verbosity, say
+from bertie.progress import lines, logger, progress
+
+COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+LABELS = ("classify", "The striker scored twice.", "--labels", "sport,politics")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_both(name: str) -> None:
+    options = [option for one in COMMANDS[name].params for option in one.opts]
+    assert {"-q", "--quiet", "-v", "--verbose"} <= set(options)
+
+
+def test_verbose_says_what_computes_and_when(run: Callable[..., Any]) -> None:
+    plain, verbose = run(*LABELS), run(*LABELS, "--verbose")
+    assert verbose.out == plain.out
+    assert "on the engine" not in plain.err
+    said = verbose.err.splitlines()
+    computed, finished = (next(line for line in said if word in line) for word in ("on the engine", "finished after"))
+    assert computed[:8] == "bertie: " and computed[10] == computed[13] == ":"  # then the time of day
+    assert "all-MiniLM-L6-v2: BertModel on the engine: " in computed
+    assert finished == said[-1] and finished.endswith(" s")
+
+
+def test_quiet_keeps_answers_and_warnings(run: Callable[..., Any], tmp_path: Path) -> None:
+    texts, vectors = tmp_path / "texts.txt", tmp_path / "vectors.npy"
+    texts.write_text("A cat sat on the mat.\n", encoding="utf-8")
+    given = ("embed", "--input", texts, "--output", vectors)
+    assert "1 vector of 384 numbers" in run(*given).err
+    assert run(*given, "--quiet") == (0, "", "")
+    assert vectors.exists()
+    ran = run("embed", str(texts), "-q", "--to", "jsonl")
+    assert "is read as a text" in ran.err and len(ran.records) == 1
+    ran = run("embed", "a", "-q", "--model", "/nowhere")
+    assert ran.code == 2 and ran.err.startswith("bertie: ")
+
+
+def test_both_contradict_each_other(run: Callable[..., Any]) -> None:
+    ran = run("version", "-q", "-v")
+    assert (ran.code, ran.err) == (2, "bertie: --quiet and --verbose are both given; give one of them.\n")
+
+
+def test_what_a_command_sets_ends_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logger.level, lines.level, lines.disabled, list(logger.handlers)
+    with pytest.raises(KeyError), Verbosity(verbose=True).in_force():
+        assert logger.isEnabledFor(logging.INFO)
+        raise KeyError
+    with Verbosity(quiet=True).in_force():
+        say("for a person")
+        with progress("texts", 10) as advance:
+            advance(5)
+        lines.info("half done")
+        logger.warning("odd")
+    assert (logger.level, lines.level, lines.disabled, list(logger.handlers)) == before
+    assert capsys.readouterr().err == "bertie: odd\n"
