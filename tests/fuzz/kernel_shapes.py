@@ -47,15 +47,17 @@ def cu_seqlens(sizes: list[int]) -> np.ndarray:
 
 
 def attend(functions: library.InstructionSet, draw: Draw) -> None:
-    queries, heads, width = lengths(draw), draw.randint(1, 3), draw.choice((draw.randint(1, 70), 32, 64))
-    keys = queries if draw.random() < 0.5 else [draw.randint(0, 40) for _ in queries]
+    most = draw.choice((40, 230))  # tiles are for long texts
+    queries, heads, width = lengths(draw, most), draw.randint(1, 3), draw.choice((draw.randint(1, 70), 32, 64))
+    keys = queries if draw.random() < 0.5 else [draw.randint(0, most) for _ in queries]
     dropped = draw.choice((0.0, 0.3))
     print("attention", functions.name, queries, keys, heads, width, dropped, flush=True)
     dtype = draw.choice((torch.float32, torch.bfloat16))
     q = torch.randn(sum(queries), heads, width).to(dtype).requires_grad_()
     k, v = torch.randn(sum(keys), 2, heads, width).to(dtype).unbind(1)  # rows that lie apart
     starts = cu_seqlens(queries), cu_seqlens(keys)
-    attention(*map(as_array, (q, k, v)), *starts, functions, threads=draw.choice((1, 2)))
+    approximate, threads = draw.choice((True, False)), draw.choice((1, 2))
+    attention(*map(as_array, (q, k, v)), *starts, functions, approximate=approximate, threads=threads)
     attention_autograd(q, k, v, *map(torch.from_numpy, starts), functions, dropped).sum().backward()
 
 
@@ -101,7 +103,8 @@ def int8(functions: library.InstructionSet, draw: Draw, columns: int, depth: int
 
 
 def encode(functions: library.InstructionSet, draw: Draw) -> None:
-    sizes, heads, width, wide = lengths(draw, 70), draw.randint(1, 3), draw.randint(1, 40), draw.randint(1, 130)
+    sizes, heads, wide = lengths(draw, draw.choice((70, 230))), draw.randint(1, 3), draw.randint(1, 130)
+    width = draw.choice((draw.randint(1, 40), 32))  # tiles of long texts' attention divide 32
     is_int8 = draw.random() < 0.5
     print("encoder", functions.name, sizes, heads, width, wide, is_int8, flush=True)
     hidden = heads * width

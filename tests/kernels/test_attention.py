@@ -1,5 +1,6 @@
 """Our own attention: the numbers and gradients of PyTorch's for any lengths, heads and widths, and for foreign keys."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,11 @@ def texts_of(lengths: list[int]) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, functions, threads: int = 1) -> Tensor:
     arrays = (each.numpy() for each in (q, k, v, queries, keys))
     return torch.from_numpy(kernel.attention(*arrays, functions, threads=threads))
+
+
+def drawn_for(queries: tuple[int, ...], keys: tuple[int, ...], width: int) -> list[np.ndarray]:
+    draw = np.random.default_rng(0)
+    return [draw.standard_normal((sum(each), 2, width), np.float32) for each in (queries, keys, keys)]
 
 
 def reference(q: Tensor, k: Tensor, v: Tensor, queries: list[int], keys: list[int]) -> Tensor:
@@ -116,6 +122,62 @@ def test_threads(functions) -> None:
     alone = attention(q, k, v, texts, texts, functions)
     for threads in (1, 2, 5):
         assert torch.equal(attention(q, k, v, texts, texts, functions, threads), alone)
+
+
+class TestApproximate:
+    """Products of bfloat16 by AMX, of long texts alone; elsewhere the numbers of float32."""
+
+    LENGTHS = (5, 260, 191, 192)
+
+    @staticmethod
+    def attended(functions, queries: tuple[int, ...], keys: tuple[int, ...], width: int, threads: int = 1) -> Tensor:
+        q, k, v = drawn_for(queries, keys, width)
+        starts = texts_of([*queries]).numpy(), texts_of([*keys]).numpy()
+        found = kernel.attention(q, k, v, *starts, functions, approximate=True, threads=threads)
+        return torch.from_numpy(found)
+
+    @each_set
+    @pytest.mark.parametrize("width", [20, 32, 64])
+    @pytest.mark.parametrize("queries", [LENGTHS, (3, 1, 0, 40)])
+    def test_near_float32_and_equal_in_short_texts(self, functions, width, queries) -> None:
+        found = self.attended(functions, queries, self.LENGTHS, width)
+        q, k, v = map(torch.from_numpy, drawn_for(queries, self.LENGTHS, width))
+        plain = attention(q, k, v, texts_of([*queries]), texts_of([*self.LENGTHS]), functions)
+        for ours, exact, keys in zip(found.split(queries), plain.split(queries), self.LENGTHS, strict=True):
+            assert torch.equal(ours, exact) if keys < 192 else bool(((ours - exact).abs() <= 0.02).all())
+
+    @each_set
+    def test_a_text_is_bitwise_its_own(self, functions) -> None:
+        together = self.attended(functions, self.LENGTHS, self.LENGTHS, 32)
+        for threads in (2, 3):
+            assert torch.equal(self.attended(functions, self.LENGTHS, self.LENGTHS, 32, threads), together)
+        q, k, v = (each[5:265] for each in drawn_for(self.LENGTHS, self.LENGTHS, 32))
+        starts = texts_of([260]).numpy()
+        alone = kernel.attention(q, k, v, starts, starts, functions, approximate=True, threads=1)
+        assert torch.equal(torch.from_numpy(alone), together[5:265])
+
+    @each_set
+    def test_some_of_the_queries_find_the_same(self, functions) -> None:
+        q, k, v = drawn_for((260,), (260,), 32)
+        keys = texts_of([260]).numpy()
+
+        def found(some: slice) -> Tensor:
+            starts = texts_of([len(q[some])]).numpy()
+            return torch.from_numpy(
+                kernel.attention(q[some], k, v, starts, keys, functions, approximate=True, threads=1)
+            )
+
+        assert torch.equal(found(slice(70, 73)), found(slice(None))[70:73])
+
+    @each_set
+    def test_what_is_not_a_number_stays_visible_and_in_its_text(self, functions) -> None:
+        q, k, v = drawn_for((200, 200), (200, 200), 32)
+        k[60, 0, 0] = float("nan")
+        starts = texts_of([200, 200]).numpy()
+        found = torch.from_numpy(kernel.attention(q, k, v, starts, starts, functions, approximate=True, threads=1))
+        assert found[:200, 0].isnan().all()
+        assert found[:200, 1].isfinite().all()
+        assert found[200:].isfinite().all()
 
 
 @each_set

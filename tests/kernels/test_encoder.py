@@ -10,9 +10,11 @@ from torch import Tensor
 from bertie.errors import InputError
 from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES
+from bertie.kernels.attention import attention
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, RESIDUAL, PackedWeight
 from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
+from bertie.kernels.normalization import layer_norm
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
@@ -188,6 +190,39 @@ def test_integers(functions, bits) -> None:
     found, expected = run(encoder, x, starts), weights.run(x, [12, 100, 3], 2)
     assert F.cosine_similarity(found, expected, dim=1).min() > 0.999
     assert torch.equal(run(encoder, x[12:112], torch.tensor([0, 100], dtype=torch.int32)), found[12:112])
+
+
+@each_set
+def test_attention_of_integers_is_each_texts_own(functions) -> None:
+    """Long texts' products may be those of bfloat16, of heads that tiles divide; short texts' are not."""
+    if not functions.multiplies_bytes:
+        pytest.skip("inputs of 8 bits need VNNI")
+    draw, heads, width = torch.Generator().manual_seed(0), 2, 32
+    hidden, lengths = heads * width, [300, 20]
+
+    def product(out: int, depth: int) -> Int8PackedWeight:
+        weight = torch.randn(out, depth, generator=draw) / depth**0.5
+        scale = weight.abs().amax(1) / 127
+        whole = (weight / scale[:, None]).round().to(torch.int8).numpy()
+        return Int8PackedWeight(whole, scale.numpy(), torch.zeros(out).numpy(), params_8_bits(), functions)
+
+    products = tuple(map(product, (3 * hidden, hidden, WIDE, hidden), (hidden, hidden, hidden, WIDE)))
+    norm = (torch.ones(hidden).numpy(), torch.zeros(hidden).numpy(), 1e-12)
+    encoder = PackedEncoder([Block(products, (norm, norm), (heads, width))])
+    x = torch.randn(sum(lengths), hidden, generator=draw)
+    together = run(encoder, x, torch.tensor([0, 300, 320], dtype=torch.int32))
+    for threads in (1, 3):
+        for part in (slice(0, 300), slice(300, 320)):
+            starts = torch.tensor([0, part.stop - part.start], dtype=torch.int32)
+            assert torch.equal(run(encoder, x[part], starts, threads=threads), together[part])
+    parts = products[0](x.numpy(), threads=1).reshape(-1, 3, heads, width).swapaxes(0, 1)
+    starts = torch.tensor([0, 300, 320], dtype=torch.int32).numpy()
+    context = attention(*parts, starts, starts, functions, approximate=True, threads=1).reshape(-1, hidden)
+    attended = products[1](context, RESIDUAL, x.numpy(), threads=1)
+    attended = layer_norm(attended, *norm, functions, threads=1)
+    wide = products[2](attended, GELU, threads=1)
+    expected = layer_norm(products[3](wide, RESIDUAL, attended, threads=1), *norm, functions, threads=1)
+    assert torch.equal(torch.from_numpy(expected), together)
 
 
 @each_set

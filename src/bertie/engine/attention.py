@@ -24,6 +24,7 @@ def attend(
     starts_k: Starts,
     threads: int,
     bias: ScoreBias | None = None,
+    approximate: bool = False,
 ) -> Array:
     """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1).
 
@@ -32,10 +33,11 @@ def attend(
         starts_q, starts_k: int32 ``[R + 1]``, where each row's queries and keys begin and the last's end.
         threads: how many compute.
         bias: what is added to scores.
+        approximate: whether products of bfloat16 will do.
     """
     best = library.best()
     if best is not None and bias is None:
-        return attention(q, k, v, starts_q, starts_k, best, threads=threads)
+        return attention(q, k, v, starts_q, starts_k, best, threads=threads, approximate=approximate)
     context = np.empty_like(q)
     sizes = np.stack((np.diff(starts_q), np.diff(starts_k)))
     for size in np.unique(sizes[:, sizes[0] > 0], axis=1).T:

@@ -13,7 +13,7 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.attention import ScoreBias, attend, attention_weights, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
-from bertie.engine.linear import ALL, Linear
+from bertie.engine.linear import ALL, Linear, rounds_bytes
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import Norm, Weights
 from bertie.kernels import encoder
@@ -78,7 +78,8 @@ class Block:
         if places is not None:
             queries, x = queries[places], x[places]
             starts = np.searchsorted(places, starts).astype(np.int32)
-        context = attend(queries, parts[:, 1], parts[:, 2], starts, batch.cu_seqlens, threads, self.bias)
+        keys, values, approximate = parts[:, 1], parts[:, 2], rounds_bytes(self.projections)
+        context = attend(queries, keys, values, starts, batch.cu_seqlens, threads, self.bias, approximate)
         return self.feed_forward(self.attended(context, x, threads), threads)
 
     def attended(self, context: Array, x: Array, threads: int) -> Array:

@@ -115,6 +115,11 @@ def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
     return params_16_bits(weight.weight, weight.input_scale)
 
 
+def rounds_bytes(layer: Linear) -> bool:
+    """Whether a layer's inputs are rounded to 8 bits."""
+    return isinstance(layer, Int8PackedWeight) and layer.struct.input_bits == 8
+
+
 def _dequantized(weight: Int8Weight) -> Array:
     numbers = weight.weight * weight.scale[:, None]
     return numbers if weight.input_scale is None else numbers * weight.input_scale

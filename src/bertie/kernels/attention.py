@@ -32,16 +32,18 @@ def attention(
     threads: int,
     dropout: DropoutStruct | None = None,
     lse: Floats | None = None,
+    approximate: bool = False,
 ) -> Numbers:
     """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all of one dtype.
 
     Tokens may lie at any distance; without a copy only where a token's heads lie side by side. ``lse [T_q, H]`` is
-    filled with the logarithms of the sums of exponentials, which the gradient needs.
+    filled with the logarithms of the sums of exponentials, which the gradient needs. Where ``approximate``, products of
+    bfloat16 will do for float32: long sequences have them where the processor has tiles, which a head's width fills.
     """
     qkv = heads_side_by_side(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)
     y = empty(*q.shape, dtype=q.dtype)
-    struct = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout)
+    struct = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout, approximate)
     check_returned(instruction_set.attention(byref(struct), threads), len(q))
     return y
 
@@ -87,6 +89,7 @@ def _struct(
     cu_seqlens_k: CuSeqlens,
     lse: Floats | None,
     dropout: DropoutStruct | None,
+    approximate: bool = False,
 ) -> AttentionStruct:
     return AttentionStruct(
         *(each.ctypes.data for each in (*qkv, y, cu_seqlens_q, cu_seqlens_k)),
@@ -97,6 +100,7 @@ def _struct(
         None if lse is None else lse.ctypes.data,
         None if dropout is None else pointer(dropout),
         y.dtype == np.uint16,
+        approximate,
     )
 
 

@@ -48,7 +48,7 @@ class AttentionStruct(ctypes.Structure):
         *((name, c_long) for name in ("tokens_q", "tokens_k", "batch", "heads", "width")),
         ("lse", c_void_p),
         ("dropout", POINTER(DropoutStruct)),
-        ("half", c_long),
+        *((name, c_long) for name in ("half", "approximate")),
     )
 
 

@@ -79,7 +79,8 @@ INLINE void multiply_rows(const int rows, const float *a, long row_stride, const
 
 /* tokens of q, k and v lie the strides apart, y is [T_q, heads, width]; sequence b has queries from cu_seqlens_q[b] up to
  * cu_seqlens_q[b + 1], and keys likewise. ``lse`` [T_q, heads], where it is wanted, is the logarithm of the sum of each
- * query's exponentials; ``dropout`` is null where no weight is dropped. Where ``half``, q, k, v and y are bfloat16. */
+ * query's exponentials; ``dropout`` is null where no weight is dropped. Where ``half``, q, k, v and y are bfloat16; where
+ * ``approximate``, they are float32, but products of bfloat16 will do. */
 typedef struct {
     const void *q, *k, *v;
     void *y;
@@ -87,7 +88,7 @@ typedef struct {
     long q_stride, k_stride, v_stride, tokens_q, tokens_k, batch, heads, width;
     float *lse;
     const Dropout *dropout;
-    long half;
+    long half, approximate;
 } Attention;
 
 /* rows of one head, as float32, and how far apart they lie */

@@ -8,36 +8,40 @@ static int measure(const Attention *a, long *queries, long *keys)
     return *queries >= 0 && *keys >= 0;
 }
 
-/* memory for each thread, of ``numbers``, or of as many as tiles need where they compute it; null if there is none */
-static float *scratch_for(const Attention *a, long queries, long keys, int threads, long *numbers, long *by_tiles)
+/* numbers of memory that each thread needs, whichever way it goes */
+static long scratch_of_attention(long queries, long keys, long width, int half)
 {
-    *by_tiles = 0;
+    long numbers = upto(attention_scratch(queries, keys, width, half), 16);
 #ifdef HAS_TILES
-    *by_tiles = attention_by_tiles(a);
-    if (*by_tiles)
-        *numbers = upto(tiles_scratch(queries, keys, a->width), 64) / 4;
+    const long by_tiles = upto(tiles_scratch(queries, keys, width), 64) / 4;
+    numbers = by_tiles > numbers ? by_tiles : numbers;
 #endif
-    return aligned_memory((threads * *numbers + 16) * sizeof(float));
+    return numbers;
+}
+
+/* shared by a team of threads, each with ``scratch_per_thread`` numbers of scratch */
+static void attend_in_team(const Attention *a, float *scratch, long scratch_per_thread)
+{
+#ifdef HAS_TILES
+    if (attention_by_tiles(a)) {
+        attend_by_tiles(a, (char *)scratch, 4 * scratch_per_thread);
+        return;
+    }
+#endif
+    attend(a, scratch, scratch_per_thread);
 }
 
 int NAME(attention)(const Attention *a, int threads)
 {
-    long queries, keys, by_tiles;
+    long queries, keys;
     if (!measure(a, &queries, &keys))
         return BAD_SEQLENS;
-    long numbers = upto(attention_scratch(queries, keys, a->width, a->half), 16);
-    float *scratch = scratch_for(a, queries, keys, threads, &numbers, &by_tiles);
+    const long numbers = scratch_of_attention(queries, keys, a->width, a->half);
+    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-#ifdef HAS_TILES
-        if (by_tiles)
-            attend_by_tiles(a, (char *)scratch, 4 * numbers);
-        else
-#endif
-        attend(a, scratch, numbers);
-    }
+    attend_in_team(a, scratch, numbers);
     free(scratch);
     return OK;
 }
@@ -45,17 +49,21 @@ int NAME(attention)(const Attention *a, int threads)
 int NAME(attention_backward)(const AttentionBackward *g, int threads)
 {
     const Attention *a = &g->forward;
-    long queries, keys, by_tiles;
+    long queries, keys;
     if (!measure(a, &queries, &keys))
         return BAD_SEQLENS;
     long numbers = upto(backward_scratch(queries, keys, a->width, a->half), 16);
-    float *scratch = scratch_for(a, queries, keys, threads, &numbers, &by_tiles);
+#ifdef HAS_TILES
+    if (attention_by_tiles(a))
+        numbers = upto(tiles_scratch_backward(queries, keys, a->width), 64) / 4;
+#endif
+    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #ifdef HAS_TILES
-        if (by_tiles)
+        if (attention_by_tiles(a))
             backward_by_tiles(g, (char *)scratch, 4 * numbers);
         else
 #endif

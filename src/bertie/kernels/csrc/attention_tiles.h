@@ -1,11 +1,12 @@
 /* Attention of bfloat16 and its gradient by AMX: products of bfloat16, everything between them in float32, as in attention.h
  * and attention_backward.h; included after these. Of a step of BERT in bfloat16 with texts of 128 tokens, attention takes a
- * fifth without it. */
+ * fifth without it. Where products may be approximate, they round float32 to bfloat16, which a batch of int8 gains from if its
+ * texts are long. */
 
-/* whether a head's numbers fill tiles */
+/* whether products may be those of tiles, which a head's numbers fill */
 static int attention_by_tiles(const Attention *a)
 {
-    return bertie_has_bfloat16_tiles && a->half && a->width % TILE_TOKENS == 0;
+    return bertie_has_bfloat16_tiles && (a->half || a->approximate) && a->width % TILE_TOKENS == 0;
 }
 
 #pragma GCC push_options
@@ -15,6 +16,29 @@ static inline void round_row(const float *x, Bfloat16 *y, long count)
 {
     for (long i = 0; i < count; i += LANES)
         _mm256_storeu_si256((__m256i *)(y + i), (__m256i)_mm512_cvtneps_pbh(LOAD(x + i)));
+}
+
+/* as softmax_row, with the exponentials as bfloat16 */
+static float softmax_row_rounded(const float *scores, long keys, long padded, float scale, float *largest, Bfloat16 *weights)
+{
+    const V nothing = SET1(-INFINITY), factor = SET1(scale * 1.44269504f); /* of powers of 2 */
+    V high = nothing, higher = nothing, total = ZERO(), more = ZERO();
+    for (long j = 0; j < padded; j += 2 * LANES) {
+        high = MAX(high, SELECT_FIRST(LOAD(scores + j), keys - j, nothing));
+        higher = MAX(higher, SELECT_FIRST(LOAD(scores + j + LANES), keys - j - LANES, nothing));
+    }
+    *largest = REDUCE_MAX(MAX(high, higher));
+    const V most = MUL(SET1(-*largest), factor);
+    for (long j = 0; j < padded; j += 2 * LANES) {
+        V one = exp2_nonpositive(FMA(LOAD(scores + j), factor, most));
+        V other = exp2_nonpositive(FMA(LOAD(scores + j + LANES), factor, most));
+        one = SELECT_FIRST(one, keys - j, ZERO());
+        other = SELECT_FIRST(other, keys - j - LANES, ZERO());
+        total = ADD(total, one);
+        more = ADD(more, other);
+        U_STORE(weights + j, (U)_mm512_cvtne2ps_pbh(other, one));
+    }
+    return REDUCE_ADD(ADD(total, more));
 }
 #pragma GCC pop_options
 
@@ -26,13 +50,18 @@ static void *take(char **free, long bytes)
     return piece;
 }
 
-/* rows [count up to 32s, width] of one head, zeros behind the last */
+/* rows [count up to 32s, width] of one head in bfloat16, zeros behind the last */
 static Bfloat16 *copy_rows(const Attention *a, const void *x, long stride, long first, long count, long head, char **free)
 {
     const long width = a->width, whole = upto(count, 32);
     Bfloat16 *rows = take(free, whole * width * sizeof(Bfloat16));
-    for (long i = 0; i < count; i++)
-        memcpy(rows + i * width, (const Bfloat16 *)x + (first + i) * stride + head * width, width * sizeof(Bfloat16));
+    for (long i = 0; i < count; i++) {
+        const long place = (first + i) * stride + head * width;
+        if (a->half)
+            memcpy(rows + i * width, (const Bfloat16 *)x + place, width * sizeof(Bfloat16));
+        else
+            round_row((const float *)x + place, rows + i * width, width);
+    }
     memset(rows + count * width, 0, (whole - count) * width * sizeof(Bfloat16));
     return rows;
 }
@@ -71,12 +100,12 @@ static int *pack_along(const Bfloat16 *rows, long count, long stride, long width
     return tiles;
 }
 
-/* y [rows, width], tokens ``stride`` apart, of sums [32, width], each row times its factor */
-static void give_sums(const float *sums, const float *factors, Bfloat16 *y, long stride, long rows, long width)
+/* y [rows, width] from ``place`` on, tokens ``stride`` apart, of sums [32, width], each row times its factor */
+static void give_sums(const float *sums, const float *factors, void *y, long place, long stride, long rows, long width, int half)
 {
     for (long r = 0; r < rows; r++)
         for (long d = 0; d < width; d += LANES)
-            STORE_BF16(y + r * stride + d, MUL(LOAD(sums + r * width + d), SET1(factors[r])));
+            store_number(y, place + r * stride + d, MUL(LOAD(sums + r * width + d), SET1(factors[r])), LANES, half);
 }
 
 static void attend_head_by_tiles(const Attention *a, long sequence, long head, char *free)
@@ -84,11 +113,13 @@ static void attend_head_by_tiles(const Attention *a, long sequence, long head, c
     const long first = a->cu_seqlens_q[sequence], queries = a->cu_seqlens_q[sequence + 1] - first, width = a->width;
     const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
     const long stride = a->heads * width, padded = upto(keys, 32);
+    const Layout of_head = rows_of(width), of_keys = rows_of(padded);
     const float scale = 1 / sqrtf((float)width);
     const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
-    Bfloat16 *y = (Bfloat16 *)a->y + first * stride + head * width;
+    const long place = first * stride + head * width;
     for (long i = 0; !keys && i < queries; i++) /* nothing to attend to */
-        memset(y + i * stride, 0, width * sizeof(Bfloat16));
+        for (long d = 0; d < width; d += LANES)
+            store_number(a->y, place + i * stride + d, ZERO(), LANES, a->half);
     if (!keys || !queries)
         return;
     const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
@@ -100,27 +131,38 @@ static void attend_head_by_tiles(const Attention *a, long sequence, long head, c
     for (long row = 0; row < queries; row += 32) {
         const long rows = at_most(queries - row, 32);
         for (long p = 0; p < padded; p += 32)
-            multiply_bfloat16(q + row * width, rows_of(width), k + p * width / 2, width / 32, scores + p, padded);
+            multiply_bfloat16(q + row * width, &of_head, k + p * width / 2, width / 32, scores + p, padded);
         for (long r = 0; r < rows; r++) {
-            float *own = scores + r * padded, largest, sum = softmax_row(own, keys, padded, scale, &largest);
+            float *own = scores + r * padded, largest, sum;
+            if (a->dropout)
+                sum = softmax_row(own, keys, padded, scale, &largest);
+            else
+                sum = softmax_row_rounded(own, keys, padded, scale, &largest, weights + r * padded);
             factors[r] = 1 / sum;
             if (a->lse)
                 a->lse[(first + row + r) * a->heads + head] = largest * scale + logf(sum);
             if (a->dropout) {
                 factors[r] *= a->dropout->scale;
                 drop_row(own, keys, row + r, &key, a->dropout);
+                round_row(own, weights + r * padded, padded);
             }
-            round_row(own, weights + r * padded, padded);
         }
         memset(weights + rows * padded, 0, (32 - rows) * padded * sizeof(Bfloat16));
         for (long d = 0; d < width; d += 32)
-            multiply_bfloat16(weights, rows_of(padded), v + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, factors, y + row * stride, stride, rows, width);
+            multiply_bfloat16(weights, &of_keys, v + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, factors, a->y, place + row * stride, stride, rows, width, a->half);
     }
 }
 
 /* bytes a thread needs for sequences of at most so many queries and keys */
 static long tiles_scratch(long queries, long keys, long width)
+{
+    const long q = upto(queries, 32), k = upto(keys, 32);
+    return ((q + 4 * k) * width + 32 * k) * sizeof(Bfloat16) + 32 * (k + width) * sizeof(float);
+}
+
+/* and for the gradient */
+static long tiles_scratch_backward(long queries, long keys, long width)
 {
     const long q = upto(queries, 32), k = upto(keys, 32);
     return (8 * q + 8 * k) * width * sizeof(Bfloat16) + (q + 32) * (k + 32) * sizeof(Bfloat16) +
@@ -160,6 +202,7 @@ static void backward_head_by_tiles(const AttentionBackward *g, long sequence, lo
     const long first = a->cu_seqlens_q[sequence], queries = a->cu_seqlens_q[sequence + 1] - first, width = a->width;
     const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
     const long stride = a->heads * width, padded = upto(queries, 32), padded_keys = upto(keys, 32);
+    const Layout of_head = rows_of(width), of_queries = rows_of(padded);
     const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
     const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
     const Bfloat16 *dy = copy_rows(a, g->dy, stride, first, queries, head, &free);
@@ -184,35 +227,44 @@ static void backward_head_by_tiles(const AttentionBackward *g, long sequence, lo
     for (long row = 0; row < keys; row += 32) {
         const long rows = at_most(keys - row, 32), place = (first_key + row) * stride + head * width;
         for (long i = 0; i < padded; i += 32) {
-            multiply_bfloat16(k + row * width, rows_of(width), q_across + i * width / 2, width / 32, scores, 32);
-            multiply_bfloat16(v + row * width, rows_of(width), dy_across + i * width / 2, width / 32, dP, 32);
+            multiply_bfloat16(k + row * width, &of_head, q_across + i * width / 2, width / 32, scores, 32);
+            multiply_bfloat16(v + row * width, &of_head, dy_across + i * width / 2, width / 32, dP, 32);
             key_block(a, scores, dP, lse, delta, i, row, &key, padded, weights, dS + row * padded);
         }
         for (long d = 0; d < width; d += 32)
-            multiply_bfloat16(weights, rows_of(padded), dy_along + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dv + place, stride, rows, width);
+            multiply_bfloat16(weights, &of_queries, dy_along + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, g->dv, place, stride, rows, width, 1);
         for (long d = 0; d < width; d += 32)
-            multiply_bfloat16(dS + row * padded, rows_of(padded), q_along + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dk + place, stride, rows, width);
+            multiply_bfloat16(dS + row * padded, &of_queries, q_along + d * padded / 2, padded / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, g->dk, place, stride, rows, width, 1);
     }
     for (long row = 0; row < queries; row += 32) {
         char *rest = free;
         const int *across = pack_along(dS + row, padded_keys, padded, 32, 1, &rest);
         for (long d = 0; d < width; d += 32)
-            multiply_bfloat16(across, TILES, k_along + d * padded_keys / 2, padded_keys / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, (Bfloat16 *)g->dq + (first + row) * stride + head * width, stride,
-                  at_most(queries - row, 32), width);
+            multiply_bfloat16(across, &TILES, k_along + d * padded_keys / 2, padded_keys / 32, sums + d, width);
+        give_sums(sums, ONES_OF_TILES, g->dq, (first + row) * stride + head * width, stride, at_most(queries - row, 32),
+                  width, 1);
     }
 }
 
-/* shared by a team of threads */
+/* with fewer keys, what rounding takes is more than what products gain */
+#define FEWEST_ROUNDED_KEYS 192
+
+/* shared by a team of threads; a text's way is its own, whatever else is in the batch */
 static void attend_by_tiles(const Attention *a, char *scratch, long scratch_per_thread)
 {
-    configure_tiles();
 #pragma omp for schedule(dynamic)
-    for (long work = 0; work < a->batch * a->heads; work++)
-        attend_head_by_tiles(a, work / a->heads, work % a->heads, scratch + omp_get_thread_num() * scratch_per_thread);
-    release_tiles();
+    for (long work = 0; work < a->batch * a->heads; work++) {
+        const long sequence = work / a->heads, head = work % a->heads;
+        char *own = scratch + omp_get_thread_num() * scratch_per_thread;
+        if (a->half || a->cu_seqlens_k[sequence + 1] - a->cu_seqlens_k[sequence] >= FEWEST_ROUNDED_KEYS) {
+            configure_tiles();
+            attend_head_by_tiles(a, sequence, head, own);
+            release_tiles();
+        } else
+            attend_head(a, sequence, head, (float *)own);
+    }
 }
 
 static void backward_by_tiles(const AttentionBackward *g, char *scratch, long scratch_per_thread)

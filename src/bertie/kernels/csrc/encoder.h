@@ -18,26 +18,33 @@ typedef struct {
     IntegerScratch integers;
 } Workspace;
 
+static Attention attention_of(const Block *b, const int *cu_seqlens, long batch, long rows, const Workspace *w)
+{
+    const long inner = b->heads * b->width, stride = inner * 3;
+    return (Attention){.q = w->qkv,
+                       .k = w->qkv + inner,
+                       .v = w->qkv + 2 * inner,
+                       .y = w->context,
+                       .cu_seqlens_q = cu_seqlens,
+                       .cu_seqlens_k = cu_seqlens,
+                       .q_stride = stride,
+                       .k_stride = stride,
+                       .v_stride = stride,
+                       .tokens_q = rows,
+                       .tokens_k = rows,
+                       .batch = batch,
+                       .heads = b->heads,
+                       .width = b->width,
+                       .approximate = b->qkv.input_bits == 8}; /* these are coarser */
+}
+
 static void run_block(const Block *b, const float *x, float *y, const int *cu_seqlens, long batch, long rows, const Workspace *w)
 {
-    const long hidden = b->output.columns, inner = b->heads * b->width, stride = inner * 3;
-    const Attention a = {.q = w->qkv,
-                         .k = w->qkv + inner,
-                         .v = w->qkv + 2 * inner,
-                         .y = w->context,
-                         .cu_seqlens_q = cu_seqlens,
-                         .cu_seqlens_k = cu_seqlens,
-                         .q_stride = stride,
-                         .k_stride = stride,
-                         .v_stride = stride,
-                         .tokens_q = rows,
-                         .tokens_k = rows,
-                         .batch = batch,
-                         .heads = b->heads,
-                         .width = b->width};
+    const long hidden = b->output.columns;
+    const Attention a = attention_of(b, cu_seqlens, batch, rows, w);
     const IntegerScratch *s = &w->integers;
     apply_linear(&b->qkv, x, 0, w->qkv, rows, NONE, s);
-    attend(&a, w->attention, w->attention_per_thread);
+    attend_in_team(&a, w->attention, w->attention_per_thread);
     apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, s);
     layer_norm_rows(w->attended, &b->attention_norm, rows, hidden);
     for (long first = 0; first < rows; first += FEED_FORWARD_ROWS) {
@@ -57,7 +64,7 @@ static long lay_out_workspace(Workspace *w, const Block *b, long rows, long long
     const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
     const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;
     long bytes = 0;
-    w->attention_per_thread = upto(attention_scratch(longest, longest, b->width, 0), 16);
+    w->attention_per_thread = scratch_of_attention(longest, longest, b->width, 0);
     w->qkv = carve(memory, &bytes, rows * 3 * hidden * number);
     w->context = carve(memory, &bytes, rows * hidden * number);
     w->attended = carve(memory, &bytes, rows * hidden * number);

@@ -40,6 +40,15 @@ static inline V exp_nonpositive(V x)
     return SCALEF(polynomial(x, c, 6), n);
 }
 
+/* 2^x for x <= 0, within 2^-18 of itself (a least-squares fit) */
+static inline V exp2_nonpositive(V x)
+{
+    static const float c[] = {0.9999991655f, 0.6931219697f, 0.2402498126f, 0.0559170395f, 0.0095605105f};
+    x = MAX(SET1(-126.0f), x);
+    const V n = ROUND(x);
+    return SCALEF(polynomial(SUB(x, n), c, 4), n);
+}
+
 /* erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.92 (a least-squares fit), +-1 beyond; within 1e-6 */
 static inline V erf_approximation(V z)
 {

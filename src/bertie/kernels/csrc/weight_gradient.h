@@ -64,9 +64,6 @@ static void pack_tiles(const Bfloat16 *x, long stride, long tokens, long width, 
         }
 }
 
-#pragma GCC push_options
-#pragma GCC target("amx-tile,amx-bf16")
-
 /* where the tiles of 32 rows of a left operand lie: bytes from row to row, to the next 32 columns, to the lower 16 rows */
 typedef struct {
     long row, step, lower;
@@ -77,19 +74,22 @@ static const Layout TILES = {64, 2 * TILE_WORDS * 4, TILE_WORDS * 4};
 /* rows of so many numbers, one after the other */
 static inline Layout rows_of(long width) { return (Layout){2 * width, 64, 32 * width}; }
 
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-bf16")
+
 /* sums [32, 32], rows ``stride`` apart, over ``count`` times 32 numbers of a and of b, which lies in tiles */
-static __attribute__((noinline)) void multiply_bfloat16(const void *a, Layout at, const int *b, long count, float *sums,
-                                                        long stride)
+static __attribute__((noinline)) void multiply_bfloat16(const void *a, const Layout *at, const int *b, long count,
+                                                        float *sums, long stride)
 {
     const char *from = a;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (long k = 0; k < count; k++, from += at.step, b += 2 * TILE_WORDS) {
-        _tile_loadd(4, from, at.row);
+    for (long k = 0; k < count; k++, from += at->step, b += 2 * TILE_WORDS) {
+        _tile_loadd(4, from, at->row);
         _tile_loadd(6, b, 64);
-        _tile_loadd(5, from + at.lower, at.row);
+        _tile_loadd(5, from + at->lower, at->row);
         _tile_loadd(7, b + TILE_WORDS, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
@@ -109,7 +109,7 @@ static void gradient_tile(const WeightGradient *g, long row, long column, const 
 {
     float sums[32 * 32] __attribute__((aligned(64)));
     const long rows = g->columns - row < 32 ? g->columns - row : 32, width = g->depth - column < 32 ? g->depth - column : 32;
-    multiply_bfloat16(a, TILES, b, count, sums, 32);
+    multiply_bfloat16(a, &TILES, b, count, sums, 32);
     for (long r = 0; r < rows; r++)
         for (long c = 0; c < width; c += LANES) {
             float *to = g->dw + (row + r) * g->depth + column + c;
