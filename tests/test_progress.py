@@ -94,8 +94,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(progress.lines, "handlers", [])  # a command that ran in this process has one
     monkeypatch.setattr(progress.lines, "propagate", True)
-    with progress.progress("steps", 10_000) as advance:
-        advance(1000)  # done by the run before this one
+    with progress.progress("steps", 10_000, done=1000) as advance:  # by the run before this one
         for _ in range(200):
             now[0] += 1
             advance(10, "loss 0.5")
@@ -103,7 +102,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
         now[0] += 60
         advance(7)
     assert caplog.messages == [
-        "steps: 1,600 of 10,000, 5 min 15 s to go, loss 0.5",
+        "steps: 1,600 of 10,000, 14 min 0 s to go, loss 0.5",
         "steps: 2,200 of 10,000, 13 min 0 s to go, loss 0.5",
         "steps: 2,800 of 10,000, 12 min 0 s to go, loss 0.5",
         "texts: 7",

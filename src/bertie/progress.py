@@ -49,18 +49,21 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str, total: int | None, show: bool | None = None) -> Iterator[Advance]:
-    """Yield a function that counts work done; a bar appears on standard error once it takes more than a second."""
+def progress(what: str, total: int | None, show: bool | None = None, done: float = 0.0) -> Iterator[Advance]:
+    """Yield a function that counts work; a bar appears on standard error once it takes more than a second.
+
+    What was ``done`` before, by a run that goes on, says nothing of how fast the rest is.
+    """
     # True: at once and anywhere; None: on a terminal or in a notebook, elsewhere a line a minute in the log
     if show is None and lines.disabled:
         show = False
     if show is None and not (_on_terminal() or _in_notebook()):
-        yield _Lines(what, total).advance
+        yield _Lines(what, total, done).advance
         return
     if show is False or not _can_be_seen():
         yield _unseen
         return
-    bar = _Bar(what, total, 0.0 if show else PATIENCE)
+    bar = _Bar(what, total, done, 0.0 if show else PATIENCE)
     try:
         yield bar.advance
     finally:
@@ -88,9 +91,9 @@ def _unseen(done: float, note: str = "") -> None:
 class _Lines:
     """A line in the log every so often."""
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, what: str, total: int | None, done: float) -> None:
         self._what, self._total = what, total
-        self._done = self._said = 0.0
+        self._done = self._said = done
         self._said_at = time.monotonic()
 
     def advance(self, done: float, note: str = "") -> None:
@@ -110,8 +113,8 @@ class _Lines:
 class _Bar:
     """A progress bar that starts late; rich, which draws it on a terminal, is imported only then."""
 
-    def __init__(self, what: str, total: int | None, patience: float) -> None:
-        self._what, self._total, self._done = what, total, 0.0
+    def __init__(self, what: str, total: int | None, done: float, patience: float) -> None:
+        self._what, self._total, self._done = what, total, done
         self._note = ""
         self._start_at = time.monotonic() + patience
         self._bar: Any = None

@@ -103,7 +103,7 @@ def train(
             run.begin(resume, more_epochs)
             steps = ("steps", run.history.total)
             counted = steps if settings.budget is None else ("seconds", round(settings.budget))
-            with progress(*counted, show_progress if group.rank == 0 else False) as advance:
+            with progress(*counted, show_progress if group.rank == 0 else False, run.done()) as advance:
                 return run.run(advance)
 
 
@@ -188,8 +188,8 @@ class _Run:
         self.model.train()
 
     def run(self, advance: Advance) -> History:
-        done = self._done()
-        advance(done)
+        done = self.done()
+        advance(0)
         while True:
             if self._phase_is_due():
                 self._begin_phase()
@@ -208,10 +208,10 @@ class _Run:
                 self._leave(number)
             if self.is_save_due:
                 self._keep(wait=False)
-            before, done = done, self._done()
+            before, done = done, self.done()
             advance(done - before, self.history.note())
 
-    def _done(self) -> float:
+    def done(self) -> float:
         """Return how far the run is, in what the progress bar counts."""
         return self.history.step if self.settings.budget is None else self._seconds()
 
