@@ -103,11 +103,11 @@ def prepare(plan: Plan) -> list[Job]:
         keeps_fields=plan.out is not None,
     )
     check_metric(plan.metric, plan.metrics(data.kind), plan.row.name)
+    rows = data.reader_of("dev")
+    dev = plan.dev if is_share(plan.dev) else list(rows.read(plan.dev))
     if is_first():
         # a guess is a warning; what the caller named is only information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
-    rows = data.reader_of("dev")
-    dev = plan.dev if is_share(plan.dev) else list(rows.read(plan.dev))
     given = (dev, plan.settings.seed, rows.schema, plan.named())
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)

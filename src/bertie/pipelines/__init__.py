@@ -1,6 +1,5 @@
 """Pipelines: tokenizer, model and task together, from text to answer. `pipeline` makes one by the task's name."""
 
-from bertie.pipelines.cross_encoder import CrossEncoder
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import pipeline
 from bertie.pipelines.paired_inputs import ChoicePipeline, QuestionAnsweringPipeline, RerankPipeline
@@ -13,12 +12,10 @@ from bertie.pipelines.running import (
     TokenClassificationPipeline,
 )
 from bertie.pipelines.searching import Hit, SearchIndex
-from bertie.pipelines.sentence_transformer import SentenceTransformer
 from bertie.pipelines.zero_shot import ZeroShotPipeline, ZeroShotSimilarityPipeline
 
 __all__ = [
     "ChoicePipeline",
-    "CrossEncoder",
     "EmbedPipeline",
     "FeatureExtractionPipeline",
     "FillMaskPipeline",
@@ -28,7 +25,6 @@ __all__ = [
     "QuestionAnsweringPipeline",
     "RerankPipeline",
     "SearchIndex",
-    "SentenceTransformer",
     "TextClassificationPipeline",
     "TokenClassificationPipeline",
     "ZeroShotPipeline",
