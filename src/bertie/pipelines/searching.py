@@ -1,7 +1,7 @@
 """SearchIndex: texts found by meaning, by comparing a question's vector with every text's."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from bertie.pipelines.running import listed
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
 from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
 from bertie.pipelines.vector_graph import VectorGraph
+from bertie.pipelines.vector_similarity import nearness
 from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_encoder import check_count
@@ -150,14 +151,14 @@ class SearchIndex:
     def _best(
         self, questions: Vectors, top_k: int, parts: list[_Part], searched: NDArray[np.bool_] | None
     ) -> list[list[Hit]]:
-        nearness = _NEARNESS[self._recipe.similarity]
+        similarity = self._recipe.similarity
         firsts = searched if searched is None else self._with_alike(searched)
         best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in questions]
         for vectors, numbers in parts:
             if firsts is not None:
                 kept = firsts[numbers]
                 vectors, numbers = vectors[kept], numbers[kept]
-            for place, scores in enumerate(nearness(questions, vectors)):
+            for place, scores in enumerate(nearness(similarity, questions, vectors)):
                 near = largest(scores, top_k)
                 old, of = best[place]
                 joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
@@ -240,12 +241,3 @@ class SearchIndex:
 
 # models that tell questions and texts apart have a prompt for each
 _OF_TEXTS = ("document", "passage", "corpus")
-
-
-# vectors of questions [Q, D] and of texts [N, D] → for each question, how near each text is [N]
-_NEARNESS: dict[str, Callable[[Vectors, Vectors], Iterable[Vectors]]] = {
-    "cosine": lambda questions, texts: (texts @ questions.T).T,  # all vectors have length 1
-    "dot": lambda questions, texts: (texts @ questions.T).T,
-    "euclidean": lambda questions, texts: (-np.linalg.norm(texts - one, axis=1) for one in questions),
-    "manhattan": lambda questions, texts: (-np.abs(texts - one).sum(axis=1) for one in questions),
-}

@@ -1,6 +1,6 @@
 """How near vectors are to each other, of arrays and of tensors. Letters: N and M vectors, D numbers of a vector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,20 @@ _NEARNESS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def nearness(name: str, ones: Any, others: Any) -> Iterable[Any]:
+    """Return for each of the first vectors ``[N, D]`` how near each of the second ``[M, D]`` is, ``[M]``."""
+    if name in ("cosine", "dot"):
+        return (others @ ones.T).T
+    return (_NEARNESS[name](one, others) for one in ones)
+
+
 def similarities(name: str, ones: Any, others: Any) -> Any:
     """Return how near each of the first vectors is to each of the second, float32 ``[N, M]``."""
     first, second = _rows(name, ones, others)
-    if name in ("cosine", "dot"):
-        return first @ second.T
-    rows = [_NEARNESS[name](one, second) for one in first]
+    found = nearness(name, first, second)
+    if not isinstance(found, Iterator):  # one product gave them all
+        return found
+    rows = list(found)
     return np.stack(rows) if isinstance(first, np.ndarray) else need("torch", "torch").stack(rows)
 
 
