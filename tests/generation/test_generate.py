@@ -114,6 +114,7 @@ def expected(options, rows, beams=None, drawn=False):
 
 def generated(options, rows, beams=None, drawn=False, cache="ours"):
     """Return what ours generates."""
+    pair()  # whose weights are drawn, too
     torch.manual_seed(5)
     ours = given(OPTIONS[options] | ({} if beams is None else BEAMS[beams]), do_sample=drawn)[0]
     return pair()[0].generate(**prompts(rows), **ours, **CACHES[cache]()).tolist()
