@@ -16,7 +16,7 @@ from bertie.generation.streamers import Streamer
 from bertie.layers.rectangle import Given
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
-from bertie.models.generating import decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
+from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
 from bertie.models.loading import ConfigLike
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
@@ -95,9 +95,8 @@ def generate(
         return decoder_of(assistant_model.decoder, prompts, config, None, read, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn
-    ids_read = sources if isinstance(sources, Tensor) else None
-    found = searched(decoder, prompts, config, drafter, ids_read, *functions, streamer, generator)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
+    found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
     return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 
 

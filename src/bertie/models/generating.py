@@ -1,7 +1,7 @@
 """``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,34 +110,43 @@ def generate(
         return decoder_of(assistant_model, prompts, config, None, None, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn
-    found = searched(decoder, prompts, config, drafter, None, *functions, streamer, generator)
+    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
+    found = searched(decoder, prompts, config, asked)
     return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
 
+class Asked(NamedTuple):
+    """What a call brings beside a config."""
+
+    logits_processor: Sequence[LogitsProcessor] | None
+    stopping_criteria: Sequence[StoppingCriterion] | None
+    prefix_allowed_tokens_fn: PrefixFunction | None
+    streamer: Streamer | None
+    generator: torch.Generator | None
+    drafter: Drafter | None
+
+
 def searched(
-    decoder: Decoder,
-    prompts: PromptRows,
-    config: GenerationConfig,
-    drafter: Drafter | None,
-    source: Tensor | None,
-    logits_processor: Sequence[LogitsProcessor] | None,
-    stopping_criteria: Sequence[StoppingCriterion] | None,
-    prefix_allowed_tokens_fn: PrefixFunction | None,
-    streamer: Streamer | None,
-    generator: torch.Generator | None,
+    decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
 ) -> Generated:
     """Return what the search finds that a settled config and the rest of a call ask for."""
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise InputTypeError(f"generator is a {type(generator).__name__}; it must be a torch.Generator.")
+    if asked.generator is not None and not isinstance(asked.generator, torch.Generator):
+        raise InputTypeError(f"generator is a {type(asked.generator).__name__}; it must be a torch.Generator.")
     own = prompts.mask[:, prompts.columns_before :]
     has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
     first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
     embedded = prompts.columns_before if prompts.embeds is not None else 0
-    functions = logits_processor or (), stopping_criteria or (), prefix_allowed_tokens_fn
-    given = Prompts(prompts.ids, first, source, embedded)
-    plan = GenerationPlan.of(config, given, decoder.limit, *functions, streamer, generator)
-    return search(decoder, prompts.ids, plan, drafter)
+    plan = GenerationPlan.of(
+        config,
+        Prompts(prompts.ids, first, source, embedded),
+        decoder.limit,
+        asked.logits_processor or (),
+        asked.stopping_criteria or (),
+        asked.prefix_allowed_tokens_fn,
+        asked.streamer,
+        asked.generator,
+    )
+    return search(decoder, prompts.ids, plan, asked.drafter)
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
