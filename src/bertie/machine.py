@@ -8,6 +8,7 @@ from typing import Any
 
 import bertie
 from bertie.kernels import cpu, library
+from bertie.memory import available_memory
 from bertie.pipelines.engines import has_gpu_driver
 from bertie.threads import available_threads
 
@@ -43,11 +44,11 @@ def _installed(name: str) -> str | None:
 
 
 def _memory() -> str:
-    names = ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES")
-    if not set(names) <= set(getattr(os, "sysconf_names", ())):
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
         return "unknown"
-    total, free = (os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") / 2**30 for name in names)
-    return f"{total:.1f} GiB, of which {free:.1f} free"
+    total = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    available = available_memory()
+    return total if available is None else f"{total}, of which {available / 2**30:.1f} available"
 
 
 def _gpu(has_torch: bool) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_what_a_report_of_a_mistake_needs(run: Run, monkeypatch: pytest.MonkeyPa
     assert f"torch {torch.__version__.partition('+')[0]}" in found["packages"]
     assert list(found) == [line.split()[0] for line in run("env").out.splitlines()]
     assert {"processor", "kernels", "memory", "gpu"} <= set(found)
+    assert re.fullmatch(r"[\d.]+ GiB(, of which [\d.]+ available)?", found["memory"])
     assert ("OMP_NUM_THREADS=1" in found["settings"], "secret" in str(found)) == (True, False)
 
 
