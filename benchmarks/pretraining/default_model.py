@@ -45,6 +45,7 @@ TRAININGS = {
     "second": PRETRAIN.format(start="{work}/first", budget="114m", rate="1e-3", seed=1, out="second"),
     "third": PRETRAIN.format(start="{work}/mean", budget="48m", rate="6e-4", seed=2, out="third"),
     "fourth": PRETRAIN.format(start="{work}/second-mean", budget="108m", rate="8e-4", seed=3, out="fourth"),
+    "fifth": PRETRAIN.format(start="{work}/third-mean", budget="100m", rate="8e-4", seed=4, out="fifth"),
 }
 COMMANDS = {
     "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
@@ -55,7 +56,9 @@ COMMANDS = {
     "third": TRAININGS["third"],
     "second-mean": "bertie average {work}/mean {work}/third -o {work}/second-mean",
     "fourth": TRAININGS["fourth"],
-    "run": "bertie average {work}/second-mean {work}/fourth -o {work}/run",
+    "third-mean": "bertie average {work}/second-mean {work}/fourth -o {work}/third-mean",
+    "fifth": TRAININGS["fifth"],
+    "run": "bertie average {work}/third-mean {work}/fifth -o {work}/run",
     "quantize": "bertie quantize {work}/run {work}/int8 --check {data}/emotions/dev.csv",
 }
 EXAMPLES = (
