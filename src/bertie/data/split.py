@@ -206,4 +206,4 @@ def _split_off(
             f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {without})."
         )
     left, held = split(train, min(share, MOST / len(train)), seed, together)
-    return left, held, f"{counted(len(held), 'row')} of train, split off and not learned from"
+    return left, held, "split off from train, not learned from"
