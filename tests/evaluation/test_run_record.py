@@ -11,9 +11,7 @@ from bertie.evaluation.run_record import warnings_of_learned
 
 
 @pytest.mark.parametrize("test", ["tests/new.csv", ["tests/new.csv"], "tests", "tests/*.csv"])
-def test_files_that_a_model_learned_from_are_named(
-    test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_a_model_learned_from_are_named(test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").mkdir()
     files = {"train.csv": b"text,label\na,b\n", "dev.csv": b"text,label\nc,d\n", "tests/new.csv": b"text,label\ne,f\n"}

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from bertie.data.dataset import Dataset
 from bertie.data.example import Example
 from bertie.data.schema import Schema, by_text
-from bertie.errors import InputError, counted, spelled
+from bertie.errors import InputError, spelled
 from bertie.progress import logger, say_once
 
 Key = Callable[[Example], Hashable]
