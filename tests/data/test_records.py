@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie.data import BadRows, Format, Record, records, stream_records
+from bertie.data.records import digests_of
 from bertie.errors import BertieError, InputError, InputTypeError
 
 
@@ -291,3 +294,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 200 * 2**20 // len(row)
     assert peak < 4 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_files_have_digests_and_pipes_have_none(tmp_path: Path) -> None:
+    file = written(tmp_path, "a.csv", "text\na\n")
+    os.mkfifo(tmp_path / "pipe")
+    assert digests_of([file, tmp_path / "pipe"]) == {str(file): sha256(b"text\na\n").hexdigest()}

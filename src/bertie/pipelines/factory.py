@@ -251,7 +251,7 @@ def load_task(
     if "recipe" in taken and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
         if answers and not recipe.is_stated:
-            logger.warning("%r does not say how to pool its tokens into a vector: mean pooling is used.", str(origin))
+            logger.info("%r does not say how to pool its tokens into a vector: mean pooling is used.", str(origin))
     files["subfolder"] = recipe.subfolder
     states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
     if states_head and isinstance(source, str | os.PathLike):
