@@ -196,6 +196,6 @@ def test_pooling_that_no_file_states_is_said(minilm: Path, tmp_path: Path, caplo
     said = f"{str(tmp_path)!r} does not say how to pool its tokens into a vector: mean pooling is used."
     bertie.pipeline("embed", minilm)
     bertie.pipeline("feature-extraction", tmp_path)
-    assert not [message for message in caplog.messages if "pool" in message]
+    assert said not in caplog.messages
     bertie.pipeline("embed", tmp_path)
     assert said in caplog.messages
