@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bertie.data.records import digests_of, is_paths
+from bertie.data.records import digests_of
 from bertie.files import read_json
 
 _PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
@@ -33,5 +33,5 @@ def warnings_of_learned(data: object, model: object) -> list[str]:
 
 def _is_of(name: str, source: Any) -> bool:
     """Whether a file is one that a source names: by its own name, its folder's or a pattern."""
-    named = [source] if isinstance(source, str) else source if is_paths(source) else []
+    named = source if isinstance(source, list) else [source] if isinstance(source, str) else []
     return any(fnmatchcase(name, str(Path(one))) or Path(one) in Path(name).parents for one in named)
