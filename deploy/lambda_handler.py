@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
     except BertieError as error:
         return reply(400, {"error": str(error)})
     except ValueError as error:
-        return reply(400, {"error": f"The body is no JSON: {error}."})
+        return reply(400, {"error": f"The body is not JSON: {error}."})
 
 
 def reply(status: int, answer: Any) -> dict[str, Any]:

@@ -69,9 +69,9 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out.write({"a": 1})
     large = writer("parquet", io.StringIO())
     large.write({"a": 2**70})
-    with pytest.raises(InputError, match="no table that Parquet can hold .*; write jsonl"):
+    with pytest.raises(InputError, match="not a table that Parquet can hold .*; write jsonl"):
         large.end()
-    with pytest.raises(InputError, match="no table that Parquet can hold .*; write jsonl"):
+    with pytest.raises(InputError, match="not a table that Parquet can hold .*; write jsonl"):
         out.write({"a": "x"})
 
 

@@ -135,7 +135,7 @@ class _Turns:
         worker = self._open(engine)
         try:
             if engine.converts:
-                # in a process of its own: what converting loads is no part of the engine's memory
+                # in a process of its own: what converting loads is not part of the engine's memory
                 worker.ask("convert")
                 worker.close()
                 worker = self._open(engine)

@@ -23,7 +23,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 def checked_path(given: object) -> Path:
     """Return a path that a caller gave."""
     if not isinstance(given, str | os.PathLike) or not isinstance(named := os.fspath(given), str):
-        raise InputTypeError(f"{short(given)} is no file or folder; give its path as a text")
+        raise InputTypeError(f"{short(given)} is not a file or folder; give its path as a text")
     try:
         os.fsencode(named)
     except UnicodeEncodeError as error:

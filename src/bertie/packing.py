@@ -112,7 +112,7 @@ class Packed:
 
         Raises:
             InputError: if a text's types or positions are not as many as its ids.
-            InputTypeError: if something is no list of integers.
+            InputTypeError: if something is not a list of integers.
         """
         lengths = _lengths(input_ids, "input_ids")
         for name, lists in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):

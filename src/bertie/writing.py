@@ -83,7 +83,7 @@ class Parquet(Lines):
             arrays = {name: self._arrow.array([one.get(name) for one in self._records]) for name in columns}
             self._tables.append(self._arrow.table(arrays))
         except (self._arrow.ArrowException, OverflowError) as error:
-            raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
+            raise InputError(f"The answers are not a table that Parquet can hold ({error}); write jsonl.") from error
         self._records = []
 
     def end(self) -> None:
@@ -92,7 +92,7 @@ class Parquet(Lines):
         try:
             table = self._arrow.concat_tables(self._tables, promote_options="permissive")
         except self._arrow.ArrowException as error:
-            raise InputError(f"The answers are no table that Parquet can hold ({error}); write jsonl.") from error
+            raise InputError(f"The answers are not a table that Parquet can hold ({error}); write jsonl.") from error
         file: Any = self.file or sys.stdout
         need("pyarrow.parquet", "parquet", "Writing Parquet").write_table(table, file.buffer)
 

@@ -41,6 +41,8 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
         ("evaluate ner --input a.csv", "bertie evaluate has no option --input. Did you mean '--data'?"),
         ("finetune ner --data=a.csv", "bertie finetune has no option --data. Did you mean '--train'?"),
         ("classify --text-column b", "bertie classify has no option --text-column. Did you mean '--column'?"),
+        ("finetune ner --max-steps 5", "bertie finetune has no option --max-steps. Did you mean '--epochs'?"),
+        ("pretrain --max-steps 5", "bertie pretrain has no option --max-steps. Did you mean '--steps'?"),
         ("embed --out a.npy", "bertie embed has no option --out. Did you mean '--output'?"),
         ("evaluate ner -o a.csv", "bertie evaluate has no option -o. Did you mean '--predictions'?"),
         (

@@ -304,7 +304,7 @@ def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(run: Run, tmp_path: Path) -> None:
-    # the text that is no UTF-8 would be found by the work
+    # the text that is not UTF-8 would be found by the work
     (tmp_path / "a.txt").write_bytes(b"\xff")
     for output, message in ((tmp_path, "it is a folder"), (tmp_path / "none" / "x.npy", "make the folder first")):
         ran = run("embed", "--input", tmp_path / "a.txt", "--output", output)

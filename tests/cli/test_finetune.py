@@ -55,7 +55,7 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
     assert f"2 files are read as one: {first}, {second}." in (out / "report.md").read_text()
     ran = run("evaluate", "sequence-classification", "--model", out, "--data", tmp_path / "part-*.csv")
     assert ran.records[0]["rows"] == 80
-    assert f"{second} is no UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
+    assert f"{second} is not UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
     assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
 
 
@@ -281,7 +281,7 @@ def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path
     path = tmp_path / "f.jsonl"
     path.write_text("no JSON\n")
     ran = run("embed", "--model", start, "--input", path)
-    assert (ran.code, "is no JSON" in ran.err, "--on-bad-row" in ran.err) == (2, True, False)
+    assert (ran.code, "is not JSON" in ran.err, "--on-bad-row" in ran.err) == (2, True, False)
 
 
 def test_a_dry_run_and_files_follow_a_model_with_classes(

@@ -85,7 +85,7 @@ def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..
         (("--config", "mini", "--steps", 1, "--teacher-weight", 2), "there is none; give --teacher too."),
         (("--config", "mini", "--budget", "infs"), "--budget is inf; allowed: a number above 0 or None."),
         (("--config", "mini", "--steps", 1, "--masked-units", "word"), "Did you mean 'words'?"),
-        (("--config", "mini", "--steps", 1, "--data", "none"), "'none' is no prepared data"),
+        (("--config", "mini", "--steps", 1, "--data", "none"), "'none' is not prepared data"),
     ],
 )
 def test_mistakes_are_a_sentence(

@@ -64,9 +64,9 @@ def test_pairs(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.txt", b"fine\n\xff\xfe\n", "Line 2 of .* is not UTF-8"),
-        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "Line 2 of .* is no JSON"),
-        ("a.jsonl", b"[" * 100_000, "Line 1 of .* is no JSON"),
-        ("a.jsonl", b'["a"]\n', "Line 1 of .* no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text"\n', "Line 2 of .* is not JSON"),
+        ("a.jsonl", b"[" * 100_000, "Line 1 of .* is not JSON"),
+        ("a.jsonl", b'["a"]\n', "Line 1 of .* not a JSON object"),
         (
             "a.jsonl",
             b'{"text": null, "body": "x"}\n',

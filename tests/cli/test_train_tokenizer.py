@@ -106,7 +106,7 @@ def test_another_encoding_is_guessed_and_said(run: Run, mini: Path, tmp_path: Pa
     file = tmp_path / "file.txt"
     file.write_bytes("Ein Café in Köln – und „Müller“.".encode("cp1252"))
     ran = run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--heldout", 0, "--workers", 1)
-    assert f"bertie: {file} is no UTF-8; it is read as cp1252 (--encoding names another)." in ran.err
+    assert f"bertie: {file} is not UTF-8; it is read as cp1252 (--encoding names another)." in ran.err
     (shard,) = Corpus(tmp_path / "d").shards
     assert bertie.BertTokenizer.from_pretrained(mini).decode(shard.ids.tolist()).startswith("ein cafe in koln")
 

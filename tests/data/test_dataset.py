@@ -193,7 +193,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (ANSWER, {**QUESTION, "question": " ", "answers": []}, {}, "The question in row 0 of dev is empty."),
     (ANSWER, {**QUESTION, "answers": None}, {},
         "There are no answers in row 0 of dev; a question without one has an empty list."),
-    (ANSWER, {**QUESTION, "answers": "[{"}, {}, "The answers in row 0 of dev are '[{', which is no JSON."),
+    (ANSWER, {**QUESTION, "answers": "[{"}, {}, "The answers in row 0 of dev are '[{', which is not JSON."),
     (ANSWER, {**QUESTION, "answers": [3]}, {},
         "An answer in row 0 of dev has no 'text'; each has 'text' and 'answer_start'."),
     (ANSWER, {**QUESTION, "answers": {"text": ["a", "b"], "answer_start": [1]}}, {},

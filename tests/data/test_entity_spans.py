@@ -62,9 +62,9 @@ def test_spans_that_do_not_fit_are_noted() -> None:
     [
         ([0, 99, "PER"], r"The span \[0, 99, 'PER'\] in a.jsonl, line 1 does not lie in its text of \d+ characters"),
         ([3, 3, "PER"], "does not lie in its text"),
-        ([0, 3], "is no span: it has a start, an end, and a label"),
-        (["0", "3", "PER"], "is no span"),
-        ({"start": 0, "end": 3}, "is no span"),
+        ([0, 3], "is not a span: a span has start, end and label"),
+        (["0", "3", "PER"], "is not a span"),
+        ({"start": 0, "end": 3}, "is not a span"),
     ],
 )
 def test_what_is_no_span_is_refused(item: Any, message: str) -> None:

@@ -27,7 +27,7 @@ TEXT = "text,label\nça va très bien,1\nfine,0\n"
 @pytest.mark.parametrize(
     ("content", "form", "note"),
     [
-        (TEXT.encode("cp1252"), None, "a.csv is no UTF-8; it is read as cp1252 (encoding names another)."),
+        (TEXT.encode("cp1252"), None, "a.csv is not UTF-8; it is read as cp1252 (encoding names another)."),
         (TEXT.encode("utf-16"), None, "a.csv is read as UTF-16, as its first bytes say."),
         (b"\xff\xfe" + TEXT.replace("\n", "\r\n").encode("utf-16-le"), None, "a.csv is read as UTF-16, as its"),
         (TEXT.encode("utf-32"), None, "a.csv is read as UTF-32, as its first bytes say."),

@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie.data import BadRows, Format, Record, records, stream_records
+from bertie.data.records import digests_of
 from bertie.errors import BertieError, InputError, InputTypeError
 
 
@@ -78,7 +81,7 @@ def test_squad(tmp_path: Path) -> None:
     assert first.fields == {"title": "T", "context": "C is", "id": "q", "question": "what?", "answers": [answer]}
     assert second.fields == {"title": "T", "context": "C is", "id": "r", "is_impossible": True}
     assert second.where == f"{path}, question r"
-    assert bad.sentences == [f"Paragraph 1 of article 0 in {path} is no object with a 'context' and a list 'qas'."]
+    assert bad.sentences == [f"Paragraph 1 of article 0 in {path} is not an object with a 'context' and a list 'qas'."]
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
@@ -148,11 +151,11 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             "quoting='none'.",
         ),
         ("a.csv", "a,b\n1\r2,3\n", "Line 2 of FILE has a carriage return within a row; save the file with line feeds."),
-        ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is no JSON object with named fields, as in {"text": …}.'),
-        ("a.jsonl", "{}\n{\n", "Line 2 of FILE is no JSON: Expecting property name enclosed in double quotes: "
+        ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is not a JSON object with named fields, as in {"text": …}.'),
+        ("a.jsonl", "{}\n{\n", "Line 2 of FILE is not JSON: Expecting property name enclosed in double quotes: "
             "line 2 column 1 (char 2)."),
         ("a.conll", "EU B-ORG\nNew York B-LOC\n", "Line 2 of FILE has 3 columns where 2 as in the first line belong."),
-        ("a.json", "{\n", "FILE is no JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char "
+        ("a.json", "{\n", "FILE is not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char "
             "2); JSON lines belong in a .jsonl file."),
         ("a.json", "[3]", "Item 0 of FILE is a int, not an object with named fields."),
         ("a.json", '{"data": 3}', "FILE has neither SQuAD's layout (an object whose 'data' is a list) nor a list of "
@@ -291,3 +294,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 200 * 2**20 // len(row)
     assert peak < 4 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_files_have_digests_and_pipes_have_none(tmp_path: Path) -> None:
+    file = written(tmp_path, "a.csv", "text\na\n")
+    os.mkfifo(tmp_path / "pipe")
+    assert digests_of([file, tmp_path / "pipe"]) == {str(file): sha256(b"text\na\n").hexdigest()}

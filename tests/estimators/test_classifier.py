@@ -202,5 +202,5 @@ def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:
         model.fit(texts, ["neg", "neg "] * 30)
     with pytest.raises(ValueError, match="Unknown label type"):
         model.fit(texts, np.linspace(0, 1, 60))
-    with pytest.raises(InputError, match="'bad', which is no class"):
+    with pytest.raises(InputError, match="'bad', which is not a class"):
         classifier(start, class_weights={"bad": 1}).fit(texts, ["neg", "pos"] * 30)

@@ -44,7 +44,7 @@ def test_the_report_says_all_of_it() -> None:
     text = render(SUMMARY)
     for said in (
         "# text-classification: accuracy 0.862\n",
-        "on dev.csv (872 rows), 95% interval 0.841 to 0.882.",
+        "on 872 rows (dev.csv), 95% interval 0.841 to 0.882.",
         "| pearson | undefined |  |",
         "| negative | 0.900 | 0.800 | 0.847 | 1,428 |",
         "| train: learned from | train.csv | 12,000 | 3 | 17 |",

@@ -236,7 +236,7 @@ BAD = {
     ),
     "an encoder": (
         lambda: {"assistant_model": bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"is_decoder": False}))},
-        "assistant_model is no decoder",
+        "assistant_model is not a decoder",
     ),
     "a cache of another batch": (
         lambda: {"past_key_values": pair()[0](IDS[:2], past_key_values=bertie.Cache(), use_cache=True).past_key_values},

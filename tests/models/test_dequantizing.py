@@ -54,7 +54,7 @@ def test_it_can_be_trained_and_keeps_its_tie(batch: dict[str, torch.Tensor]) -> 
     assert wide.cls.predictions.decoder.weight is words.weight
     wide(**batch, labels=batch["input_ids"]).loss.backward()
     assert words.weight.grad.abs().sum() > 0
-    assert words.weight.grad[0].abs().sum() > 0  # through the decoder alone: [PAD] is no word of a text
+    assert words.weight.grad[0].abs().sum() > 0  # through the decoder alone: [PAD] is not a word of a text
     assert all(parameter.grad is not None for parameter in wide.parameters())
 
 

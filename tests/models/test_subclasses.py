@@ -300,5 +300,5 @@ def test_what_a_state_dict_needs_beside_it(saved):
     config = bertie.BertConfig(**SIZES)
     with pytest.raises(bertie.InputTypeError, match=r"state_dict\['a'\] is of type int"):
         bertie.BertModel.from_pretrained(None, config=config, state_dict={"a": 3})
-    with pytest.raises(bertie.CheckpointError, match="'state_dict' is no BERT"):
+    with pytest.raises(bertie.CheckpointError, match="'state_dict' is not a BERT"):
         bertie.BertModel.from_pretrained(None, config=config, state_dict={})

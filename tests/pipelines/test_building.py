@@ -187,3 +187,15 @@ def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tok
 def test_arguments_of_other_programs_with_nothing_in_them(tiny: Callable[..., Path]) -> None:
     pipe = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), framework=None, feature_extractor=None, processor=None)
     assert pipe.task == "fill-mask"
+
+
+def test_pooling_that_no_file_states_is_said(minilm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bertie.BertModel(bertie.BertConfig(**TINY)).save_pretrained(tmp_path)
+    bertie.BertTokenizer.from_pretrained(minilm).save_pretrained(tmp_path)
+    caplog.set_level("INFO", "bertie")
+    said = f"{str(tmp_path)!r} does not say how to pool its tokens into a vector: mean pooling is used."
+    bertie.pipeline("embed", minilm)
+    bertie.pipeline("feature-extraction", tmp_path)
+    assert said not in caplog.messages
+    bertie.pipeline("embed", tmp_path)
+    assert said in caplog.messages

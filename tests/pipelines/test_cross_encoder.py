@@ -82,5 +82,5 @@ def test_what_does_not_fit_the_model(make: Any) -> None:
         bertie.CrossEncoder(folder, num_labels=1)
     with pytest.raises(bertie.InputError, match="The model has 3 labels, and rank needs one"):
         bertie.CrossEncoder(folder).rank("a", ["b"])
-    with pytest.raises(bertie.InputError, match="Input 1 is no pair of texts"):
+    with pytest.raises(bertie.InputError, match="Input 1 is not a pair of texts"):
         bertie.CrossEncoder(folder).predict([("a", "b"), "c"])

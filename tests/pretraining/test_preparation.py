@@ -181,7 +181,7 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         (data / "manifest.json").write_text(json.dumps(damaged))
         with pytest.raises(CheckpointError, match="does not list shards; bertie prepare with the same options"):
             Corpus(data)
-    with pytest.raises(CheckpointError, match="is no prepared data: it has no manifest.json"):
+    with pytest.raises(CheckpointError, match="is not prepared data: it has no manifest.json"):
         Corpus(tmp_path)
     shutil.rmtree(data / "tokenizer")
     with pytest.raises(CheckpointError, match="tokenizer' is missing; bertie prepare with the same options"):

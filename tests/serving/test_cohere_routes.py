@@ -92,7 +92,7 @@ def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Ser
     ("path", "body", "status", "says"),
     [
         ("/v2/embed", {"texts": []}, 400, "`texts` cannot be empty"),
-        ("/v2/embed", {"inputs": [{"content": [{"type": "image_url"}]}]}, 400, "a part that is no text"),
+        ("/v2/embed", {"inputs": [{"content": [{"type": "image_url"}]}]}, 400, "a part that is not text"),
         ("/v2/embed", {"texts": ["a"], "embedding_types": ["binary"], "output_dimension": 9}, 400, "multiple of 8"),
         ("/v2/embed", {"texts": ["a"], "model": "embed-v4.0"}, 404, "no model 'embed-v4.0'"),
         ("/v2/rerank", {"query": "a", "documents": [{}]}, 400, "neither a text nor an object"),

@@ -65,7 +65,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({"modules": "[{"}, "not valid JSON"),
-        ({"modules": {"type": "x"}}, "is no list of modules"),
+        ({"modules": {"type": "x"}}, "is not a list of modules"),
         ({"modules": [{"type": 5, "path": ""}]}, "'type' is 5; allowed: a text"),
         ({"modules": "[" * 100_000}, "nested too deeply"),
         ({"modules": modules("Pooling")}, "does not begin with a Transformer"),

@@ -119,7 +119,7 @@ def test_ids_to_text(cls: type, mini: Path) -> None:
     assert tokenizer.convert_ids_to_tokens(7592) == "hello"
     assert tokenizer.convert_tokens_to_ids(["hello", "no such token"]) == [7592, tokenizer.unk_token_id]
     assert tokenizer.convert_tokens_to_string(["una", "##ff", "able"]) == "unaff able"
-    with pytest.raises(InputError, match="-1 is no id"):
+    with pytest.raises(InputError, match="-1 is not an id"):
         tokenizer.decode([-1])
 
 

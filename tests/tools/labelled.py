@@ -146,3 +146,9 @@ FILES = {
     ),
     "corpus.txt": "".join(f"{row['text']} {row['label']} words.\n" for row in _reviews()),
 }
+# rows to score on
+FILES |= {
+    f"more-{name}": FILES[name].replace("Rome", "Oslo").replace("film", "play")
+    for name in ("emotions.csv", "pairs.csv", "entities.conll", "questions.json", "choices.jsonl", "follows.csv")
+    + ("relevance.csv", "partners.csv", "articles.jsonl", "corpus.txt")
+}

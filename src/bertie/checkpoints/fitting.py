@@ -124,7 +124,7 @@ def _check_missing(found: Fit, checkpoint: Checkpoint) -> None:
     missing = [name for name in found.missing if is_encoder(canonical(name) or name)]
     if missing and not any(is_encoder(canonical(name) or name) for name in found.stored):
         raise CheckpointError(
-            f"{str(checkpoint.path)!r} is no BERT: none of its {len(checkpoint.infos)} tensors "
+            f"{str(checkpoint.path)!r} is not a BERT: none of its {len(checkpoint.infos)} tensors "
             f"({listed(list(checkpoint.infos), 3)}) is an encoder's, such as {missing[0]!r}; give a BERT checkpoint"
         )
     if missing:

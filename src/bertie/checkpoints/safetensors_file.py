@@ -154,7 +154,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
         header = json.loads(raw, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise CheckpointError(f"{str(path)!r} is no safetensors file, or damaged: its header is {reason}") from error
+        raise CheckpointError(f"{str(path)!r} is not a safetensors file, or damaged: its header is {reason}") from error
     if not isinstance(header, dict):
         raise CheckpointError(f"{str(path)!r} is damaged: its header is a JSON {type(header).__name__}, not an object")
     return header, 8 + length

@@ -21,7 +21,7 @@ _ALIKE = (
     + ("--context-column",),
     ("--max-length", "--max-seq-length", "--max-len"),
     ("--model", "--model-name-or-path", "--checkpoint"),
-    ("--epochs", "--num-epochs", "--num-train-epochs"),
+    ("--epochs", "--num-epochs", "--num-train-epochs", "--steps", "--max-steps"),
     ("--batch-size", "--batch-tokens", "--per-device-train-batch-size"),
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),

@@ -68,7 +68,7 @@ def average(models: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str
     far = _far(states)
     if far:
         notes.append(
-            f"{len(far)} of {len(states[0])} tensors differ by more than half their size, such as {far[0]!r}: the "
+            f"Tensors such as {far[0]!r} ({len(far)} of {len(states[0])}) differ by more than half their size: the "
             "models began from other weights there, and their mean may be worse than each."
         )
     mean = opened[0]
@@ -159,4 +159,4 @@ def _options(config: Any, configs: Sequence[Any]) -> list[str]:
         config.task_specific_params = kept or None
     if not left_out:
         return []
-    return [f"The models differ in {' and '.join(left_out)}, which are of each alone; their mean goes without."]
+    return [f"The models differ in {' and '.join(left_out)}, tuned for each model alone; their mean is left without."]

@@ -33,7 +33,7 @@ def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[
         where, found = f"Line {number} of {path}", _SPAN.fullmatch(line)
         if found is None:
             if line.startswith("T"):
-                bad.add(f"{where} is no span; brat writes T1, a tab, and: Person 0 12.")
+                bad.add(f"{where} is not a span; brat writes T1, a tab, and: Person 0 12.")
             continue
         kind, places, said = found.groups()
         numbers = [int(place) for place in re.split("[ ;]", places)]

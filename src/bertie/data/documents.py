@@ -40,12 +40,12 @@ def json_lines(lines: Lines) -> Iterator[Record]:
         try:
             fields = plain_fields(json.loads(line), lines.notes)
         except (ValueError, RecursionError) as error:
-            lines.refuse(f"is no JSON: {str(error)[:100]}.")
+            lines.refuse(f"is not JSON: {str(error)[:100]}.")
             continue
         if isinstance(fields, dict):
             yield from _of_object(fields, lines.record(fields).where, lines.number, lines)
         else:
-            lines.refuse('is no JSON object with named fields, as in {"text": …}.')
+            lines.refuse('is not a JSON object with named fields, as in {"text": …}.')
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
@@ -67,7 +67,7 @@ def json_records(lines: Lines) -> Iterator[Record]:
             document = json.loads(first + rest)
         except (ValueError, RecursionError) as error:
             why = str(error)[:100]
-            raise InputError(f"{lines.name} is no JSON: {why}; JSON lines belong in a .jsonl file.") from error
+            raise InputError(f"{lines.name} is not JSON: {why}; JSON lines belong in a .jsonl file.") from error
     if isinstance(document, dict):
         document = document.get("annotations" if set(document) >= _LISTED_BY_CLASSES else "data")
     if not isinstance(document, list):
@@ -115,7 +115,8 @@ def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows)
     for place, paragraph in enumerate(paragraphs if isinstance(paragraphs, list) else [paragraphs]):
         questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
         if not isinstance(questions, list):
-            bad.add(f"Paragraph {place} of article {number} in {name} is no object with a 'context' and a list 'qas'.")
+            where = f"Paragraph {place} of article {number} in {name}"
+            bad.add(f"{where} is not an object with a 'context' and a list 'qas'.")
             continue
         for count, question in enumerate(questions):
             at = f"{count} of paragraph {place} of article {number}"
@@ -124,4 +125,4 @@ def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows)
                 where = f"{name}, question {question.get('id', at)}"
                 yield Record({"title": title, "context": paragraph.get("context"), **question}, where)
             else:
-                bad.add(f"Question {at} in {name} is a {type(question).__name__}, no object.")
+                bad.add(f"Question {at} in {name} is a {type(question).__name__}, not an object.")

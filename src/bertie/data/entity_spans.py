@@ -67,7 +67,7 @@ def _span(item: Any, text: str, where: str) -> _Span:
         start, end, label = (*item, None, None, None)[:3]
     are_places = all(isinstance(one, int) and not isinstance(one, bool) for one in (start, end))
     if not are_places or not isinstance(label, str) or not label:
-        raise BadRow(f"{shown(item)} in {where} is no span: it has a start, an end, and a label, as in [0, 4, 'PER'].")
+        raise BadRow(f"{shown(item)} in {where} is not a span: a span has start, end and label, as in [0, 4, 'PER'].")
     if not 0 <= start < end <= len(text):
         raise BadRow(f"The span {shown(item)} in {where} does not lie in its text of {len(text)} characters.")
     return _Span(start, end, label)

@@ -233,7 +233,7 @@ class Lines(Iterator[str]):
             if self._encoding is None and self._was_ascii and is_surely_cp1252(raw + self._stream.peek()):
                 self._encoding = "cp1252"
                 self.notes.append(
-                    f"{self.name} is no UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
+                    f"{self.name} is not UTF-8; it is read as cp1252 ({spelled('encoding')} names another)."
                 )
                 return self._as_text(raw)
             where = wrong_byte(error, self._offset - len(raw))

@@ -72,7 +72,7 @@ def _listed(value: Any, where: str) -> list[tuple[str, Any]] | None:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise BadRow(f"The answers in {where} are {shown(value)}, which is no JSON.") from error
+            raise BadRow(f"The answers in {where} are {shown(value)}, which is not JSON.") from error
     if isinstance(value, Mapping):
         starts = value.get("answer_start")
         return _paired(list_in(value.get("text")) or [], None if starts is None else list_in(starts), where)

@@ -146,8 +146,9 @@ def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
 
 
 def digests_of(source: object) -> dict[str, str]:
-    """Return the SHA-256 of each file that a source names; nothing of an object."""
-    return {str(file): sha256(file) for file in files_of(source, _OF_SUFFIX)} if is_paths(source) else {}
+    """Return the SHA-256 of each file that a source names; nothing of an object, or of a pipe, which is read once."""
+    found = files_of(source, _OF_SUFFIX) if is_paths(source) else []
+    return {str(file): sha256(file) for file in found if file.is_file()}
 
 
 def _files(path: Path, suffixes: Collection[str]) -> list[Path]:

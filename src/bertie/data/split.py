@@ -9,7 +9,7 @@ from typing import TypeGuard
 from bertie.data.dataset import Dataset
 from bertie.data.example import Example
 from bertie.data.schema import Schema, by_text
-from bertie.errors import InputError, counted, spelled
+from bertie.errors import InputError, spelled
 from bertie.progress import logger, say_once
 
 Key = Callable[[Example], Hashable]
@@ -206,4 +206,4 @@ def _split_off(
             f"({spelled(name, '…')}), or do without ({spelled(name, 0)}: {without})."
         )
     left, held = split(train, min(share, MOST / len(train)), seed, together)
-    return left, held, f"{counted(len(held), 'row')} of train, split off and not learned from"
+    return left, held, "split off from train, not learned from"

@@ -377,8 +377,8 @@ class Engine:
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(
-                f"An Engine has no {name!r}: it is no PyTorch model; bertie's AutoModel classes load one from the same "
-                "folder, and bertie.pipeline takes it."
+                f"An Engine has no {name!r}: it is not a PyTorch model; bertie's AutoModel classes load one from the "
+                "same folder, and bertie.pipeline takes it."
             )
 
     def _refuse(self, head: str) -> NoReturn:

@@ -112,7 +112,7 @@ class BertClassifier(ClassifierMixin, LearningEstimator):
         if isinstance(self.class_weights, Mapping):
             unknown = [one for one in self.class_weights if one not in classes]
             if unknown:
-                raise InputError(f"class_weights has {unknown[0]!r}, which is no class; there are {classes!r:.200}.")
+                raise InputError(f"class_weights has {unknown[0]!r}, which is not a class; there are {classes!r:.200}.")
             weights = [float(self.class_weights.get(one, 1.0)) for one in classes]
         else:
             weights = list(self.class_weights)

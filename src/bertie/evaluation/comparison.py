@@ -9,7 +9,7 @@ from bertie.errors import InputError, counted, spelled
 from bertie.evaluation.evaluation import Evaluation, evaluate
 from bertie.evaluation.evaluator import Scored
 from bertie.evaluation.predictions import PREDICTIONS, rows_in
-from bertie.files import read_json
+from bertie.evaluation.run_record import run_in
 from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
 from bertie.markdown import table as table_of
@@ -20,7 +20,6 @@ from bertie.tasks.registry import find_learned
 
 # of a run's arguments, those that say how its rows are read
 _READING = ("columns", "label_names", "label_map", "first_choice")
-_PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +92,7 @@ def compare(
             row that one model is scored on and the other is not.
         CheckpointError: a model's files are missing or damaged.
     """
-    runs = [_run(name) for name in (first, second)]
+    runs = [run_in(name) for name in (first, second)]
     if task is None:
         task = _task_of(runs, (first, second))
     if data is None:
@@ -109,12 +108,6 @@ def compare(
         )
     _warn_of_other_classes(one.scored, two.scored)
     return Comparison(difference, intervals, one, two)
-
-
-def _run(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the arguments of the fine-tuning in a folder; nothing if it holds none."""
-    path = Path(name) / _PLAN
-    return read_json(path, "run") if path.exists() else {}
 
 
 def _task_of(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:

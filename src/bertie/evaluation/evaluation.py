@@ -16,6 +16,7 @@ from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, counted
 from bertie.evaluation.evaluator import CHUNK, Scored, score
 from bertie.evaluation.predictions import written_to
+from bertie.evaluation.run_record import warnings_of_learned
 from bertie.markdown import as_html, metrics_line, metrics_table, plain
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
@@ -130,7 +131,7 @@ def evaluate(
             show_progress=show_progress,
             watch=watch,
         )["model"]
-    return _evaluation(scored, rows, line)
+    return _evaluation(scored, rows, line, warnings_of_learned(data, model))
 
 
 def _read(
@@ -148,13 +149,13 @@ def _read(
     return rows.normalize(chain(first, written), labelling), line
 
 
-def _evaluation(scored: Scored, rows: ExampleReader, line: str) -> Evaluation:
+def _evaluation(scored: Scored, rows: ExampleReader, line: str, learned: Sequence[str]) -> Evaluation:
     scores, bad = scored.scores, rows.bad
     left_out = [bad.summary()] if bad.count else []
     if not scores.count:
         why = " ".join([*rows.warnings(), *left_out])
         raise InputError(f"There is no row to score{f': {why}' if why else '.'}")
-    notes = [*rows.warnings(), *scored.notes(), *left_out]
+    notes = [*learned, *rows.warnings(), *scored.notes(), *left_out]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(

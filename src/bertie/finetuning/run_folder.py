@@ -106,15 +106,15 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     history, scored, before = outcome.history, outcome.scored, outcome.untuned
     task: Any = outcome.task
     draw_curves(history.records, main, history.best_step, folder / "curves.png", "dev")
-    drawn = {"curves.png": f"loss on train and dev, and {main} on dev, by step"}
+    drawn = {"curves.png": f"Loss on train and dev, and {main} on dev, by step"}
     metric = scored.scores.metric
     if scored.scores.count and isinstance(metric, ClassificationMetric):
         plots.draw_confusion(metric.confusion(scored.scores), metric.labels, folder / "confusion.png")
-        drawn["confusion.png"] = "how often each class was taken for each"
+        drawn["confusion.png"] = "How often each class was taken for each"
     if before is not None and before.reliability is not None and scored.reliability is not None:
         temperature = getattr(task, "temperature", 1.0)
         plots.draw_reliability(before.reliability, scored.reliability, temperature, folder / "reliability.png")
-        drawn["reliability.png"] = "how often answers of each confidence are right, before and after tuning"
+        drawn["reliability.png"] = "How often answers of each confidence are right, before and after tuning"
     thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
     if thresholds is not None and len(tuning.values):
         truth = np.asarray(task.references(tuning.labels))
@@ -130,7 +130,7 @@ def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
         return {}
     name = f"{runs.what}s.png"
     plots.draw_runs(runs.metrics, spread, runs.what, folder / name)
-    return {name: f"each metric by {runs.what}, with mean and standard deviation"}
+    return {name: f"Each metric by {runs.what}, with mean and standard deviation"}
 
 
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:

@@ -25,7 +25,7 @@ class Part:
     """One part of the data."""
 
     role: str  # "train", "dev" or "test"
-    source: str  # file names, and what was taken of them: "train.csv", "a tenth of train.csv"
+    source: str  # file names, and what was taken of them: "train.csv", "split off from train, …"
     rows: int  # that were used
     skipped: int = 0  # bad rows that were left out
     truncated: int = 0  # texts that were too long and were cut
@@ -142,7 +142,7 @@ def head_section(summary: RunSummary) -> str:
     else:
         value, interval = number(summary.metrics.get(summary.main)), summary.intervals.get(summary.main)
         scored = [part for part in summary.data if part.role == "test"]
-        end = f" on {plain(scored[-1].source)} ({counted(scored[-1].rows, 'row')})" if scored else ""
+        end = f" on {counted(scored[-1].rows, 'row')} ({plain(scored[-1].source)})" if scored else ""
         end += f", 95% interval {number(interval[0])} to {number(interval[1])}" if interval else ""
     return (
         f"# {plain(summary.task)}: {main} {value}\n\n"

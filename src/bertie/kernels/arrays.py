@@ -49,7 +49,7 @@ def _check(dtype: str, shape: Sequence[int], arrays: Sequence[NDArray[Any]]) -> 
 
 
 def check_cu_seqlens(cu_seqlens: NDArray[Any]) -> None:
-    """Refuse what is no list of 32-bit integers; C looks at the numbers themselves."""
+    """Refuse what is not a list of 32-bit integers; C looks at the numbers themselves."""
     if cu_seqlens.dtype != np.int32 or cu_seqlens.ndim != 1 or not len(cu_seqlens) or not cu_seqlens.flags.c_contiguous:
         raise InputError(f"cu_seqlens is {cu_seqlens.dtype} {[*cu_seqlens.shape]}; it must be int32 [B + 1].")
 

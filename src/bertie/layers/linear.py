@@ -42,7 +42,7 @@ def make_deterministic(*models: nn.Module) -> None:
     (`bertie.optimize`, or a pipeline made from a folder) has this property at no cost.
 
     Raises:
-        InputTypeError: one is no PyTorch model.
+        InputTypeError: one is not a PyTorch model.
         InputError: a layer of theirs cannot be computed so.
     """
     for model in models:

@@ -80,7 +80,7 @@ class RerankingMetric(Metric):
     def notes(self, summary: NDArray) -> list[str]:
         rankings = _rankings(summary)
         if len(rankings) == 1:
-            return ["All rows are one ranking, whose figures have no interval: map is their average precision."]
+            return ["All rows are one ranking, whose metrics have no interval: map is their average precision."]
         lacking = sum(not (ranking[:, 1] > 0).any() for ranking in rankings)
         if not lacking:
             return []

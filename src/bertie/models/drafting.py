@@ -82,6 +82,6 @@ def _check_assistant(model: Any, assistant_model: Any, prompts: PromptRows) -> N
             f"assistant_model has {counted(words, 'word')} and the model {own}; it must have the same vocabulary."
         )
     if not getattr(assistant_model.config, "decoder", assistant_model.config).is_decoder:
-        raise InputError("assistant_model is no decoder: config.is_decoder is False; load it with is_decoder=True.")
+        raise InputError("assistant_model is not a decoder: config.is_decoder is False; load it with is_decoder=True.")
     if prompts.columns_before > 0:
         raise InputError("assistant_model reads whole texts as ids; give them instead of new tokens or inputs_embeds.")

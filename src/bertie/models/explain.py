@@ -62,7 +62,7 @@ def explain_linear(model: nn.Module) -> str:
     float32 multiplies as many rows with bertie's kernels as inference packs weights for, and with PyTorch's else.
 
     Raises:
-        InputTypeError: ``model`` is no PyTorch model.
+        InputTypeError: ``model`` is not a PyTorch model.
     """
     check_module(model, "explain_linear")
     counts = Counter(

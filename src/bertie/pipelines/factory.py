@@ -250,6 +250,8 @@ def load_task(
     files, recipe, taken = dict(files or {}), Recipe(), row.load_task().given
     if "recipe" in taken and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
+        if answers and not recipe.is_stated:
+            logger.info("%r does not say how to pool its tokens into a vector: mean pooling is used.", str(origin))
     files["subfolder"] = recipe.subfolder
     states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
     if states_head and isinstance(source, str | os.PathLike):

@@ -141,7 +141,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
         raise CheckpointError(
-            f"{str(folder)!r} is no prepared data: it has no {MANIFEST}; write it with bertie prepare"
+            f"{str(folder)!r} is not prepared data: it has no {MANIFEST}; write it with bertie prepare"
         )
     manifest = read_json(path, "manifest")
     if manifest.get("version") != VERSION:

@@ -36,7 +36,7 @@ def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
         CheckpointError: the data is missing or damaged, or the model is.
         InputError: there is no such size; the model has another vocabulary than the data.
     """
-    read_manifest(recipe.data)  # says so if this is no prepared data
+    read_manifest(recipe.data)  # says so if this is not prepared data
     tokenizer = read_tokenizer(recipe.data)
     device = local_device() if recipe.device is None else one_device(recipe.device, "device")
     # a new model is the same for the same seed, and the caller's random numbers stay as they were

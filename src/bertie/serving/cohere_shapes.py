@@ -41,7 +41,7 @@ class EmbedRequest(Struct, kw_only=True):
         """The texts, those of ``inputs`` put together from their parts."""
         parts = [part for one in self.inputs for part in one.content]
         if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in parts):
-            raise Refusal(VALIDATION, "`inputs` holds a part that is no text; this model reads text.")
+            raise Refusal(VALIDATION, "`inputs` holds a part that is not text; this model reads text.")
         return [*self.texts, *(" ".join(part["text"] for part in one.content) for one in self.inputs)]
 
 

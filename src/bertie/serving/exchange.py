@@ -193,9 +193,9 @@ def read_json(body: bytes | bytearray, shape: type) -> Any:
     except msgspec.ValidationError as error:
         raise Refusal(VALIDATION, f"The request has the wrong shape: {error}.") from error
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise Refusal(MALFORMED, f"The body is no JSON: {error}.") from error
+        raise Refusal(MALFORMED, f"The body is not JSON: {error}.") from error
     except RecursionError as error:
-        raise Refusal(MALFORMED, "The body is no JSON that can be read: it is nested too deep.") from error
+        raise Refusal(MALFORMED, "The body is not JSON that can be read: it is nested too deep.") from error
 
 
 def check_finite(values: Array) -> None:

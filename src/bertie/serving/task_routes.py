@@ -85,7 +85,7 @@ async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
 def _check_targets(tokenizer: Any, targets: list[str]) -> None:
     for target in targets:
         if tokenizer.convert_tokens_to_ids(target) in (None, tokenizer.unk_token_id):
-            raise Refusal(VALIDATION, f"`targets` holds {target!r:.60}, which is no word of the model's vocabulary.")
+            raise Refusal(VALIDATION, f"`targets` holds {target!r:.60}, which is not a word of the model's vocabulary.")
 
 
 async def next_sentence(exchange: Exchange, body: NextSentenceRequest) -> Any:

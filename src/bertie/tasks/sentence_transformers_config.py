@@ -143,7 +143,7 @@ def _steps(folder: Path) -> list[tuple[str, str]]:
     if not isinstance(listed, list) or not all(
         isinstance(entry, dict) and _MODULE_RULES.keys() <= entry.keys() for entry in listed
     ):
-        raise CheckpointError(f"{where} is no list of modules with 'type' and 'path'; fetch the model again")
+        raise CheckpointError(f"{where} is not a list of modules with 'type' and 'path'; fetch the model again")
     steps = []
     for entry in listed:
         named = checked_values(entry, _MODULE_RULES, where)["type"]

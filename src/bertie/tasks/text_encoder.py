@@ -80,7 +80,7 @@ class TextEncoder:
         if self.single and not isinstance(text, str):
             raise wrong_type(number, given, self.single)
         if self.pair and not isinstance(text, tuple):
-            raise InputError(f"Input {number} is no pair of texts; give {self.pair}.")
+            raise InputError(f"Input {number} is not a pair of texts; give {self.pair}.")
         return text
 
     @property

@@ -36,7 +36,7 @@ class CandidateLabels(TextEncoder):
         if not isinstance(self.candidate_labels, str | list | tuple | None):
             raise InputTypeError(f"candidate_labels is {self.candidate_labels!r:.60}; it must be a list of str.")
         if wrong := [label for label in self._given if not isinstance(label, str) or not label.strip()]:
-            raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is no text; give words that name a class.")
+            raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is not a text; give words that name a class.")
         if not isinstance(self.multi_label, bool):
             raise InputTypeError(f"multi_label is {self.multi_label!r:.60}; it must be True or False.")
         template = self.hypothesis_template

@@ -88,7 +88,7 @@ def settle(call: Call, padding_side: str, model_max_length: int) -> None:
     one_of("truncation_side", call.truncation_side, SIDES)
     length, multiple = call.max_length, call.pad_to_multiple_of
     if call.truncates and call.pads and multiple and length is not None and length % multiple:
-        raise InputError(f"max_length is {length}, which is no multiple of pad_to_multiple_of={multiple}; make it one")
+        raise InputError(f"max_length is {length}, not a multiple of pad_to_multiple_of={multiple}; make it one")
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ class BertBackend(RustBackend):
         self._added = list(added)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # what was made of these is no part of it: copies and fingerprints are the same after use
+        # what was made of these is not part of it: copies and fingerprints are the same after use
         return BertBackend, (self.vocabulary, self._unk_token, self._normalizer, self._added)
 
     @made_once

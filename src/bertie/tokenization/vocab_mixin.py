@@ -375,10 +375,10 @@ class VocabMixin(ABC):
 
 def _checked_id(value: Any) -> int:
     if not hasattr(value, "__index__"):
-        raise InputTypeError(f"{value!r:.60} is no id; ids are integers")
+        raise InputTypeError(f"{value!r:.60} is not an id; ids are integers")
     index = int(value)
     if not 0 <= index < 2**32:
-        raise InputError(f"{index} is no id; ids begin at 0")
+        raise InputError(f"{index} is not an id; ids begin at 0")
     return index
 
 

@@ -177,7 +177,7 @@ def _place(path: Path, piece: str) -> tuple[str, list[int]]:
     try:
         return name, [int(offset) for offset in place.split(",") if offset]
     except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is no part of a training state: it holds {piece[:60]!r}") from error
+        raise CheckpointError(f"{str(path)!r} is not part of a training state: it holds {piece[:60]!r}") from error
 
 
 def _size(chunks: Sequence[ChunkStorageMetadata]) -> torch.Size:
