@@ -39,7 +39,7 @@ def values_in(column: Any) -> list[Any]:
     as_list = next((getattr(column, name) for name in _AS_LIST if hasattr(column, name)), None)
     values = list(column) if as_list is None else as_list()
     if not isinstance(values, list):
-        raise InputTypeError(f"The input is {column!r:.60}, an array without dimensions; give what its .item() returns.")
+        raise InputTypeError(f"The input is {column!r:.60}, an array without dimensions; give its .item().")
     return [value.tolist() if hasattr(value, "tolist") else value for value in values]
 
 

@@ -138,7 +138,7 @@ class SentenceTransformer(DropIn):
         return self.encode(inputs, **self._prompted(options, "query"))
 
     def encode_document(self, inputs: Any = None, **options: Any) -> Any:
-        """As `encode`, with the prompt "document", "passage" or "corpus", the first there is, unless another is named."""
+        """As `encode`, with the first prompt of "document", "passage" and "corpus" unless another is named."""
         return self.encode(inputs, **self._prompted(options, "document", "passage", "corpus"))
 
     def _prompted(self, options: dict[str, Any], *names: str) -> dict[str, Any]:
