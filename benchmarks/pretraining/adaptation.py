@@ -2,6 +2,8 @@
 
 python benchmarks/pretraining/adaptation.py WORK --budget 50m
 
+A step that WORK has the result of is left out: called again, this goes on where it was stopped.
+
 The texts are those of the default model, mostly novels; all-MiniLM-L6-v2 is adapted to them. The task is to tell which
 of four sentences of a novel follows a given one. Models fine-tuned from both starts answer rows of ten novels that none
 of them has read. Prints the seconds of each step, both accuracies, and their difference with its interval.
@@ -24,12 +26,15 @@ from bertie.hub import DEFAULT_EMBEDDING_MODEL
 from bertie.metrics.streaming import interval
 
 LONG = 20  # characters that a sentence has at least
+FINETUNE = "bertie finetune multiple-choice --train {{work}}/train.jsonl --model {model} -o {{work}}/{out} --resume"
+RESULTS = ("manifest.json", "results.json")  # of a step that is done
+# by the folder that each makes
 COMMANDS = {
-    "prepare": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
-    "adapt": "bertie pretrain --data {work}/data --from {start} --budget {budget} --masking 0.2 --batch-tokens 4096 "
+    "data": "bertie prepare {work}/documents.jsonl -t {start} --heldout 0.005 -o {work}/data",
+    "adapted": "bertie pretrain --data {work}/data --from {start} --budget {budget} --masking 0.2 --batch-tokens 4096 "
     "--learning-rate 4e-4 --dropout 0 -o {work}/adapted --resume",
-    "learn before": "bertie finetune multiple-choice --train {work}/train.jsonl --model {start} -o {work}/before",
-    "learn after": "bertie finetune multiple-choice --train {work}/train.jsonl --model {work}/adapted -o {work}/after",
+    "before": FINETUNE.format(model="{start}", out="before"),
+    "after": FINETUNE.format(model="{work}/adapted", out="after"),
 }
 
 
@@ -71,6 +76,8 @@ def main() -> None:
     for name, lines in rows.items():
         (work / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for step, command in COMMANDS.items():
+        if any((work / step / name).exists() for name in RESULTS):
+            continue
         began = time.perf_counter()
         default_model.run(command.format(work=work, start=DEFAULT_EMBEDDING_MODEL, budget=asked.budget))
         print(f"{step}: {time.perf_counter() - began:,.0f} s", flush=True)
