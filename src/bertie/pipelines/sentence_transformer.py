@@ -73,7 +73,8 @@ class SentenceTransformer(DropIn):
         if self.default_prompt_name is not None:
             one_of("default_prompt_name", self.default_prompt_name, self.prompts)
         self.similarity_fn_name = similarity_fn_name or recipe.similarity
-        self.truncate_dim = truncate_dim or (recipe.truncate_dim and task.dimension)
+        stated = None if recipe.truncate_dim is None else task.dimension
+        self.truncate_dim = stated if truncate_dim is None else truncate_dim
         self._pipeline.codec = replace(task, recipe=replace(recipe, truncate_dim=None))
 
     def encode(
