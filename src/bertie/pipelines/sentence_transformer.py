@@ -119,8 +119,9 @@ class SentenceTransformer(DropIn):
         self.refuse_others(others)
         self.check_device(device)
         given = sentences if inputs is None else inputs
-        embed, task = copy(self._pipeline), self._pipeline.codec  # for this call
+        embed = copy(self._pipeline)  # for this call
         embed.show_progress = show_progress_bar
+        task: Any = embed.codec
         recipe = replace(task.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
         embed.codec = replace(task, recipe=recipe)
         vectors = embed(
