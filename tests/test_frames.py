@@ -52,6 +52,13 @@ def test_embed(frame: Any, pipe: Any) -> None:
         embed(frame({"id": [1], "body": ["a"]}))
 
 
+def test_an_array_without_dimensions_is_no_list_of_characters(pipe: Any) -> None:
+    embed = pipe("embed", "BertModel")
+    for call in (embed, embed.tokenizer):
+        with pytest.raises(bertie.InputTypeError, match=r"array\('a b', dtype='<U3'\), an array without dimensions"):
+            call(np.array("a b"))
+
+
 def test_a_stream_answers_rows(frame: Any, pipe: Any) -> None:
     embed = pipe("embed", "BertModel")
     assert len(list(embed.stream(frame({"text": TEXTS, "label": OTHERS})))) == 4

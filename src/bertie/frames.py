@@ -38,6 +38,8 @@ def values_in(column: Any) -> list[Any]:
     """Return what stands in a column, or in any sequence or array, as a list; arrays in it become lists."""
     as_list = next((getattr(column, name) for name in _AS_LIST if hasattr(column, name)), None)
     values = list(column) if as_list is None else as_list()
+    if not isinstance(values, list):
+        raise InputTypeError(f"The input is {column!r:.60}, an array without dimensions; give its .item().")
     return [value.tolist() if hasattr(value, "tolist") else value for value in values]
 
 

@@ -14,6 +14,7 @@ IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.
 CALLS: list[dict[str, Any]] = [
     {},
     {"activation_fn": torch.nn.Tanh()},
+    {"activation_fn": torch.Tensor.bfloat16},
     {"apply_softmax": True, "batch_size": 1},
     {"convert_to_tensor": True},
     {"convert_to_numpy": False, "device": "cpu"},
@@ -61,6 +62,12 @@ def test_functions_by_name(make: Any) -> None:
     np.testing.assert_allclose(model.predict(PAIRS, activation_fn="torch.nn.Sigmoid"), 1 / (1 + np.exp(-logits)), 1e-6)
     assert (model.max_length, model.num_labels) == (8, 1)
     assert model.rank("a", []) == []
+    assert model.rank("a", ["b"], convert_to_numpy=False) == model.rank("a", ["b"])
+    model.activation_fn = torch.nn.Tanh()
+    np.testing.assert_allclose(model.predict(PAIRS), np.tanh(logits), 1e-6)
+    model.activation_fn = "Sigmoide"
+    with pytest.raises(bertie.InputError, match="activation_fn is 'Sigmoide'"):
+        model.predict(PAIRS)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,18 @@ def test_small_letters_first(cased: bool, tiny: Callable[..., Path], tmp_path: P
     np.testing.assert_allclose(bertie.pipeline("embed", folder, device="cpu")(texts), expected, atol=1e-6)
 
 
+def test_a_prompt_and_small_letters_of_pairs(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    out = build(tiny(), tmp_path / "out", {}, prompts={"q": "find this: "}, default_prompt_name="q")
+    pairs = [("the cat", "a dog barks"), ("a", "b")]
+    pipe = bertie.pipeline("embed", out, device="cpu")
+    expected = SentenceTransformer(str(out), device="cpu").encode(pairs)  # the prompt stands before the first text
+    np.testing.assert_allclose(pipe(pairs), expected, atol=1e-6)
+    (out / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    BertTokenizer.from_pretrained(out, do_lower_case=False).save_pretrained(out)
+    pipe = bertie.pipeline("embed", out, device="cpu")
+    np.testing.assert_array_equal(pipe([("THE cat", "A Dog")]), pipe([("the cat", "a dog")]))
+
+
 def test_length_1_comes_after_the_cut(tiny: Callable[..., Path], tmp_path: Path) -> None:
     out = build(tiny(), tmp_path / "out", {}, truncate_dim=16)
     expected = SentenceTransformer(str(out), device="cpu").encode(SOME, normalize_embeddings=True)

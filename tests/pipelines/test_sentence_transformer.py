@@ -65,7 +65,8 @@ def test_encodes_as_the_reference(model: bertie.SentenceTransformer, reference: 
         same(model.encode(TEXTS, **options), own.encode(TEXTS, **options))
         same(model.encode(TEXTS[0], **options), own.encode(TEXTS[0], **options))
     for call in ("encode", "encode_query", "encode_document"):
-        same(getattr(model, call)(TEXTS), getattr(own, call)(TEXTS))
+        for options in ({}, {"prompt_name": None, "prompt": None}, {"prompt_name": "passage"}):
+            same(getattr(model, call)(TEXTS, **options), getattr(own, call)(TEXTS, **options))
     assert (model.prompts, model.default_prompt_name) == (own.prompts, own.default_prompt_name)
     assert (model.max_seq_length, model.get_sentence_embedding_dimension()) == (own.max_seq_length, 384)
     model.max_seq_length = own.max_seq_length = 8
@@ -78,6 +79,26 @@ def test_encodes_as_the_reference(model: bertie.SentenceTransformer, reference: 
 
 def test_a_tuple_is_several_texts_and_sentences_the_older_name(model: bertie.SentenceTransformer) -> None:
     np.testing.assert_array_equal(model.encode((TEXTS[0], TEXTS[1])), model.encode(sentences=TEXTS[:2]))
+
+
+def test_what_is_set_later_counts(folder: Path, reference: Callable[..., Any]) -> None:
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings | {"truncate_dim": 64}))
+    try:
+        model, own = bertie.SentenceTransformer(folder), reference()
+    finally:
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    assert (model.truncate_dim, model.get_embedding_dimension()) == (64, 64)
+    same(model.encode(TEXTS, truncate_dim=100), own.encode(TEXTS, truncate_dim=100))
+    for either in (model, own):
+        either.truncate_dim = None
+        either.prompts = {"corpus": "text: ", "other": "other: "}
+        either.default_prompt_name = "other"
+    assert model.get_embedding_dimension() == 384
+    for call in ("encode", "encode_query", "encode_document"):
+        same(getattr(model, call)(TEXTS), getattr(own, call)(TEXTS))
+    with pytest.raises(bertie.InputError, match="similarity_fn_name is 'maxsim'; it must be one of 'cosine'"):
+        model.similarity_fn_name = "maxsim"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +127,7 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
     ("options", "sentence"),
     [
         ({"output_value": "token_embeddings"}, "has no output_value='token_embeddings'; keep sentence-transformers'"),
+        ({"output_value": None}, "has no output_value=None; keep"),
         ({"pool": {}}, r"has no pool=\{\}; keep"),
         ({"normalise": True}, "has no normalise=True; keep"),
         ({"device": "cuda:1"}, "device is 'cuda:1', and the model is on 'cpu'; name the device when it is made"),

@@ -181,6 +181,14 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         (data / "manifest.json").write_text(json.dumps(damaged))
         with pytest.raises(CheckpointError, match="does not list shards; bertie prepare with the same options"):
             Corpus(data)
+    first, *rest = manifest["train"]
+    for changed, sentence in (
+        ({"name": "../data/train-00000.safetensors"}, "'../data/train-00000.safetensors' leads out of"),
+        ({"tokens": first["tokens"] + 1}, "says otherwise than '.*train-00000.safetensors' how much is in it"),
+    ):
+        (data / "manifest.json").write_text(json.dumps({**manifest, "train": [first | changed, *rest]}))
+        with pytest.raises(CheckpointError, match=sentence):
+            Corpus(data)
     with pytest.raises(CheckpointError, match="is not prepared data: it has no manifest.json"):
         Corpus(tmp_path)
     shutil.rmtree(data / "tokenizer")

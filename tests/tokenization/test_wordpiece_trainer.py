@@ -102,6 +102,16 @@ def test_the_size_is_exact_and_the_files_open_in_transformers(size: int, tmp_pat
     assert theirs(texts[:50])["input_ids"] == tokenizer(texts[:50])["input_ids"]
 
 
+def test_no_token_is_there_twice() -> None:
+    plain = bertie.BertTokenizer()
+    trained = plain.train_new_from_iterator(["ab ab"], 11, new_special_tokens=["[X]", "[X]", "[CLS]"])
+    assert list(trained.get_vocab().values()) == list(range(11))
+    assert list(trained.get_vocab())[4:] == ["[MASK]", "[X]", "a", "b", "##a", "##b", "ab"]
+    for name in ("", "ab", "##b"):
+        with pytest.raises(bertie.errors.InputError, match=f"The special token {name!r} is empty or a piece of the"):
+            plain.train_new_from_iterator(["ab ab"], 11, new_special_tokens=[name])
+
+
 def test_special_tokens_are_renamed_and_added() -> None:
     tokenizer = bertie.BertTokenizer(model_max_length=64).train_new_from_iterator(
         book_sentences()[:500], 300, new_special_tokens=["<url>"], special_tokens_map={"[MASK]": "<mask>"}

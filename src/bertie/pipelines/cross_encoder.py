@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from bertie.config import CONFIG_NAME
-from bertie.engine.activations import sigmoid
 from bertie.errors import InputError
 from bertie.extras import need
 from bertie.hub import resolve
@@ -90,8 +89,9 @@ class CrossEncoder(DropIn):
         self.num_labels: int = config.num_labels
         if num_labels not in (None, self.num_labels):
             raise InputError(f"num_labels is {num_labels}, and the model has {self.num_labels}; leave it out.")
-        usual = stated_activation(named, config) or (sigmoid if self.num_labels == 1 else ACTIVATIONS["Identity"])
-        self._activation = usual if activation_fn is None else _activation(activation_fn)
+        usual = stated_activation(named, config) or ("Sigmoid" if self.num_labels == 1 else "Identity")
+        self.activation_fn = usual if activation_fn is None else activation_fn
+        _activation(self.activation_fn)  # refuses one that there is not
 
     def predict(
         self,
@@ -137,7 +137,7 @@ class CrossEncoder(DropIn):
         answered = list(score.stream(pairs, batch_size=batch_size))
         score.tell_truncated(answered)
         logits = np.array([one.answer for one in answered], np.float32).reshape(len(pairs), self.num_labels)
-        scores = (self._activation if activation_fn is None else _activation(activation_fn))(logits)
+        scores = _activation(self.activation_fn if activation_fn is None else activation_fn)(logits)
         scores = scores[:, 0] if self.num_labels == 1 else scores
         scores = softmax(scores) if apply_softmax and scores.ndim > 1 else scores
         return self.converted(scores[0] if single else scores, single, convert_to_numpy, convert_to_tensor)
@@ -167,7 +167,8 @@ class CrossEncoder(DropIn):
         if top_k is not None:
             check_count("top_k", top_k)
         documents = listed(documents)
-        scores = self.predict([(query, document) for document in documents], **options).tolist()
+        pairs = [(query, document) for document in documents]
+        scores = self.predict(pairs, **options | {"convert_to_numpy": True, "convert_to_tensor": False}).tolist()
         found: list[dict[str, Any]] = [{"corpus_id": place, "score": score} for place, score in enumerate(scores)]
         if return_documents:
             found = [one | {"text": document} for one, document in zip(found, documents, strict=True)]
@@ -193,6 +194,6 @@ def _activation(given: str | Callable[[Any], Any]) -> Callable[[Array], Array]:
 
     def on_arrays(logits: Array) -> Array:
         with torch.inference_mode():
-            return np.asarray(function(torch.from_numpy(logits)).cpu(), np.float32)
+            return function(torch.from_numpy(logits)).float().cpu().numpy()
 
     return on_arrays

@@ -29,7 +29,7 @@ class DropIn:
     def refuse_others(self, others: Mapping[str, Any]) -> None:
         """Refuse arguments that bertie does not have, unless they ask for nothing."""
         for name, value in others.items():
-            if value is not None and value != _NO_CHANGE.get(name):
+            if value != _NO_CHANGE.get(name):
                 raise InputTypeError(f"bertie's {type(self).__name__} has no {name}={value!r:.60}; {_INSTEAD}.")
 
     def check_device(self, asked: Any) -> None:

@@ -10,7 +10,7 @@ from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import Name, pipeline
 from bertie.pipelines.vector_similarity import pairwise_similarities, similarities
 from bertie.tasks.embedding_precision import quantize_embeddings
-from bertie.tasks.sentence_transformers_config import SIMILARITIES
+from bertie.tasks.sentence_transformers_config import SIMILARITIES, Recipe
 from bertie.tokenization.arguments import one_of
 
 
@@ -67,15 +67,15 @@ class SentenceTransformer(DropIn):
             model_kwargs=model_kwargs,
         )
         task: Any = self._pipeline.codec
-        self.prompts = {"query": "", "document": "", **task.recipe.prompts, **(prompts or {})}
-        self.default_prompt_name = default_prompt_name or task.recipe.default_prompt
+        recipe: Recipe = task.recipe
+        self.prompts = {"query": "", "document": "", **recipe.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or recipe.default_prompt
         if self.default_prompt_name is not None:
             one_of("default_prompt_name", self.default_prompt_name, self.prompts)
-        recipe = replace(task.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
-        self._pipeline.codec = replace(task, recipe=recipe)
         self.similarity_fn_name = similarity_fn_name or recipe.similarity
-        one_of("similarity_fn_name", self.similarity_fn_name, SIMILARITIES)
-        self.truncate_dim = truncate_dim
+        stated = None if recipe.truncate_dim is None else task.dimension
+        self.truncate_dim = stated if truncate_dim is None else truncate_dim
+        self._pipeline.codec = replace(task, recipe=replace(recipe, truncate_dim=None))
 
     def encode(
         self,
@@ -121,6 +121,9 @@ class SentenceTransformer(DropIn):
         given = sentences if inputs is None else inputs
         embed = copy(self._pipeline)  # for this call
         embed.show_progress = show_progress_bar
+        task: Any = embed.codec
+        recipe = replace(task.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
+        embed.codec = replace(task, recipe=recipe)
         vectors = embed(
             list(given) if isinstance(given, tuple) else given,  # which is no pair here
             batch_size=batch_size,
@@ -134,11 +137,27 @@ class SentenceTransformer(DropIn):
 
     def encode_query(self, inputs: Any = None, **options: Any) -> Any:
         """As `encode`, with the prompt "query" unless another is named."""
-        return self.encode(inputs, **{"prompt_name": "query"} | options)
+        return self.encode(inputs, **self._prompted(options, "query"))
 
     def encode_document(self, inputs: Any = None, **options: Any) -> Any:
-        """As `encode`, with the prompt "document" unless another is named."""
-        return self.encode(inputs, **{"prompt_name": "document"} | options)
+        """As `encode`, with the first prompt of "document", "passage" and "corpus" unless another is named."""
+        return self.encode(inputs, **self._prompted(options, "document", "passage", "corpus"))
+
+    def _prompted(self, options: dict[str, Any], *names: str) -> dict[str, Any]:
+        """Return options with the first prompt of these names that there is, unless they have one."""
+        if options.get("prompt") is not None or options.get("prompt_name") is not None:
+            return options
+        return options | {"prompt_name": next((name for name in names if name in self.prompts), None)}
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """How vectors are compared; it can be set."""
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: str) -> None:
+        one_of("similarity_fn_name", value, SIMILARITIES)
+        self._similarity_fn_name = value
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Return how near each of the first vectors is to each of the second, ``[N, M]``; tensors give a tensor."""

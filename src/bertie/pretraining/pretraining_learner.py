@@ -200,6 +200,11 @@ def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_s
             f"A {type(model).__name__} has no next-sentence head; take a BertForPreTraining, or learn without next "
             "sentences."
         )
+    if next_sentence and config.type_vocab_size < 2:
+        raise InputError(
+            "The model has one token type (type_vocab_size), and pairs have two; take another config, or learn without "
+            "next sentences."
+        )
     if length > config.max_tokens:
         raise InputError(f"The length is {length}, but the model has {config.max_tokens} positions; give at most that.")
     if len(tokenizer) > config.vocab_size:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import CheckpointError, InputError
 from bertie.files import atomic, read_json
+from bertie.hub import member
 from bertie.progress import progress
 from bertie.tokenization.fast import BertTokenizer
 
@@ -100,7 +101,7 @@ class Corpus:
         self.folder, self.shards = folder, []  # mapped into memory; no document lies in two of them
         with progress(f"checking {part} data", len(infos)) as advance:
             for info in infos:
-                self.shards.append(_checked(folder / info.name, info))
+                self.shards.append(_checked(member(folder, info.name), info))
                 advance(1)
         # [shards + 1] int64, what lies before each shard, and all
         self.token_starts = np.cumsum([0, *(info.tokens for info in infos)])
@@ -188,4 +189,10 @@ def _checked(path: Path, info: ShardInfo) -> Shard:
             f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; bertie prepare with the "
             "same options writes it anew"
         )
-    return read_shard(path)
+    shard = read_shard(path)
+    if (len(shard.documents), len(shard.sentences), len(shard.ids)) != (info.documents, info.sentences, info.tokens):
+        raise CheckpointError(
+            f"the manifest says otherwise than {str(path)!r} how much is in it; bertie prepare with the same options "
+            "writes it anew"
+        )
+    return shard

@@ -82,9 +82,12 @@ class Embed(Task):
 
     def read(self, given: object, number: int = 0) -> Any:
         text = super().read(given, number)
-        if not isinstance(text, str):
-            return text
-        text = self._prompt + text
+        if isinstance(text, str):
+            return self._lowered(self._prompt + text)
+        return self._lowered(self._prompt + text[0]), self._lowered(text[1])
+
+    def _lowered(self, text: str) -> str:
+        """Return a text in small letters if the model's files ask for it and the tokenizer leaves it to others."""
         if not self.recipe.lower_case or getattr(self.tokenizer, "do_lower_case", False):
             return text
         # tokens like [SEP] are found as they are written, before a tokenizer puts text in small letters

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from bertie.engine.activations import Activation, sigmoid
+from bertie.engine.activations import Activation
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.arrays import Array
@@ -62,7 +62,7 @@ class Reranking(TextClassification):
     @cached_property
     def _usual_activation(self) -> Activation:
         """What the model's files name, by the keys of all versions of sentence-transformers; else the sigmoid."""
-        return stated_activation(self.activation, self.config) or sigmoid
+        return ACTIVATIONS[stated_activation(self.activation, self.config) or "Sigmoid"]
 
     # relevance → loss and metrics
 
@@ -134,8 +134,8 @@ class Reranking(TextClassification):
         return replace(self, function_to_apply="sigmoid").scores(values)[:, 0]
 
 
-def stated_activation(named: str | None, config: Any) -> Activation | None:
-    """Return the activation of a cross-encoder's folder, or of its config; None: neither says one."""
+def stated_activation(named: str | None, config: Any) -> str | None:
+    """Return which of `ACTIVATIONS` a cross-encoder's folder names, or its config; None: neither names one."""
     where = SETTINGS
     stated = getattr(config, "sentence_transformers", None)
     for key, value in (
@@ -144,4 +144,4 @@ def stated_activation(named: str | None, config: Any) -> Activation | None:
     ):
         if named is None and value is not None:
             named, where = value, f"the config's key {key!r}"
-    return None if named is None else ACTIVATIONS[activation_name(named, where)]
+    return None if named is None else activation_name(named, where)

@@ -179,10 +179,8 @@ class BertTokenizer(Tokenizer):
         if not self.states_bert:
             raise InputError("only BERT's own tokenizer can be trained anew, and this one runs another tokenizer.json")
         renamed = dict(special_tokens_map or {})
-        special = [
-            renamed.get(token, token) for token in dict.fromkeys([*self._first_tokens(), *self.all_special_tokens])
-        ]
-        special += [str(token) for token in new_special_tokens or () if str(token) not in special]
+        own = [renamed.get(token, token) for token in [*self._first_tokens(), *self.all_special_tokens]]
+        special = list(dict.fromkeys([*own, *map(str, new_special_tokens or ())]))
         words = count_words(_counted(texts_of(text_iterator, [["text"]]), length), self.backend_tokenizer)
         tokens = train_wordpiece(words, vocab_size, special, min_frequency, limit_alphabet)
         named = {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}

@@ -38,7 +38,7 @@ def count_words(texts: Iterable[str], tokenizer: RustTokenizer) -> Counter[str]:
 def train_wordpiece(
     words: Mapping[str, int],  # and how often each occurs
     size: int,  # special tokens included
-    special_tokens: Sequence[str],
+    special_tokens: Sequence[str],  # each once
     min_frequency: int = 2,  # of a pair that is merged
     limit_alphabet: int = 1000,  # the most characters, of which the most frequent are taken
 ) -> list[str]:
@@ -75,6 +75,11 @@ def train_wordpiece(
             f"The texts give a vocabulary of {found:,} tokens, not of {size:,}: no other two pieces stand together "
             f"{counted(min_frequency, 'time')}. Ask for {found:,} or fewer, give more text, or lower "
             f"{spelled('min_frequency')}."
+        )
+    if twice := {"", *merges.pieces}.intersection(special_tokens):
+        raise InputError(
+            f"The special token {min(twice)!r} is empty or a piece of the texts' own words; give it a name that no "
+            "word has, such as '[NEW]'."
         )
     return [*special_tokens, *merges.pieces]
 
