@@ -17,7 +17,7 @@ from bertie.models.pretrained import BertPreTrainedModel
 from bertie.tasks.sentence_transformers_config import FILES, read_recipe
 from bertie.tokenization.tokenizer import Tokenizer
 
-_POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+_POOLER = "pooler.dense.weight"
 _BARE = "BertModel"
 
 
@@ -38,10 +38,12 @@ def open_model(name_or_path: str) -> Opened:
     place = folder / subfolder
     name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
     kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
-    model, info = kind.from_pretrained(place, output_loading_info=True)
+    # a bare encoder has a pooler if its files do: one that began anew would be reported, and written
+    bare = {"add_pooling_layer": False} if kind is bertie.BertModel else {}
+    model, info = kind.from_pretrained(place, output_loading_info=True, **bare)
+    if bare and any(key.endswith(_POOLER) for key in info["unexpected_keys"]):
+        model, info = kind.from_pretrained(place, output_loading_info=True)
     missing = sorted(needed_by_answers(info["missing_keys"], model.config))
-    if kind is bertie.BertModel and set(missing) <= set(_POOLER) and missing:
-        model, missing = kind.from_pretrained(place, add_pooling_layer=False), []
     if missing:
         raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
