@@ -64,7 +64,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         rows = [list(map(plain, row)) for row in self.table()]
-        lines = table_of(["metric", "first", "second", "difference", "95% interval", "first is"], rows)
+        lines = table_of(["metric", "first", "second", "difference", "95% interval", "verdict on first"], rows)
         return as_html("\n".join([counted(self.rows, "row"), "", *lines]))
 
 
