@@ -288,7 +288,8 @@ def test_entities_are_the_reference_s(case: str, shared: Path, place: Path, tmp_
         found = bertie.pipeline("token-classification", tmp_path, **options)(texts)
         for one, other in zip(found, expected, strict=True):
             assert [{**entity, "score": None} for entity in one] == [{**entity, "score": None} for entity in other]
-            assert [e["score"] for e in one] == pytest.approx([float(e["score"]) for e in other], abs=1e-5)
+            # weights of deviation 1 magnify what is rounded, in one version of PyTorch more than in another
+            assert [e["score"] for e in one] == pytest.approx([float(e["score"]) for e in other], abs=3e-5)
 
 
 def test_flags_come_from_tokenizer_json(mini: Path, tmp_path: Path) -> None:
