@@ -9,6 +9,7 @@ from typing import Any
 import bertie
 from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import needed_by_answers
+from bertie.checkpoints.folder import Place, open_weights
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.files import atomic_folder
@@ -39,10 +40,10 @@ def open_model(name_or_path: str) -> Opened:
     name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
     kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
     # a bare encoder has a pooler if its files do: one that began anew would be reported, and written
-    bare = {"add_pooling_layer": False} if kind is bertie.BertModel else {}
-    model, info = kind.from_pretrained(place, output_loading_info=True, **bare)
-    if bare and any(key.endswith(_POOLER) for key in info["unexpected_keys"]):
-        model, info = kind.from_pretrained(place, output_loading_info=True)
+    options = {}
+    if kind is bertie.BertModel and not any(key.endswith(_POOLER) for key in open_weights(Place(str(place))).infos):
+        options = {"add_pooling_layer": False}
+    model, info = kind.from_pretrained(place, output_loading_info=True, **options)
     missing = sorted(needed_by_answers(info["missing_keys"], model.config))
     if missing:
         raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")

@@ -18,7 +18,7 @@ from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
 from bertie.pipelines.vector_graph import VectorGraph
 from bertie.pipelines.vector_similarity import nearness
 from bertie.progress import quietly
-from bertie.tasks.sentence_transformers_config import Recipe
+from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS, Recipe, first_prompt
 from bertie.tasks.text_encoder import check_count
 from bertie.tokenization.arguments import one_of
 
@@ -128,7 +128,9 @@ class SearchIndex:
         found = [
             hits
             for begin in range(0, len(asked), _QUESTIONS_AT_ONCE)
-            for hits in self._answers(self._made(asked[begin : begin + _QUESTIONS_AT_ONCE], "query"), top_k, searched)
+            for hits in self._answers(
+                self._made(asked[begin : begin + _QUESTIONS_AT_ONCE], QUERY_PROMPTS), top_k, searched
+            )
         ]
         return found[0] if isinstance(questions, str) else found
 
@@ -197,7 +199,7 @@ class SearchIndex:
         return found
 
     def _computed(self) -> Iterator[_Part]:
-        vectors = self._made(self.texts, *_OF_TEXTS)
+        vectors = self._made(self.texts, DOCUMENT_PROMPTS)
         for begin in range(0, len(vectors), ROWS):
             part = vectors[begin : begin + ROWS]
             yield _Part(part, np.arange(begin, begin + len(part)))
@@ -212,11 +214,11 @@ class SearchIndex:
                 self._alike.setdefault(known, []).append(number)
         task: Any = self._embed.codec
         with quietly():  # the last probe is cut on purpose
-            probe = self._made(list(_PROBES), *_OF_TEXTS)
+            probe = self._made(list(_PROBES), DOCUMENT_PROMPTS)
         digest = model_digest(self._embed.model, self._embed.tokenizer)
         stored = StoredVectors(folder, str(task.config.name_or_path), digest, probe)
         wanted = {digest: self.texts[number] for digest, number in first.items()}
-        blocks = stored.update(wanted, lambda texts: self._made(texts, *_OF_TEXTS))
+        blocks = stored.update(wanted, lambda texts: self._made(texts, DOCUMENT_PROMPTS))
         if approximate:
             self._near = VectorGraph(folder, blocks, self._recipe.similarity)
         elif by_bits:
@@ -228,16 +230,12 @@ class SearchIndex:
         task: Any = self._embed.codec
         return task.recipe
 
-    def _made(self, texts: list[str], *prompts: str) -> Vectors:
+    def _made(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, after the first of ``prompts`` that the model has."""
-        known = [name for name in prompts if name in self._recipe.prompts]
-        options: dict[str, Any] = {"prompt_name": known[0]} if known else {}
+        name = first_prompt(self._recipe.prompts, prompts)
+        options: dict[str, Any] = {} if name is None else {"prompt_name": name}
         vectors: Vectors = self._embed(texts, **options)
         if self._recipe.similarity != "cosine":
             return vectors
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
-
-
-# models that tell questions and texts apart have a prompt for each
-_OF_TEXTS = ("document", "passage", "corpus")

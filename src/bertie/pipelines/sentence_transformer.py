@@ -10,7 +10,13 @@ from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import Name, pipeline
 from bertie.pipelines.vector_similarity import pairwise_similarities, similarities
 from bertie.tasks.embedding_precision import quantize_embeddings
-from bertie.tasks.sentence_transformers_config import SIMILARITIES, Recipe
+from bertie.tasks.sentence_transformers_config import (
+    DOCUMENT_PROMPTS,
+    QUERY_PROMPTS,
+    SIMILARITIES,
+    Recipe,
+    first_prompt,
+)
 from bertie.tokenization.arguments import one_of
 
 
@@ -137,17 +143,17 @@ class SentenceTransformer(DropIn):
 
     def encode_query(self, inputs: Any = None, **options: Any) -> Any:
         """As `encode`, with the prompt "query" unless another is named."""
-        return self.encode(inputs, **self._prompted(options, "query"))
+        return self.encode(inputs, **self._prompted(options, QUERY_PROMPTS))
 
     def encode_document(self, inputs: Any = None, **options: Any) -> Any:
         """As `encode`, with the first prompt of "document", "passage" and "corpus" unless another is named."""
-        return self.encode(inputs, **self._prompted(options, "document", "passage", "corpus"))
+        return self.encode(inputs, **self._prompted(options, DOCUMENT_PROMPTS))
 
-    def _prompted(self, options: dict[str, Any], *names: str) -> dict[str, Any]:
+    def _prompted(self, options: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
         """Return options with the first prompt of these names that there is, unless they have one."""
         if options.get("prompt") is not None or options.get("prompt_name") is not None:
             return options
-        return options | {"prompt_name": next((name for name in names if name in self.prompts), None)}
+        return options | {"prompt_name": first_prompt(self.prompts, names)}
 
     @property
     def similarity_fn_name(self) -> str:

@@ -8,12 +8,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.tasks.arrays import Array
+from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 # what a text is for → the names of prompts that models have for it
 PROMPTS = {
-    "search_query": ("query",),
-    "search_document": ("document", "passage", "corpus"),
+    "search_query": QUERY_PROMPTS,
+    "search_document": DOCUMENT_PROMPTS,
     "classification": ("classification",),
     "clustering": ("clustering",),
 }

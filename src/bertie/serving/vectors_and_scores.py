@@ -10,6 +10,7 @@ from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.service import Answers
 from bertie.tasks.arrays import Array
 from bertie.tasks.operations import Operations
+from bertie.tasks.sentence_transformers_config import first_prompt
 
 
 async def vectors_of(
@@ -51,7 +52,7 @@ def shaped(vectors: Array, normalize: bool, dimensions: int | None) -> Array:
 def first_known(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:
     """Return the first of these names that the embedding model has a prompt for."""
     recipe = exchange.service.model_for("embed", model).task("embed").recipe  # type: ignore[attr-defined]
-    return next((name for name in names if name in recipe.prompts), None)
+    return first_prompt(recipe.prompts, names)
 
 
 async def scores_of(

@@ -65,6 +65,16 @@ class Layer:
     folder: Path | None = None
 
 
+# models that tell questions and texts apart have a prompt for each, by one of these names
+QUERY_PROMPTS = ("query",)
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
+def first_prompt(prompts: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """Return the first of these names that is a prompt's."""
+    return next((name for name in names if name in prompts), None)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """From hidden states to vectors."""
