@@ -178,7 +178,7 @@ def find_class_labels(
     kept = [label for label in labels if one_of(label) not in ("", *none)]
     if length := len(column) if isinstance(column, list) else places(kept):
         columns = column if isinstance(column, list) else flags
-        names = tuple(options.names or columns or map(str, range(length)))
+        names = tuple(options.label_names or columns or map(str, range(length)))
         if len(names) != length:
             has = f"{counted(len(names), 'name')}, {', '.join(names)}"
             raise InputError(f"{spelled('label_names')} has {has}; there are {length} labels.")
@@ -186,11 +186,11 @@ def find_class_labels(
     separator = find_separator(kept, options.kind, column)
     kind = options.kind or guess_kind(kept, separator)
     found = ClassLabels(kind=kind, separator=separator, none=none, is_pointed=is_pointed)
-    if not options.names or kind == "regression":
+    if not options.label_names or kind == "regression":
         return found
-    numbers = {str(number) for number in range(len(options.names))}
-    by_number = numbers.issuperset(all_names(kept))
-    return replace(found.restrict(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
+    names = tuple(options.label_names)
+    by_number = set(map(str, range(len(names)))).issuperset(all_names(kept))
+    return replace(found.restrict(names, "label_names"), fixed=names, by_number=by_number)
 
 
 @dataclass(frozen=True, kw_only=True)

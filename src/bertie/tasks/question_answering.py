@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from bertie.metrics.question_answering import best_match
 from bertie.tasks.alignment import Group
 from bertie.tasks.calibration import find_no_answer_threshold
 from bertie.tasks.features import Features, Outputs
+from bertie.tasks.operations import Loss
 from bertie.tasks.spans import (
     AnswerSpan,
     Normalizer,
@@ -28,9 +29,6 @@ from bertie.tasks.text_encoder import check_count, two_parts
 from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LONGEST_ROW = 384
 """The tokens of a window where nobody says: what BERT was trained on SQuAD with."""
@@ -180,7 +178,7 @@ class QuestionAnswering(TrainableTask):
     def divisor(self, features: Features) -> float:
         return float(len(features.lengths))
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
         from bertie.tasks.summed_losses import span_sum
 

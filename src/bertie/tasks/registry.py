@@ -13,35 +13,20 @@ from bertie.hub import default_embedding_model, default_pretrained_model
 
 @dataclass(frozen=True)
 class Row:
-    """One task.
+    """One task."""
 
-    Attributes:
-        name: what pipelines, commands, messages and pages call it.
-        aliases: other names, those of the reference among them.
-        model_class: the door to the model with the task's head.
-        task: ``module:class`` of its `bertie.tasks.task.Task`.
-        takes: what one input is, for messages.
-        default: returns the folder of the model to use when none is named (decision 32); None: there is none.
-        pipeline: the class of its pipeline in `bertie.pipelines`.
-        head: the part of the model that it computes with, where it does not call the model as a whole.
-        learns: whether labelled data teach it, as `bertie.data.schemas` reads them.
-        trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
-        by_vectors: the task that answers instead where the model is an encoder without a head.
-        command: what ``bertie`` answers with, and an input to try; the model is added.
-    """
-
-    name: str
-    aliases: tuple[str, ...]
-    model_class: str
-    task: str
-    takes: str
-    default: Callable[[], Path] | None = None
-    pipeline: str = "Pipeline"
-    head: str = ""
-    learns: bool = False
-    trained: str = ""
-    by_vectors: str = ""
-    command: str = ""
+    name: str  # what pipelines, commands, messages and pages call it
+    aliases: tuple[str, ...]  # other names, those of the reference among them
+    model_class: str  # the auto class of the model with the task's head
+    task: str  # ``module:class`` of its `bertie.tasks.task.Task`
+    takes: str  # what one input is, for messages
+    default: Callable[[], Path] | None = None  # returns the folder of the model to use if none is named (decision 32)
+    pipeline: str = "Pipeline"  # the class of its pipeline in `bertie.pipelines`
+    head: str = ""  # the part of the model that it computes with, where it does not call the model as a whole
+    learns: bool = False  # whether labelled data teach it, as `bertie.data.schemas` reads them
+    trained: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, where it is another
+    by_vectors: str = ""  # the task that answers instead where the model is an encoder without a head
+    command: str = ""  # what ``bertie`` answers with, and an input to try; the model is added
 
     @property
     def architecture(self) -> str:
@@ -53,7 +38,7 @@ class Row:
         return _load(self.task)
 
     def load_trained(self) -> Any:
-        """Return the class of the task that learns; its ``of`` makes one from the task that answers."""
+        """Return the class of the task that learns; its ``from_inference_task`` makes one from that which answers."""
         return _load(self.trained or self.task)
 
     def saved_options(self, config: Any) -> dict[str, Any]:
@@ -102,7 +87,7 @@ class Row:
         return self.default()
 
 
-# doors whose model's class has another name
+# auto classes whose model's class has another name
 _WRITERS = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
 ROWS = (
     Row(
