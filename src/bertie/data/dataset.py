@@ -10,7 +10,7 @@ from bertie.data import BadRows, Format, Record, is_refused, records
 from bertie.data.columns import find_columns, ignored_data
 from bertie.data.example import Example
 from bertie.data.labelling import AS_WRITTEN, Labelling, LabelOptions
-from bertie.data.labels import as_whole
+from bertie.data.labels import without_decimals
 from bertie.data.records import is_paths, path_names
 from bertie.data.schema import Columns, Found, Row, Schema, text_key
 from bertie.data.schemas import SCHEMAS
@@ -122,7 +122,7 @@ class ExampleReader:
         renamed = []
         for written in label if isinstance(label, list) else [label]:
             # who has seen the class 1 may call the label 1.0 so
-            name = as_whole(written) if isinstance(written, str) and written not in names else written
+            name = without_decimals(written) if isinstance(written, str) and written not in names else written
             is_named = isinstance(name, str) and name in names
             self.mapped |= {name} if is_named else set()
             renamed.append(names[name] if is_named else written)
@@ -172,7 +172,7 @@ def load_dataset(
     )
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
-    labelling = labelling if scheme is None else labelling.brought_to(scheme)
+    labelling = labelling if scheme is None else labelling.converted_to(scheme)
     examples = list(rows.normalize(written, labelling))
     name, kind = source_name(train, "train"), labelling.kind
     _check_size(examples, name, 2, rows)
@@ -184,7 +184,7 @@ def load_dataset(
     if unknown is not None:
         raise InputError(f"{spelled('label_map')} names {unknown!r}, but no row of {name} has this label.")
     odd = rows.schema.find_oddities(examples, labelling, "train")
-    warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
+    warnings, restricted = [*rows.warnings(), *labelling.ambiguities(known), *odd], labelling.restrict(known, "train")
     guessed = rows.guesses_columns or (kind is not None and said.kind is None)
     read_as = rows.read_as(labelling, known)
     data = Dataset(examples, None, kind, known, rows.bad, warnings, rows, restricted, read_as, guessed)

@@ -34,7 +34,7 @@ class Labelling:
         """Return how labels of another source are written, in which no others may stand than these of the owner."""
         return self
 
-    def brought_to(self, scheme: str | None) -> Self:
+    def converted_to(self, scheme: str | None) -> Self:
         """Return how tags of a model's scheme are read, or of a model of which none is known: as they are written."""
         return self
 
@@ -42,7 +42,7 @@ class Labelling:
         """Return in words what the labels are."""
         return []
 
-    def doubts(self, classes: Sequence[str]) -> list[str]:
+    def ambiguities(self, classes: Sequence[str]) -> list[str]:
         """Return a sentence for each thing that was read in one way and may mean another."""
         return []
 

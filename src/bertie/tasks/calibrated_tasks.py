@@ -63,9 +63,9 @@ class SequenceTask(CalibratedTask):
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return the logits ``[N, C]``."""
-        return self.whole(np.stack(rows), features) if rows else np.zeros((0,), np.float32)
+        return self.combine_logits(np.stack(rows), features) if rows else np.zeros((0,), np.float32)
 
-    def whole(self, logits: Any, features: Features) -> Any:
+    def combine_logits(self, logits: Any, features: Features) -> Any:
         """Return the logits ``[N, C]`` of inputs from those of their rows, arrays or tensors."""
         return combined(logits, features, self.window_scores)
 
@@ -80,7 +80,7 @@ class SequenceTask(CalibratedTask):
         """Return the summed cross-entropy of logits ``[R, C]``."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.whole(output, features), features.wanted)
+        return cross_entropy_sum(self.combine_logits(output, features), features.wanted)
 
     def predictions(self, outputs: Outputs) -> Values:
         """Return class numbers ``[N]``."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bertie.engine.activations import sigmoid
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.tasks.arrays import log_softmax, softmax
 
 KINDS = ("softmax", "sigmoid")

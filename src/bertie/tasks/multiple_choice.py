@@ -80,7 +80,7 @@ class MultipleChoice(SequenceTask):
         """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
         from bertie.tasks.summed_losses import choice_sum
 
-        logits = self.whole(output, features.by_part()).reshape(-1)
+        logits = self.combine_logits(output, features.by_part()).reshape(-1)
         return choice_sum(logits, features.part_counts, features.wanted)
 
     def predictions(self, outputs: Outputs) -> Values:

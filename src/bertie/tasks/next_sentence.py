@@ -37,7 +37,7 @@ class NextSentence(SequenceTask):
     def loss(self, output: Any, features: Features) -> Loss:
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.whole(output, features), features.wanted, smoothing=self.label_smoothing)
+        return cross_entropy_sum(self.combine_logits(output, features), features.wanted, smoothing=self.label_smoothing)
 
     def metric(self) -> Metric:
         return ClassificationMetric(_CLASSES, positive=_CLASSES[0])

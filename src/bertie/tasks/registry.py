@@ -19,7 +19,6 @@ class Row:
     aliases: tuple[str, ...]  # other names, those of the reference among them
     model_class: str  # the auto class of the model with the task's head
     task: str  # ``module:class`` of its `bertie.tasks.task.Task`
-    takes: str  # what one input is, for messages
     default: Callable[[], Path] | None = None  # returns the folder of the model to use if none is named (decision 32)
     pipeline: str = "Pipeline"  # the class of its pipeline in `bertie.pipelines`
     head: str = ""  # the part of the model that it computes with, where it does not call the model as a whole
@@ -95,7 +94,6 @@ ROWS = (
         ("embedding", "embeddings", "sentence-embedding", "sentence-similarity", "similarity", "sts", "bi-encoder"),
         "AutoModel",
         "bertie.tasks.embed:Embed",
-        "a text",
         default=default_embedding_model,
         pipeline="EmbedPipeline",
         learns=True,
@@ -107,7 +105,6 @@ ROWS = (
         (),
         "AutoModel",
         "bertie.tasks.feature_extraction:FeatureExtraction",
-        "a text",
         pipeline="FeatureExtractionPipeline",
     ),
     Row(
@@ -115,7 +112,6 @@ ROWS = (
         ("masked-lm", "mlm", "masked-language-modeling"),
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
-        "a text with [MASK]",
         default=default_pretrained_model,
         pipeline="FillMaskPipeline",
         head="cls.predictions",
@@ -128,7 +124,6 @@ ROWS = (
         ("choose",),
         "AutoModelForMultipleChoice",
         "bertie.tasks.multiple_choice:MultipleChoice",
-        "a prompt with its choices",
         pipeline="ChoicePipeline",
         learns=True,
         command='choose "A prompt." "One choice." "Another."',
@@ -138,7 +133,6 @@ ROWS = (
         ("pll", "score", "sentence-scoring"),
         "AutoModelForMaskedLM",
         "bertie.tasks.pseudo_log_likelihood:PseudoLogLikelihood",
-        "a text",
         default=default_pretrained_model,
         head="cls.predictions",
     ),
@@ -147,7 +141,6 @@ ROWS = (
         ("rerank", "cross-encoder", "text-ranking", "ranking"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.reranking:Reranking",
-        "a pair of a query and a passage",
         pipeline="RerankPipeline",
         learns=True,
         command='rerank passages.txt "A question?"',
@@ -157,7 +150,6 @@ ROWS = (
         ("questions", "answer", "qa", "extractive-qa"),
         "AutoModelForQuestionAnswering",
         "bertie.tasks.question_answering:QuestionAnswering",
-        "a question with its context",
         pipeline="QuestionAnsweringPipeline",
         learns=True,
         command='answer "A question?" --context text.txt',
@@ -167,7 +159,6 @@ ROWS = (
         ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",
         "bertie.tasks.token_classification:TokenClassification",
-        "a text or a list of words",
         pipeline="TokenClassificationPipeline",
         learns=True,
         command='tag "A text."',
@@ -177,7 +168,6 @@ ROWS = (
         ("next-sentence-prediction", "nsp"),
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
-        "a pair of texts",
         default=default_pretrained_model,
         head="cls.seq_relationship",
         learns=True,
@@ -188,7 +178,6 @@ ROWS = (
         ("sequence-classification", "classification", "sentiment-analysis", "sentiment", "classify"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
-        "a text or a pair",
         pipeline="TextClassificationPipeline",
         learns=True,
         command='classify "A text."',
@@ -198,7 +187,6 @@ ROWS = (
         ("causal-lm", "clm"),
         "AutoModelForCausalLM",
         "bertie.tasks.text_generation:TextGeneration",
-        "a beginning of a text",
         pipeline="GenerationPipeline",
     ),
     Row(
@@ -206,7 +194,6 @@ ROWS = (
         ("seq2seq", "sequence-to-sequence"),
         "AutoModelForSeq2SeqLM",
         "bertie.tasks.text_generation:Text2TextGeneration",
-        "a text",
         pipeline="GenerationPipeline",
         learns=True,
         command='generate "A text."',
@@ -217,7 +204,6 @@ ROWS = (
         ("summarize",),
         "AutoModelForSeq2SeqLM",
         "bertie.tasks.text_generation:Summarization",
-        "a text",
         pipeline="GenerationPipeline",
     ),
     Row(
@@ -225,7 +211,6 @@ ROWS = (
         ("zero-shot",),
         "AutoModelForSequenceClassification",
         "bertie.tasks.zero_shot:ZeroShot",
-        "a text",
         default=default_embedding_model,
         pipeline="ZeroShotPipeline",
         by_vectors="zero-shot-similarity",
@@ -235,7 +220,6 @@ ROWS = (
         (),
         "AutoModel",
         "bertie.tasks.zero_shot:ZeroShotSimilarity",
-        "a text",
         default=default_embedding_model,
         pipeline="ZeroShotSimilarityPipeline",
     ),

@@ -12,7 +12,7 @@ from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, Regre
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.calibrated_tasks import CalibrationSet, SequenceTask
 from bertie.tasks.calibration import find_thresholds
-from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.class_labels import ClassificationTask
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.head_init import IDENTITY, Standardization, init_bias, log_odds, log_priors
 from bertie.tasks.operations import Loss
@@ -23,7 +23,7 @@ FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "non
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(ClassLabels, SequenceTask):
+class TextClassification(ClassificationTask, SequenceTask):
     """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first."""
 
     # labels to give; None gives all. The empty string, as in the reference, is "not named": the best label alone, or
@@ -139,7 +139,7 @@ class TextClassification(ClassLabels, SequenceTask):
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
         from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum, squared_error_sum
 
-        logits, wanted = self.whole(output, features), features.wanted
+        logits, wanted = self.combine_logits(output, features), features.wanted
         if self.kind == "regression":
             return squared_error_sum(logits, self.standardization.apply(wanted))
         learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum

@@ -16,6 +16,9 @@ from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.tokenizer import Tokenizer
 
+NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
+"""Options that hold others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoder:
@@ -153,9 +156,8 @@ class TextEncoder:
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options under their own names, where they have others."""
-        inner = ("tokenizer_kwargs", "tokenize_kwargs")
-        found = {name: value for name, value in options.items() if name not in inner}
-        for name in inner:
+        found = {name: value for name, value in options.items() if name not in NESTED}
+        for name in NESTED:
             found |= options.get(name) or {}
         return found
 

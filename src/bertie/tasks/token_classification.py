@@ -17,7 +17,7 @@ from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, words_read
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.calibrated_tasks import CalibratedTask, CalibrationSet
-from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.class_labels import ClassificationTask
 from bertie.tasks.entity_decoding import STRATEGIES, Grouper, chosen
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import init_bias, log_priors
@@ -29,7 +29,7 @@ from bertie.tokenization.encoding import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(ClassLabels, CalibratedTask):
+class TokenClassification(ClassificationTask, CalibratedTask):
     """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
 
     A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
