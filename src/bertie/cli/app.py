@@ -46,27 +46,6 @@ PLACES = {
     "env": "bertie.cli.environment:env",
     "version": "bertie.cli.environment:version",
 }
-# these have nothing to do without arguments, and say what they take
-NEEDY = (
-    "search",
-    "rerank",
-    "finetune",
-    "evaluate",
-    "compare",
-    "average",
-    "convert",
-    "inspect",
-    "distil",
-    "prune",
-    "quantize",
-    "dequantize",
-    "export",
-    "train-tokenizer",
-    "extend-vocabulary",
-    "prepare",
-    "pretrain",
-    "serve",
-)
 # help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
 LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 
@@ -76,8 +55,11 @@ def load_command(name: str) -> Any:
     module, _, function = PLACES[name].partition(":")
     alone = typer.Typer(add_completion=False, **LOOKS)
     command = bound(getattr(importlib.import_module(module), function))
-    alone.command(name, cls=Command, no_args_is_help=name in NEEDY)(command)
-    return typer.main.get_command(alone)
+    alone.command(name, cls=Command)(command)
+    made = typer.main.get_command(alone)
+    # finetune takes what it needs from a run, too (--config), and so requires nothing by itself
+    made.no_args_is_help = name == "finetune" or any(parameter.required for parameter in made.params)
+    return made
 
 
 class _Commands(Mapping[str, Any]):

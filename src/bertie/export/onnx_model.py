@@ -50,8 +50,7 @@ class OnnxModel:
 
     def hidden_states(self, rows: Features) -> Array:
         """Return the last hidden states ``[T, D]``."""
-        states: Array = self.answers(rows)[HIDDEN]
-        return states
+        return self.answers(rows)[HIDDEN]
 
     def with_threads(self, threads: int) -> Self:
         """Return itself: it computes one batch at a time."""
