@@ -121,11 +121,7 @@ def parted(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tup
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
-    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from.
-
-    Raises:
-        InputError: fewer than two texts.
-    """
+    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from."""
     if len(texts) < 2:
         raise InputError(
             f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "

@@ -75,7 +75,7 @@ class DecoderBlock:
         Where not ``several`` tokens of a text are new, no key lies behind any.
         """
         block = self.block
-        parts = block.projections(x, threads=threads).reshape(-1, 3, *block.heads)
+        parts = block.qkv(x, threads=threads).reshape(-1, 3, *block.heads)
         keys, values = past.append(self.index, parts[:, 1], parts[:, 2], growth)
         bias = causal if several else None
         context = attend(parts[:, 0], keys, values, growth.starts_q, growth.starts_k, threads, bias)

@@ -13,7 +13,7 @@ from bertie.engine.linear import Int8Weight, Linear
 from bertie.engine.normalization import layer_norm
 from bertie.engine.weights import WORDS, Norm, Weights
 from bertie.kernels import library
-from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
+from bertie.kernels.embeddings import PackedEmbeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,10 @@ class Embeddings:
     @cached_property
     def packed(self) -> PackedEmbeddings | None:
         """The same as one call of a kernel; None where there are no kernels."""
-        best, words = library.best(), self.words
-        table = Int8Table(words.weight, words.scale) if isinstance(words, Int8Weight) else words
-        return None if best is None else PackedEmbeddings(table, self.types, self.positions, self.norm, best)
+        if (best := library.best()) is None:
+            return None
+        words, scale = self.words[:2] if isinstance(self.words, Int8Weight) else (self.words, None)
+        return PackedEmbeddings(words, self.types, self.positions, self.norm, best, scale)
 
     def __call__(self, batch: Batch, threads: int) -> Array:
         """Return the embeddings ``[T, D]``."""

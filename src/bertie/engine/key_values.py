@@ -28,15 +28,11 @@ class Growth:
 
 
 class KeyValues:
-    """Keys and values of B texts in L layers.
-
-    Attributes:
-        lengths: how many tokens of each text are held, int64 ``[B]``.
-    """
+    """Keys and values of B texts in L layers."""
 
     def __init__(self, layers: int, texts: int, heads: tuple[int, int]) -> None:
         self._numbers = np.empty((layers, 2, texts, 0, *heads), np.float32)
-        self.lengths = np.zeros(texts, np.int64)
+        self.lengths = np.zeros(texts, np.int64)  # how many tokens of each text are held, [B]
         self._shared = 0  # so many first tokens are the same in all copies of a text
 
     def grow(self, counts: NDArray[np.int64]) -> Growth:

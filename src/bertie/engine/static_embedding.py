@@ -40,11 +40,7 @@ class StaticEmbedding(Engine):
 
     @classmethod
     def open_table(cls, name_or_path: str | os.PathLike[str], **files: Any) -> "StaticEmbedding":
-        """Return the engine of a folder with ``embedding.weight`` in model.safetensors.
-
-        Raises:
-            CheckpointError: there is no such table.
-        """
+        """Return the engine of a folder with ``embedding.weight`` in model.safetensors."""
         checkpoint = open_weights(Place(os.fspath(name_or_path), **files))
         name = next((name for name in _TABLES if name in checkpoint.infos), None)
         if name is None or len(checkpoint.infos) > 1:

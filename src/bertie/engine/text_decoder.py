@@ -172,18 +172,11 @@ def write(
     config: GenerationConfig,
     threads: int,
     sources: Sources | None = None,
-    source_ids: Integers | None = None,
-    seed: int | None = None,
-    **asked: Any,
+    source_ids: Integers | None = None,  # of the sources, [R, S_source], where all are equally long
+    seed: int | None = None,  # of the words that are drawn
+    **asked: Any,  # processors and the like, as `GenerationPlan.of` takes them
 ) -> Integers:
-    """Return how texts that begin with rows go on, ids ``[R * N, S]``, as a settled config says.
-
-    Args:
-        rows: the beginnings, which stand on the right of what comes back, behind padding where they are shorter.
-        sources: what the decoder attends to; ``source_ids [R, S_source]``, its ids, where all are equally long.
-        seed: of the words that are drawn.
-        asked: processors and the like, as `bertie.generation.generation_plan.GenerationPlan.of` takes them.
-    """
+    """Return how texts that begin with rows go on, ids ``[R * N, S]``, padded before, as a settled config says."""
     decoding = Decoding(decoder, rows, threads, sources)
     lengths = np.asarray(rows.lengths, np.int64)
     first = lengths.max(initial=0) - lengths
@@ -195,5 +188,4 @@ def write(
     plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
     # a draft changes no word, and is made for one text
     is_one = len(ids) * config.num_return_sequences * config.num_beams == 1 and not config.is_contrastive
-    found: Integers = generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences
-    return found
+    return generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences

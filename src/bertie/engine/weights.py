@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, untied
-from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report
+from bertie.checkpoints import Checkpoint, fit
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report, with_untied
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import PAIR, Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
@@ -42,21 +42,16 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Gives out parameters as the engine computes with them.
+    """Gives out parameters as the engine computes with them."""
 
-    Args:
-        read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
-        stored: the names of all that there are.
-        names: those in a checkpoint, which stays to be read, as the architecture's own files have them.
-        input_bits: to how many the inputs of int8 layers are rounded, by name; to 8 where it is not said.
-        pages: where layers are packed.
-    """
-
+    # returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none
     read: Callable[[str], NDArray[Any] | None]
-    stored: Collection[str]
-    names: tuple[str, ...] = ()
-    input_bits: Mapping[str, int] = field(default_factory=dict)
-    pages: LargePages = field(default_factory=LargePages)
+    stored: Collection[str]  # the names of all that there are
+    names: tuple[
+        str, ...
+    ] = ()  # those in a checkpoint, which stays to be read, as the architecture's own files have them
+    input_bits: Mapping[str, int] = field(default_factory=dict)  # of int8 layers by name, where they are not 8
+    pages: LargePages = field(default_factory=LargePages)  # where layers are packed
 
     def array(self, name: str) -> Array:
         """Return a parameter in float32."""
@@ -84,18 +79,18 @@ class Weights:
         biases = [self.array(f"{name}.bias")[outputs] for name in names]
         return side_by_side(weights, biases, self.pages.take, available_threads())
 
-    def speaking_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
-        """Return which of an attention's heads compute anything, ``[H]``, at least one.
+    def kept_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
+        """Return which of an attention's heads were not pruned, ``[H]``, at least one.
 
         Pruning leaves nothing but zeros of a head, so that every program reads the file; here it isn't computed.
         """
-        speaks: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
-        if not speaks.all():  # as in no model that was trained and not pruned
+        kept: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
+        if not kept.all():  # as in no model that was trained and not pruned
             for name, axis in ((f"{attention}.self.query", 0), (f"{attention}.output.dense", 1)):
                 weight: Any = self.read(f"{name}.weight")
-                speaks |= np.array([part.any() for part in np.split(weight, count, axis)])
-            speaks[0] |= not speaks.any()
-        return speaks
+                kept |= np.array([part.any() for part in np.split(weight, count, axis)])
+            kept[0] |= not kept.any()
+        return kept
 
     def half(self, name: str) -> "Weights":
         """Return those of a pair's "encoder" or "decoder", by the names that a model of its own has."""
@@ -156,11 +151,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
 
 def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
     """Return the parameters of an architecture, with a decoder that the file unties, without a pooler it lacks."""
-    shapes, aliases = parameters_of(architecture, config)
-    ties = {alias: source for source, names in aliases.items() for alias in names}
-    for alias in untied(ties, checkpoint):
-        shapes[alias] = shapes[ties[alias]]
-        aliases[ties[alias]].remove(alias)
+    shapes, aliases = with_untied(parameters_of(architecture, config), checkpoint)
     if architecture in ("BertModel", PAIR):
         stored = {canonical(name) for name in checkpoint.infos}
         pooler = [name for name in shapes if "pooler" in name]  # which few need

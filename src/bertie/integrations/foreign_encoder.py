@@ -115,11 +115,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, encoder: Any, original: Callable[..., Any]) -> Self:
-        """Return an encoder's as it is now, checked against its ``original`` forward.
-
-        Raises:
-            BertieError: the engine doesn't compute such an encoder.
-        """
+        """Return an encoder's as it is now, checked against its ``original`` forward."""
         config = _config_of(encoder)
         arrays = {
             canonical(from_family(name, config.family, "BertModel")) or name: parameter_as_array(weight)

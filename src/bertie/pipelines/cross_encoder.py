@@ -134,8 +134,7 @@ class CrossEncoder(DropIn):
         pairs = [given] if single else listed(given)
         score = copy(self._pipeline)  # for this call
         score.show_progress = show_progress_bar
-        answered = list(score.stream(pairs, batch_size=batch_size))
-        score.tell_truncated(answered)
+        answered = score.answered(pairs, batch_size, {})
         logits = np.array([one.answer for one in answered], np.float32).reshape(len(pairs), self.num_labels)
         scores = _activation(self.activation_fn if activation_fn is None else activation_fn)(logits)
         scores = scores[:, 0] if self.num_labels == 1 else scores

@@ -33,8 +33,7 @@ class EmbedPipeline(Pipeline):
             raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
-        answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
-        self.tell_truncated(answered)
+        answered = self.answered([inputs] if single else listed(inputs), batch_size, options)
         task: Any = self.codec.with_options(**options)
         vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):
@@ -48,5 +47,4 @@ class EmbedPipeline(Pipeline):
     def dimension(self) -> int:
         """D, the width of a vector."""
         task: Any = self.codec
-        dimension: int = task.dimension
-        return dimension
+        return task.dimension

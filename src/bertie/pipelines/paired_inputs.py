@@ -107,10 +107,8 @@ class RerankPipeline(Pipeline):
     ) -> list[list[dict[str, Any]]]:
         """Return the passages of each query, best first."""
         pairs = [_pairs(one) for one in queries]
-        answered = list(self.stream([pair for some in pairs for pair in some], batch_size=batch_size, **options))
-        self.tell_truncated(answered)
+        source, ranked = iter(self.answered([pair for some in pairs for pair in some], batch_size, options)), []
         task: Any = self.codec.with_options(**options)
-        source, ranked = iter(answered), []
         for some in pairs:
             found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]
             ranked.append(sorted(found, key=lambda one: -one["score"])[: task.top_k or None])

@@ -49,16 +49,15 @@ class Block(NamedTuple):
 
 
 class StoredVectors:
-    """The vectors in a folder, of one model and its settings.
+    """The vectors in a folder, of one model and its settings; a folder that holds anything else is refused."""
 
-    Args:
-        folder: made if it is not there; one that holds anything else is refused.
-        model: what the model is called, for people.
-        digest: that of its weights and words, by which it is known again (`bertie.pipelines.model_digest`).
-        probe: the vectors ``[n, D]`` that it gives to fixed texts, by which its settings are known again.
-    """
-
-    def __init__(self, folder: Path, model: str, digest: str, probe: Vectors) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str,  # what it is called, for people
+        digest: str,  # `model_digest`, by which the model is known again
+        probe: Vectors,  # what it gives to fixed texts, [n, D], by which its settings are known again
+    ) -> None:
         self.folder, self._probe = folder, probe
         self._manifest = {"version": _VERSION, "model": model, "digest": digest}
         if folder.exists() and not folder.is_dir():

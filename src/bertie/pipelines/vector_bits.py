@@ -27,11 +27,7 @@ def largest(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
 
 
 class VectorBits:
-    """Bits of many vectors, in parts, with which those of a question are compared.
-
-    Args:
-        parts: what `bits_of` gives.
-    """
+    """Bits of many vectors, in parts, with which those of a question are compared."""
 
     def __init__(self, parts: Sequence[Bits]) -> None:
         self._parts = parts

@@ -23,13 +23,7 @@ _FOUND = 16
 
 
 class VectorGraph:
-    """The graph in a folder, brought up to date with the blocks of vectors that it holds.
-
-    Args:
-        folder: that of `StoredVectors`.
-        blocks: its vectors.
-        similarity: how they are compared.
-    """
+    """The graph in the folder of `StoredVectors`, brought up to date with the blocks of vectors that it holds."""
 
     def __init__(self, folder: Path, blocks: Sequence[Block], similarity: str) -> None:
         library = need("usearch.index", "search", "An approximate search")
