@@ -47,13 +47,13 @@ PLACES = {
     "version": "bertie.cli.environment:version",
 }
 # help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
-LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
+_PLAIN_HELP: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 
 @cache
 def load_command(name: str) -> Any:
     module, _, function = PLACES[name].partition(":")
-    alone = typer.Typer(add_completion=False, **LOOKS)
+    alone = typer.Typer(add_completion=False, **_PLAIN_HELP)
     command = bound(getattr(importlib.import_module(module), function))
     alone.command(name, cls=Command)(command)
     made = typer.main.get_command(alone)
@@ -99,7 +99,7 @@ app = typer.Typer(
     help="BERT, whole and fast. Commands read arguments, a file or standard input, and write JSON lines.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **LOOKS,
+    **_PLAIN_HELP,
 )
 
 

@@ -8,7 +8,7 @@ import typer
 
 from bertie.cli import options
 from bertie.cli.finetune import assigned, settings_of
-from bertie.cli.gate import NearnessOptions, reader_of, tell
+from bertie.cli.gate import NearnessOptions, print_comparison, reader_of
 from bertie.cli.options import given_of
 from bertie.cli.pretrain import LengthOptions
 from bertie.errors import InputError, spelled
@@ -69,7 +69,7 @@ def distil(
 
     read = reader_of(form, column, words=True)
     found = make(teacher, read(texts), out, settings=settings_of(trained), **learning, **gate.arguments(read))
-    tell(found, out)
+    print_comparison(found, out)
 
 
 def prune(
@@ -101,7 +101,7 @@ def prune(
         intermediate_size=intermediate_size,
         **gate.arguments(read),
     )
-    tell(found, out)
+    print_comparison(found, out)
 
 
 def _numbers(layers: str) -> int | list[int]:

@@ -111,7 +111,7 @@ def reader_of(form: FormatOptions, column: Columns, words: bool = False) -> Call
     return read
 
 
-def tell(found: "Comparison", out: Path) -> None:
+def print_comparison(found: "Comparison", out: Path) -> None:
     """Print how a model that was written compares with its original."""
     say(*map(printable, found.lines()))
     print(json.dumps({"model": str(out), **found.record()}))

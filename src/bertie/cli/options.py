@@ -107,7 +107,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """How the file is written that is read."""
+    """The format of an input file."""
 
     format: Annotated[
         str | None, typer.Option(help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
@@ -122,7 +122,7 @@ class FormatOptions:
     ] = None
 
     def as_format(self) -> "Format | None":
-        """Return them as readers take them; None: the user says nothing of it."""
+        """Return the format as readers take it; None where the user has not given any part of it."""
         if self == FormatOptions():
             return None  # the readers, which take time to import, may not be needed
         from bertie.data import Format, form_of

@@ -21,7 +21,7 @@ def quantize(
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.check import compare
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.compression.quantizing import encode
     from bertie.compression.quantizing import quantize as make
 
@@ -31,7 +31,7 @@ def quantize(
     small = make(opened.model, "int8", texts=texts.calibrating, tokenizer=opened.tokenizer, min_cosine=gate.min_cosine)
     found = compare(opened.model, small, encode(texts.checking, opened.tokenizer, opened.model))
     gate.judge(found, texts.lines)
-    write_folder(out, small, opened.folder, opened.subfolder)
+    opened.write(out, small)
     print(json.dumps({"model": str(out), **found.record()}))
 
 
@@ -41,10 +41,10 @@ def dequantize(
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.checkpoints.beside_weights import check_new
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.models.dequantizing import dequantize as make
 
     check_new(out)
     opened = open_model(model)
-    write_folder(out, make(opened.model), opened.folder, opened.subfolder)
+    opened.write(out, make(opened.model))
     print(json.dumps({"model": str(out)}))

@@ -66,7 +66,7 @@ def extend_vocabulary(
 ) -> None:
     """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
     from bertie.checkpoints.beside_weights import check_new
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.data.running_text import Documents
     from bertie.pretraining.vocabulary_extension import add_words, find_words
 
@@ -75,7 +75,7 @@ def extend_vocabulary(
     texts = Documents(files, form.as_format(), column, "lines")
     found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)
-    write_folder(out, opened.model, opened.folder, opened.subfolder, tokenizer=found.tokenizer)
+    opened.write(out, opened.model, tokenizer=found.tokenizer)
     say_notes(texts.notes)
     words = list(found.pieces)
     figures = {"pieces_per_word_before": round(found.before, 4), "pieces_per_word": round(found.after, 4)}

@@ -108,7 +108,7 @@ def compare_computing(
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
 
 
-def parted(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
+def split_texts(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
     """Return texts to make a model from, and those to compare it on: ``check``, or else some that are held out."""
     given = listed_texts(texts)
     if check is None:

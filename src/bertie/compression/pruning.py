@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bertie.checkpoints.beside_weights import check_new
-from bertie.compression.check import Comparison, compare, parted
-from bertie.compression.folder import open_model, write_folder
+from bertie.compression.check import Comparison, compare, split_texts
+from bertie.compression.folder import open_model
 from bertie.compression.layer_choice import with_layers
 from bertie.compression.observe import batches_on, cosines, inputs_noted, vectors
 from bertie.compression.quantizing import encode
@@ -75,14 +75,14 @@ def prune(
     opened = open_model(os.fspath(model))
     whole, config = opened.model.eval(), opened.model.config
     _check_counts(config, {"layers": layers, "heads": heads, "intermediate_size": intermediate_size})
-    chosen_by, compared = parted(texts, check, 5)
+    chosen_by, compared = split_texts(texts, check, 5)
     features = encode(chosen_by, opened.tokenizer, whole)
     small = whole if layers is None else without_layers(whole, layers, features)
     small = small if heads is None else without_heads(small, heads, features)
     small = small if intermediate_size is None else narrowed(small, intermediate_size, features)
     found = compare(whole, small, encode(compared, opened.tokenizer, whole))
     found.refuse(force, min_mean=min_cosine, min_agreement=min_agreement)
-    write_folder(out, small, opened.folder, opened.subfolder)
+    opened.write(out, small)
     return found
 
 

@@ -87,7 +87,7 @@ class Block:
         context = context.reshape(len(context), -1)
         return layer_norm(self.attention_output(context, RESIDUAL, x, threads=threads), self.attention_norm, threads)
 
-    def weights_of(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
+    def attention_weights(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` of each row's tokens."""
         parts = self.qkv(x, threads=threads).reshape(-1, 3, *self.heads)
         whole = np.zeros((len(x), 2, len(self.kept_heads), self.heads[1]), np.float32)
@@ -138,9 +138,9 @@ class Blocks:
         x = self(x, batch, threads, len(self.blocks) - 1)
         return self.blocks[-1](x, batch, threads, places)
 
-    def weights_of(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
+    def attention_weights(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` that a block gives the tokens of each row."""
-        return self.blocks[layer].weights_of(self(x, batch, threads, layer), batch, threads)
+        return self.blocks[layer].attention_weights(self(x, batch, threads, layer), batch, threads)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""

@@ -35,7 +35,7 @@ class StaticEmbedding(Engine):
         self._table = table
         self._reopen = partial(StaticEmbedding.open_table, os.path.abspath(name_or_path))
         # what an engine of blocks has
-        self._embeddings = self._blocks = self._decoder = self._words = self._pooler = self._stored = None
+        self._embeddings = self._blocks = self._decoder = self._masked_lm = self._pooler = None
         self._heads = {}
 
     @classmethod

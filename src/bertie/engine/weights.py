@@ -103,7 +103,7 @@ class Weights:
         read = partial(_read_within, self.read, there, here)
         return replace(self, read=read, stored=own(self.stored), names=(), input_bits=bits)
 
-    def later(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
+    def lazily(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
         """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
         made = cache(partial(make, self))
         if self.names:
@@ -126,7 +126,9 @@ def _tied(name: str) -> str:
     return place + TIED.get(name.removeprefix(place), name.removeprefix(place))
 
 
-def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False) -> Weights:
+def checkpoint_weights(
+    checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False
+) -> Weights:
     """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
 
     Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
@@ -160,14 +162,14 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
     return Parameters(shapes, aliases)
 
 
-def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
+def model_weights(model: Any, config: BertConfig, architecture: str) -> Weights:
     """Return copies of the weights of a PyTorch model."""
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
     bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
-    return weights_from(arrays, config, architecture, bits)
+    return array_weights(arrays, config, architecture, bits)
 
 
-def weights_from(
+def array_weights(
     arrays: dict[str, NDArray[Any]], config: BertConfig, architecture: str, bits: Mapping[str, int] | None = None
 ) -> Weights:
     """Return arrays by canonical names as weights; tables and what isn't multiplied are read where they lie."""

@@ -12,7 +12,7 @@ from bertie.capture import HOOKS
 from bertie.checkpoints.names import canonical, from_family
 from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.engine.weights import weights_from
+from bertie.engine.weights import array_weights
 from bertie.errors import InputError
 from bertie.families import FAMILIES
 from bertie.kernels.checksum import checksums
@@ -122,7 +122,7 @@ class Snapshot:
             for name, weight in encoder.named_parameters()
             if not name.startswith("pooler.")
         }
-        engine = Engine(weights_from(arrays, config, "BertModel"), config, "BertModel")
+        engine = Engine(array_weights(arrays, config, "BertModel"), config, "BertModel")
         return cls(engine, _checked_output(original, engine))
 
 

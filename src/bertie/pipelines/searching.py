@@ -16,7 +16,7 @@ from bertie.pipelines.running import listed
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
 from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
 from bertie.pipelines.vector_graph import VectorGraph
-from bertie.pipelines.vector_similarity import nearness
+from bertie.pipelines.vector_similarity import similarity_rows
 from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS, Recipe, first_prompt
 from bertie.tasks.text_encoder import check_count
@@ -84,7 +84,7 @@ class SearchIndex:
         self.texts = listed(embed.rows_of(texts))
         self._embed = embed
         # of a number, the numbers of later texts that are the same
-        self._alike: dict[int, list[int]] = {}
+        self._duplicates: dict[int, list[int]] = {}
         one_of(spelled("precision"), precision, ("float32", "binary"))
         check_count("rescore_multiplier", rescore_multiplier)
         by_bits = precision == "binary"
@@ -107,7 +107,7 @@ class SearchIndex:
         found = np.empty((len(self.texts), self._embed.dimension), np.float32)
         for vectors, numbers in self._parts:
             found[numbers] = vectors
-        for number, others in self._alike.items():
+        for number, others in self._duplicates.items():
             found[others] = found[number]
         return found
 
@@ -129,7 +129,7 @@ class SearchIndex:
             hits
             for begin in range(0, len(asked), _QUESTIONS_AT_ONCE)
             for hits in self._answers(
-                self._made(asked[begin : begin + _QUESTIONS_AT_ONCE], QUERY_PROMPTS), top_k, searched
+                self._vectors_of(asked[begin : begin + _QUESTIONS_AT_ONCE], QUERY_PROMPTS), top_k, searched
             )
         ]
         return found[0] if isinstance(questions, str) else found
@@ -154,13 +154,13 @@ class SearchIndex:
         self, questions: Vectors, top_k: int, parts: list[_Part], searched: NDArray[np.bool_] | None
     ) -> list[list[Hit]]:
         similarity = self._recipe.similarity
-        firsts = searched if searched is None else self._with_alike(searched)
+        firsts = searched if searched is None else self._with_duplicates(searched)
         best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in questions]
         for vectors, numbers in parts:
             if firsts is not None:
                 kept = firsts[numbers]
                 vectors, numbers = vectors[kept], numbers[kept]
-            for place, scores in enumerate(nearness(similarity, questions, vectors)):
+            for place, scores in enumerate(similarity_rows(similarity, questions, vectors)):
                 near = largest(scores, top_k)
                 old, of = best[place]
                 joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
@@ -175,7 +175,7 @@ class SearchIndex:
         found = [
             (-float(score), each)
             for score, number in zip(scores, numbers.tolist(), strict=True)
-            for each in (number, *self._alike.get(number, ()))
+            for each in (number, *self._duplicates.get(number, ()))
             if searched is None or searched[each]
         ]
         return [Hit(number, -score, self.texts[number]) for score, number in sorted(found)[:top_k]]
@@ -191,15 +191,15 @@ class SearchIndex:
             searched[number] = True
         return searched
 
-    def _with_alike(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _with_duplicates(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return for which texts they, or one that is the same, are searched."""
         found = searched.copy()
-        for number, others in self._alike.items():
+        for number, others in self._duplicates.items():
             found[number] |= searched[others].any()
         return found
 
     def _computed(self) -> Iterator[_Part]:
-        vectors = self._made(self.texts, DOCUMENT_PROMPTS)
+        vectors = self._vectors_of(self.texts, DOCUMENT_PROMPTS)
         for begin in range(0, len(vectors), ROWS):
             part = vectors[begin : begin + ROWS]
             yield _Part(part, np.arange(begin, begin + len(part)))
@@ -211,14 +211,14 @@ class SearchIndex:
             if not isinstance(text, str):
                 raise InputTypeError(f"Input {number} is a {type(text).__name__}; a folder keeps vectors of texts.")
             if (known := first.setdefault(digest_of(text), number)) != number:
-                self._alike.setdefault(known, []).append(number)
+                self._duplicates.setdefault(known, []).append(number)
         task: Any = self._embed.codec
         with quietly():  # the last probe is cut on purpose
-            probe = self._made(list(_PROBES), DOCUMENT_PROMPTS)
+            probe = self._vectors_of(list(_PROBES), DOCUMENT_PROMPTS)
         digest = model_digest(self._embed.model, self._embed.tokenizer)
         stored = StoredVectors(folder, str(task.config.name_or_path), digest, probe)
         wanted = {digest: self.texts[number] for digest, number in first.items()}
-        blocks = stored.update(wanted, lambda texts: self._made(texts, DOCUMENT_PROMPTS))
+        blocks = stored.update(wanted, lambda texts: self._vectors_of(texts, DOCUMENT_PROMPTS))
         if approximate:
             self._near = VectorGraph(folder, blocks, self._recipe.similarity)
         elif by_bits:
@@ -230,7 +230,7 @@ class SearchIndex:
         task: Any = self._embed.codec
         return task.recipe
 
-    def _made(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
+    def _vectors_of(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, after the first of ``prompts`` that the model has."""
         name = first_prompt(self._recipe.prompts, prompts)
         options: dict[str, Any] = {} if name is None else {"prompt_name": name}
