@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answers_in(output: Path | None, *inputs: Path | None) -> Iterator[None]:
-    """Let what the block writes to standard output stand in a file instead, once the block has ended well."""
+    """Redirect the block's standard output to a file, which appears once the block ends well."""
     if output is None:
         if sys.stdout is None:
             raise InputError("Standard output is closed; name a file for the answers with --output.")

@@ -121,7 +121,7 @@ def split_texts(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
-    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from."""
+    """Split off one in ``every`` texts, of fewer the last, to compare models on; return the rest, and those."""
     if len(texts) < 2:
         raise InputError(
             f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "

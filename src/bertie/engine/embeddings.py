@@ -75,4 +75,4 @@ def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:
 
 def dense_table(table: Array | Int8Weight) -> Array:
     """Return a whole table in float32."""
-    return table.weight * table.scale[:, None] if isinstance(table, Int8Weight) else table
+    return table.dequantized() if isinstance(table, Int8Weight) else table

@@ -337,7 +337,7 @@ class Engine:
     # how it is computed
 
     def with_threads(self, threads: int) -> Self:
-        """Return the same engine, its weights shared, whose calls take so many cores.
+        """Return an engine of the same weights whose calls use ``threads`` cores.
 
         Raises:
             InputError: below 1.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bertie.engine.activations import Array
 from bertie.engine.attention import Starts
 
-# room for so many tokens of each text at a time: most steps allocate nothing
+# tokens of each text that room is made for at a time: most steps allocate nothing
 ROOM = 64
 
 
@@ -56,7 +56,7 @@ class KeyValues:
         return both[0], both[1]
 
     def repeat(self, count: int) -> None:
-        """Make of each text so many, one beside the other."""
+        """Repeat each text ``count`` times, its copies side by side."""
         self._numbers = np.repeat(self._numbers, count, axis=2)
         self.lengths = np.repeat(self.lengths, count)
         self._shared = int(self.lengths.min(initial=0))

@@ -34,6 +34,11 @@ class Int8Weight(NamedTuple):
     input_scale: Array | None  # [in]
     input_bits: int = 8  # to which inputs are rounded, at least
 
+    def dequantized(self) -> Array:
+        """Return the whole weight in float32."""
+        numbers = self.weight * self.scale[:, None]
+        return numbers if self.input_scale is None else numbers * self.input_scale
+
     def reads_like(self, other: "Int8Weight") -> bool:
         """Whether both round one input in one way, so that one product serves both."""
         if (self.input_scale is None) != (other.input_scale is None) or self.input_bits != other.input_bits:
@@ -61,7 +66,7 @@ def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_page
         if best is not None:
             params = quant_params(weight, best.multiplies_bytes)
             return Int8PackedWeight(weight.weight, weight.scale, bias, params, best, allocate, threads)
-        weight = _dequantized(weight)
+        weight = weight.dequantized()
     return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best, allocate, threads)
 
 
@@ -118,8 +123,3 @@ def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
 def rounds_bytes(layer: Linear) -> bool:
     """Whether a layer's inputs are rounded to 8 bits."""
     return isinstance(layer, Int8PackedWeight) and layer.struct.input_bits == 8
-
-
-def _dequantized(weight: Int8Weight) -> Array:
-    numbers = weight.weight * weight.scale[:, None]
-    return numbers if weight.input_scale is None else numbers * weight.input_scale

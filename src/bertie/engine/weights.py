@@ -100,8 +100,13 @@ class Weights:
             return {f"{here}{each.removeprefix(there)}": each for each in names if each.startswith(there)}
 
         bits = {each: self.input_bits[stored] for each, stored in own(self.input_bits).items()}
-        read = partial(_read_within, self.read, there, here)
-        return replace(self, read=read, stored=own(self.stored), names=(), input_bits=bits)
+        return replace(
+            self,
+            read=lambda each: self.read(there + each.removeprefix(here)),
+            stored=own(self.stored),
+            names=(),
+            input_bits=bits,
+        )
 
     def lazily(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
         """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
@@ -114,10 +119,6 @@ class Weights:
     def norm(self, name: str, eps: float) -> Norm:
         """Return a layer normalisation."""
         return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
-
-
-def _read_within(read: Callable[[str], Part], there: str, here: str, name: str) -> Part:
-    return read(there + name.removeprefix(here))
 
 
 def _tied(name: str) -> str:

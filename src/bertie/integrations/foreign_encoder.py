@@ -42,7 +42,8 @@ def why_not(encoder: nn.Module) -> str:
         own, kind = vars(module), type(module)
         if not kind.__module__.startswith(_HOMES_OF_PARTS):
             name = f"{kind.__module__}.{kind.__qualname__}"
-            return f"{name} stands in the place of its {_path(encoder, module)}{_remedy(kind)}"
+            remedy = "; merge adapters first (merge_and_unload())" if name.startswith("peft.") else ""
+            return f"{name} stands in the place of its {_path(encoder, module)}{remedy}"
         if "forward" in own or any(_is_foreign(hook) for name in HOOKS for hook in own[name].values()):
             return f"its {_path(encoder, module)} has hooks, or another forward"
     for weight in weights_in(modules):
@@ -67,10 +68,6 @@ def modules_in(module: nn.Module) -> list[nn.Module]:
 def weights_in(modules: list[nn.Module]) -> list[Tensor]:
     """Return the parameters that modules have themselves."""
     return [weight for module in modules for weight in module._parameters.values() if weight is not None]
-
-
-def _remedy(kind: type) -> str:
-    return "; merge adapters first (merge_and_unload())" if kind.__module__.startswith("peft.") else ""
 
 
 def _path(encoder: nn.Module, part: nn.Module) -> str:

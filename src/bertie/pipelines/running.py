@@ -1,4 +1,4 @@
-"""Pipeline: texts in, answers out, in batches without padding, with what was cut off or wrong told."""
+"""Pipeline: texts in, answers out, in batches without padding; texts that were cut are reported."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -88,7 +88,7 @@ class Pipeline:
 
     @property
     def computing(self) -> Model:
-        """The model as tasks ask for it."""
+        """The model behind the interface that tasks use."""
         if isinstance(self.model, Engine):
             return self.model
         from bertie.models.task_model import TaskModel
