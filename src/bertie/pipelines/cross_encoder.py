@@ -14,7 +14,7 @@ from bertie.extras import need
 from bertie.hub import resolve
 from bertie.pipelines.drop_in import DropIn
 from bertie.pipelines.factory import Name, pipeline
-from bertie.pipelines.running import listed
+from bertie.pipelines.running import as_list
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.features import Outputs
 from bertie.tasks.reranking import stated_activation
@@ -131,7 +131,7 @@ class CrossEncoder(DropIn):
         self.check_device(device)
         given = sentences if inputs is None else inputs
         single = is_pair(given)
-        pairs = [given] if single else listed(given)
+        pairs = [given] if single else as_list(given)
         score = copy(self._pipeline)  # for this call
         score.show_progress = show_progress_bar
         answered = score.answered(pairs, batch_size, {})
@@ -165,7 +165,7 @@ class CrossEncoder(DropIn):
             raise InputError(f"The model has {self.num_labels} labels, and rank needs one; call predict with pairs.")
         if top_k is not None:
             check_count("top_k", top_k)
-        documents = listed(documents)
+        documents = as_list(documents)
         pairs = [(query, document) for document in documents]
         scores = self.predict(pairs, **options | {"convert_to_numpy": True, "convert_to_tensor": False}).tolist()
         found: list[dict[str, Any]] = [{"corpus_id": place, "score": score} for place, score in enumerate(scores)]

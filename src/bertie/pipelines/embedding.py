@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bertie.errors import InputTypeError
-from bertie.pipelines.running import Pipeline, is_single, listed
+from bertie.pipelines.running import Pipeline, as_list, is_single
 
 
 class EmbedPipeline(Pipeline):
@@ -33,7 +33,7 @@ class EmbedPipeline(Pipeline):
             raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
-        answered = self.answered([inputs] if single else listed(inputs), batch_size, options)
+        answered = self.answered([inputs] if single else as_list(inputs), batch_size, options)
         task: Any = self.codec.with_options(**options)
         vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):

@@ -133,7 +133,7 @@ class Pipeline:
             return (marked(answered) for answered in self.stream(inputs, batch_size=batch_size, **options))
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
-        texts = [inputs] if single else listed(inputs)
+        texts = [inputs] if single else as_list(inputs)
         answered = self.answered(texts, batch_size, options)
         task = self.codec.with_options(**options)
         return task.format_output([marked(one) for one in answered], inputs, single, list(options))
@@ -253,7 +253,7 @@ def is_single(inputs: Any) -> bool:
     return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and is_pair(inputs))
 
 
-def listed(inputs: Any) -> list[Any]:
+def as_list(inputs: Any) -> list[Any]:
     """Return several texts as a list: of any sequence, or a column of NumPy, pandas, polars or datasets."""
     if is_frame(inputs):
         names = list(columns_in(inputs))

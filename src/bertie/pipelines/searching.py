@@ -12,9 +12,9 @@ from bertie.errors import InputError, InputTypeError, spelled
 from bertie.files import checked_path
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.model_digest import model_digest
-from bertie.pipelines.running import listed
+from bertie.pipelines.running import as_list
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
-from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
+from bertie.pipelines.vector_bits import VectorBits, bits_of, top_indices
 from bertie.pipelines.vector_graph import VectorGraph
 from bertie.pipelines.vector_similarity import similarity_rows
 from bertie.progress import quietly
@@ -81,7 +81,7 @@ class SearchIndex:
     ) -> None:
         if not isinstance(embed, EmbedPipeline):
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
-        self.texts = listed(embed.rows_of(texts))
+        self.texts = as_list(embed.rows_of(texts))
         self._embed = embed
         # of a number, the numbers of later texts that are the same
         self._duplicates: dict[int, list[int]] = {}
@@ -91,13 +91,13 @@ class SearchIndex:
         if approximate and by_bits:
             raise InputError(f"Give {spelled('approximate', True)} or {spelled('precision', 'binary')}, not both.")
         # what finds candidates, and how many times as many as are asked for
-        self._near: VectorGraph | VectorBits | None = None
+        self._finder: VectorGraph | VectorBits | None = None
         self._multiplier, self._fewest = (rescore_multiplier, 1) if by_bits else (4, _CANDIDATES)
         if folder is None:
             if approximate:
                 raise InputError(f"A graph is kept in a folder: give one beside {spelled('approximate', True)}.")
             self._parts = list(self._computed())
-            self._near = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
+            self._finder = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
         else:
             self._parts = self._stored(checked_path(folder), approximate, by_bits)
 
@@ -123,7 +123,7 @@ class SearchIndex:
             InputError: ``top_k`` is below 1, or ``among`` has a number that no text has.
         """
         check_count("top_k", top_k)
-        asked = [questions] if isinstance(questions, str) else listed(self._embed.rows_of(questions))
+        asked = [questions] if isinstance(questions, str) else as_list(self._embed.rows_of(questions))
         searched = self._searched(among)
         found = [
             hits
@@ -136,9 +136,9 @@ class SearchIndex:
 
     def _answers(self, questions: Vectors, top_k: int, searched: NDArray[np.bool_] | None) -> list[list[Hit]]:
         """Return the hits of questions ``[Q, D]``, among the texts for which ``searched [N]`` is true."""
-        if self._near is None or searched is not None:
+        if self._finder is None or searched is not None:
             return self._best(questions, top_k, self._parts, searched)
-        found = self._near.near(questions, max(self._fewest, self._multiplier * top_k))
+        found = self._finder.candidates(questions, max(self._fewest, self._multiplier * top_k))
         parts = [self._taken(places) for places in found] or [[]] * len(questions)
         return [self._best(one[None], top_k, near, None)[0] for one, near in zip(questions, parts, strict=True)]
 
@@ -161,10 +161,10 @@ class SearchIndex:
                 kept = firsts[numbers]
                 vectors, numbers = vectors[kept], numbers[kept]
             for place, scores in enumerate(similarity_rows(similarity, questions, vectors)):
-                near = largest(scores, top_k)
+                near = top_indices(scores, top_k)
                 old, of = best[place]
                 joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
-                nearest = largest(joined, top_k)
+                nearest = top_indices(joined, top_k)
                 best[place] = joined[nearest], numbered[nearest]
         return [self._hits(*each, top_k, searched) for each in best]
 
@@ -220,9 +220,9 @@ class SearchIndex:
         wanted = {digest: self.texts[number] for digest, number in first.items()}
         blocks = stored.update(wanted, lambda texts: self._vectors_of(texts, DOCUMENT_PROMPTS))
         if approximate:
-            self._near = VectorGraph(folder, blocks, self._recipe.similarity)
+            self._finder = VectorGraph(folder, blocks, self._recipe.similarity)
         elif by_bits:
-            self._near = VectorBits([block.bits for block in blocks])
+            self._finder = VectorBits([block.bits for block in blocks])
         return [_Part(each.vectors, np.array([first[digest] for digest in each.digests], np.int64)) for each in blocks]
 
     @property

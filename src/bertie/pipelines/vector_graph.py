@@ -64,7 +64,7 @@ class VectorGraph:
                 self._graph.remove(keys[lost])
                 self._graph.add(keys[lost], vectors[lost], threads=1)
 
-    def near(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
+    def candidates(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
         """Yield for each question ``[Q, D]`` which vectors are found nearest, of all blocks one after another."""
         self._graph.expansion_search = max(_EXPANSION_SEARCH, 2 * count)
         for question in questions if len(self._graph) else ():
