@@ -3,7 +3,7 @@
 import json
 from typing import Annotated
 
-import typer
+from typer import Option
 
 import bertie
 from bertie.messages import printable
@@ -14,7 +14,7 @@ def version() -> None:
     print(f"bertie {bertie.__version__}")
 
 
-def env(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False) -> None:
+def env(as_json: Annotated[bool, Option("--json", help="Write one JSON line instead of text.")] = False) -> None:
     """Show versions, processor, kernels, memory and GPU: copy all of it into a report of a mistake."""
     from bertie.machine import describe
 

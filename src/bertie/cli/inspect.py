@@ -4,14 +4,15 @@ import json
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from bertie.errors import counted
 from bertie.messages import printable
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False,
+    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
+    as_json: Annotated[bool, Option("--json", help="Write one JSON line instead of text.")] = False,
 ) -> None:
     """Show what a model's folder holds and which classes it can be loaded into. Runs no code of it."""
     from bertie.cli.model_summary import describe

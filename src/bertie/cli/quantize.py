@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
+    out: Annotated[Path, Argument(help="The new folder to write.")],
     *,
     gate: GateOptions,
     column: options.Column = "text",
@@ -36,8 +36,8 @@ def quantize(
 
 
 def dequantize(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    model: Annotated[str, Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
+    out: Annotated[Path, Argument(help="The new folder to write.")],
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.checkpoints.beside_weights import check_new

@@ -212,11 +212,10 @@ class SearchIndex:
                 raise InputTypeError(f"Input {number} is a {type(text).__name__}; a folder keeps vectors of texts.")
             if (known := first.setdefault(digest_of(text), number)) != number:
                 self._duplicates.setdefault(known, []).append(number)
-        task: Any = self._embed.codec
         with quietly():  # the last probe is cut on purpose
             probe = self._vectors_of(list(_PROBES), DOCUMENT_PROMPTS)
         digest = model_digest(self._embed.model, self._embed.tokenizer)
-        stored = StoredVectors(folder, str(task.config.name_or_path), digest, probe)
+        stored = StoredVectors(folder, str(self._embed.codec.config.name_or_path), digest, probe)
         wanted = {digest: self.texts[number] for digest, number in first.items()}
         blocks = stored.update(wanted, lambda texts: self._vectors_of(texts, DOCUMENT_PROMPTS))
         if approximate:
@@ -227,8 +226,7 @@ class SearchIndex:
 
     @property
     def _recipe(self) -> Recipe:
-        task: Any = self._embed.codec
-        return task.recipe
+        return self._embed.codec.recipe
 
     def _vectors_of(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, after the first of ``prompts`` that the model has."""
