@@ -17,7 +17,7 @@ from bertie.progress import quietly
 
 def average(
     models: Annotated[list[str], Argument(help="Folders of two or more models, such as those of several seeds.")],
-    out: Annotated[Path, Option("--out", "-o", help="The new folder to write.")],
+    out: options.Out,
     data: Annotated[list[str] | None, Option(help="Labelled rows to score the mean and each model on.")] = None,
     task: Annotated[str | None, Option(help="As for bertie evaluate; the default is that of the first run.")] = None,
     *,

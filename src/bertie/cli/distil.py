@@ -16,7 +16,7 @@ from bertie.errors import InputError, spelled
 
 def distil(
     teacher: Annotated[str, Argument(help="A folder or hub name: of vectors, a classifier or a tagger.")],
-    out: Annotated[Path, Option("--out", "-o", help="The new folder to write.")],
+    out: options.Out,
     texts: Annotated[Path | None, Option(help="A file of thousands of texts like those the student will read.")] = None,
     static: Annotated[
         bool, Option("--static", help="Instead a table of one vector a token, without layers or texts.")
@@ -69,8 +69,8 @@ def distil(
 
 
 def prune(
-    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, Argument(help="The new folder to write.")],
+    model: options.ModelName,
+    out: options.NewFolder,
     texts: Annotated[Path, Option(help="A file of texts like those the model will read; a few hundred do.")],
     layers: Annotated[int | None, Option(min=1, help="How many layers to keep.")] = None,
     heads: Annotated[

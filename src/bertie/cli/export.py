@@ -1,7 +1,6 @@
 """``bertie export`` and ``convert``: a checkpoint as a graph for other programs, or in another library's format."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
@@ -17,8 +16,8 @@ _FORMATS = ("onnx",)
 
 def export(
     to: Annotated[str, Argument(metavar="onnx", help="The format: onnx.")],
-    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, Argument(help="The new folder to write.")],
+    model: options.ModelName,
+    out: options.NewFolder,
     task: Annotated[
         str | None, Option(help="As for bertie.pipeline; the default is what the model's head does first.")
     ] = None,
@@ -55,7 +54,7 @@ def export(
 
 def convert(
     model: Annotated[str, Argument(help="A folder, a model's name in the hub, or a TensorFlow 1 checkpoint (….ckpt).")],
-    out: Annotated[Path, Argument(help="The new folder to write.")],
+    out: options.NewFolder,
     to: Annotated[
         str, Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
     ] = "safetensors",

@@ -30,7 +30,7 @@ class TrainingOptions:
     """Settings of the training that have an option of their own."""
 
     epochs: Annotated[int | None, Option(min=1, help="Default: by the number of rows.")] = None
-    learning_rate: Annotated[float | None, Option("--learning-rate", "--lr", help="At its highest.")] = None
+    learning_rate: options.LearningRate = None
     batch_size: Annotated[int | None, Option(min=1, help="Rows of a step.")] = None
     batch_tokens: Annotated[int | None, Option(min=1, help="Tokens of a step instead.")] = None
     patience: Annotated[int | None, Option(min=1, help="Evaluations without a better score before the end.")] = None
@@ -53,7 +53,7 @@ class RunOptions:
         int | None, Option(min=2, help="Cross-validate: score each of so many parts of train in turn.")
     ] = None
     keep: Annotated[int | None, Option(min=1, help="Keep the models of this many last epochs in --out.")] = None
-    tensorboard: Annotated[bool, Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False
+    tensorboard: options.TensorBoard = False
 
 
 def finetune(
@@ -112,7 +112,7 @@ def finetune(
     config: Annotated[
         Path | None, Option(help="A run's run.json or folder: do it again, but for what else is given.")
     ] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: options.Resume = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
     ] = False,

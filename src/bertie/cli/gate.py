@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from typer import Option
 
+from bertie.cli import options
 from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
 from bertie.cli.reading import InputOptions
 from bertie.cli.verbosity import say
@@ -47,7 +48,7 @@ class GateOptions:
         Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
     ] = None
     min_cosine: Annotated[float, Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")] = 0.99
-    force: Annotated[bool, Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+    force: options.Force = False
 
     def read(self, form: FormatOptions, column: str) -> GateTexts:
         """Return the texts in the files, or in the book that comes with bertie."""
@@ -91,7 +92,7 @@ class NearnessOptions:
         float | None,
         Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
     ] = None
-    force: Annotated[bool, Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+    force: options.Force = False
 
     def arguments(self, read: Callable[[Path], list[Any]]) -> dict[str, Any]:
         """Return them as `bertie.distil` and `bertie.prune` take them."""

@@ -7,7 +7,7 @@ from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from bertie.cli.verbosity import Verbosity
 from bertie.errors import InputError
@@ -16,6 +16,14 @@ from bertie.extras import loaded
 if TYPE_CHECKING:
     from bertie.data import Format
 
+ModelName = Annotated[str, Argument(help="A folder, or a model's name in the hub.")]
+NewFolder = Annotated[Path, Argument(help="The new folder to write.")]
+Out = Annotated[Path, Option("--out", "-o", help="The new folder to write.")]
+AsJson = Annotated[bool, Option("--json", help="Write one JSON line instead of text.")]
+LearningRate = Annotated[float | None, Option("--learning-rate", "--lr", help="At its highest.")]
+Force = Annotated[bool, Option("--force", help="Write it even if it is slower here, or too far off.")]
+Resume = Annotated[bool, Option("--resume", help="Go on with the run in --out.")]
+TensorBoard = Annotated[bool, Option("--tensorboard", help="Log to --out/tensorboard, too.")]
 Input = Annotated[
     Path | None,
     Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),

@@ -60,7 +60,7 @@ class UpdateOptions:
 
     batch_tokens: Annotated[int | None, Option(min=1, help="About how many tokens of a step; default 16,384.")] = None
     batch_warmup: Annotated[int | None, Option(min=0, help="Steps until a step has all of them.")] = None
-    learning_rate: Annotated[float | None, Option("--learning-rate", "--lr", help="At its highest.")] = None
+    learning_rate: options.LearningRate = None
     schedule: Annotated[
         str | None, Option(help="linear, cosine, constant, wsd (constant, then decay) or triangle.")
     ] = None
@@ -94,8 +94,8 @@ def pretrain(
     examples: ExampleOptions,
     updates: UpdateOptions,
     compile: Annotated[bool, Option("--compile", help="Compile what lies between attentions (GPUs).")] = False,
-    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
-    tensorboard: Annotated[bool, Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False,
+    resume: options.Resume = False,
+    tensorboard: options.TensorBoard = False,
     device: options.Device = None,
 ) -> None:
     """Train a BERT on prepared documents: masked words and next sentences, from nothing or from a model."""

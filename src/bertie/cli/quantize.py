@@ -1,7 +1,6 @@
 """``bertie quantize``: an int8 model out of a floating-point one, measured before it is written; and back."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument
@@ -11,8 +10,8 @@ from bertie.cli.gate import GateOptions
 
 
 def quantize(
-    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, Argument(help="The new folder to write.")],
+    model: options.ModelName,
+    out: options.NewFolder,
     *,
     gate: GateOptions,
     column: options.Column = "text",
@@ -37,7 +36,7 @@ def quantize(
 
 def dequantize(
     model: Annotated[str, Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
-    out: Annotated[Path, Argument(help="The new folder to write.")],
+    out: options.NewFolder,
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.checkpoints.beside_weights import check_new

@@ -1,7 +1,6 @@
 """``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary of one's own texts."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
@@ -16,7 +15,7 @@ def train_tokenizer(
     files: Annotated[
         list[str], Argument(help="Texts: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
-    out: Annotated[Path, Option("--out", "-o", help="The new folder to write.")],
+    out: options.Out,
     size: Annotated[int, Option(min=6, help="Entries of the vocabulary, special tokens included.")] = (30_522),
     cased: Annotated[bool, Option("--cased/--uncased", help="Keep capital letters, or make all small.")] = False,
     strip_accents: Annotated[
@@ -53,9 +52,9 @@ def train_tokenizer(
 
 
 def extend_vocabulary(
-    model: Annotated[str, Argument(help="A folder, or a model's name in the hub.")],
+    model: options.ModelName,
     files: Annotated[list[str], Argument(help="Texts of the domain: files or folders, as for train-tokenizer.")],
-    out: Annotated[Path, Option("--out", "-o", help="The new folder to write.")],
+    out: options.Out,
     add: Annotated[int, Option(min=1, help="How many words to add.")] = 2000,
     min_frequency: Annotated[int, Option(min=1, help="Words that occur less often are not added.")] = 5,
     column: options.Column = "text",

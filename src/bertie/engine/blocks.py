@@ -14,8 +14,8 @@ from bertie.engine.activations import Array
 from bertie.engine.attention import ScoreBias, attend, attention_weights, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import ALL, Linear, rounds_bytes
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.kernels import encoder
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.gemm import RESIDUAL, PackedLinear
@@ -85,7 +85,7 @@ class Block:
     def attended(self, context: Array, x: Array, threads: int) -> Array:
         """Return hidden states ``x [T, D]`` with the context ``[T, H, K]`` that their queries found."""
         context = context.reshape(len(context), -1)
-        return layer_norm(self.attention_output(context, RESIDUAL, x, threads=threads), self.attention_norm, threads)
+        return self.attention_norm(self.attention_output(context, RESIDUAL, x, threads=threads), threads)
 
     def attention_weights(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` of each row's tokens."""
@@ -99,7 +99,7 @@ class Block:
     def feed_forward(self, x: Array, threads: int) -> Array:
         """Return what the block's second half makes of ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
-        return layer_norm(self.output(wide, RESIDUAL, x, threads=threads), self.output_norm, threads)
+        return self.output_norm(self.output(wide, RESIDUAL, x, threads=threads), threads)
 
     @cached_property
     def packed(self) -> encoder.Block | None:

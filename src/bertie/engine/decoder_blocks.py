@@ -9,8 +9,8 @@ from bertie.engine.attention import Starts, attend, causal
 from bertie.engine.blocks import Block
 from bertie.engine.key_values import Growth, KeyValues
 from bertie.engine.linear import Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.kernels.gemm import RESIDUAL
 
 
@@ -52,7 +52,7 @@ class CrossAttention:
         """Return hidden states ``[T, D]`` with what they find in their sources."""
         queries = self.query(x, threads=threads).reshape(-1, *self.heads)
         context = attend(queries, *source, starts_q, starts_k, threads).reshape(len(x), -1)
-        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.norm, threads)
+        return self.norm(self.output(context, RESIDUAL, x, threads=threads), threads)
 
 
 @dataclass(frozen=True, eq=False)

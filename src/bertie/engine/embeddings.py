@@ -10,8 +10,8 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Int8Weight, Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import WORDS, Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import WORDS, Weights
 from bertie.kernels import library
 from bertie.kernels.embeddings import PackedEmbeddings
 
@@ -63,7 +63,7 @@ class Embeddings:
         found += self.types[0] if batch.types is None else self.types[batch.types]
         if self.positions is not None:
             found += self.positions[batch.positions]
-        return layer_norm(found, self.norm, threads)
+        return self.norm(found, threads)
 
 
 def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:

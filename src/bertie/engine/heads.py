@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import DECODER, Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import DECODER, Weights
 from bertie.kernels.activations import ACTIVATION_CODES
 
 
@@ -49,5 +49,5 @@ class MaskedLMHead:
 
     def __call__(self, hidden: Array, threads: int) -> Array:
         """Return the logits ``[M, V]`` of hidden states ``[M, D]``."""
-        transformed = layer_norm(self.dense(hidden, self.activation, threads=threads), self.norm, threads)
+        transformed = self.norm(self.dense(hidden, self.activation, threads=threads), threads)
         return self.decoder(transformed, threads=threads)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import ALL, Int8Weight, Kept, Linear, kept_part, side_by_side
+from bertie.engine.normalization import Norm
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
 from bertie.threads import available_threads
@@ -30,14 +31,6 @@ TIED = {
     f"{DECODER}.weight_scale": f"{WORDS}.weight_scale",
     f"{DECODER}.bias": "cls.predictions.bias",
 }
-
-
-class Norm(NamedTuple):
-    """The weight and bias ``[D]`` of a layer normalisation, and its epsilon."""
-
-    weight: Array
-    bias: Array
-    eps: float
 
 
 @dataclass(frozen=True, eq=False)

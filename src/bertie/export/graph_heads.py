@@ -11,7 +11,8 @@ import numpy as np
 from bertie.engine import Engine
 from bertie.engine.activations import ACTIVATIONS
 from bertie.engine.linear import Int8Weight
-from bertie.engine.weights import DECODER, WORDS, Norm
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import DECODER, WORDS
 from bertie.export.graph import BOOL
 from bertie.export.graph_activations import activated
 from bertie.export.graph_encoder import LOWEST, Encoder

@@ -7,7 +7,8 @@ import numpy as np
 
 from bertie.engine.activations import Array
 from bertie.engine.linear import Int8Weight
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.export.graph import FLOAT, Graph
 
 Table: TypeAlias = Array | Int8Weight
