@@ -127,7 +127,6 @@ class DistillationLearner:
         return {loss: tokens if loss in of_tokens else texts for loss in self._losses}
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        """Return the sums ``[K]`` of the losses."""
         part = self.features.of_inputs(examples)
         with torch.no_grad():
             wanted = self._states(self.teacher, part)
@@ -135,7 +134,6 @@ class DistillationLearner:
         return torch.stack([getattr(self, f"_{loss}")(found, wanted, part) for loss in self._losses])
 
     def describe(self, examples: Sequence[int]) -> str:
-        """Return the numbers of the first texts."""
         return f"texts {', '.join(map(str, examples[:3]))}" + (", …" if len(examples) > 3 else "")
 
     def _states(self, model: Any, part: Features) -> Any:

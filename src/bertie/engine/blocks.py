@@ -42,7 +42,6 @@ class Block:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "Block":
-        """Return the block of this number."""
         place, eps = f"bert.encoder.layer.{index}", config.layer_norm_eps
         own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
         if positions != "absolute":

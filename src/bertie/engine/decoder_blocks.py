@@ -33,7 +33,6 @@ class CrossAttention:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "CrossAttention":
-        """Return that of the block of this number."""
         place = f"bert.encoder.layer.{index}.crossattention"
         return cls(
             weights.linear(f"{place}.self.query"),
@@ -65,7 +64,6 @@ class DecoderBlock:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "DecoderBlock":
-        """Return the block of this number."""
         cross = CrossAttention.of(weights, config, index) if config.add_cross_attention else None
         return cls(Block.of(weights, config, index), cross, index)
 

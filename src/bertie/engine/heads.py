@@ -19,7 +19,6 @@ class Pooler:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "Pooler":
-        """Return the pooler of a model."""
         return cls(weights.linear("bert.pooler.dense"), ACTIVATION_CODES[config.family.pooler_act])
 
     def __call__(self, first_tokens: Array, threads: int) -> Array:
@@ -38,7 +37,6 @@ class MaskedLMHead:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "MaskedLMHead":
-        """Return the head of a model."""
         place = "cls.predictions.transform"
         return cls(
             weights.linear(f"{place}.dense"),

@@ -40,7 +40,6 @@ class TextDecoder:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "TextDecoder":
-        """Return the decoder of a model."""
         blocks = [DecoderBlock.of(weights, config, index) for index in range(config.num_hidden_layers)]
         return cls(config, Embeddings.of(weights, config), blocks, MaskedLMHead.of(weights, config))
 
@@ -80,7 +79,6 @@ class Decoding:
         self._past = KeyValues(len(decoder.blocks), len(prompts.lengths), decoder.blocks[0].block.heads)
 
     def step(self, ids: Integers, running: NDArray[np.bool_] | None = None, with_states: bool = False) -> StepOutput:
-        """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         rows = np.arange(len(ids)) if running is None else np.flatnonzero(running)
         batch = self._newest(ids, rows) if prompt is None else prompt
@@ -96,7 +94,6 @@ class Decoding:
         return StepOutput(logits, states=states)
 
     def read(self, words: Integers) -> Array:
-        """See `bertie.generation.decoder.Decoder.read`."""
         count = len(words)
         types = None if self._types is None else np.repeat(self._types, count)
         positions, starts = self._past.lengths + np.arange(count), np.array([0, count], np.int32)
@@ -104,21 +101,17 @@ class Decoding:
         return self.decoder.head(self._computed(batch, np.arange(1), several=count > 1), self.threads)
 
     def forget(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.forget`."""
         self._past.lengths = self._past.lengths - count
 
     def repeat(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.repeat`."""
         if count > 1:
             self._past.repeat(count)
             self._types = None if self._types is None else np.repeat(self._types, count)
 
     def reorder(self, texts: Integers) -> None:
-        """See `bertie.generation.decoder.Decoder.reorder`."""
         self._past.reorder(texts)
 
     def _newest(self, ids: Integers, rows: Integers) -> Batch:
-        """Return the newest tokens of texts."""
         types = None if self._types is None else self._types[rows]
         starts = np.arange(len(rows) + 1, dtype=np.int32)
         return Batch(np.ascontiguousarray(ids[rows, -1]), types, self._past.lengths[rows], starts, [1] * len(rows))

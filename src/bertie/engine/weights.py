@@ -47,7 +47,6 @@ class Weights:
     pages: LargePages = field(default_factory=LargePages)  # where layers are packed
 
     def array(self, name: str) -> Array:
-        """Return a parameter in float32."""
         found = self.read(name)
         assert found is not None, name
         return np.ascontiguousarray(found, np.float32)
@@ -110,7 +109,6 @@ class Weights:
         return lambda: part
 
     def norm(self, name: str, eps: float) -> Norm:
-        """Return a layer normalisation."""
         return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
 
 

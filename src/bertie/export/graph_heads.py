@@ -43,7 +43,6 @@ class Head(NamedTuple):
 
 
 def build_hidden(encoder: Encoder, task: Any) -> None:
-    """Give the last hidden states out."""
     del task
     encoder.graph.output(HIDDEN, encoder.hidden, *_TOKEN, encoder.config.hidden_size)
 

@@ -49,7 +49,6 @@ class OnnxModel:
         return {name: values[mask] if of_tokens else values for (name, of_tokens), values in named}
 
     def hidden_states(self, rows: Features) -> Array:
-        """Return the last hidden states ``[T, D]``."""
         return self.answers(rows)[HIDDEN]
 
     def with_threads(self, threads: int) -> Self:
@@ -58,7 +57,6 @@ class OnnxModel:
         return self
 
     def inference(self) -> nullcontext[None]:
-        """Return a context in which answers are computed."""
         return nullcontext()
 
 

@@ -92,7 +92,6 @@ class Fingerprint:
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Self:
-        """Return an encoder's as it is now."""
         modules = modules_in(encoder)[1:]  # without itself, which it must not keep alive
         read = weights_in([module for module in modules if type(module) is not nn.Embedding])
         return cls(

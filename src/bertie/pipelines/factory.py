@@ -218,7 +218,6 @@ def pipeline(
 
 
 def pipeline_class(row: Row) -> type[Pipeline]:
-    """Return the class of a task's pipeline."""
     return getattr(importlib.import_module("bertie.pipelines"), row.pipeline)
 
 
