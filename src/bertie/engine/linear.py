@@ -74,17 +74,23 @@ def side_by_side(
     weights: Sequence[Array | Int8Weight], biases: Sequence[Array], allocate: Allocate, threads: int
 ) -> Linear:
     """Return layers that read one input as one layer, whose outputs lie side by side."""
-    first = weights[0]
-    if not isinstance(first, Int8Weight):
-        whole = first if len(weights) == 1 else np.concatenate([np.asarray(each) for each in weights])
-        return dense(whole, np.concatenate(biases), allocate, threads)
-    layers = [each for each in weights if isinstance(each, Int8Weight)]
-    if not all(map(first.reads_like, layers)):
+    whole = joined(weights)
+    if whole is None:
         return SideBySide([dense(*each, allocate, threads) for each in zip(weights, biases, strict=True)])
-    joined = first._replace(
-        weight=np.concatenate([each.weight for each in layers]), scale=np.concatenate([each.scale for each in layers])
-    )
-    return dense(joined, np.concatenate(biases), allocate, threads)
+    return dense(whole, np.concatenate(biases), allocate, threads)
+
+
+def joined(weights: Sequence[Array | Int8Weight]) -> Array | Int8Weight | None:
+    """Return the weights of layers that read one input as one of more outputs; None if one product can't serve all."""
+    if len(weights) == 1:
+        return weights[0]
+    small = [each for each in weights if isinstance(each, Int8Weight)]
+    if not small:
+        return np.concatenate([np.asarray(each) for each in weights])
+    if len(small) < len(weights) or not all(map(small[0].reads_like, small)):
+        return None
+    weight, scale = [each.weight for each in small], [each.scale for each in small]
+    return small[0]._replace(weight=np.concatenate(weight), scale=np.concatenate(scale))
 
 
 class NumpyWeight:

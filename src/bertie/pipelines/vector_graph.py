@@ -1,6 +1,7 @@
 """A graph of vectors that is searched without looking at all of them, by usearch (HNSW: Malkov and Yashunin 2016)."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,13 @@ def _keys(block: Block) -> NDArray[np.uint64]:
 
 def _read(library: Any, path: Path, width: int, metric: str) -> Any:
     options = {"connectivity": _CONNECTIVITY, "expansion_add": _EXPANSION_ADD, "expansion_search": _EXPANSION_SEARCH}
-    graph = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+    new = partial(library.Index, ndim=width, metric=metric, dtype="f16", **options)
     if not path.is_file():
-        return graph
-    found = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+        return new()
+    found = new()
     try:
         found.load(str(path))
     except Exception as error:  # usearch raises errors of every kind
         say_once(f"the graph in {str(path)!r} is made anew: {error}")
-        return graph
-    return found if found.ndim == width else graph
+        return new()
+    return found if found.ndim == width else new()
