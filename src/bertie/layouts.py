@@ -1,8 +1,13 @@
 """What lies in a folder, or under a name of the hub, that bertie reads no model from: recognised, with what to do."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from bertie.hub import listing
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ def recognised(names: Iterable[str]) -> str:
             todo = layout.todo.replace("{names}", ", ".join(folders[-4:]))
             return f"{found[0]!r:.200} is {layout.what}: {todo}"
     return ""
+
+
+def what_lies_there(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
+    """As `recognised`, of a model's folder, or of its name in the hub (``place``: arguments of `hub.resolve`)."""
+    return recognised(listing(name_or_path, folder, **place))
 
 
 def _number(folder: str) -> tuple[int, str]:
