@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.options import one_or_all
@@ -16,12 +16,10 @@ from bertie.progress import quietly
 
 
 def average(
-    models: Annotated[list[str], typer.Argument(help="Folders of two or more models, such as those of several seeds.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    data: Annotated[list[str] | None, typer.Option(help="Labelled rows to score the mean and each model on.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="As for bertie evaluate; the default is that of the first run.")
-    ] = None,
+    models: Annotated[list[str], Argument(help="Folders of two or more models, such as those of several seeds.")],
+    out: options.Out,
+    data: Annotated[list[str] | None, Option(help="Labelled rows to score the mean and each model on.")] = None,
+    task: Annotated[str | None, Option(help="As for bertie evaluate; the default is that of the first run.")] = None,
     *,
     rows: options.RowOptions,
     device: options.Device = None,

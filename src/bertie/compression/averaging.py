@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bertie.checkpoints.beside_weights import check_new
-from bertie.compression.folder import Opened, open_model, write_folder
+from bertie.compression.folder import Opened, open_model
 from bertie.errors import InputError
 from bertie.files import read_json
 from bertie.messages import short
@@ -76,7 +76,7 @@ def average(models: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str
     notes += _options(mean.model.config, [each.model.config for each in opened])
     for note in notes:
         logger.warning("%s", note)
-    write_folder(out, mean.model, mean.folder, mean.subfolder, without=_NOT_COPIED)
+    mean.write(out, mean.model, without=_NOT_COPIED)
     return notes
 
 

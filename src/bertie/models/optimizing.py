@@ -8,7 +8,7 @@ import torch
 from bertie.capture import has_hooks
 from bertie.engine import Engine
 from bertie.engine.activations import Array
-from bertie.engine.engine import WRITERS
+from bertie.engine.engine import GENERATIVE
 from bertie.errors import InputError, InputTypeError
 from bertie.models.hooks import onlookers
 from bertie.models.pretrained import BertPreTrainedModel
@@ -68,7 +68,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
 def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
     rows = two_texts(model)
-    if engine.architecture in WRITERS:
+    if engine.architecture in GENERATIVE:
         _check_words(model, engine, rows)
         return
     packed = TaskModel(model).packed(rows)
