@@ -1,4 +1,4 @@
-"""What a model's folder records of the fine-tuning that made it: its arguments, and the files that it learned from."""
+"""Files to be scored on that a model has learned from already, by the record of the run in its folder."""
 
 import os
 from fnmatch import fnmatchcase
@@ -6,20 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bertie.data.records import digests_of
-from bertie.files import read_json
-
-_PLAN = "run.json"  # as in `bertie.training.run_directory`, which needs PyTorch
-
-
-def run_in(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the arguments of the fine-tuning in a folder; nothing if it holds none."""
-    path = Path(name) / _PLAN
-    return read_json(path, "run") if path.exists() else {}
+from bertie.run_files import read_run
 
 
 def warnings_of_learned(data: object, model: object) -> list[str]:
     """Return a sentence for each file of ``data`` that the model in a folder learned from, or was chosen by."""
-    run = run_in(model) if isinstance(model, str | os.PathLike) else {}
+    run = read_run(model) if isinstance(model, str | os.PathLike) else {}
     files = kept.get("files") if isinstance(kept := run.get("data"), dict) else None
     if not isinstance(files, dict):
         return []

@@ -11,8 +11,8 @@ from bertie.files import read_json
 from bertie.finetuning.api import finetune
 from bertie.hub import sha256
 from bertie.progress import logger
+from bertie.run_files import RUN
 from bertie.settings import Settings, describe_settings
-from bertie.training.run_directory import PLAN
 
 
 def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: this is no fine-tuning's, or one of another version whose settings are unknown.
         CheckpointError: the file is missing or damaged.
     """
-    path = Path(run) / PLAN if Path(run).is_dir() else Path(run)
+    path = Path(run) / RUN if Path(run).is_dir() else Path(run)
     found = read_json(path, "run")
     if not {"task", "train", "settings"} <= set(found) or not isinstance(found["settings"], dict):
         raise InputError(f"{str(path)!r} is not of a fine-tuning: it lacks task, train or settings.")

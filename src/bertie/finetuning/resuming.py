@@ -9,10 +9,11 @@ from torch import nn
 from bertie.data.example import Example
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Job, is_place
+from bertie.run_files import REPORT, STATE
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
 from bertie.training.fingerprint import digest, digest_of_tensors
-from bertie.training.run_directory import REPORT, STATE, refuse_finished, refuse_other_content
+from bertie.training.run_directory import refuse_finished, refuse_other_content
 
 # The folders of single seeds and folds begin so.
 SEED, FOLD = "seed-", "fold-"

@@ -26,9 +26,9 @@ from bertie.machine import describe
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
+from bertie.run_files import REPORT, RESULTS, RUN, STATE
 from bertie.training import drawing, is_first
 from bertie.training.curves import draw_curves
-from bertie.training.run_directory import PLAN, REPORT, STATE
 
 
 def write_folder(
@@ -50,8 +50,8 @@ def write_folder(
         (folder / name).unlink(missing_ok=True)
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
-    write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
-    write_json(folder / "results.json", {**metrics_of(outcome), **several})
+    write_json(folder / RUN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
+    write_json(folder / RESULTS, {**metrics_of(outcome), **several})
     if parts := outcome.job.parts.test:
         with written_to(folder / PREDICTIONS, outcome.task) as write:
             write(parts, outcome.predictions)

@@ -13,7 +13,7 @@ from bertie.markdown import as_html, metrics_table, number, picture, plain, sect
 from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.pictures.picture import page
-from bertie.training.run_directory import HTML_REPORT, REPORT
+from bertie.run_files import HTML_REPORT, REPORT
 
 TEXT_LENGTH = 200
 # what each split of the data is for

@@ -20,9 +20,9 @@ from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.messages import listed
 from bertie.progress import logger, progress
+from bertie.run_files import LOG
 from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines, drawing
-from bertie.training.run_directory import LOG
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
 # Nothing is pruned before so many trials are complete, nor in a trial's first epoch.

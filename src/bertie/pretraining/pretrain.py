@@ -22,11 +22,12 @@ from bertie.pretraining.shards import MANIFEST, Corpus
 from bertie.pretraining.starting_model import start_model, start_teacher, teacher_digest
 from bertie.pretraining.utilization import Utilization
 from bertie.progress import logger
+from bertie.run_files import REPORT, RESULTS, RUN, STATE
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
 from bertie.training.fingerprint import digest, digest_of_tensors
-from bertie.training.run_directory import PLAN, REPORT, STATE, at_work_in, logs, refuse_other_content
+from bertie.training.run_directory import at_work_in, logs, refuse_other_content
 from bertie.training.state import States
 
 
@@ -97,7 +98,7 @@ def _trained(
     ]
     # not before: what does not fit leaves no folder
     if is_first() and not States(recipe.out / STATE).exist():
-        write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
+        write_json(make_folder(recipe.out) / RUN, recipe.to_dict())
     with logs(recipe.out, ["tensorboard"] if recipe.tensorboard else ()) as log:
         return train(
             [Phase(*pair) for pair in zip(learners, recipe.shares, strict=True)],
@@ -155,7 +156,7 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
     out, history = found.recipe.out, found.history
     found.model.save_pretrained(out)
     found.tokenizer.save_pretrained(out)
-    write_json(out / PLAN, {**found.recipe.to_dict(), "settings": history.settings})
+    write_json(out / RUN, {**found.recipe.to_dict(), "settings": history.settings})
     lines = [record for record in history.records if "tokens" in record]
     course = Course(
         start=str(found.recipe.start or found.recipe.config),
@@ -166,7 +167,7 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
         compared=found.compared,
         pictures=_draw(history, out),
     )
-    write_json(out / "results.json", {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
+    write_json(out / RESULTS, {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
     write_text(out / REPORT, render(course, history, found.metrics))
 
 

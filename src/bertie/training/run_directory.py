@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where in it, one process at work in it, its logs, and what is refused."""
+"""The folder of a run: one process at work in it, its logs, and what is refused."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -7,15 +7,10 @@ from pathlib import Path
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.locking import LOCK, only_process_in
+from bertie.run_files import LOG, REPORT, RUN, STATE, TENSORBOARD
 from bertie.training.distributed import is_first
 from bertie.training.history import JsonLines, Log, Record
 from bertie.training.tensorboard import TensorBoard
-
-LOG = "metrics.jsonl"
-STATE = "state"
-PLAN = "run.json"
-TENSORBOARD = "tensorboard"
-REPORT, HTML_REPORT = "report.md", "report.html"
 
 
 @contextmanager
@@ -42,7 +37,7 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
 def refuse_other_content(folder: Path | None, names: set[str], begun: tuple[str, ...] = ()) -> None:
     """Refuse a folder whose ``names`` show no unfinished run: no plan, no state, none that is ``begun`` so."""
     refuse_finished(folder, names)
-    if names and not any(name in (PLAN, STATE) or name.startswith(begun) for name in names):
+    if names and not any(name in (RUN, STATE) or name.startswith(begun) for name in names):
         raise InputError(
             f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
         )
