@@ -1,6 +1,5 @@
 """The folder of a run: the model in hub layout, metrics as JSON, plots, and a report to forward."""
 
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import bertie
 from bertie.data.records import digests_of
 from bertie.evaluation.predictions import PREDICTIONS, written_to
 from bertie.files import make_folder, write_json
@@ -22,7 +19,7 @@ from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
 from bertie.hub import usual_name
-from bertie.machine import describe
+from bertie.machine import describe, made_with
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
@@ -159,7 +156,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
         pictures=pictures,
         mistakes=scored.mistakes,
         warnings=outcome.warnings,
-        made_with=f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}",
+        made_with=made_with(),
     )
 
 

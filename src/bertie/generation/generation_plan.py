@@ -72,22 +72,23 @@ class GenerationPlan:
         config: GenerationConfig,
         prompts: Prompts,
         limit: int,
-        logits_processor: Sequence[LogitsProcessor] = (),
-        stopping_criteria: Sequence[StoppingCriterion] = (),
+        logits_processor: Sequence[LogitsProcessor] | None = None,
+        stopping_criteria: Sequence[StoppingCriterion] | None = None,
         prefix_allowed_tokens_fn: PrefixFunction | None = None,
         streamer: Streamer | None = None,
         generator: Any = None,
     ) -> "GenerationPlan":
         """Return the plan of a settled config; ``limit``: the width at which the model's positions end."""
-        _check_functions(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer)
+        own_processors, criteria = logits_processor or (), stopping_criteria or ()
+        _check_functions(own_processors, criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
         ends = tuple(tokens_of(config.eos_token_id))
         max_length = _max_length(config, prompts, limit)
         processors = _processors(config, prompts, max_length, ends, prefix_allowed_tokens_fn)
-        processors += [*logits_processor, *(_filters(config, ends) if config.do_sample else ())]
+        processors += [*own_processors, *(_filters(config, ends) if config.do_sample else ())]
         processors += [normalized] if config.renormalize_logits else []
-        return cls(config, max_length, ends, processors, list(stopping_criteria), streamer, generator)
+        return cls(config, max_length, ends, processors, list(criteria), streamer, generator)
 
     @property
     def pad(self) -> int:

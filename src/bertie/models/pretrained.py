@@ -237,7 +237,7 @@ class BertPreTrainedModel(Loading, nn.Module):
     @classmethod
     def can_generate(cls) -> bool:
         """Whether there is ``generate()``: only decoders have it."""
-        return False
+        return hasattr(cls, "generate")
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
         """Let all parts attend in another way: ``"eager"`` computes densely, the others leave the choice to bertie.

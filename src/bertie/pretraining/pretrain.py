@@ -66,7 +66,7 @@ def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
         history = _trained(recipe, model, tokenizer, corpus, used, began)
         if not is_first():
             return None
-        metrics, tokens = _last_metrics(history), (corpus.tokens, _tokens_read(history))
+        metrics, tokens = history.last("metrics"), (corpus.tokens, history.last("tokens") or 0)
         loss = (metrics or {}).get("loss")
         compared = "" if loss is None else compare(loss, min(tokens))
         found = Pretrained(model.eval(), tokenizer, metrics, compared, history, recipe)
@@ -141,14 +141,6 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
         "compile": recipe.compile,
         "the values of the config": digest([json.dumps(config, sort_keys=True).encode()]),
     }
-
-
-def _last_metrics(history: History) -> Figures | None:
-    return next((record["metrics"] for record in reversed(history.records) if "metrics" in record), None)
-
-
-def _tokens_read(history: History) -> int:
-    return next((record["tokens"] for record in reversed(history.records) if "tokens" in record), 0)
 
 
 def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from bertie.errors import InputError, counted, spelled
 from bertie.models.pretrained import BertPreTrainedModel
@@ -45,7 +44,8 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
             f"The texts have {often}, not {count:,}; ask for fewer words, or rarer ones "
             f"({spelled('min_frequency')}), or give more texts."
         )
-    more = tokenizer.with_vocabulary([*_ordered(tokenizer), *found])
+    vocabulary = tokenizer.get_vocab()
+    more = tokenizer.with_vocabulary([*sorted(vocabulary, key=vocabulary.__getitem__), *found])
     return Extension(
         more, {word: pieces[word] for word in found}, _mean(words, pieces), _mean(words, _pieces(words, more))
     )
@@ -61,16 +61,7 @@ def add_words(model: BertPreTrainedModel, pieces: dict[str, list[int]]) -> None:
     parts = [*model.get_input_embeddings().parameters(), *(decoder.parameters() if decoder is not None else ())]
     for number, former in enumerate(pieces.values(), begin):
         for part in parts:
-            part[number] = _mean_of(part, former)
-
-
-def _mean_of(rows: Tensor, numbers: list[int]) -> Tensor:
-    return rows[numbers].float().mean(dim=0).to(rows.dtype)
-
-
-def _ordered(tokenizer: BertTokenizer) -> list[str]:
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
+            part[number] = part[former].float().mean(dim=0)
 
 
 def _pieces(words: Iterable[str], tokenizer: BertTokenizer) -> dict[str, list[int]]:

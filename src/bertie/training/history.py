@@ -80,6 +80,10 @@ class History:
                 return min(1.0, done + (1.0 - done) * (step - begun) / max(1, total - begun))
         return step / self.total
 
+    def last(self, name: str) -> Any:
+        """Return what the last log line that has ``name`` says of it; None if there is none."""
+        return next((record[name] for record in reversed(self.records) if name in record), None)
+
     def note(self) -> str:
         """Return loss and speed as a progress bar shows them; empty before the first log line."""
         lines = [record for record in self.records[-2:] if record.get("loss") is not None]
@@ -95,7 +99,7 @@ class History:
             **finite({f"{name}_loss": _mean(values) for name, values in self.terms.items()}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
-            "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
+            "tokens": self.tokens + (self.last("tokens") or 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
