@@ -66,8 +66,8 @@ class TensorFunctions(Functions):
     def ngrams(self, ids: Tensor, size: int) -> Tensor:
         return ids.unfold(1, size, 1)
 
-    def draw(self, chances: Tensor, count: int, generator: Any) -> Tensor:
-        return torch.multinomial(chances, count, generator=generator)
+    def draw(self, probabilities: Tensor, count: int, generator: Any) -> Tensor:
+        return torch.multinomial(probabilities, count, generator=generator)
 
     def bools(self, like: Tensor, answers: Any) -> Tensor:
         return torch.as_tensor(answers, device=like.device)
