@@ -174,7 +174,7 @@ class PackedDecoder(_CachedDecoder):
 
 
 class RowsDecoder(_CachedDecoder):
-    """A `Decoder` of rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
+    """A `Decoder` of rows with their padding: for other makes of caches, observers, attention weights, and no cache."""
 
     of_texts = ("_mask", "_positions", "_types")
 

@@ -19,7 +19,7 @@ from bertie.layers.rectangle import Given
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
-from bertie.models.hooks import is_looked_into
+from bertie.models.hooks import has_observers
 from bertie.models.loading import ConfigLike
 from bertie.models.model_inputs import check_embeds, pack_encoder_states
 from bertie.packing import Packed, require_integers, require_tensor
@@ -265,7 +265,7 @@ def decoder_of(
         and own.lengths is not None
         and not extras
         and model.config.position_embedding_type == "absolute"
-        and not is_looked_into(model)
+        and not has_observers(model)
     )
     if packs:
         return PackedDecoder(model, prompts, cache, encoder)
