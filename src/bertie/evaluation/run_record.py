@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bertie.data.records import digests_of
-from bertie.run_files import read_run
+from bertie.run_files import data_files, read_run
 
 
 def warnings_of_learned(data: object, model: object) -> list[str]:
     """Return a sentence for each file of ``data`` that the model in a folder learned from, or was chosen by."""
     run = read_run(model) if isinstance(model, str | os.PathLike) else {}
-    files = kept.get("files") if isinstance(kept := run.get("data"), dict) else None
-    if not isinstance(files, dict):
-        return []
-    learned = {digest for name, digest in files.items() if not _is_of(name, run.get("test"))}
+    learned = {digest for name, digest in data_files(run).items() if not _is_of(name, run.get("test"))}
     return [
         f"{name} is a file that {str(model)!r} learned from or was chosen by: on other rows it will be worse."
-        for name, digest in digests_of(data).items()
+        for name, digest in (digests_of(data).items() if learned else ())
         if digest in learned
     ]
 

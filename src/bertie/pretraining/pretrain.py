@@ -15,7 +15,7 @@ from bertie.metrics.streaming import Figures
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
 from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
-from bertie.pretraining.pretraining_report import Course, render
+from bertie.pretraining.pretraining_report import PretrainingSummary, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import MANIFEST, Corpus
@@ -150,7 +150,7 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
     found.tokenizer.save_pretrained(out)
     write_json(out / RUN, {**found.recipe.to_dict(), "settings": history.settings})
     lines = [record for record in history.records if "tokens" in record]
-    course = Course(
+    summary = PretrainingSummary(
         start=str(found.recipe.start or found.recipe.config),
         data=str(found.recipe.data),
         tokens=tokens,
@@ -160,7 +160,7 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
         pictures=_draw(history, out),
     )
     write_json(out / RESULTS, {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
-    write_text(out / REPORT, render(course, history, found.metrics))
+    write_text(out / REPORT, render(summary, history, found.metrics))
 
 
 def _draw(history: History, out: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class Course:
+class PretrainingSummary:
     """What the report says besides the history."""
 
     start: str  # what training began with: a size, a config file or a model
@@ -30,27 +30,27 @@ class Course:
     pictures: Mapping[str, str]  # file names with what they show
 
 
-def render(course: Course, history: History, metrics: Mapping[str, float | None] | None) -> str:
+def render(summary: PretrainingSummary, history: History, metrics: Mapping[str, float | None] | None) -> str:
     """Return the report as Markdown."""
     loss = (metrics or {}).get("loss")
     head = f"# Pretraining: loss {number(loss)} on documents held out\n" if metrics else "# Pretraining\n"
     rows = [[plain(name), number(value), _MEANING.get(name, "")] for name, value in (metrics or {}).items()]
-    compared = ["", course.compared] if course.compared else []
+    compared = ["", summary.compared] if summary.compared else []
     parts = [
         head,
         warnings_section(history.warnings),
         section("On documents held out", [*table(["metric", "value", "meaning"], rows), *compared]),
-        section("Data and model", _origins(course)),
-        section("Training", _training(history, course.utilization)),
-        section("Pictures", [f"![{plain(what)}]({name})" for name, what in course.pictures.items()]),
+        section("Data and model", _origins(summary)),
+        section("Training", _training(history, summary.utilization)),
+        section("Pictures", [f"![{plain(what)}]({name})" for name, what in summary.pictures.items()]),
     ]
     return "\n".join(part for part in parts if part) + f"\n---\n\n{made_with()}\n"
 
 
-def _origins(course: Course) -> Sequence[str]:
-    tokens, read = course.tokens
+def _origins(summary: PretrainingSummary) -> Sequence[str]:
+    tokens, read = summary.tokens
     return [
-        f"{plain(course.start)} with {course.parameters:,} parameters, trained on {plain(course.data)}: {tokens:,} "
+        f"{plain(summary.start)} with {summary.parameters:,} parameters, trained on {plain(summary.data)}: {tokens:,} "
         f"tokens, of which {read:,} were read ({read / max(1, tokens):.2f} times all)."
     ]
 
