@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from bertie.errors import CheckpointError, InputError, spelled
@@ -155,13 +154,3 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _mark(history: History) -> tuple[int, ...]:
     return history.step, history.evaluated, history.told, history.total, history.is_over
-
-
-def same_device(tensors: Mapping[str, Tensor]) -> torch.device:
-    found = {tensor.device for tensor in tensors.values()}
-    if len(found) > 1:
-        raise InputError(
-            f"The parameters that learn lie on several devices ({', '.join(sorted(map(str, found)))}); "
-            "call model.to() with one of them."
-        )
-    return found.pop()

@@ -19,7 +19,7 @@ from bertie.metrics.streaming import Figures
 from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
-from bertie.training.checkpointing import Checkpointer, same_device
+from bertie.training.checkpointing import Checkpointer
 from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
 from bertie.training.divergence import ADVICE, MOST_REWINDS, WINDOW, explain, is_spike, say_spike
@@ -30,7 +30,7 @@ from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
-from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
+from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, same_device, trainable
 from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.schedule import lengthen, share_of_rate
 from bertie.training.signals import Signals
@@ -127,8 +127,7 @@ class _Run:
         self.model, settings = self.phases[0].learner.model, self.settings
         self.device = same_device(trainable(self.model))
         self.history = History()
-        precision = precision_on(self.device, settings.precision)
-        self.precision = "fp32" if precision is nullcontext else "bf16"
+        self.precision = precision_on(self.device, settings.precision)
         self.sampler = self._sampler_of(0)
         in_an_epoch = self.sampler.steps_in(0)
         steps = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
@@ -149,7 +148,7 @@ class _Run:
         made = Muon if settings.optimizer == "muon" else AdamW
         self.optimizer = made(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
         tokens = settings.micro_tokens or micro_tokens(self.device)
-        self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
+        self.gradients = GradAccumulator(self.parallel, tokens, self.precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss or its terms, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []

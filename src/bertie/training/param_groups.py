@@ -62,6 +62,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
+def same_device(tensors: Mapping[str, torch.Tensor]) -> torch.device:
+    """Return the device on which all parameters that learn lie."""
+    found = {tensor.device for tensor in tensors.values()}
+    if len(found) > 1:
+        raise InputError(
+            f"The parameters that learn lie on several devices ({', '.join(sorted(map(str, found)))}); "
+            "call model.to() with one of them."
+        )
+    return found.pop()
+
+
 @contextmanager
 def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
     """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is."""
