@@ -47,7 +47,6 @@ def explain_attention(
         head_width=attention.attention_head_size,
         dropout_p=attention.dropout_p,
         causal=attention.is_causal,
-        gradients=torch.is_grad_enabled() and any(each.requires_grad for each in model.parameters()),
         mask=packed.attention_mask is not None or bool(looking),
         score_bias=attention.distances is not None,
         weights=output_attentions,

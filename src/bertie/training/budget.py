@@ -53,7 +53,7 @@ def plan(budget: float, history: History, seconds: float) -> int:
     return step + int((end - seconds) * (step - begun) / max(seconds - then, 1e-9))
 
 
-def note_plan(history: History, total: int, seconds: float) -> None:
+def record_plan(history: History, total: int, seconds: float) -> None:
     """Let the run have ``total`` steps from now on, after ``seconds``."""
     done = history.progress(history.step) if history.plans else 0.0
     history.plans.append([history.step, done, total, round(seconds - history.evaluating, 3)])

@@ -46,10 +46,10 @@ class GradAccumulator:
     def __init__(self, parallel: DataParallel, tokens: int, precision: Literal["bf16", "fp32"], whole: bool) -> None:
         self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
 
-    def take_up(self, learner: Learner, sizes: Sizes) -> None:
-        """Compute the losses of this learner, whose examples have these sizes, from now on."""
+    def set_learner(self, learner: Learner, sizes: Sizes) -> None:
+        """Take the losses of this learner, whose examples have these sizes, from now on."""
         self._learner, self._sizes = learner, sizes
-        self._parallel.take_up(learner)
+        self._parallel.set_learner(learner)
 
     def compute(
         self, examples: Integers, divisor: float | Mapping[str, float], seed: int, device: torch.device
