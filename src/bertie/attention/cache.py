@@ -181,8 +181,7 @@ class EncoderDecoderCache(_Growing):
     @property
     def lengths(self) -> tuple[int, ...] | None:
         """The number of tokens of each text of the decoder's half (see ``Cache.lengths``)."""
-        found: tuple[int, ...] | None = getattr(self.self_attention_cache, "lengths", None)
-        return found
+        return getattr(self.self_attention_cache, "lengths", None)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return how many tokens a text of the decoder's half holds."""

@@ -37,16 +37,13 @@ class TensorFunctions(Functions):
         return torch.isin(values, values.new_tensor(tokens))
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        values, places = scores.max(dim=-1)
-        return values, places
+        return scores.max(dim=-1)
 
     def topk(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        values, places = scores.topk(count)
-        return values, places
+        return scores.topk(count)
 
     def sort(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        values, order = scores.sort(dim=-1)
-        return values, order
+        return scores.sort(dim=-1)
 
     def take(self, values: Tensor, places: Tensor) -> Tensor:
         return values.gather(-1, places)

@@ -131,8 +131,7 @@ class PackedDecoder(_CachedDecoder):
             0,
         )
         self._positions, self._furthest = self._positions + count, last + 1
-        logits: Tensor = output.logits
-        return logits
+        return output.logits
 
     def forget(self, count: int) -> None:
         self.cache.crop(-count)

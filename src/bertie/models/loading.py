@@ -359,8 +359,7 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
     name = dtype_name(asked)
     if not isinstance(asked, str | torch.dtype) or name not in FLOATS:
         raise InputError(f"dtype is {asked!r}; allowed: {', '.join(FLOATS)}, 'auto' or None")
-    found: torch.dtype = getattr(torch, name)
-    return found
+    return getattr(torch, name)
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

@@ -195,8 +195,7 @@ class BertModel(BertPreTrainedModel):
             raise InputError(
                 "past_key_values cannot be used in training under activation checkpointing; leave one out."
             )
-        length: int = cache.get_seq_length()
-        return length
+        return cache.get_seq_length()
 
     def _returns_cache(self, use_cache: bool | None) -> bool:
         wanted = self.config.use_cache if use_cache is None else use_cache
