@@ -24,7 +24,7 @@ from bertie.progress import logger
 from bertie.rules import Rule, check_values
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Log, Settings
-from bertie.training.tensorboard import check_tensorboard
+from bertie.training.logs import check_tensorboard
 
 Place = str | os.PathLike[str]
 # a folder, a name in the hub, a model; or an encoder's and a decoder's folders or names

@@ -26,7 +26,7 @@ from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
 from bertie.tokenization.tokenizer import COUNTED
 from bertie.training import History, is_first, train
-from bertie.training.run_directory import logs
+from bertie.training.logs import logs
 from bertie.training.state import States
 
 # Faults that the report shows, and rows that a preview does.

@@ -27,7 +27,8 @@ from bertie.tokenization.fast import BertTokenizer
 from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
 from bertie.training.fingerprint import digest, digest_of_tensors
-from bertie.training.run_directory import at_work_in, logs, refuse_other_content
+from bertie.training.logs import logs
+from bertie.training.run_directory import at_work_in, refuse_other_content
 from bertie.training.state import States
 
 

@@ -1,16 +1,11 @@
 """What a run has done so far: its log lines, its best score, and all that is needed to go on; and who is told of it."""
 
-import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from torch import nn
-
-from bertie.files import explained, write_text
 
 Record = dict[str, Any]
 Log = Callable[[Record], None]
@@ -135,22 +130,6 @@ Callback = Callable[[Event], object]
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return the metrics with None for what is no finite number, which JSON does not have."""
     return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-class JsonLines:
-    """A log that writes every record as a line of a file; what the file held before goes at the first record."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path, self._is_new = Path(path), True
-
-    def __call__(self, record: Record) -> None:
-        line = json.dumps(record) + "\n"
-        if self._is_new:
-            write_text(self._path, line)
-            self._is_new = False
-            return
-        with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(line)
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:

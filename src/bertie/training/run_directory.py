@@ -1,16 +1,14 @@
-"""The folder of a run: one process at work in it, its logs, and what is refused."""
+"""The folder of a run: one process at work in it, and what is refused."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.locking import LOCK, only_process_in
-from bertie.run_files import LOG, REPORT, RUN, STATE, TENSORBOARD
+from bertie.run_files import REPORT, RUN, STATE
 from bertie.training.distributed import is_first
-from bertie.training.history import JsonLines, Log, Record
-from bertie.training.tensorboard import TensorBoard
 
 
 @contextmanager
@@ -50,24 +48,6 @@ def refuse_finished(folder: Path | None, names: set[str], way_on: str = "") -> N
             f"{str(folder)!r} holds a finished run; {way_on}give another folder with {spelled('out')}, or remove this "
             "one."
         )
-
-
-@contextmanager
-def logs(folder: Path | None, report_to: Sequence[str | Log] = ()) -> Iterator[Log | None]:
-    """Give what writes each log line into the folder, for TensorBoard and to functions; None where it goes nowhere."""
-    with ExitStack() as stack:
-        told: list[Log] = [] if folder is None else [JsonLines(folder / LOG)]
-        for one in report_to if is_first() else ():
-            if callable(one):
-                told.append(one)
-            elif folder is not None:
-                told.append(stack.enter_context(closing(TensorBoard(folder / TENSORBOARD))))
-
-        def tell(record: Record) -> None:
-            for log in told:
-                log(dict(record))
-
-        yield tell if told else None
 
 
 def _names_in(folder: Path) -> set[str]:
