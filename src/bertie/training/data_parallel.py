@@ -61,7 +61,7 @@ class DataParallel:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have the model whole in the first process within the block, which all processes enter."""
+        """Gather the whole model in the first process within the block, which all processes enter."""
         yield
 
     def finish(self) -> None:
@@ -141,7 +141,7 @@ class Shards(DataParallel):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have the model as it was within the block, its parameters gathered in the first process."""
+        """Make the model as it was within the block, its parameters gathered in the first process."""
         self._gather(self.group.rank == 0)
         _restore(self._plain)
         try:

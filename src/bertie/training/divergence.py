@@ -1,4 +1,4 @@
-"""Steps that a run does better without: a loss or gradients that are NaN or infinite, and spikes far above the others.
+"""Steps to be left out of a run: a loss or gradients that are NaN or infinite, and spikes far above the others.
 
 After a spike a run goes back to the state that it saved last.
 """

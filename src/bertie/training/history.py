@@ -85,7 +85,7 @@ class History:
         return f"loss {lines[-1]['loss']:.4f}, {lines[-1]['tokens_per_second']:,.0f} tokens/s" if lines else ""
 
     def line_of_steps(self, epoch: float, rate: float, seconds: float) -> Record:
-        """Return the log line of the steps since the last one, and begin to count anew."""
+        """Return the log line of the steps since the last one, and reset what they add up."""
         computing = seconds - max((record["seconds"] for record in self.records), default=0.0)
         record: Record = {
             "step": self.step,

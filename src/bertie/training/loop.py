@@ -155,7 +155,7 @@ class _Run:
         self.clock = 0.0
 
     def _set_phase(self, number: int) -> None:
-        """Have the learner of a phase take the steps from its first on."""
+        """Train on the examples of a phase from now on."""
         self.learner, self.sampler = self.phases[number].learner, self._sampler_of(number)
         self.gradients.set_learner(self.learner, self.sampler.sizes)
 

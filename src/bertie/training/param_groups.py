@@ -1,4 +1,4 @@
-"""Which parameters learn, which decay, and how fast each layer learns, told from the names that BERT models use."""
+"""Which parameters learn, which decay, and how fast each layer learns, by the names that BERT models use."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ class Group(NamedTuple):
 
 
 def depth(name: str, layers: int) -> int:
-    """Return how high a parameter stands: 0 for embeddings, N + 1 for layer N, ``layers + 1`` for poolers and heads."""
+    """Return the depth of a parameter: 0 for embeddings, N + 1 for layer N, ``layers + 1`` for poolers and heads."""
     if found := _LAYER.search(name):
         return int(found[2]) + 1
     return 0 if _EMBEDDINGS.search(name) else layers + 1
@@ -75,7 +75,7 @@ def same_device(tensors: Mapping[str, torch.Tensor]) -> torch.device:
 
 @contextmanager
 def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
-    """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is."""
+    """Freeze the embeddings and the first ``layers`` layers within the block; None: nothing."""
     parameters = dict(model.named_parameters())
     count = count_layers(parameters)
     if layers is not None and layers > count:

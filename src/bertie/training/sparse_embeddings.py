@@ -36,7 +36,7 @@ def tables(model: nn.Module) -> dict[str, nn.Embedding]:
 
 @contextmanager
 def by_rows(embeddings: Mapping[str, nn.Embedding]) -> Iterator[None]:
-    """Have these modules give sparse gradients within the block."""
+    """Make these modules give sparse gradients within the block."""
     before = {name: module.sparse for name, module in embeddings.items()}
     try:
         for module in embeddings.values():
