@@ -38,7 +38,7 @@ def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> Non
 
 
 def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Features) -> dict[str, Any]:
-    """Return what tells this run's data, model and task from another's, before the model has learned."""
+    """Return what identifies this run's data, model and task, before the model has learned."""
     plan = job.plan
     wanted = [labels.values for labels in features.labels.values()]
     values = (features.ids, features.types, features.owner_of_rows, *wanted)
@@ -57,5 +57,5 @@ def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Featu
 
 
 def digest_of_rows(*parts: Sequence[Example]) -> str:
-    """Return what tells the texts and labels of parts of the data from others."""
+    """Return a digest of the texts and labels of parts of the data."""
     return digest(repr((example.text, example.label)).encode() for part in parts for example in part)

@@ -91,7 +91,7 @@ def preview(
 
 
 def prepare(plan: Plan) -> list[Job]:
-    """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
+    """Read, check and split the data, once or for each fold; say what was read as what, and what is odd."""
     data = load_dataset(
         plan.row.name,
         plan.train,
@@ -124,7 +124,7 @@ def prepare(plan: Plan) -> list[Job]:
 
 
 def learn(job: Job) -> Learned:
-    """Train and tune on what `prepare` gave; all of several processes come to the same."""
+    """Train and tune on what `prepare` gave; all processes arrive at the same model."""
     task, model, said = start(job)
     plan, parts = job.plan.rated(model.config), job.parts
     metric = plan.metric or task.metric().main

@@ -59,7 +59,7 @@ def write_folder(
 
 
 def _used(outcome: Outcome, runs: Runs | None) -> dict[str, Any]:
-    """Return what a run came to use, and what of: `rerun.arguments_of` reads it back."""
+    """Return the settings, data and machine that a run used, which `rerun.arguments_of` reads back."""
     plan, data, parts = outcome.job.plan, outcome.job.data, outcome.job.parts
     files = {
         name: digest for source in (plan.train, plan.test, plan.dev) for name, digest in digests_of(source).items()

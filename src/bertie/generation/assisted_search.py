@@ -36,7 +36,7 @@ class Drafter(Protocol):
 
 @dataclass(frozen=True)
 class PromptLookup:
-    """What came after the text's last words where they stood before: of the most words, the first place.
+    """Drafts what followed the text's last words where they first occurred; the longest match counts.
 
     ``num_tokens``: how many words a draft has at most; ``ngram_size``: how many last words are looked up at most.
     """
@@ -89,7 +89,7 @@ class AssistantDrafter:
         return Draft(text[0, ids.shape[1] :], probabilities if plan.config.do_sample else ())
 
     def _catch_up(self, ids: Values) -> Values:
-        """Forget what was drafted in vain, read what the text has instead, and return the scores after it."""
+        """Forget rejected drafts, read what the text has instead, and return the scores after it."""
         if self._read == 0:
             self.decoder.step(self.prompts)
             self._read = self.prompts.shape[1]
@@ -122,7 +122,7 @@ class AssistedSearch(TokenSearch):
         return Generated(self.xp.copy(self.ids), self.record)
 
     def _accept(self, logits: Values, draft: Draft) -> None:
-        """Take words by ``logits [n + 1, V]`` as long as they are the n drafted ones, and one more."""
+        """Accept the n drafted words as far as ``logits [n + 1, V]`` choose them, and take one word more."""
         for place in range(len(logits)):
             self.drafted = draft.words[place : place + 1]
             self.assumed = draft.probabilities[place] if draft.probabilities and len(self.drafted) else None
@@ -131,7 +131,7 @@ class AssistedSearch(TokenSearch):
                 return
 
     def choose(self, scores: Values) -> Values:
-        """Return the next word ``[1]``; of drawn ones the drafted as often as it is due, or another in its place."""
+        """Return the next word ``[1]``; a sampled one is the draft, or replaces it where that is rejected."""
         if not self.plan.config.do_sample or len(self.drafted) == 0:
             return super().choose(scores)
         word, generator = self.drafted.item(), self.plan.generator

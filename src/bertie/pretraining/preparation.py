@@ -1,4 +1,4 @@
-"""Documents → token shards: read, freed of duplicates, partly held out, cut into sentences, and written side by side.
+"""Documents → token shards: read, deduplicated, partly held out, cut into sentences, and written side by side.
 
 A shard is made of the documents of one block, and a block follows from the input alone. So a run that was killed goes
 on by reading again what it read, and skips the blocks whose shards are there.
@@ -147,7 +147,7 @@ def _has_documents(infos: Mapping[str, Sequence[ShardInfo]]) -> bool:
 
 
 def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:
-    """Yield documents that are not blank and did not come before, each with a hash of its text."""
+    """Yield documents that are neither blank nor repeated, each with a hash of its text."""
     seen: set[int] = set()
     for text in documents:
         counts.documents_read += 1

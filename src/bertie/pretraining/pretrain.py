@@ -127,7 +127,7 @@ def _evaluation(recipe: Recipe, learner: Callable[..., PretrainingLearner]) -> C
 
 
 def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
-    """Return what tells this run's data and model from another's, before the model has learned."""
+    """Return what identifies this run's data and model, before the model has learned."""
     names_of_origin = ("_name_or_path", "architectures", "dtype")
     config = {name: value for name, value in model.config.to_dict().items() if name not in names_of_origin}
     return {

@@ -69,7 +69,7 @@ class Shard(NamedTuple):
 
 
 def write_shard(path: Path, shard: Shard) -> ShardInfo:
-    """Write a shard so that the file is whole or not there."""
+    """Write a shard atomically."""
     with atomic(path) as temporary:
         write_tensors(shard._asdict(), temporary)
     return info_of(path, shard)
@@ -134,7 +134,7 @@ class Corpus:
 
 
 def tokenizer_digest(tokenizer: BertTokenizer) -> str:
-    """Return what tells tokenizers apart that read texts otherwise."""
+    """Return a digest that differs between tokenizers that read texts differently."""
     return hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16).hexdigest()
 
 

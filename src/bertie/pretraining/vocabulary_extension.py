@@ -23,7 +23,7 @@ class Extension:
 
 
 def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_frequency: int = 5) -> Extension:
-    """Add to a vocabulary the ``count`` words whose pieces, each time they occur, are most in all.
+    """Add to a vocabulary the ``count`` words that save the most pieces over all their occurrences.
 
     Words that the tokenizer cannot cut into pieces are not added: nothing is known of their meaning.
     """
@@ -70,5 +70,5 @@ def _pieces(words: Iterable[str], tokenizer: BertTokenizer) -> dict[str, list[in
 
 
 def _mean(words: Counter[str], pieces: dict[str, list[int]]) -> float:
-    """Return the pieces of a word, each as often as it occurs."""
+    """Return the mean number of pieces of a word, weighted by how often it occurs."""
     return sum(words[word] * len(pieces[word]) for word in words) / max(1, words.total())

@@ -140,7 +140,7 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 
 @contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Give random numbers and the model's mode back as they were, and leave no gradients."""
+    """Restore PyTorch's random numbers and the model's mode after the block, and leave no gradients."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), modes_kept(model):
         try:

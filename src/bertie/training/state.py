@@ -1,4 +1,4 @@
-"""A run on the disk: weights and moments in safetensors, all else in JSON, in folders that are whole or not there.
+"""A run on the disk: weights and moments in safetensors, all else in JSON, in folders that are complete or absent.
 
 Each save is a new folder ``state-N``, written beside and renamed when it is on the disk; only then the one before goes.
 Where each process keeps a part of the model, each writes a file of its own into it.
@@ -36,7 +36,7 @@ _BEST = re.compile(r"best-(\d{8,})\.safetensors")
 
 
 class Saved(NamedTuple):
-    """What a state holds: what the run was started with, its history, and tensors by name, of shards the own rows."""
+    """What a state holds: what the run was started with, its history, and tensors by name; of shards, this process's rows."""
 
     identity: dict[str, Any]
     history: dict[str, Any]
