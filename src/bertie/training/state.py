@@ -36,7 +36,7 @@ _BEST = re.compile(r"best-(\d{8,})\.safetensors")
 
 
 class Saved(NamedTuple):
-    """What a state holds: what the run was started with, its history, and tensors by name; of shards, this process's rows."""
+    """The start and the history of a run, and its tensors by name; of shards, this process's rows."""
 
     identity: dict[str, Any]
     history: dict[str, Any]
