@@ -61,7 +61,7 @@ def _product_dtype(x: Tensor) -> torch.dtype | None:
         type(x) is not Tensor
         or x.layout != torch.strided
         or x.is_neg()
-        or x.dtype not in (torch.float32, torch.bfloat16)
+        or x.dtype not in _DTYPES
     ):
         return None
     if torch.is_autocast_enabled("cpu"):

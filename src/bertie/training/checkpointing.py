@@ -109,7 +109,7 @@ class Checkpointer:
         if self._states is not None:
             self._writing = self._writer.submit(self._states.save_best, step, _copies(snapshot(model)))
         else:
-            self._best = {name: tensor.cpu().clone() for name, tensor in snapshot(model).items()}
+            self._best = _copies(snapshot(model))
 
     def restore_best(self, model: nn.Module, step: int) -> None:
         """Restore the best weights in the model of the process that writes."""
