@@ -27,10 +27,11 @@ def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
     pieces: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         rows = _rows_of(_parameter(name, parameters), group)
-        if rows is None or not tensor.dim() or len(tensor) != len(rows):
-            rows = range(group.rank == 0)
-        if rows:
-            places = [rows.start, *[0] * (tensor.dim() - 1)][: tensor.dim()]
+        begin, writes = 0, group.rank == 0
+        if rows is not None and tensor.dim() and len(tensor) == len(rows):
+            begin, writes = rows.start, len(rows) > 0
+        if writes:
+            places = [begin, *[0] * (tensor.dim() - 1)][: tensor.dim()]
             pieces[f"{name}@{','.join(map(str, places))}"] = tensor
     with _failing_together(group), atomic(path) as temporary:
         write_tensors(pieces, temporary)
