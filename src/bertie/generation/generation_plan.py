@@ -79,15 +79,15 @@ class GenerationPlan:
         generator: Any = None,
     ) -> "GenerationPlan":
         """Return the plan of a settled config; ``limit``: the width at which the model's positions end."""
-        own_processors, criteria = logits_processor or (), stopping_criteria or ()
-        _check_functions(own_processors, criteria, prefix_allowed_tokens_fn, streamer)
+        processors_given, criteria = logits_processor or (), stopping_criteria or ()
+        _check_functions(processors_given, criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
         ends = tuple(tokens_of(config.eos_token_id))
         max_length = _max_length(config, prompts, limit)
         processors = [
             *_processors(config, prompts, max_length, ends, prefix_allowed_tokens_fn),
-            *own_processors,
+            *processors_given,
             *(_filters(config, ends) if config.do_sample else ()),
             *([renormalize] if config.renormalize_logits else ()),
         ]
