@@ -105,7 +105,7 @@ class Search:
         if not complete:
             why = next((each.why for each in table if each.why), "all were pruned")
             raise BertieError(f"None of {len(table)} trials gave a score; the first: {why}")
-        return max(complete, key=lambda each: (each.score if each.score is not None else -inf, -each.number))
+        return max(complete, key=lambda each: -inf if each.score is None else each.score)
 
     def outcome(self, best: Trial) -> Outcome:
         """Score the model of a trial on test, and write the folder."""
