@@ -11,8 +11,9 @@ from bertie.cli import options
 from bertie.cli.options import one_or_all
 from bertie.cli.verbosity import say
 from bertie.errors import InputError
-from bertie.files import read_json, write_json
+from bertie.files import write_json
 from bertie.progress import quietly
+from bertie.run_files import read_run
 
 
 def average(
@@ -46,8 +47,7 @@ def _task(task: str | None, first: str) -> str:
     """Return the task to score by, which the first model's run names if the user does not."""
     from bertie.tasks.registry import find_learned
 
-    plan = Path(first) / "run.json"
-    named = task or (read_json(plan, "run").get("task") if plan.is_file() else None)
+    named = task or read_run(first).get("task")
     if named is None:
         raise InputError(f"{first!r} does not say for which task it was trained; name it with --task.")
     return find_learned(str(named)).name

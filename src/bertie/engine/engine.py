@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.consistent_read import read_consistently
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical, in_names_of
-from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, PAIR, architecture_of, parameters_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
@@ -156,7 +156,7 @@ class Engine:
                 engine.generation_config = found or engine.generation_config
             return engine
 
-        made = load() if place.folder is None else of_one_save(place.folder, load)
+        made = load() if place.folder is None else read_consistently(place.folder, load)
         made.name_or_path = place.name_or_path
         source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
         # a pickle holds no token, and what was downloaded once is not downloaded by every worker

@@ -10,7 +10,7 @@ from bertie.engine import Engine
 from bertie.engine.activations import Array
 from bertie.engine.engine import GENERATIVE
 from bertie.errors import InputError, InputTypeError
-from bertie.models.hooks import onlookers
+from bertie.models.hooks import observers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import int8_names
 from bertie.models.task_model import TaskModel
@@ -59,7 +59,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
         return f"its weights are {model.dtype}, and the engine computes in torch.float32; call model.float() first"
     if has_hooks(model):
         return "it has hooks, or another forward"
-    if seen := next(onlookers(model), None):
+    if seen := next(observers(model), None):
         return f"there is {seen}"
     return ""
 
