@@ -2,7 +2,6 @@
 
 import json
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Option
