@@ -39,6 +39,8 @@ UNHEALTHY = Kind((503, "Unhealthy"), 503, "server_error", "inference")
 # the client is gone, and reads no answer; a status of nginx's for the log
 GONE = Kind((499, "Validation"), 499, INVALID, "dropped")
 
+KINDS = tuple(kind for kind in vars().copy().values() if isinstance(kind, Kind))
+
 
 class Refusal(BertieError):
     """A request that is not answered.

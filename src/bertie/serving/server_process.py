@@ -83,10 +83,14 @@ def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
 
 
 def make_service(
-    models: Sequence[ServedModel], limits: Limits, keys: Sequence[str] = (), tracing: "Tracing | None" = None
+    models: Sequence[ServedModel],
+    limits: Limits,
+    keys: Sequence[str] = (),
+    tracing: "Tracing | None" = None,
+    metrics: Metrics | None = None,
 ) -> tuple[Service, Application]:
     """Return the service, and the ASGI application with all its routes."""
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     listeners = [metrics.on_step] if tracing is None else [metrics.on_step, tracing.on_step]
 
     def on_step(step: Step) -> None:
@@ -157,7 +161,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     hold_hangups()
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    service, app = make_service(opened, settings.limits, settings.keys, tracing)
+    service, app = make_service(opened, settings.limits, settings.keys, tracing, Metrics(seat.counts, seat.number))
     allow_connections()
     service.is_complete = lambda: seat.all_taken
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
