@@ -43,35 +43,22 @@ ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, and to whom: all that a process needs to know.
+    """What is served, and to whom: all that a process needs to know."""
 
-    Attributes:
-        models: folders or names, as `ServedModel.open` takes them, with ``device`` and ``batch_tokens``.
-        limits: of what clients may ask for.
-        keys: what they must send; empty: nothing.
-        log: whether each request is logged.
-        announce: whether it is said where it serves.
-        otlp_endpoint: the OpenTelemetry collector that spans are sent to.
-    """
-
-    models: tuple[str, ...]
+    models: tuple[str, ...]  # folders or names, as `ServedModel.open` takes them with the device and tokens of a batch
     limits: Limits
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # of which clients must send one, if there are any
     device: str | None = None
     batch_tokens: int | None = None
-    log: bool = True
-    otlp_endpoint: str | None = None
-    announce: bool = True
+    log: bool = True  # whether each request is logged
+    otlp_endpoint: str | None = None  # the OpenTelemetry collector that spans are sent to
+    announce: bool = True  # whether it is said where it serves
 
 
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
     """Serve models until SIGTERM or Ctrl-C; then accept nothing more, answer what was accepted, and return.
 
     SIGHUP reads the models anew. Returns the exit code: above 0 if a process of several failed.
-
-    Raises:
-        InputError: two models have the same name, or the address cannot be had.
-        BertieError: a model cannot be opened.
     """
     if workers == 1:
         _serve_at(settings, lambda: _listening(host, port), Seat(0, [0.0]))
@@ -91,11 +78,11 @@ def make_service(
 ) -> tuple[Service, Application]:
     """Return the service, and the ASGI application with all its routes."""
     metrics = metrics or Metrics()
-    listeners = [metrics.on_step] if tracing is None else [metrics.on_step, tracing.on_step]
 
     def on_step(step: Step) -> None:
-        for listener in listeners:
-            listener(step)
+        metrics.on_step(step)
+        if tracing is not None:
+            tracing.on_step(step)
 
     service = Service(models, limits, on_step)
     on_request = None if tracing is None else tracing.on_request

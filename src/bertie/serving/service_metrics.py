@@ -99,12 +99,7 @@ WIDTH = len(_PLACES)
 
 
 class Metrics:
-    """What happened since the start, in this process and those beside it.
-
-    Args:
-        numbers: the rows of all of them, one after the other.
-        process: which of them is this one's.
-    """
+    """What happened since the start, of one ``process`` of those that have rows in ``numbers``."""
 
     def __init__(self, numbers: MutableSequence[float] | None = None, process: int = 0) -> None:
         self._all = memoryview(array("d", bytes(8 * WIDTH)) if numbers is None else numbers).cast("B").cast("d")

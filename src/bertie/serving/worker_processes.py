@@ -27,16 +27,11 @@ _WATCH_SECONDS = 0.5
 
 
 class Seat(NamedTuple):
-    """The place of one process among all that serve.
-
-    Attributes:
-        beats: when each was last heard of, 0 before it serves.
-        counts: what all of them count, for `Metrics`; None: it serves alone.
-    """
+    """The place of one process among all that serve."""
 
     number: int
-    beats: MutableSequence[float]
-    counts: MutableSequence[float] | None = None
+    beats: MutableSequence[float]  # when each was last heard of, 0 before it serves
+    counts: MutableSequence[float] | None = None  # what all of them count, for `Metrics`; None: it serves alone
 
     def beat(self) -> None:
         self.beats[self.number] = monotonic()
