@@ -6,9 +6,10 @@ sums, and the row of one that ended is continued by the one in its place.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ WIDTH = len(_PLACES)
 class Metrics:
     """What happened since the start, of one ``process`` of those that have rows in ``numbers``."""
 
-    def __init__(self, numbers: MutableSequence[float] | None = None, process: int = 0) -> None:
+    def __init__(self, numbers: Any = None, process: int = 0) -> None:
         self._all = memoryview(array("d", bytes(8 * WIDTH)) if numbers is None else numbers).cast("B").cast("d")
         self._own = self._all[process * WIDTH : (process + 1) * WIDTH]
 
@@ -139,7 +140,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""
-        sums = iter(np.frombuffer(self._all).reshape(-1, WIDTH).sum(axis=0).tolist())
+        sums = iter(np.asarray(self._all).reshape(-1, WIDTH).sum(axis=0).tolist())
         lines = []
         for metric in METRICS:
             lines += [f"# HELP {metric.name} {metric.text}", f"# TYPE {metric.name} {metric.kind}"]
