@@ -81,7 +81,7 @@ class ServedModel:
 
         ``truncation_side`` is an option too: the side of a long text that is cut off.
         """
-        given = tuple(sorted((option, _hashable(value)) for option, value in options.items() if value is not None))
+        given = tuple(sorted([(option, _hashable(value)) for option, value in options.items() if value is not None]))
         if not given:
             return self._codecs[name]
         kept = len(repr(given)) < _LONGEST_KEPT
