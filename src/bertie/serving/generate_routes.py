@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from bertie.progress import quietly
 from bertie.serving.exchange import Exchange
 from bertie.serving.generate_shapes import Generated, GenerateParameters, GenerateRequest
 from bertie.serving.http_app import Posted
@@ -25,7 +26,9 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     model, asked = exchange.service.model_for(GENERATE, body.model), body.parameters or GenerateParameters()
     options = asked.options
     task: Any = model.task(GENERATE, **options)
-    if (vain := next(task.settled(model.generation_config).without_effect(options), None)) is not None:
+    with quietly():  # what changes nothing is told to the client
+        settled = task.settled(model.generation_config)
+    if (vain := next(settled.without_effect(options), None)) is not None:
         raise Refusal(VALIDATION, f"{vain}: add that, or leave it out.")
     if isinstance(task, TextGeneration):
         options["return_full_text"] = asked.return_full_text

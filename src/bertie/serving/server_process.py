@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from bertie.errors import InputError
+from bertie.errors import InputError, in_python, spelling
 from bertie.extras import need
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.generate_routes import ROUTES as GENERATE
@@ -170,7 +170,8 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.limits.seconds) + 5,
     )
-    with listen() as listener, _signals_end_calmly():
+    # clients give fields of JSON, not options of the command that serves
+    with listen() as listener, _signals_end_calmly(), spelling(in_python):
         _Server(config, service, seat, settings.announce).run([listener])
     if tracing is not None:
         tracing.close()
