@@ -12,6 +12,8 @@ from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
+from prometheus_client import generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
 
 from bertie.serving.refusals import KINDS
 from bertie.serving.scheduler import Step
@@ -29,22 +31,25 @@ _DURATIONS = {
 
 @dataclass(frozen=True)
 class _Numbers:
-    """One number, or one for each label; of a label that never occurred nothing is said."""
+    """One number, or one for each value of a label; of a value that never occurred nothing is said."""
 
     name: str
     text: str
     kind: str
-    labels: Sequence[str] = ("",)
+    label: str = ""
+    values: Sequence[str] = ("",)
 
     @property
     def places(self) -> Sequence[str]:
         """What each number is called."""
-        return [self.name + label for label in self.labels]
+        return [f"{self.name} {value}" if self.label else self.name for value in self.values]
 
-    def lines(self, values: Sequence[float]) -> Iterator[str]:
-        for place, value in zip(self.places, values, strict=True):
-            if value or place == self.name:
-                yield f"{place} {value}"
+    def family(self, numbers: Sequence[float]) -> Metric:
+        found = Metric(self.name.removesuffix("_total"), self.text, self.kind)
+        for value, number in zip(self.values, numbers, strict=True):
+            if number or not self.label:
+                found.add_sample(self.name, {self.label: value} if self.label else {}, number)
+        return found
 
 
 @dataclass(frozen=True)
@@ -54,27 +59,25 @@ class _Histogram:
     name: str
     text: str
     bounds: Sequence[float]
-    kind: str = "histogram"
 
     @property
     def places(self) -> Sequence[str]:
+        """What each number is called."""
         return [self.name, *(f"{self.name} {bound}" for bound in self.bounds), f"{self.name}_sum"]
 
-    def lines(self, values: Sequence[float]) -> Iterator[str]:
-        *counts, total = values
-        for bound, count in zip((*self.bounds, "+Inf"), accumulate(counts), strict=True):
-            yield f'{self.name}_bucket{{le="{bound}"}} {count}'
-        yield f"{self.name}_count {sum(counts)}"
-        yield f"{self.name}_sum {total}"
+    def family(self, numbers: Sequence[float]) -> Metric:
+        *counts, total = numbers
+        buckets = zip((*map(str, self.bounds), "+Inf"), accumulate(counts), strict=True)
+        return HistogramMetricFamily(self.name, self.text, buckets=list(buckets), sum_value=total)
 
 
-_METHODS = [f'{{method="{method}"}}' for method in ("batch", "single")]
-_FAILURES = [f'{{err="{failure}"}}' for failure in sorted({kind.failure for kind in KINDS})]
+_METHODS = ("batch", "single")
+_FAILURES = sorted({kind.failure for kind in KINDS})
 _PADDING = "Tokens of padding that a step did without, which a rectangle of its texts has"
 METRICS: tuple[_Numbers | _Histogram, ...] = (
-    _Numbers("te_request_count", "Requests", "untyped", _METHODS),
-    _Numbers("te_request_success", "Requests that were answered", "untyped", _METHODS),
-    _Numbers("te_request_failure", "Requests that were refused, by what kind of error", "untyped", _FAILURES),
+    _Numbers("te_request_count", "Requests", "untyped", "method", _METHODS),
+    _Numbers("te_request_success", "Requests that were answered", "untyped", "method", _METHODS),
+    _Numbers("te_request_failure", "Requests that were refused, by what kind of error", "untyped", "err", _FAILURES),
     *(
         _Numbers(f"te_{group}_{what}", f"Inputs to {group}, {what}", "untyped")
         for group in ("embed", "predict")
@@ -127,25 +130,24 @@ class Metrics:
 
     def on_request(self, method: str, failure: str | None) -> None:
         """Note a request: "single" or "batch", and by what kind of error it was refused."""
-        self._add(f'te_request_count{{method="{method}"}}', 1)
-        if failure is None:
-            self._add(f'te_request_success{{method="{method}"}}', 1)
-        else:
-            self._add(f'te_request_failure{{err="{failure}"}}', 1)
+        self._add(f"te_request_count {method}", 1)
+        self._add(f"te_request_success {method}" if failure is None else f"te_request_failure {failure}", 1)
 
     def note_load(self, waiting: int, in_flight: int) -> None:
         """Note how many requests wait, and are being answered, in this process."""
         self._own[_PLACES["te_queue_size"]] = waiting
         self._own[_PLACES["bertie_requests_in_flight"]] = in_flight
 
+    def collect(self) -> Iterator[Metric]:
+        """Yield all as a registry of Prometheus' client does, the sums of all processes."""
+        sums = iter(np.asarray(self._all).reshape(-1, WIDTH).sum(axis=0).tolist())
+        for metric in METRICS:
+            yield metric.family([next(sums) for _ in metric.places])
+
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""
-        sums = iter(np.asarray(self._all).reshape(-1, WIDTH).sum(axis=0).tolist())
-        lines = []
-        for metric in METRICS:
-            lines += [f"# HELP {metric.name} {metric.text}", f"# TYPE {metric.name} {metric.kind}"]
-            lines += metric.lines([next(sums) for _ in metric.places])
-        return "\n".join([*lines, ""]).encode()
+        told: Any = self
+        return generate_latest(told)
 
     def _add(self, place: str, count: float) -> None:
         self._own[_PLACES[place]] += count
