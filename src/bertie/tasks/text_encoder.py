@@ -184,6 +184,8 @@ class TextEncoder:
 
         One that does not exist passes if it is None.
         """
+        if not options:  # most calls: to look up what there is takes 3 % of a short query in int8
+            return self
         known = self.options()
         options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
         self.check_options(options)
