@@ -13,7 +13,6 @@ from bertie.kernels.library import EmbeddingsStruct, EmbeddingTableStruct, Instr
 
 Ids = NDArray[np.int64]
 _TABLES, _IDS = ("words", "types", "positions"), ("word_ids", "type_ids", "position_ids")
-_POSITIONS = 2
 
 
 class PackedEmbeddings:
