@@ -22,7 +22,6 @@ from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_l
 from bertie.progress import logger
 from bertie.training.distributed import ALONE, Processes
 from bertie.training.param_groups import is_sharded
-from bertie.training.sharded_state import read_shards, rows_of, write_shards
 from bertie.training.sparse_embeddings import with_all_rows
 
 VERSION = 1
@@ -139,6 +138,8 @@ class States:
 
     def _write_shards(self, parts: Parts, parameters: Mapping[str, Tensor], folder: Path | None) -> dict[str, int]:
         """Write this process's file, and return the sums of all; the first process alone knows the folder."""
+        from bertie.training.sharded_state import write_shards  # imports 700 modules
+
         path = Path(self._group.broadcast(str(folder))) / f"shard-{self._group.rank:05}.safetensors"
         write_shards(_joined(parts), parameters, path, self._group)
         return dict(self._group.gather((path.stem, _sum(path))))
@@ -146,12 +147,18 @@ class States:
     def _tensors(self, folder: Path, files: Sequence[str], parameters: Mapping[str, Tensor]) -> Parts:
         """Return weights and moments, of shards this process's rows, whatever number of processes wrote them."""
         paths = [folder / f"{name}.safetensors" for name in files]
-        if set(files) != set(PARTS):
+        in_shards = set(files) != set(PARTS)
+        if not in_shards:
+            parts = {path.stem: _tensors(path) for path in paths}
+            if self._group.world > 1:
+                parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
+            if not is_sharded(parameters):
+                return parts
+        from bertie.training.sharded_state import read_shards, rows_of
+
+        if in_shards:
             return _parted(read_shards(paths, parameters, self._group))
-        parts = {path.stem: _tensors(path) for path in paths}
-        if self._group.world > 1:
-            parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
-        return _parted(rows_of(_joined(parts), parameters, self._group)) if is_sharded(parameters) else parts
+        return _parted(rows_of(_joined(parts), parameters, self._group))
 
     def _numbered(self) -> dict[int, Path]:
         found = ((_STATE.fullmatch(path.name), path) for path in self._folder.glob("state-*"))
