@@ -26,8 +26,8 @@ def checked_path(given: object) -> Path:
         raise InputTypeError(f"{short(given)} is not a file or folder; give its path as a text")
     try:
         os.fsencode(named)
-    except UnicodeEncodeError as error:
-        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from error
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from None
     return Path(named)
 
 
@@ -47,8 +47,8 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
         if status.st_size > limit:
             raise CheckpointError(f"the {what} file {shown(path)} has {status.st_size} bytes; at most {limit} are read")
         raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no {what} file {shown(path)}; check the folder's name") from error
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {what} file {shown(path)}; check the folder's name") from None
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise

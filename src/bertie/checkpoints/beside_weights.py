@@ -1,6 +1,7 @@
 """A new model's folder: where it may be written, and what of the folder that it was made from belongs into it."""
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ from bertie.hub import base_of_adapter, found_for_adapter, is_adapter, member, r
 # beside a model's weights: tokenizer, pooling, words about it
 _COPIED = (".json", ".txt", ".md")
 _COPIED_NAMES = ("LICENSE", "NOTICE")
+# how good the model was that a folder was written for; run.json, which says what it learned from, goes along
+_SCORES = ("report.md", "results.json", "average.json")
+CARD = "README.md"
+_NOTE = b"> This is the card of the model that this one was made from by bertie; its figures are that model's.\n\n"
+_FRONT_MATTER = re.compile(rb"\A(?:---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE | re.DOTALL)
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
@@ -35,6 +41,12 @@ def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collec
             shutil.copyfile(place / name, target / name)
 
 
+def note_in_card(folder: Path) -> None:
+    """Let the card in the folder of a model with other weights say whose it is, behind what it says to programs."""
+    if (path := folder / CARD).is_file() and _NOTE not in (card := path.read_bytes()):
+        path.write_bytes(_FRONT_MATTER.sub(lambda front: front[0] + _NOTE, card, count=1))
+
+
 def _base_of(adapter: Path) -> Path:
     name, of_base = base_of_adapter(adapter)
     files = [f"*{ending}" for ending in _COPIED]
@@ -52,6 +64,7 @@ def _names(source: Path, subfolder: str) -> Iterator[str]:
         if part and not path.parent.name[:1].isdigit():
             continue
         wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
+        own = own or path.name in _SCORES
         name = str(path.relative_to(source))
         if wanted and not own and not path.name.startswith((".", "adapter_")) and member(source, name).is_file():
             yield name

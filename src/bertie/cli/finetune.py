@@ -222,7 +222,7 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
-    from bertie.finetuning.model_card import upload_command
+    from bertie.finetuning.model_card import command_of, upload_command
     from bertie.tasks.registry import find
 
     record = {"model": str(result.folder), "metrics": result.metrics, "intervals": result.intervals}
@@ -235,7 +235,7 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
         say(*score_table(result.scored))
     folder = printable(str(result.folder))
     say(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:")
-    say(f"  bertie {find(result.pipeline.task).command} --model {folder}")
+    say(printable(f"  {command_of(find(result.pipeline.task), result.pipeline.codec, str(result.folder))}"))
     if result.folder is not None:
         say(f"  {upload_command(result.folder)}")
 

@@ -10,7 +10,7 @@ import typer
 
 from bertie.cli.options import FormatOptions, Input
 from bertie.cli.verbosity import say
-from bertie.errors import InputError
+from bertie.errors import InputError, plural
 from bertie.messages import printable
 from bertie.progress import logger
 
@@ -114,7 +114,8 @@ def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str
         yield from texts
         return
     if len(texts) % 2:
-        raise InputError(f"Texts are taken two by two, and {len(texts)} of them are given.")
+        is_given = plural(len(texts), "is", "are")
+        raise InputError(f"Texts are taken two by two, and {len(texts)} {is_given} given; give two for each pair.")
     yield from zip(texts[::2], texts[1::2], strict=True)
 
 

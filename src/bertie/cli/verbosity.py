@@ -19,7 +19,7 @@ class Verbosity:
     """The options that every command has."""
 
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Write nothing but errors and warnings beside the answer.")
+        bool, typer.Option("--quiet", "-q", help="Beside the answer, write only errors, warnings and what was guessed.")
     ] = False
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")

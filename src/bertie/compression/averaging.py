@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.beside_weights import CARD, check_new
 from bertie.compression.folder import Opened, open_model, write_folder
 from bertie.errors import InputError
 from bertie.files import read_json
@@ -19,14 +19,7 @@ from bertie.progress import logger
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = (
-    "README.md",
-    "figures.json",
-    "results.json",
-    "report.md",
-    "run.json",
-    "average.json",
-)
+_NOT_COPIED = (CARD, "run.json")
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {

@@ -98,7 +98,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         return path.open("rb") if unpack is None else BufferedReader(unpack(path), 2**18)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"The file {str(path)!r} cannot be read: {reason}.") from error
+        raise InputError(f"The file {str(path)!r} cannot be read: {reason}.") from None
 
 
 def remedy(encoding: str = "cp1252") -> str:
@@ -212,7 +212,7 @@ class Lines(Iterator[str]):
             where = f" ({wrong_byte(error, self._stream.tell() - len(error.object))})" if seekable else ""
             raise InputError(
                 f"Line {self._decoded} of {self.name} is not {self._encoding} text{where}; {remedy()}."
-            ) from error
+            ) from None
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self._decoded - 1}: {error}.") from error
         return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self._decoded == 1 else raw)

@@ -144,7 +144,7 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     try:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
-        raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from error
+        raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from None
     _check(header, lines)
     return header, delimiter
 

@@ -35,7 +35,7 @@ class EmbedPipeline(Pipeline):
         single = is_single(inputs)
         answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
         self.tell_truncated(answered)
-        task: Any = self.codec.with_options(**options)
+        task: Any = self.task_with(options)
         vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):
             row[:] = one.answer

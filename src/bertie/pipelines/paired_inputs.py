@@ -109,7 +109,7 @@ class RerankPipeline(Pipeline):
         pairs = [_pairs(one) for one in queries]
         answered = list(self.stream([pair for some in pairs for pair in some], batch_size=batch_size, **options))
         self.tell_truncated(answered)
-        task: Any = self.codec.with_options(**options)
+        task: Any = self.task_with(options)
         source, ranked = iter(answered), []
         for some in pairs:
             found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]

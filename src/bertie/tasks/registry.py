@@ -28,6 +28,7 @@ class Row:
         trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
         by_vectors: the task that answers instead where the model is an encoder without a head.
         command: what ``bertie`` answers with, and an input to try; the model is added.
+        pair_command: the same of a model that learned pairs, where the inputs of the task may be texts or pairs.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Row:
     trained: str = ""
     by_vectors: str = ""
     command: str = ""
+    pair_command: str = ""
 
     @property
     def architecture(self) -> str:
@@ -77,8 +79,8 @@ class Row:
         return {role: columns[role] for role in known}
 
     def save_columns(self, config: Any, columns: Mapping[str, str | list[str]]) -> None:
-        """Keep in a model's config what `saved_columns` returns, without columns that have a number for a name."""
-        named = {role: name for role, name in columns.items() if not str(name).isdigit()}
+        """Keep in a model's config what `saved_columns` returns; columns without a name have that of their role."""
+        named = {role: role if str(name).isdigit() else name for role, name in columns.items()}
         self._keep(config, {"columns": named})
 
     def _kept(self, config: Any) -> dict[str, Any]:
@@ -165,7 +167,7 @@ ROWS = (
         "a pair of a query and a passage",
         pipeline="RerankPipeline",
         learns=True,
-        command='rerank passages.txt "A question?"',
+        command='rerank YOUR-PASSAGES.txt "A question?"',
     ),
     Row(
         "question-answering",
@@ -175,7 +177,7 @@ ROWS = (
         "a question with its context",
         pipeline="QuestionAnsweringPipeline",
         learns=True,
-        command='answer "A question?" --context text.txt',
+        command='answer "A question?" "A text that answers it."',
     ),
     Row(
         "token-classification",
@@ -207,6 +209,7 @@ ROWS = (
         pipeline="TextClassificationPipeline",
         learns=True,
         command='classify "A text."',
+        pair_command='classify "A text." "The text beside it."',
     ),
     Row(
         "text-generation",

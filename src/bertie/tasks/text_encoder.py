@@ -16,6 +16,9 @@ from bertie.tokenization.arguments import one_of
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.tokenizer import Tokenizer
 
+# options that hold others
+INNER = ("tokenizer_kwargs", "tokenize_kwargs")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoder:
@@ -44,6 +47,10 @@ class TextEncoder:
     windows: bool = False
     overlap: int | None = None
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # the options that are for training alone
+    learning: ClassVar[tuple[str, ...]] = ()
+    # what pipelines take in the place of options or around them
+    other_names: ClassVar[tuple[str, ...]] = INNER
     # option → its values, where these are names
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task has an output for each token, and needs to know which characters each comes from
@@ -162,22 +169,23 @@ class TextEncoder:
     @classmethod
     def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options under their own names, where they have others."""
-        inner = ("tokenizer_kwargs", "tokenize_kwargs")
-        found = {name: value for name, value in options.items() if name not in inner}
-        for name in inner:
+        found = {name: value for name, value in options.items() if name not in INNER}
+        for name in INNER:
             found |= options.get(name) or {}
         return found
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         """Refuse what can be refused before there is a model."""
-        known = cls.options()
-        for name in options:
-            if name not in known:
-                raise InputTypeError(
-                    f"This task has no option {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
-                )
+        refuse_unknown("This task", options, cls.options())
         cls.check_choices(options)
+
+    @classmethod
+    def check_named(cls, whose: str, options: Mapping[str, Any], beside: Sequence[str]) -> None:
+        """Refuse options that a pipeline, which has those ``beside`` too, does not have; None asks for nothing."""
+        asked = [name for name, value in options.items() if value is not None]
+        known = [*beside, *(name for name in cls.options() if name not in cls.learning)]
+        refuse_unknown(whose, asked, known, cls.other_names)
 
     @classmethod
     def check_choices(cls, options: Mapping[str, Any]) -> None:
@@ -195,6 +203,14 @@ class TextEncoder:
         options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
         self.check_options(options)
         return dataclasses.replace(self, **options) if options else self
+
+
+def refuse_unknown(whose: str, names: Iterable[str], known: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Refuse names that are none of the options ``known``, which are listed, and none of ``others``."""
+    for name in names:
+        if name not in known and name not in others:
+            alike = nearest(name, (*known, *others))
+            raise InputTypeError(f"{whose} has no option {name!r}; it has {', '.join(known)}.{alike}")
 
 
 def is_pair(value: object) -> TypeGuard[Sequence[str]]:

@@ -14,10 +14,9 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import GenerativeModel, Model
 from bertie.tasks.task import Task
+from bertie.tasks.text_encoder import INNER
 
 _GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
-# options that hold others
-_INNER = ("tokenizer_kwargs", "tokenize_kwargs")
 # as many new tokens as the reference's pipelines write where no length is asked for
 NEW_TOKENS = 256
 # texts, or beams, that are written side by side: each step reads all weights once for all of them
@@ -44,6 +43,7 @@ class Generation(Task):
     skip_special_tokens: bool = True
     clean_up_tokenization_spaces: bool | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
+    other_names: ClassVar[tuple[str, ...]] = (*Task.other_names, "generate_kwargs", *_GENERATION)
     # the reference's older models keep these for a task in their config
     saved: ClassVar[tuple[str, ...]] = (*FIELDS, "prefix")
     single: ClassVar[str] = "a str"
@@ -59,7 +59,7 @@ class Generation(Task):
         """As `bertie.tasks.text_encoder.TextEncoder.with_options`; ``max_length`` is that of what is written."""
         more = {**(options.pop("generation", None) or {}), **(options.pop("generate_kwargs", None) or {})}
         more |= {name: options.pop(name) for name in list(options) if name in _GENERATION}
-        others = [name for name in options if name not in (*self.options(), *_INNER) and options[name] is not None]
+        others = [name for name in options if name not in (*self.options(), *INNER) and options[name] is not None]
         for name in [*others, *(name for name in more if name not in _GENERATION)]:
             raise InputTypeError(f"Generation has no option {name!r}.{nearest(name, (*self.options(), *_GENERATION))}")
         if more:
