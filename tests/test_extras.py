@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import bertie
+from bertie.data.dataset import ExampleReader
 from bertie.errors import BertieError
 from bertie.extras import loaded, missing, need, refuse_without_torch
 
@@ -38,6 +39,7 @@ def test_a_sentence_that_says_all_is_the_only_traceback(tmp_path: Path, monkeypa
         without_torch,
         lambda: bertie.BertConfig.from_pretrained(tmp_path),
         lambda: bertie.BertConfig.from_pretrained("no/such-model", local_files_only=True),
+        lambda: list(ExampleReader("text-classification").read([{"text": "", "label": "a"}])),
     ):
         with pytest.raises(BertieError) as error:
             call()

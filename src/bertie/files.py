@@ -209,15 +209,19 @@ def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[Non
     except OSError as error:
         if isinstance(error, BertieError):
             raise
-        raise CheckpointError(f"cannot {what} {shown(path)}: {why_refused(error)}") from error
+        final = _TEMPORARY.sub(lambda found: found["name"], os.fspath(path))
+        raise CheckpointError(f"cannot {what} {shown(final)}: {why_refused(error)}") from error
 
 
 def why_refused(error: OSError) -> str:
     """Return why the system refused to write, and what to do about it."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{reason}; {_REMEDIES.get(error.errno or 0, 'choose another place')}"
+    number, reason = error.errno or 0, error.strerror or str(error) or type(error).__name__
+    if not number and _CUT_SHORT.fullmatch(reason):
+        number, reason = errno.ENOSPC, "No space left on device"
+    return f"{reason}; {_REMEDIES.get(number, 'choose another place')}"
 
 
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # what NumPy says of a full disk
 _MAKE_ROOM = "make room there, or choose another place"
 _REMEDIES = {
     errno.ENOSPC: _MAKE_ROOM,
@@ -230,7 +234,7 @@ _REMEDIES = {
     errno.ENOTDIR: "a file stands where a folder belongs",
     errno.EEXIST: "a file stands where a folder belongs",
 }
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.[0-9a-f]{12}\.tmp")
 
 
 def _temporary(target: Path) -> Path:

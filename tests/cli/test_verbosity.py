@@ -52,7 +52,10 @@ def test_quiet_keeps_what_was_guessed(run: Callable[..., Any], tmp_path: Path) -
     rows = tmp_path / "rows.csv"
     rows.write_text("review,stars\n" + "".join(f"A film {n}.,{'good' if n % 2 else 'bad'}\n" for n in range(40)))
     ran = run("finetune", "text-classification", "--train", rows, "--dry-run", "--quiet")
-    assert ran.err == "bertie: text = review; label = stars; one label, 2 classes: bad, good\n"
+    assert ran.err.splitlines() == [
+        "bertie: No model is named: training begins with sentence-transformers/all-MiniLM-L6-v2.",
+        "bertie: text = review; label = stars; one label, 2 classes: bad, good",
+    ]
 
 
 def test_both_contradict_each_other(run: Callable[..., Any]) -> None:

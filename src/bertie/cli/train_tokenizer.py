@@ -9,6 +9,7 @@ import typer
 from bertie.cli import options
 from bertie.cli.reading import say_notes
 from bertie.cli.verbosity import say
+from bertie.errors import InputError
 from bertie.messages import printable
 
 
@@ -72,6 +73,8 @@ def extend_vocabulary(
 
     check_new(out)
     opened = open_model(model)
+    if opened.model.config.quantization_config is not None:
+        raise InputError(f"{model!r} has weights of 8 bits; extend the model that it was made from.")
     texts = Documents(files, form.as_format(), column, "lines")
     found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)
