@@ -24,7 +24,9 @@ ROWS = [
     {"text": f"a {'good' if number % 2 else 'bad'} film {number}", "label": str(number % 2)} for number in range(60)
 ]
 PAIRS = [{"text1": f"a film {number}", "text2": f"a bad film {number}", "score": number / 60} for number in range(60)]
-ASKED = [{"sentence1": f"a film {number}", "sentence2": "a good film?", "label": str(number % 2)} for number in range(60)]
+ASKED = [
+    {"sentence1": f"a film {number}", "sentence2": "a good film?", "label": str(number % 2)} for number in range(60)
+]
 BESIDE = "The text beside it."
 
 

@@ -33,9 +33,7 @@ def average(
     learned = _task(task, models[0]) if data else ""
 
     def metrics_of(model: str) -> Any:
-        return bertie.evaluate(
-            learned, one_or_all(data or []), model=model, device=device, **rows.arguments()
-        ).metrics
+        return bertie.evaluate(learned, one_or_all(data or []), model=model, device=device, **rows.arguments()).metrics
 
     of_each: dict[str, Any] = {}
     if data:
