@@ -78,7 +78,8 @@ class InputOptions:
         written = form.as_format() or Format()
         kind = form_of(Path(self.input or ""), written.name)
         if self.is_interactive():
-            say("bertie: reading texts from standard input; end with Ctrl-D")
+            end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+            say(f"bertie: reading texts from standard input; end with {end}")
         if self.is_stream():
             rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
         else:
