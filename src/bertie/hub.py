@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from bertie.errors import CheckpointError, InputTypeError
+from bertie.errors import CheckpointError, InputTypeError, nearest
 from bertie.files import checked_path, read_json, write_text
 from bertie.messages import short
 from bertie.rules import Rule
@@ -316,10 +316,12 @@ def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:
     at = f" at revision {revision!r:.100}" if revision else ""
+    alike = nearest(name, (*_DEFAULT_NAMES, DEFAULT_PRETRAINED_MODEL))
+    hint = f".{alike}" if alike else ""
     if offline:
         return (
             f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "
-            "allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder"
+            f"allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder{hint}"
         )
     reason = " ".join(str(error).split())[:300]
-    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}"
+    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}{hint}"

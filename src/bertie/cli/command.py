@@ -26,6 +26,8 @@ _ALIKE = (
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
+# options that name the file which a command reads
+_FILES = ("--train", "--data", "--texts", "--input")
 # what the command line takes one at a time, or calls otherwise than Python
 _OTHERWISE = {"columns": "--column", "form": "--format"}
 
@@ -38,12 +40,14 @@ class Command(TyperCommand):
         if not ctx.resilient_parsing:
             try:
                 # a parser takes the arguments out of its list
-                _, _, order = self.make_parser(ctx).parse_args(list(args))
+                _, rest, order = self.make_parser(ctx).parse_args(list(args))
             except Exception as error:
                 # Typer's own copy of Click has the class of this error in a private place
                 if (option := getattr(error, "option_name", None)) is None or not hasattr(error, "possibilities"):
                     raise
                 raise InputError(self._unknown(option)) from error
+            if rest and all(parameter.name != "help" for parameter in order):
+                raise InputError(self._superfluous(rest[0]))
             given = Counter(parameter.name for parameter in order)
             for parameter in self.params:
                 if given[parameter.name] > 1 and parameter.param_type_name == "option" and not parameter.multiple:
@@ -87,6 +91,12 @@ class Command(TyperCommand):
         found = next((one for one in self.params if one.name == name), None)
         options = [] if found is None else [*found.opts, "--" + name.replace("_", "-")]
         return next((option for option in options if option.startswith("--")), None)
+
+    def _superfluous(self, argument: str) -> str:
+        """Return the sentence that refuses an argument more than the command takes."""
+        files = [option for one in self.params for option in one.opts if option in _FILES]
+        hint = f"did you mean {files[0]} {argument}?" if files else f"bertie {self.name} -h lists what it takes."
+        return f"bertie {self.name} has no place for {argument!r}; {hint}"
 
     def _unknown(self, option: str) -> str:
         """Return the sentence that refuses an option, with the one that is probably meant."""

@@ -90,8 +90,8 @@ def _quoted_rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[i
             lines.refuse(_broken(error), lines.first)
             lines.put_back(1)
             continue
-        first = lines.first
-        if lines.forget() and cells:
+        first, is_blank = lines.first, not cells or (columns > 1 and not "".join(cells).strip() and len(cells) == 1)
+        if lines.forget() and not is_blank:
             yield first, cells
 
 
