@@ -2,6 +2,8 @@
 
 import sys
 from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,10 +28,10 @@ _ALIKE = (
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
-# options that name the file which a command reads
-_FILES = ("--train", "--data", "--texts", "--input")
+# options that name what a command reads or writes
+_FILES = ("--train", "--data", "--texts", "--input", "--out")
 # what the command line takes one at a time, or calls otherwise than Python
-_OTHERWISE = {"columns": "--column", "form": "--format"}
+_OTHERWISE = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
 
 
 class Command(TyperCommand):
@@ -47,7 +49,7 @@ class Command(TyperCommand):
                     raise
                 raise InputError(self._unknown(option)) from error
             if rest and all(parameter.name != "help" for parameter in order):
-                raise InputError(self._superfluous(rest[0]))
+                raise InputError(self._superfluous(rest[0], {parameter.name for parameter in order}))
             given = Counter(parameter.name for parameter in order)
             for parameter in self.params:
                 if given[parameter.name] > 1 and parameter.param_type_name == "option" and not parameter.multiple:
@@ -92,10 +94,12 @@ class Command(TyperCommand):
         options = [] if found is None else [*found.opts, "--" + name.replace("_", "-")]
         return next((option for option in options if option.startswith("--")), None)
 
-    def _superfluous(self, argument: str) -> str:
-        """Return the sentence that refuses an argument more than the command takes."""
-        files = [option for one in self.params for option in one.opts if option in _FILES]
-        hint = f"did you mean {files[0]} {argument}?" if files else f"bertie {self.name} -h lists what it takes."
+    def _superfluous(self, argument: str, given: Collection[str]) -> str:
+        """Return the sentence that refuses an argument more than the command takes, beside those ``given``."""
+        left = [option for one in self.params if one.name not in given for option in one.opts if option in _FILES]
+        is_read = bool(Path(argument).suffix) or Path(argument).exists()
+        named = sorted(left, key=lambda option: (option == "--out") == is_read)
+        hint = f"did you mean {named[0]} {argument}?" if named else f"bertie {self.name} -h lists what it takes."
         return f"bertie {self.name} has no place for {argument!r}; {hint}"
 
     def _unknown(self, option: str) -> str:
