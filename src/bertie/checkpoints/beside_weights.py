@@ -21,12 +21,15 @@ _FRONT_MATTER = re.compile(rb"\A(?:---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE |
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty."""
+    """Return ``folder`` if a model may be written there: it is not there yet, or empty, and its place takes files."""
     path = Path(folder)
     if path.is_dir() and any(path.iterdir()):
         raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{str(path)!r} is a file; name a new folder")
+    place = next(one for one in path.absolute().parents if one.exists())
+    if place.is_dir() and not os.access(place, os.W_OK):
+        raise CheckpointError(f"cannot write {str(path)!r}: you may not write to {str(place)!r}; choose another place")
     return path
 
 

@@ -37,8 +37,10 @@ def train_tokenizer(
 ) -> None:
     """Train a WordPiece vocabulary on texts: the same one, byte for byte, from the same texts."""
     import bertie
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.data.running_text import Documents
 
+    check_new(out)
     texts = Documents(files, form.as_format(), column, "lines")
     plain = bertie.BertTokenizer(
         do_lower_case=not cased,
