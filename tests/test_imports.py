@@ -44,7 +44,7 @@ ROWS = [
     {"families", "fields"},
     {"layouts"},
     {"hub"},
-    {"locking"},
+    {"locking", "run_files"},
     {"files"},
     {"kernels"},
     {"openmp", "writing"},

@@ -14,7 +14,7 @@ from rows import Row, sampled
 
 import bertie
 from bertie.data.labels import ordered, ordered_tags
-from bertie.tasks.head_init import begin_at, logits_of_classes, logits_of_labels
+from bertie.tasks.head_init import init_bias, log_odds, log_priors
 
 _MODELS = {
     "sequence-classification": "AutoModelForSequenceClassification",
@@ -82,7 +82,7 @@ def _begin(model: Any, experiment: Experiment, rows: Sequence[Row]) -> None:
     for row, own in zip(wanted, names, strict=True):
         np.add.at(row, [number[name] for name in own], 1)
     several = experiment.kind == "multi-label"
-    begin_at(model.classifier, logits_of_labels(wanted) if several else logits_of_classes(wanted.sum(axis=0)))
+    init_bias(model.classifier, log_odds(wanted) if several else log_priors(wanted.sum(axis=0)))
 
 
 def copy_recipe(base: Path, folder: Path) -> None:

@@ -35,16 +35,11 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def hooks_on_all_modules() -> bool:
-    """Whether hooks are registered that run whenever any module is called."""
-    return bool(torch.nn.modules.module._has_any_global_hook())
-
-
 def is_intercepted() -> bool:
     """Whether a capture, mode, vmap or global hook would see a call, and not what is computed past its operators."""
     return (
         is_tracing()
-        or hooks_on_all_modules()
+        or torch.nn.modules.module._has_any_global_hook()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch.autograd.forward_ad._current_level >= 0

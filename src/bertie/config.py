@@ -352,8 +352,7 @@ class BertConfig(FamilyConfig):
         for name, value in extra.items():
             setattr(config, name, value)
         check_stated(config.__dict__)
-        answer: Any = (config, unused) if return_unused_kwargs else config
-        return answer
+        return (config, unused) if return_unused_kwargs else config  # type: ignore[return-value]
 
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:

@@ -42,8 +42,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     instruction_set = library.best()
     if instruction_set is not None and x.dtype == torch.float32 and type(x) is Tensor and not is_intercepted():
         return hashed_dropout(x, p, instruction_set)
-    kept: Tensor = _Dropout.apply(x, dropped)
-    return kept
+    return _Dropout.apply(x, dropped)
 
 
 def hashed_dropout(x: Tensor, p: float, instruction_set: InstructionSet) -> Tensor:
@@ -51,8 +50,7 @@ def hashed_dropout(x: Tensor, p: float, instruction_set: InstructionSet) -> Tens
 
     Nothing of ``x`` is kept for the gradient.
     """
-    kept: Tensor = _HashedDropout.apply(x, drawn_params(p), instruction_set)
-    return kept
+    return _HashedDropout.apply(x, drawn_params(p), instruction_set)
 
 
 def drawn_params(p: float) -> DropoutStruct:

@@ -22,41 +22,28 @@ _Names = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What a model type has of its own.
+    """What a model type has of its own."""
 
-    Args:
-        name: what its classes' names begin with.
-        prefix: the encoder's name within a task model.
-        modules: the path of each module, BERT's → this family's; the longest that fits counts, ``*`` is a number.
-        heads: the same for single classes, by BERT's name of the class.
-        fields: fields of config.json, BERT's → this family's.
-        defaults: fields that have another default than BERT's.
-        fixed: fields that no file of the family has, with what they are.
-        pools: whether the bare encoder has a pooler.
-        pooler_act: the activation of the dense layer between a text's first token and its classifier.
-        transform_act: that of the masked-LM head; None: the config's ``hidden_act``.
-        drops_twice: whether a text classifier's dropout acts before its dense layer too.
-        stated: for single classes, or for all (""), fields that a config.json may state, with the only value that is
-            computed.
-        position_buckets: into how many buckets the distances of tokens fall whose score has a bias of its own for each
-            head, the same in all blocks (Raffel et al. 2020, section 2.1); 0: there is none.
-        skips_padding: whether positions count from ``pad_token_id + 1`` on, tokens of padding not counted (Liu et al.
-            2019, as fairseq has it).
-    """
-
-    name: str
-    prefix: str
+    name: str  # what its classes' names begin with
+    prefix: str  # the encoder's name within a task model
+    # the path of each module, BERT's → this family's; the longest that fits counts, * is a number
     modules: _Names = field(default_factory=dict)
-    heads: Mapping[str, _Names] = field(default_factory=dict)
-    fields: _Names = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    pools: bool = True
-    pooler_act: str = "tanh"
-    transform_act: str | None = None
-    drops_twice: bool = False
+    heads: Mapping[str, _Names] = field(
+        default_factory=dict
+    )  # the same for single classes, by BERT's name of the class
+    fields: _Names = field(default_factory=dict)  # fields of config.json, BERT's → this family's
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # fields that have another default than BERT's
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # fields that no file of the family has, with what they are
+    pools: bool = True  # whether the bare encoder has a pooler
+    pooler_act: str = "tanh"  # of the dense layer between a text's first token and its classifier
+    transform_act: str | None = None  # of the masked-LM head; None: the config's hidden_act
+    drops_twice: bool = False  # whether a text classifier's dropout acts before its dense layer too
+    # for single classes, or for all (""), fields that a config.json may state, with the only value that is computed
     stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # into how many buckets the distances of tokens fall whose score has a bias of its own for each head, the same in
+    # all blocks (Raffel et al. 2020, section 2.1); 0: there is none
     position_buckets: int = 0
+    # whether positions count from pad_token_id + 1 on, padding not counted (Liu et al. 2019, as fairseq has it)
     skips_padding: bool = False
 
     @property

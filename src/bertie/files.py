@@ -58,6 +58,17 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
     return raw
 
 
+def first_bytes(path: Path) -> bytes:
+    """Return how a file of weights begins, by which its format is known."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    refuse_pointer(path, start)
+    return start
+
+
 def refuse_pointer(path: Path, start: bytes) -> None:
     """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins."""
     if start.startswith(_POINTER):

@@ -36,6 +36,11 @@ def describe() -> dict[str, str]:
     }
 
 
+def made_with() -> str:
+    """Return the versions that a report of a training names."""
+    return f"bertie {bertie.__version__}, PyTorch {_installed('torch')}, Python {platform.python_version()}"
+
+
 def _installed(name: str) -> str | None:
     try:
         return metadata.version(name)

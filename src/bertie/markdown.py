@@ -3,7 +3,7 @@
 import base64
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bertie.messages import shortened
@@ -37,6 +37,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def warnings_section(warnings: Iterable[str]) -> str:
+    """Return the section of what should be known before all else, each once."""
+    return section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
+
+
+def settings_table(settings: Mapping[str, object]) -> list[str]:
+    """Return the lines of a table of settings and their values."""
+    words = {None: "none", True: "yes", False: "no"}
+    rows = [
+        [plain(name), words[value] if value is None or isinstance(value, bool) else plain(value)]
+        for name, value in settings.items()
+    ]
+    return table(["setting", "value"], rows)
 
 
 def metrics_line(metrics: Mapping[str, float | None]) -> str:

@@ -36,7 +36,7 @@ def drop_pages(address: int, size: int) -> None:
 
 
 def own_pages(size: int) -> NDArray[np.uint8]:
-    """Return ``size`` bytes that the system, and not the C library, has back as soon as no array needs them."""
+    """Return ``size`` bytes that go back to the system, not to the C library, once no array needs them."""
     return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
 
 

@@ -169,5 +169,4 @@ class _NotebookBar:
         self._output.update(self._html(f"{bar}{html.escape(f'{self._what}: {completed:,}{of} {note}')}"))
 
     def stop(self) -> None:
-        """Take the bar away."""
         self._output.update(self._html(""))

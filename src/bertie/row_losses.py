@@ -29,8 +29,7 @@ def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
     instruction_set = library.best() if _suits(logits, labels) else None
     if instruction_set is None:
         return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
-    losses: Tensor = _CrossEntropy.apply(logits, labels, instruction_set)
-    return losses
+    return _CrossEntropy.apply(logits, labels, instruction_set)
 
 
 def _suits(logits: Tensor, labels: Tensor) -> bool:

@@ -48,12 +48,10 @@ class Table(Lines):
         self._rows = SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take in one record."""
         self._columns |= dict.fromkeys(record)
         print(json.dumps({name: _cell(value) for name, value in record.items()}, default=str), file=self._rows)
 
     def end(self) -> None:
-        """Write the columns' names, and all rows."""
         out = csv.DictWriter(self.file or sys.stdout, self._columns, delimiter=self._delimiter, lineterminator="\n")
         with self._rows as rows:
             if self._columns:
@@ -72,7 +70,6 @@ class Parquet(Lines):
         self._tables: list[Any] = []
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take in one record."""
         self._records.append(record)
         if len(self._records) == _TOGETHER:
             self._pack()
@@ -87,7 +84,6 @@ class Parquet(Lines):
         self._records = []
 
     def end(self) -> None:
-        """Write all records."""
         self._pack()
         try:
             table = self._arrow.concat_tables(self._tables, promote_options="permissive")
@@ -104,7 +100,6 @@ class Conll(Lines):
     """
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one sentence."""
         tags = record.pop("predicted_tags", None)
         if tags is None:
             raise InputError("--to conll writes words; give them as CoNLL, or as lists in a field 'words'.")
@@ -125,7 +120,6 @@ class Squad(Lines):
         self._answers: dict[str, str] = {}
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take in an answer."""
         number = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
         if number is None:
             raise InputError("--to squad needs an 'id' of each question.")
@@ -134,7 +128,6 @@ class Squad(Lines):
         self._answers[str(number)] = record["answer"] if "answer" in record else record["answers"][0]["answer"]
 
     def end(self) -> None:
-        """Write the answers."""
         super().write(self._answers)
 
 

@@ -15,15 +15,13 @@ from torch import Tensor
 def as_array(x: Tensor) -> NDArray[Any]:
     """Return the numbers of a float32 or bfloat16 tensor."""
     x = x.detach()
-    array: NDArray[Any] = x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
-    return array
+    return x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
 
 
 def parameter_as_array(x: Tensor) -> NDArray[Any]:
     """Return the numbers of a float32 parameter."""
     # x.numpy() would keep PyTorch from ever freeing their memory, which it does where a model is in shards
-    array: NDArray[Any] = np.from_dlpack(x.detach())
-    return array
+    return np.from_dlpack(x.detach())
 
 
 def as_tensor(x: NDArray[Any]) -> Tensor:

@@ -116,7 +116,6 @@ def test_the_choice_explains_itself() -> None:
     assert "it needs a CUDA device, not cpu" in lines[0]
     assert [line.split()[0] for line in lines if line.endswith("chosen")] == [SERVES]
     assert choose(REQUEST).name == SERVES
-    assert choose(replace(REQUEST, gradients=True)).name == SERVES
     for fact in ({"causal": True}, {"dtype": torch.float64}):
         assert choose(replace(REQUEST, **fact)).name == "grouped"
     on_cuda = Request(device="cuda", dtype=torch.bfloat16, head_width=64)

@@ -7,7 +7,7 @@ import torch
 from films import write_start
 
 import bertie
-from bertie.compression.folder import open_model, write_folder
+from bertie.compression.folder import Opened, open_model
 
 
 @pytest.mark.parametrize("has_pooler", [True, False])
@@ -32,7 +32,7 @@ def test_scores_of_the_model_it_was_made_from_stay_behind(front: bytes, tmp_path
     (start / "README.md").write_bytes(front + b"# accuracy 0.9\n")
     model = bertie.BertModel.from_pretrained(start, add_pooling_layer=False)
     for source, out in ((start, tmp_path / "made"), (tmp_path / "made", tmp_path / "again")):
-        write_folder(out, model, source)
+        Opened(model, None, source, "").write(out, model)
         assert {"LICENSE", "run.json", "vocab.txt"} < {path.name for path in out.iterdir()}
         assert not {"report.md", "report.html", "results.json"} & {path.name for path in out.iterdir()}
         note = b"> This is the card of the model that this one was made from by bertie; its figures are that model's."

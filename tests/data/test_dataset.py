@@ -293,7 +293,7 @@ def test_the_kind_is_guessed(tmp_path: Path, rows: str, kind: str, labels: list[
 def test_the_kind_is_said(tmp_path: Path) -> None:
     data = classified("text,label\na,1\nb,2\n", tmp_path, kind="regression")
     assert [example.label for example in data.train] == [1.0, 2.0]
-    data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", names=["z", "y", "x"])
+    data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", label_names=["z", "y", "x"])
     assert (data.labels, data.train[0].label) == (["z", "y", "x"], ["x", "y"])
     with pytest.raises(InputError, match="There is no kind 'multi'; allowed are single-label, multi-label, regression"):
         classified("text,label\n", tmp_path, kind="multi")

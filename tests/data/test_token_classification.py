@@ -44,9 +44,9 @@ def test_iob1_is_read_as_bio() -> None:
     assert (written.written, written.wanted) == ("IOB1", "BIO")
     assert written.normalize(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
     assert written.describe(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
-    assert written.brought_to(None).normalize(texts[0], "", "train", Counter()) == texts[0]
-    assert written.brought_to("BIOES").normalize(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
-    assert TagLabels.of([["B-PER"]]).brought_to("plain").normalize(["B-PER"], "", "", Counter()) == ["B-PER"]
+    assert written.converted_to(None).normalize(texts[0], "", "train", Counter()) == texts[0]
+    assert written.converted_to("BIOES").normalize(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
+    assert TagLabels.of([["B-PER"]]).converted_to("plain").normalize(["B-PER"], "", "", Counter()) == ["B-PER"]
 
 
 def test_types_that_a_model_lacks_are_noted() -> None:

@@ -18,8 +18,8 @@ from bertie.errors import InputError
 from bertie.finetuning import seeds_and_folds, tuning
 from bertie.finetuning.model_setup import balance_classes
 from bertie.metrics import ClassificationMetric, MultiLabelMetric, RerankingMetric, Scores
+from bertie.run_files import LOG, STATE
 from bertie.tasks.registry import ROWS
-from bertie.training.run_directory import LOG, STATE
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, str]]:

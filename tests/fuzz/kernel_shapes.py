@@ -16,7 +16,7 @@ from bertie.kernels.activations import ACTIVATION_CODES, activate, bias_gelu, bi
 from bertie.kernels.attention import attention
 from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from bertie.kernels.dropout import drop_params
-from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
+from bertie.kernels.embeddings import PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight, matmul, weight_gradient
 from bertie.kernels.gemm_int8 import Int8PackedWeight, params_8_bits, params_16_bits
@@ -122,9 +122,9 @@ def encode(functions: library.InstructionSet, draw: Draw) -> None:
 def look_up(functions: library.InstructionSet, draw: Draw) -> None:
     tokens, width, is_int8 = draw.randint(0, 40), draw.randint(1, 130), draw.random() < 0.5
     print("embeddings", functions.name, tokens, width, is_int8, flush=True)
-    words = Int8Table(NUMBERS.integers(-127, 128, (9, width), np.int8), floats(9)) if is_int8 else floats(9, width)
-    norm = (floats(width), floats(width), 1e-12)
-    embed = PackedEmbeddings(words, floats(2, width), floats(7, width), norm, functions)
+    words = NUMBERS.integers(-127, 128, (9, width), np.int8) if is_int8 else floats(9, width)
+    norm, scale = (floats(width), floats(width), 1e-12), floats(9) if is_int8 else None
+    embed = PackedEmbeddings(words, floats(2, width), floats(7, width), norm, functions, scale)
     words_at, types, places = (NUMBERS.integers(0, rows, tokens) for rows in (9, 2, 7))
     embed(words_at, draw.choice((types, None)), places, threads=draw.choice((1, 2)))
 

@@ -352,7 +352,7 @@ def test_no_vector_is_left_out_of_a_graph(similarity: str, tmp_path: Path) -> No
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     block = Block(vectors, bits_of(vectors), list(map(digest_of, drawn.texts)), tmp_path)
     graph = VectorGraph(tmp_path, [block], similarity)
-    assert all(number in places for number, places in enumerate(graph.near(vectors, 16)))
+    assert all(number in places for number, places in enumerate(graph.candidates(vectors, 16)))
 
 
 def test_a_graph_is_of_its_model(embed: Any, tmp_path: Path) -> None:

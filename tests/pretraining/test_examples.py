@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import bertie
 from bertie.config import IGNORED
 from bertie.errors import InputError
+from bertie.pretraining import examples
 from bertie.pretraining import preparation as preparing
 from bertie.pretraining.examples import DocumentStretches, NextSentencePairs, RandomSentences, Text
 from bertie.pretraining.preparation import prepare
@@ -99,6 +101,29 @@ def test_shares_of_many_pairs(book: tuple[Corpus, bertie.BertTokenizer]) -> None
     assert count > 3000
     share = sum(pair.follows == 0 for pair in found) / count
     assert abs(share - 0.5) < 5 * np.sqrt(0.25 / count)
+
+
+def test_another_document_is_found_beside_a_huge_one(
+    tokenizer: bertie.BertTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = Counter[int]()
+
+    class Counting(Random):
+        def randrange(self, *given: int) -> int:  # type: ignore[override]
+            draws[0] += 1
+            return super().randrange(*given)
+
+    huge, first, second = "\n\n".join(["d3s1w0 d3s1w1"] * 5000), "d0s0w0", "d0s1w0 d0s1w1 d0s1w2"
+    prepare([first, huge, second], tokenizer, tmp_path, heldout=0)
+    pairs = NextSentencePairs(Corpus(tmp_path), tokenizer, 23)
+    monkeypatch.setattr(examples, "Random", Counting)
+    found = [pair for epoch in range(8) for pair in of_epoch(pairs, epoch)]
+    assert draws[0] < 5 * len(found)  # where it begins, its length, its cut, and two for the other document
+    others = Counter(halves(pair, tokenizer)[1][0] for pair in found if pair.follows == 1)
+    count = others["d0s0w0"] + others["d0s1w0"]
+    assert count > 1000
+    # by their tokens: 1 of 4
+    assert abs(others["d0s0w0"] / count - 0.25) < 5 * np.sqrt(0.25 * 0.75 / count)
 
 
 def test_every_part_of_a_document_is_seen_about_equally_often(tmp_path: Path) -> None:

@@ -84,14 +84,14 @@ def test_a_regression_learns_in_its_unit(start: Path, trained: bool) -> None:
         model.classifier.weight.clone(),
     )
     learning = task.on_train_start(model, prices)
-    assert (learning.unit.mean, learning.unit.scale) == (200_000.0, 100_000.0)
+    assert (learning.standardization.mean, learning.standardization.scale) == (200_000.0, 100_000.0)
     assert torch.equal(model.classifier.weight, weight) is not trained
     features = learning.add_labels(learning.encode(TEXTS), prices)
     logits = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits
     wanted = torch.tensor([[-1.0], [1.0]])
     assert learning.loss(logits, features).item() == pytest.approx(((logits - wanted) ** 2).sum().item())
     shown = learning.scores(logits.detach().numpy())
-    assert learning.on_train_end(model).unit == task.unit
+    assert learning.on_train_end(model).standardization == task.standardization
     after = model(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits.detach().numpy()
     np.testing.assert_allclose(after, shown, rtol=1e-5)
     if trained:

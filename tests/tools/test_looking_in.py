@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers.models.bert import modeling_bert as theirs
 
 import bertie
-from bertie.models.hooks import is_looked_into, onlookers
+from bertie.models.hooks import has_observers, observers
 
 SIZES = {
     "vocab_size": 99,
@@ -418,13 +418,13 @@ def test_machinery_does_not_look(tmp_path: Any) -> None:
             torch.distributed.destroy_process_group()
     finally:
         kind.forward = original
-    assert list(onlookers(model)) == []
+    assert list(observers(model)) == []
     assert shapes == [(13, 32), (13, 32)]
 
 
-def test_onlookers_are_named() -> None:
+def test_observers_are_named() -> None:
     model, reference = pair("ForSequenceClassification")
-    assert not is_looked_into(model)
+    assert not has_observers(model)
     bert = model.bert
     seen: list[Any] = []
     handles = [
@@ -433,7 +433,7 @@ def test_onlookers_are_named() -> None:
         bert.embeddings.register_forward_pre_hook(lambda *_: seen.append(0)),
     ]
     bert.encoder.layer[0].attention.self = reference.bert.encoder.layer[0].attention.self
-    assert list(onlookers(model)) == [
+    assert list(observers(model)) == [
         f"a forward pre hook of {__name__} on bert.embeddings",
         "transformers.models.bert.modeling_bert.BertSelfAttention in the place of bert.encoder.layer.0.attention.self",
         f"a forward hook of {__name__} on bert.encoder.layer.1",
@@ -444,11 +444,11 @@ def test_onlookers_are_named() -> None:
     assert "a backward hook" in text
     for handle in handles:
         handle.remove()
-    assert is_looked_into(model)
+    assert has_observers(model)
     bert.encoder.layer[0].attention.self = pair("ForSequenceClassification")[0].bert.encoder.layer[0].attention.self
-    assert not is_looked_into(model)
+    assert not has_observers(model)
     bert.encoder.layer.append(Wrapped(nn.Identity()))
-    assert is_looked_into(model)
+    assert has_observers(model)
 
 
 def test_a_head_of_ones_own_computes_with_packed_batches() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bertie.layers.block import BertLayer
-from bertie.models.hooks import onlookers
+from bertie.models.hooks import observers
 from bertie.training import Event, Settings, Stopped, train
 
 STEPS, STOP_AT = 12, 9
@@ -28,7 +28,7 @@ class ShardedLearner(TextLearner):
     sharded = True
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        assert not list(onlookers(self.model))
+        assert not list(observers(self.model))
         whole = {name: each.shape for name, each in self.model.bert.encoder.layer[0].named_parameters()}
         assert any(hasattr(each, "to_local") for each in self.model.bert.encoder.layer[0].parameters()) == self.sharded
         loss = super().loss(examples)

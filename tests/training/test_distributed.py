@@ -160,8 +160,8 @@ def test_a_process_without_examples_adds_as_many_terms_as_the_others() -> None:
     learner = TextLearner()
     plain = learner.loss
     learner.loss = lambda examples: torch.stack([plain(examples)] * 2)  # type: ignore[method-assign]
-    gradients = GradAccumulator(DataParallel(learner.model, Processes(1, 2, None)), 100, nullcontext, whole=False)
-    gradients.take_up(learner, np.array(learner.sizes))
+    gradients = GradAccumulator(DataParallel(learner.model, Processes(1, 2, None)), 100, "fp32", whole=False)
+    gradients.set_learner(learner, np.array(learner.sizes))
     found = gradients.compute(np.array([3]), {"one": 1.0, "other": 1.0}, 0, torch.device("cpu"))
     torch.testing.assert_close(found, torch.zeros(2, dtype=torch.float64))
 
@@ -178,7 +178,6 @@ def test_a_loss_that_compares_examples_needs_one_process(monkeypatch: pytest.Mon
         rank, world = 0, 2
 
     def two(_: Any) -> Any:
-        from contextlib import nullcontext
 
         return nullcontext(Pair())
 

@@ -196,7 +196,7 @@ ENGINES = (
         "bertie torch",
         precision="int8",
         options={"quantize": True},
-        converts="ours:quantize",
+        converts="ours_training:quantize",
     ),
 )
 NAMES = tuple(engine.name for engine in ENGINES)

@@ -66,8 +66,7 @@ def attention_autograd(
 ) -> Tensor:
     """Return what `kernels.attention` does, with a gradient, each weight dropped with probability ``dropout_p``."""
     dropout = drawn_params(dropout_p) if dropout_p > 0 else None
-    context: Tensor = _Attention.apply(q, k, v, cu_seqlens_q.numpy(), cu_seqlens_k.numpy(), instruction_set, dropout)
-    return context
+    return _Attention.apply(q, k, v, cu_seqlens_q.numpy(), cu_seqlens_k.numpy(), instruction_set, dropout)
 
 
 class _Attention(torch.autograd.Function):

@@ -24,7 +24,6 @@ class Request:
     head_width: int
     dropout_p: float = 0.0
     causal: bool = False
-    gradients: bool = False
     mask: bool = False
     score_bias: bool = False
     weights: bool = False
@@ -63,7 +62,6 @@ class Inputs:
             head_width=self.q.shape[-1],
             dropout_p=self.dropout_p,
             causal=self.causal,
-            gradients=self.gradients,
             mask=self.keys.attention_mask is not None,
             score_bias=self.score_bias is not None,
             weights=self.weights,

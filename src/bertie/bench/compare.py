@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.bench.ways import WAYS, Way
-from bertie.compression.folder import Opened, write_folder
+from bertie.compression.folder import Opened
 from bertie.compression.quantizing import quantize
 from bertie.errors import BertieError
 
@@ -73,7 +73,7 @@ class _Turn:
         if self._way.int8:
             small = quantize(opened.model, texts=self._job["texts"], tokenizer=opened.tokenizer, show_progress=False)
             self._job["model"] = str(self._folder / "int8")
-            write_folder(self._job["model"], small, opened.folder, opened.subfolder)
+            opened.write(self._job["model"], small)
 
     def start(self) -> None:
         """Start the process anew, and wait for its first answer."""

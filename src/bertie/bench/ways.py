@@ -22,7 +22,6 @@ class Way(NamedTuple):
     int8: bool = False
 
     def can_run(self, task: str) -> bool:
-        """Whether it does the task, and is installed."""
         return task in self.tasks and not (self.package and find_spec(self.package) is None)
 
 

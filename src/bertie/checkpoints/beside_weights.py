@@ -9,13 +9,13 @@ from pathlib import Path
 from bertie.config import CONFIG_NAMES
 from bertie.errors import CheckpointError
 from bertie.hub import base_of_adapter, found_for_adapter, is_adapter, member, resolve
+from bertie.run_files import MODEL_CARD, REPORT, RESULTS
 
 # beside a model's weights: tokenizer, pooling, words about it
 _COPIED = (".json", ".txt", ".md")
 _COPIED_NAMES = ("LICENSE", "NOTICE")
 # how good the model was that a folder was written for; run.json, which says what it learned from, goes along
-_SCORES = ("report.md", "results.json", "average.json")
-CARD = "README.md"
+_SCORES = (REPORT, RESULTS, "average.json")
 _NOTE = b"> This is the card of the model that this one was made from by bertie; its figures are that model's.\n\n"
 _FRONT_MATTER = re.compile(rb"\A(?:---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE | re.DOTALL)
 
@@ -46,7 +46,7 @@ def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collec
 
 def note_in_card(folder: Path) -> None:
     """Let the card in the folder of a model with other weights say whose it is, behind what it says to programs."""
-    if (path := folder / CARD).is_file() and _NOTE not in (card := path.read_bytes()):
+    if (path := folder / MODEL_CARD).is_file() and _NOTE not in (card := path.read_bytes()):
         path.write_bytes(_FRONT_MATTER.sub(lambda front: front[0] + _NOTE, card, count=1))
 
 

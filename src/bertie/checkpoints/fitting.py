@@ -8,7 +8,7 @@ import numpy as np
 
 from bertie.checkpoints.folder import Checkpoint
 from bertie.checkpoints.names import canonical, is_encoder
-from bertie.checkpoints.parameters import CLASSES
+from bertie.checkpoints.parameters import CLASSES, Parameters
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ShapeError
@@ -103,6 +103,14 @@ def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
             say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
             found.append(alias)
     return found
+
+
+def with_untied(parameters: Parameters, checkpoint: Checkpoint) -> Parameters:
+    """Return parameters and, as some of their own, the aliases that `untied` finds."""
+    ties = {alias: source for source, names in parameters.aliases.items() for alias in names}
+    own = untied(ties, checkpoint)
+    aliases = {source: [name for name in names if name not in own] for source, names in parameters.aliases.items()}
+    return Parameters(parameters.shapes | {alias: parameters.shapes[ties[alias]] for alias in own}, aliases)
 
 
 def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:

@@ -24,7 +24,7 @@ from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.checkpoints.tensors import MOST_TENSORS
 from bertie.errors import CheckpointError
 from bertie.extras import need
-from bertie.files import refuse_pointer
+from bertie.files import first_bytes
 
 _READER = "import sys; from bertie.checkpoints.keras_file import copy_tensors; copy_tensors(*sys.argv[1:])"
 # what the process may take beside what a file of its size needs
@@ -37,13 +37,7 @@ class KerasFile(ForeignFile):
 
     def __init__(self, path: Path) -> None:
         need("h5py", "convert", f"Reading {str(path)!r}")
-        try:
-            with path.open("rb") as file:
-                refuse_pointer(path, file.read(64))
-        except OSError as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        first_bytes(path)  # refuses a pointer of git-lfs
         # a mapped file is read after its removal; Windows cannot remove it, and keeps it
         with tempfile.TemporaryDirectory(prefix="bertie-", ignore_cleanup_errors=True) as folder:
             copy = Path(folder, "tensors.safetensors")

@@ -18,7 +18,7 @@ from bertie.checkpoints.tensors import (
 )
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.extras import need
-from bertie.files import refuse_pointer
+from bertie.files import first_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -95,12 +95,7 @@ class GivenTensors(StateDict):
 
 def _look_from_outside(path: Path) -> bool:
     """Return whether the file is today's zip archive, which can be mapped; refuse what torch.save did not write."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    refuse_pointer(path, start)
+    start = first_bytes(path)
     if start.startswith(_ZIP):
         _look_into_zip(path)
         return True

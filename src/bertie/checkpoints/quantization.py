@@ -44,8 +44,7 @@ def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
 
 def input_bits(declared: dict[str, Any] | None) -> dict[str, int]:
     """Return to how many bits the inputs of layers are rounded, by canonical name; to 8 where it is not said."""
-    found: dict[str, int] = (declared or {}).get(INPUT_BITS, {})
-    return found
+    return (declared or {}).get(INPUT_BITS, {})
 
 
 def check_scale(path: Path, module: str, stored: Collection[str]) -> None:

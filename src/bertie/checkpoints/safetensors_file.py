@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from bertie.checkpoints.tensors import (
     LARGEST_HEADER,
     TensorInfo,
-    array_dtype,
     array_of,
     check_count,
     check_name,
     dtype_name,
+    mapped_array,
     tensor_of,
 )
 from bertie.errors import CheckpointError
@@ -74,10 +74,7 @@ class SafetensorsFile:
 
     def array(self, name: str) -> NDArray[Any]:
         """Return numbers as a view of the mapped file; writing to it copies the page and leaves the file alone."""
-        info = self.infos[name]
-        array = np.frombuffer(self._memory, array_dtype(info.dtype), info.elements, self._starts[name])
-        # a header of odd length puts numbers across their natural boundaries, which some kernels cannot read
-        return (array if array.flags.aligned else array.copy()).reshape(info.shape)
+        return mapped_array(self._memory, self.infos[name], self._starts[name])
 
     def tensor(self, name: str) -> "torch.Tensor":
         return tensor_of(self.array(name), self.infos[name].dtype)

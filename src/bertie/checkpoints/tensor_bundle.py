@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints.foreign_names import TENSORFLOW_1, ForeignFile
 from bertie.checkpoints.sorted_table import DamagedTable, read_table, varint
-from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, array_dtype, check_count
+from bertie.checkpoints.tensors import LARGEST_HEADER, TensorInfo, check_count, mapped_array
 from bertie.errors import CheckpointError
 from bertie.files import explained, read_bytes
 from bertie.hub import member
@@ -84,8 +83,7 @@ class TensorBundle(ForeignFile):
 
     def _numbers(self, name: str, info: TensorInfo) -> NDArray[Any]:
         path, offset = self._places[name]
-        array = np.frombuffer(self._map(path), array_dtype(info.dtype), info.elements, offset)
-        return (array if array.flags.aligned else array.copy()).reshape(info.shape)
+        return mapped_array(self._map(path), info, offset)
 
 
 def index_in(folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """What is known of a stored tensor before it is read, its numbers as NumPy has them, and the limits of such files."""
 
 import math
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -65,6 +66,13 @@ def array_of(tensor: "torch.Tensor") -> NDArray[Any]:
     bits = _BITS.get(dtype_name(tensor.dtype))
     tensor = tensor.detach()
     return (tensor if bits is None else tensor.view(getattr(torch, bits))).numpy()
+
+
+def mapped_array(memory: "mmap.mmap | bytes", info: TensorInfo, offset: int) -> NDArray[Any]:
+    """Return the numbers of a tensor that begin at ``offset`` in a mapped file, as a view of it."""
+    array = np.frombuffer(memory, array_dtype(info.dtype), info.elements, offset)
+    # some files put numbers across their natural boundaries, where some kernels cannot read them
+    return (array if array.flags.aligned else array.copy()).reshape(info.shape)
 
 
 def tensor_of(array: NDArray[Any], dtype: str) -> "torch.Tensor":

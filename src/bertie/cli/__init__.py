@@ -74,7 +74,7 @@ def _fill_closed_streams() -> None:
 
 
 def _leave_unwritten(error: OSError) -> None:
-    """Leave after a failure to read or write; one who reads no further (``| head``) needs no message."""
+    """Leave after a failure to read or write; a reader that has closed the pipe (``| head``) needs no message."""
     # what is still buffered would fail once more when Python ends
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

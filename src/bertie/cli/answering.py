@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions, standard_input
@@ -37,10 +37,10 @@ class VectorOutput(ShardedOutput):
 
 def embed(
     source: InputOptions,
-    prompt_name: Annotated[str | None, typer.Option(help="One of the model's prompts.")] = None,
-    truncate_dim: Annotated[int | None, typer.Option(min=1, help="Keep so many first numbers of each vector.")] = None,
+    prompt_name: Annotated[str | None, Option(help="One of the model's prompts.")] = None,
+    truncate_dim: Annotated[int | None, Option(min=1, help="Keep so many first numbers of each vector.")] = None,
     precision: Annotated[
-        str, typer.Option(help="Of a .npy file: float32, int8, uint8, or bits, eight in a byte: binary, ubinary.")
+        str, Option(help="Of a .npy file: float32, int8, uint8, or bits, eight in a byte: binary, ubinary.")
     ] = "float32",
     *,
     model: options.TextOptions,
@@ -102,13 +102,13 @@ def tag(
     source: InputOptions,
     aggregation: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="How pieces make words: first, average or max; simple joins pieces; none shows every token. "
             "The default is what the model was saved with, or first."
         ),
     ] = None,
     scheme: Annotated[
-        str | None, typer.Option(help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's.")
+        str | None, Option(help="Keep tags within BIO, BIOES, IO, IOB1 or plain; the default is the model's.")
     ] = None,
     *,
     model: TagOptions,
@@ -150,7 +150,7 @@ class QuestionInput(InputOptions):
 
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="A question and its context, two by two; with --context, questions alone."),
+        Argument(help="A question and its context, two by two; with --context, questions alone."),
     ] = None
 
 
@@ -165,16 +165,14 @@ class AnswerOutput(OutputOptions):
 def answer(
     source: QuestionInput,
     context: Annotated[
-        Path | None, typer.Option("--context", "-c", help="A file of text in which all questions are answered.")
+        Path | None, Option("--context", "-c", help="A file of text in which all questions are answered.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many answers.")] = None,
+    top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many answers.")] = None,
     no_answer: Annotated[
         bool | None,
-        typer.Option(
-            "--no-answer/--always-answer", help="Whether 'none' may be the answer; the default is the model's."
-        ),
+        Option("--no-answer/--always-answer", help="Whether 'none' may be the answer; the default is the model's."),
     ] = None,
-    max_answer_len: Annotated[int | None, typer.Option(min=1, help="Tokens of an answer.")] = None,
+    max_answer_len: Annotated[int | None, Option(min=1, help="Tokens of an answer.")] = None,
     overlap: options.Overlap = None,
     *,
     model: options.LengthOptions,
@@ -216,21 +214,17 @@ class ChoiceInput(InputOptions):
 
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="A prompt and its choices; without any, --input or standard input is read."),
+        Argument(help="A prompt and its choices; without any, --input or standard input is read."),
     ] = None
     input: Annotated[
         Path | None,
-        typer.Option(
-            "--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or a column a choice)."
-        ),
+        Option("--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or a column a choice)."),
     ] = None
 
 
 def choose(
     source: ChoiceInput,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, help="Give this many choices, best first.")
-    ] = None,
+    top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many choices, best first.")] = None,
     *,
     model: options.WindowOptions,
     column: options.Columns = None,

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
 import bertie
@@ -46,38 +47,20 @@ PLACES = {
     "env": "bertie.cli.environment:env",
     "version": "bertie.cli.environment:version",
 }
-# these have nothing to do without arguments, and say what they take
-NEEDY = (
-    "search",
-    "rerank",
-    "finetune",
-    "evaluate",
-    "compare",
-    "average",
-    "convert",
-    "inspect",
-    "distil",
-    "prune",
-    "quantize",
-    "dequantize",
-    "export",
-    "train-tokenizer",
-    "extend-vocabulary",
-    "prepare",
-    "pretrain",
-    "serve",
-)
 # help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
-LOOKS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
+_PLAIN_HELP: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 
 @cache
 def load_command(name: str) -> Any:
     module, _, function = PLACES[name].partition(":")
-    alone = typer.Typer(add_completion=False, **LOOKS)
+    alone = typer.Typer(add_completion=False, **_PLAIN_HELP)
     command = bound(getattr(importlib.import_module(module), function))
-    alone.command(name, cls=Command, no_args_is_help=name in NEEDY)(command)
-    return typer.main.get_command(alone)
+    alone.command(name, cls=Command)(command)
+    made = typer.main.get_command(alone)
+    # finetune takes what it needs from a run, too (--config), and so requires nothing by itself
+    made.no_args_is_help = name == "finetune" or any(parameter.required for parameter in made.params)
+    return made
 
 
 class _Commands(Mapping[str, Any]):
@@ -117,7 +100,7 @@ app = typer.Typer(
     help="BERT, whole and fast. Commands read arguments, a file or standard input, and write JSON lines.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **LOOKS,
+    **_PLAIN_HELP,
 )
 
 
@@ -130,7 +113,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
     del version

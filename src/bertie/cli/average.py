@@ -1,26 +1,24 @@
 """``bertie average``: one model of the mean of several models' weights, scored beside each of them."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.options import one_or_all
 from bertie.cli.verbosity import say
 from bertie.errors import InputError
-from bertie.files import read_json, write_json
+from bertie.files import write_json
 from bertie.progress import quietly
+from bertie.run_files import read_run
 
 
 def average(
-    models: Annotated[list[str], typer.Argument(help="Folders of two or more models, such as those of several seeds.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    data: Annotated[list[str] | None, typer.Option(help="Labelled rows to score the mean and each model on.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="As for bertie evaluate; the default is that of the first run.")
-    ] = None,
+    models: Annotated[list[str], Argument(help="Folders of two or more models, such as those of several seeds.")],
+    out: options.Out,
+    data: Annotated[list[str] | None, Option(help="Labelled rows to score the mean and each model on.")] = None,
+    task: Annotated[str | None, Option(help="As for bertie evaluate; the default is that of the first run.")] = None,
     *,
     rows: options.RowOptions,
     device: options.Device = None,
@@ -53,8 +51,7 @@ def _task(task: str | None, first: str) -> str:
     """Return the task to score by, which the first model's run names if the user does not."""
     from bertie.tasks.registry import find_learned
 
-    plan = Path(first) / "run.json"
-    named = task or (read_json(plan, "run").get("task") if plan.is_file() else None)
+    named = task or read_run(first).get("task")
     if named is None:
         raise InputError(f"{first!r} does not say for which task it was trained; name it with --task.")
     return find_learned(str(named)).name

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
@@ -19,11 +19,11 @@ from bertie.threads import available_threads
 def bench(
     model: options.Model = None,
     input: options.Input = None,
-    texts: Annotated[int, typer.Option(min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 3,
-    threads: Annotated[int | None, typer.Option(min=1, help="For each way; the default: all.")] = None,
+    texts: Annotated[int, Option(min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
+    rounds: Annotated[int, Option(min=1, help="How often each way is timed.")] = 3,
+    threads: Annotated[int | None, Option(min=1, help="For each way; the default: all.")] = None,
     max_length: options.MaxLength = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
     *,
     column: options.Column = "text",
     form: options.FormatOptions,

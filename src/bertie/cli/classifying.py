@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
@@ -18,13 +18,13 @@ class CandidateOptions:
 
     labels: Annotated[
         str | None,
-        typer.Option(help="Labels to choose from instead of the model's, with commas between them: sport,politics."),
+        Option(help="Labels to choose from instead of the model's, with commas between them: sport,politics."),
     ] = None
     template: Annotated[
-        str | None, typer.Option(help="The sentence that a label of --labels makes: 'This example is {}.'")
+        str | None, Option(help="The sentence that a label of --labels makes: 'This example is {}.'")
     ] = None
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Several of --labels may hold: each is judged by itself.")
+        bool, Option("--multi-label", help="Several of --labels may hold: each is judged by itself.")
     ] = False
 
     def options(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class CandidateOptions:
 
 def classify(
     source: InputOptions,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
+    top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
     *,
     candidates: CandidateOptions,
     model: options.WindowOptions,

@@ -13,8 +13,8 @@ from bertie.errors import InputError, nearest, spelling
 from bertie.extras import refuse_without_torch
 from bertie.messages import printable
 
-# what is called otherwise in other commands, or in other programs; a word without hyphens is an argument
-_ALIKE = (
+# names that options of one meaning have in other commands and programs; one without hyphens is an argument's
+_SYNONYMS = (
     ("--test", "--test-file"),
     ("--input", "--data", "--train", "file", "-i", "--file", "--train-file", "--test-file", "--dataset"),
     ("--output", "--predictions", "--out", "-o", "--output-dir", "--save"),
@@ -30,15 +30,15 @@ _ALIKE = (
 )
 # options that name what a command reads or writes
 _FILES = ("--train", "--data", "--texts", "--input", "--out")
-# what the command line takes one at a time, or calls otherwise than Python
-_OTHERWISE = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
+# options that the command line names differently than Python
+_OPTIONS = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
 
 
 class Command(TyperCommand):
     """A command that refuses an option given twice, of which only the last value would count, and knows other names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as Click does, after refusing an option that is given twice, or that there is not, in our own words."""
+        """Parse as Click does, but refuse options that are unknown or given twice in our own words."""
         if not ctx.resilient_parsing:
             try:
                 # a parser takes the arguments out of its list
@@ -77,7 +77,7 @@ class Command(TyperCommand):
         if isinstance(value, dict):
             pairs = ((role, ",".join(one) if isinstance(one, list) else one) for role, one in value.items())
             return " ".join(self.spell(name, f"{role}={one}") for role, one in pairs)
-        option = _OTHERWISE.get(name) or self._option(name)
+        option = _OPTIONS.get(name) or self._option(name)
         if option is None:
             from bertie.settings import describe_settings
 
@@ -107,7 +107,7 @@ class Command(TyperCommand):
         known = [
             name for one in self.params for name in (one.opts if one.param_type_name == "option" else [str(one.name)])
         ]
-        meant = next((name for group in _ALIKE if option in group for name in group if name in known), None)
+        meant = next((name for group in _SYNONYMS if option in group for name in group if name in known), None)
         if meant == "file":
             hint = f" The file is named without an option: bertie {self.name} FILE."
         elif meant is not None:

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
@@ -13,13 +13,13 @@ from bertie.messages import printable
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="The folder of a run, or a model: a folder, or a name in the hub.")],
-    second: Annotated[str, typer.Argument(help="What it is compared with.")],
+    first: Annotated[str, Argument(help="The folder of a run, or a model: a folder, or a name in the hub.")],
+    second: Annotated[str, Argument(help="What it is compared with.")],
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Rows that neither has learned from; may be repeated. Default: the test rows of two runs."),
+        Option(help="Rows that neither has learned from; may be repeated. Default: the test rows of two runs."),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="As for bertie finetune; default: that of the runs.")] = None,
+    task: Annotated[str | None, Option(help="As for bertie finetune; default: that of the runs.")] = None,
     *,
     reading: options.ReadingOptions,
     rows: options.LabelledRowOptions,

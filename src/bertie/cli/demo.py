@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.data.bundled_texts import book_sentences, film_sentences
@@ -79,10 +79,10 @@ FILES = {
 
 def demo(
     questions: Annotated[
-        list[str] | None, typer.Argument(help="Your own questions to the book; then nothing is trained.")
+        list[str] | None, Argument(help="Your own questions to the book; then nothing is trained.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The new folder of the model; the default is ./bertie-demo.")
+        Path | None, Option("--out", "-o", help="The new folder of the model; the default is ./bertie-demo.")
     ] = None,
     model: options.Model = None,
     device: options.Device = None,

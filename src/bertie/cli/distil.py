@@ -4,40 +4,36 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.finetune import assigned, settings_of
-from bertie.cli.gate import NearnessOptions, reader_of, tell
+from bertie.cli.gate import NearnessOptions, print_comparison, reader_of
 from bertie.cli.options import given_of
 from bertie.cli.pretrain import LengthOptions
 from bertie.errors import InputError, spelled
 
 
 def distil(
-    teacher: Annotated[str, typer.Argument(help="A folder or hub name: of vectors, a classifier or a tagger.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    texts: Annotated[
-        Path | None, typer.Option(help="A file of thousands of texts like those the student will read.")
-    ] = None,
+    teacher: Annotated[str, Argument(help="A folder or hub name: of vectors, a classifier or a tagger.")],
+    out: options.Out,
+    texts: Annotated[Path | None, Option(help="A file of thousands of texts like those the student will read.")] = None,
     static: Annotated[
-        bool, typer.Option("--static", help="Instead a table of one vector a token, without layers or texts.")
+        bool, Option("--static", help="Instead a table of one vector a token, without layers or texts.")
     ] = False,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="With --static: the numbers of a vector; default: 256.")
-    ] = None,
+    width: Annotated[int | None, Option(min=1, help="With --static: the numbers of a vector; default: 256.")] = None,
     layers: Annotated[
         str | None,
-        typer.Option(help="How many of the teacher's layers to begin with, or which, from 0: 1,3,5; default: 3."),
+        Option(help="How many of the teacher's layers to begin with, or which, from 0: 1,3,5; default: 3."),
     ] = None,
     losses: Annotated[
-        str | None, typer.Option(help="What is learned of answers, hidden (states) and relations; default: all.")
+        str | None, Option(help="What is learned of answers, hidden (states) and relations; default: all.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="What logits are divided by before they are compared; default: 2.")
+        float | None, Option(help="What logits are divided by before they are compared; default: 2.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the training: NAME=VALUE, such as lr=3e-4.")
+        list[str] | None, Option("--set", help="A setting of the training: NAME=VALUE, such as lr=3e-4.")
     ] = None,
     *,
     gate: NearnessOptions,
@@ -69,19 +65,19 @@ def distil(
 
     read = reader_of(form, column, words=True)
     found = make(teacher, read(texts), out, settings=settings_of(trained), **learning, **gate.arguments(read))
-    tell(found, out)
+    print_comparison(found, out)
 
 
 def prune(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
-    texts: Annotated[Path, typer.Option(help="A file of texts like those the model will read; a few hundred do.")],
-    layers: Annotated[int | None, typer.Option(min=1, help="How many layers to keep.")] = None,
+    model: options.ModelName,
+    out: options.NewFolder,
+    texts: Annotated[Path, Option(help="A file of texts like those the model will read; a few hundred do.")],
+    layers: Annotated[int | None, Option(min=1, help="How many layers to keep.")] = None,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="How many attention heads to keep, of all layers that stay together.")
+        int | None, Option(min=1, help="How many attention heads to keep, of all layers that stay together.")
     ] = None,
     intermediate_size: Annotated[
-        int | None, typer.Option(min=1, help="How many feed-forward neurons of each layer to keep.")
+        int | None, Option(min=1, help="How many feed-forward neurons of each layer to keep.")
     ] = None,
     *,
     gate: NearnessOptions,
@@ -101,7 +97,7 @@ def prune(
         intermediate_size=intermediate_size,
         **gate.arguments(read),
     )
-    tell(found, out)
+    print_comparison(found, out)
 
 
 def _numbers(layers: str) -> int | list[int]:

@@ -1,11 +1,9 @@
 """``bertie env`` and ``bertie version``: what a report of a mistake has to say of the machine and what is installed."""
 
 import json
-from typing import Annotated
-
-import typer
 
 import bertie
+from bertie.cli import options
 from bertie.messages import printable
 
 
@@ -14,7 +12,7 @@ def version() -> None:
     print(f"bertie {bertie.__version__}")
 
 
-def env(as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False) -> None:
+def env(as_json: options.AsJson = False) -> None:
     """Show versions, processor, kernels, memory and GPU: copy all of it into a report of a mistake."""
     from bertie.machine import describe
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.options import given_of, one_or_all
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="As for bertie finetune.")],
-    data: Annotated[
-        list[str], typer.Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated.")
-    ],
-    model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")],
+    task: Annotated[str, Argument(help="As for bertie finetune.")],
+    data: Annotated[list[str], Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated.")],
+    model: Annotated[str, Option("--model", "-m", help="A folder, or a model's name in the hub.")],
     *,
     reading: options.ReadingOptions,
     rows: options.LabelledRowOptions,
@@ -32,7 +30,7 @@ def evaluate(
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv.")
+        Path | None, Option(help="Write each row with its prediction to this file: .jsonl, .csv or .tsv.")
     ] = None,
 ) -> None:
     """Score a model on labelled rows: metrics with 95 % intervals."""

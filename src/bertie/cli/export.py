@@ -2,10 +2,9 @@
 
 import json
 import shlex
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
@@ -17,13 +16,13 @@ _FORMATS = ("onnx",)
 
 
 def export(
-    to: Annotated[str, typer.Argument(metavar="onnx", help="The format: onnx.")],
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    to: Annotated[str, Argument(metavar="onnx", help="The format: onnx.")],
+    model: options.ModelName,
+    out: options.NewFolder,
     task: Annotated[
-        str | None, typer.Option(help="As for bertie.pipeline; the default is what the model's head does first.")
+        str | None, Option(help="As for bertie.pipeline; the default is what the model's head does first.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights of 8 bits, made and checked as by quantize.")] = False,
+    int8: Annotated[bool, Option("--int8", help="Weights of 8 bits, made and checked as by quantize.")] = False,
     *,
     gate: GateOptions,
     column: options.Column = "text",
@@ -55,12 +54,10 @@ def export(
 
 
 def convert(
-    model: Annotated[
-        str, typer.Argument(help="A folder, a model's name in the hub, or a TensorFlow 1 checkpoint (….ckpt).")
-    ],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    model: Annotated[str, Argument(help="A folder, a model's name in the hub, or a TensorFlow 1 checkpoint (….ckpt).")],
+    out: options.NewFolder,
     to: Annotated[
-        str, typer.Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
+        str, Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
     ] = "safetensors",
 ) -> None:
     """Write a model's weights in another format, such as those of TensorFlow and Flax as safetensors."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.evaluate import score_table
@@ -29,108 +29,92 @@ _LEFT_OPEN = {"on_bad_row": "error", "resume": False}
 class TrainingOptions:
     """Settings of the training that have an option of their own."""
 
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: by the number of rows.")] = None
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")] = None
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of a step.")] = None
-    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of a step instead.")] = None
-    patience: Annotated[int | None, typer.Option(min=1, help="Evaluations without a better score before the end.")] = (
-        None
-    )
+    epochs: Annotated[int | None, Option(min=1, help="Default: by the number of rows.")] = None
+    learning_rate: options.LearningRate = None
+    batch_size: Annotated[int | None, Option(min=1, help="Rows of a step.")] = None
+    batch_tokens: Annotated[int | None, Option(min=1, help="Tokens of a step instead.")] = None
+    patience: Annotated[int | None, Option(min=1, help="Evaluations without a better score before the end.")] = None
 
 
 @dataclass(frozen=True)
 class LearnedOptions(options.ReadingOptions):
     """Options of the task that have one of the command."""
 
-    focal: Annotated[float | None, typer.Option(min=0, help="Gamma of the focal loss.")] = None
-    label_smoothing: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of each label spread over all.")
-    ] = None
+    focal: Annotated[float | None, Option(min=0, help="Gamma of the focal loss.")] = None
+    label_smoothing: Annotated[float | None, Option(min=0, max=1, help="Share of each label spread over all.")] = None
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """What a single run, and no sweep, can do."""
 
-    more_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Go on with the finished run in --out for so many.")
-    ] = None
+    more_epochs: Annotated[int | None, Option(min=1, help="Go on with the finished run in --out for so many.")] = None
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Cross-validate: score each of so many parts of train in turn.")
+        int | None, Option(min=2, help="Cross-validate: score each of so many parts of train in turn.")
     ] = None
-    keep: Annotated[int | None, typer.Option(min=1, help="Keep the models of this many last epochs in --out.")] = None
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log to --out/tensorboard, too.")] = False
+    keep: Annotated[int | None, Option(min=1, help="Keep the models of this many last epochs in --out.")] = None
+    tensorboard: options.TensorBoard = False
 
 
 def finetune(
     task: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             help="text-classification, token-classification, question-answering, multiple-choice, next-sentence, "
             "fill-mask, embed, reranking or text2text-generation; other usual names such as ner and seq2seq will do."
         ),
     ] = None,
     train: Annotated[
         list[str] | None,
-        typer.Option(help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."),
+        Option(help="Labelled rows to learn from: a file, a folder or a pattern in quotes; may be repeated."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--model",
             "-m",
             help="The folder or hub name to start from, of text2text-generation a BERT that is both; the default is "
             "all-MiniLM-L6-v2, and bertie-mini-uncased for fill-mask and next-sentence.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")
-    ] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="The new folder of the run; --dry-run needs none.")] = None,
     dev: Annotated[
         str | None,
-        typer.Option(help="A file, or the share of train, to choose the best epoch and thresholds by; 0: nothing is."),
+        Option(help="A file, or the share of train, to choose the best epoch and thresholds by; 0: nothing is."),
     ] = None,
     test: Annotated[
-        str | None, typer.Option(help="A file, or the share of train, to score the model on; 0: it is not scored.")
+        str | None, Option(help="A file, or the share of train, to score the model on; 0: it is not scored.")
     ] = None,
-    tune: Annotated[str | None, typer.Option(hidden=True)] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="Of a classification: single-label, multi-label or regression.")
-    ] = None,
-    class_weights: Annotated[
-        str | None, typer.Option(help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(help="The metric that decides which epoch is best.")] = None,
+    tune: Annotated[str | None, Option(hidden=True)] = None,
+    kind: Annotated[str | None, Option(help="Of a classification: single-label, multi-label or regression.")] = None,
+    class_weights: Annotated[str | None, Option(help="auto lets all classes weigh alike; or CLASS=2,OTHER=1.")] = None,
+    metric: Annotated[str | None, Option(help="The metric that decides which epoch is best.")] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Of text2text-generation: the BERT that reads; instead of --model.")
+        str | None, Option(help="Of text2text-generation: the BERT that reads; instead of --model.")
     ] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="Of text2text-generation: the BERT that writes; default: the encoder's.")
+        str | None, Option(help="Of text2text-generation: the BERT that writes; default: the encoder's.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Several give mean and deviation.")] = None,
-    lora: Annotated[int | None, typer.Option(min=1, help="Train adapters of this rank only.")] = None,
+    seed: Annotated[list[int] | None, Option(help="Several give mean and deviation.")] = None,
+    lora: Annotated[int | None, Option(min=1, help="Train adapters of this rank only.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting of the training: NAME=VALUE, such as warmup=0.1."),
+        Option("--set", help="Any other setting of the training: NAME=VALUE, such as warmup=0.1."),
     ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="An option of the task: NAME=VALUE, such as scheme=BIOES.")
-    ] = None,
+    option: Annotated[list[str] | None, Option(help="An option of the task: NAME=VALUE, such as scheme=BIOES.")] = None,
     *,
     training: TrainingOptions,
     reading: LearnedOptions,
     rows: options.LabelledRowOptions,
     form: options.FormatOptions,
-    sweep: Annotated[
-        int | None, typer.Option(min=1, help="Try this many settings and keep the best (needs optuna).")
-    ] = None,
+    sweep: Annotated[int | None, Option(min=1, help="Try this many settings and keep the best (needs optuna).")] = None,
     keeping: RunOptions,
     config: Annotated[
-        Path | None, typer.Option(help="A run's run.json or folder: do it again, but for what else is given.")
+        Path | None, Option(help="A run's run.json or folder: do it again, but for what else is given.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: options.Resume = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
+        bool, Option("--dry-run", help="Only say what is read as what, with three rows as they will be learned.")
     ] = False,
     device: options.Device = None,
 ) -> None:

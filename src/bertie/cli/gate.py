@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
+from typer import Option
 
+from bertie.cli import options
 from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
 from bertie.cli.reading import InputOptions
 from bertie.cli.verbosity import say
@@ -39,17 +40,15 @@ class GateTexts(NamedTuple):
 class GateOptions:
     """The texts of an int8 model, and what it must reach to be written."""
 
-    texts: Annotated[
-        Path | None, typer.Option(help="A file of texts like those the model will read; a few hundred do.")
-    ] = None
+    texts: Annotated[Path | None, Option(help="A file of texts like those the model will read; a few hundred do.")] = (
+        None
+    )
     check: Annotated[
         Path | None,
-        typer.Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
+        Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
     ] = None
-    min_cosine: Annotated[
-        float, typer.Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")
-    ] = 0.99
-    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+    min_cosine: Annotated[float, Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")] = 0.99
+    force: options.Force = False
 
     def read(self, form: FormatOptions, column: str) -> GateTexts:
         """Return the texts in the files, or in the book that comes with bertie."""
@@ -83,17 +82,17 @@ class NearnessOptions:
 
     check: Annotated[
         Path | None,
-        typer.Option(help="A file of other texts to compare on; default: of --texts a twentieth, for prune a fifth."),
+        Option(help="A file of other texts to compare on; default: of --texts a twentieth, for prune a fifth."),
     ] = None
     min_cosine: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
+        Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
     ] = None
     min_agreement: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
+        Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
     ] = None
-    force: Annotated[bool, typer.Option("--force", help="Write it even if it is slower here, or too far off.")] = False
+    force: options.Force = False
 
     def arguments(self, read: Callable[[Path], list[Any]]) -> dict[str, Any]:
         """Return them as `bertie.distil` and `bertie.prune` take them."""
@@ -111,7 +110,7 @@ def reader_of(form: FormatOptions, column: Columns, words: bool = False) -> Call
     return read
 
 
-def tell(found: "Comparison", out: Path) -> None:
+def print_comparison(found: "Comparison", out: Path) -> None:
     """Print how a model that was written compares with its original."""
     say(*map(printable, found.lines()))
     print(json.dumps({"model": str(out), **found.record()}))

@@ -1,17 +1,18 @@
 """``bertie inspect``: what is in a model's folder, and what each model class would miss in it."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from bertie.cli import options
 from bertie.errors import counted
 from bertie.messages import printable
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON line instead of text.")] = False,
+    model: options.ModelName,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what a model's folder holds and which classes it can be loaded into. Runs no code of it."""
     from bertie.cli.model_summary import describe

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
@@ -14,14 +14,12 @@ def fill_mask(
     top_k: options.TopK = 5,
     jointly: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Fill the masks of a text one after the other, so that they fit each other: left-to-right, or "
             "confidence, the surest first."
         ),
     ] = None,
-    targets: Annotated[
-        list[str] | None, typer.Option("--target", help="A word to choose from; may be repeated.")
-    ] = None,
+    targets: Annotated[list[str] | None, Option("--target", help="A word to choose from; may be repeated.")] = None,
     *,
     model: options.LengthOptions,
     column: options.Column = "text",
@@ -40,9 +38,9 @@ def fill_mask(
 def score(
     source: InputOptions,
     variant: Annotated[
-        str, typer.Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too.")
+        str, Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too.")
     ] = "original",
-    tokens: Annotated[bool, typer.Option(help="Write the score of each token, too.")] = False,
+    tokens: Annotated[bool, Option(help="Write the score of each token, too.")] = False,
     *,
     model: options.WindowOptions,
     column: options.Column = "text",

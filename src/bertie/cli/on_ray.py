@@ -10,11 +10,11 @@ from bertie.cli.verbosity import say
 from bertie.data import form_of
 from bertie.errors import BertieError, InputError, counted
 from bertie.extras import need
-from bertie.files import read_json, write_json
+from bertie.files import write_json
+from bertie.run_files import RUN, read_run
 
 # bytes of the input that a shard answers, lines whole
 SHARD = 1 << 24
-RUN = "run.json"
 # byte order marks of encodings in which a line break is no single byte
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
@@ -111,8 +111,7 @@ def _described(source: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 def _check_run(folder: Path, run: dict[str, Any]) -> None:
     """Refuse to go on in a folder of something else; note in a new one what its shards are of."""
-    if (folder / RUN).exists():
-        before = read_json(folder / RUN, "run")
+    if before := read_run(folder):
         if wrong := [name for name in run if before.get(name) != run[name]]:
             raise InputError(f"{folder} holds the shards of another run ({', '.join(wrong)}); name another --output.")
     elif any(folder.iterdir()):

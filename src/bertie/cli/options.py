@@ -7,7 +7,7 @@ from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli.verbosity import Verbosity
 from bertie.errors import InputError
@@ -16,9 +16,17 @@ from bertie.extras import loaded
 if TYPE_CHECKING:
     from bertie.data import Format
 
+ModelName = Annotated[str, Argument(help="A folder, or a model's name in the hub.")]
+NewFolder = Annotated[Path, Argument(help="The new folder to write.")]
+Out = Annotated[Path, Option("--out", "-o", help="The new folder to write.")]
+AsJson = Annotated[bool, Option("--json", help="Write one JSON line instead of text.")]
+LearningRate = Annotated[float | None, Option("--learning-rate", "--lr", help="At its highest.")]
+Force = Annotated[bool, Option("--force", help="Write it even if it is slower here, or too far off.")]
+Resume = Annotated[bool, Option("--resume", help="Go on with the run in --out.")]
+TensorBoard = Annotated[bool, Option("--tensorboard", help="Log to --out/tensorboard, too.")]
 Input = Annotated[
     Path | None,
-    typer.Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),
+    Option("--input", "-i", help="A file: .jsonl, .csv, .tsv or .parquet (see --column), else one text a line."),
 ]
 
 
@@ -28,30 +36,30 @@ def _of_text(column: str) -> str:
 
 
 Column = Annotated[
-    str, typer.Option("--column", callback=_of_text, help="The field or column that holds the text: text=NAME.")
+    str, Option("--column", callback=_of_text, help="The field or column that holds the text: text=NAME.")
 ]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="What a column is: ROLE=NAME, such as text=Body; may be repeated.")
+    list[str] | None, Option("--column", help="What a column is: ROLE=NAME, such as text=Body; may be repeated.")
 ]
-Model = Annotated[str | None, typer.Option("--model", "-m", help="A folder, or a model's name in the hub.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; the default is CUDA if there is any.")]
+Model = Annotated[str | None, Option("--model", "-m", help="A folder, or a model's name in the hub.")]
+Device = Annotated[str | None, Option("--device", help="cpu, cuda, cuda:1; the default is CUDA if there is any.")]
 BatchTokens = Annotated[
-    int | None, typer.Option("--batch-tokens", min=1, help="The most tokens in a batch; the default suits the device.")
+    int | None, Option("--batch-tokens", min=1, help="The most tokens in a batch; the default suits the device.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.")]
-TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many answers to give.")]
+Seed = Annotated[int | None, Option("--seed", help="Seed of all random numbers.")]
+TopK = Annotated[int, Option("--top-k", "-k", min=1, help="How many answers to give.")]
 MaxLength = Annotated[
-    int | None, typer.Option("--max-length", min=3, help="Tokens read of a text; the default is the model's limit.")
+    int | None, Option("--max-length", min=3, help="Tokens read of a text; the default is the model's limit.")
 ]
 SplitSpecial = Annotated[
     bool,
-    typer.Option("--split-special-tokens", help="Read [SEP] and the like in a text as plain text."),
+    Option("--split-special-tokens", help="Read [SEP] and the like in a text as plain text."),
 ]
 Windows = Annotated[
     bool | None,
-    typer.Option("--windows/--no-windows", help="Read long texts in windows that overlap, or cut them."),
+    Option("--windows/--no-windows", help="Read long texts in windows that overlap, or cut them."),
 ]
-Overlap = Annotated[int | None, typer.Option("--overlap", min=0, help="Tokens that neighbouring windows share.")]
+Overlap = Annotated[int | None, Option("--overlap", min=0, help="Tokens that neighbouring windows share.")]
 
 
 @dataclass(frozen=True)
@@ -107,22 +115,20 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """How the file is written that is read."""
+    """The format of an input file."""
 
-    format: Annotated[
-        str | None, typer.Option(help="lines, jsonl, csv, tsv, … where the file's name does not say it.")
-    ] = None
-    delimiter: Annotated[
-        str | None, typer.Option(help="What parts the columns of a table, such as '|', ';' or tab.")
-    ] = None
-    encoding: Annotated[str | None, typer.Option(help="Of files that are not UTF-8, such as cp1252.")] = None
+    format: Annotated[str | None, Option(help="lines, jsonl, csv, tsv, … where the file's name does not say it.")] = (
+        None
+    )
+    delimiter: Annotated[str | None, Option(help="What parts the columns of a table, such as '|', ';' or tab.")] = None
+    encoding: Annotated[str | None, Option(help="Of files that are not UTF-8, such as cp1252.")] = None
     quoting: Annotated[
         str | None,
-        typer.Option(help="csv; or none, where quotation marks in a table are plain text."),
+        Option(help="csv; or none, where quotation marks in a table are plain text."),
     ] = None
 
     def as_format(self) -> "Format | None":
-        """Return them as readers take them; None: the user says nothing of it."""
+        """Return the format as readers take it; None where the user has not given any part of it."""
         if self == FormatOptions():
             return None  # the readers, which take time to import, may not be needed
         from bertie.data import Format, form_of
@@ -136,7 +142,7 @@ class RowOptions:
     """What the columns of labelled rows are, and what becomes of bad rows."""
 
     column: Columns = None
-    on_bad_row: Annotated[str, typer.Option(help="error, or skip to leave out and count what is unusable.")] = "error"
+    on_bad_row: Annotated[str, Option(help="error, or skip to leave out and count what is unusable.")] = "error"
 
     def arguments(self) -> dict[str, Any]:
         """Return them as `bertie.finetune` and `bertie.evaluate` take them."""
@@ -149,13 +155,13 @@ class LabelledRowOptions(RowOptions):
 
     label_names: Annotated[
         str | None,
-        typer.Option(help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."),
+        Option(help="What lists of 0 and 1, or class numbers, stand for, with commas: spam,ham."),
     ] = None
     label_map: Annotated[
         list[str] | None,
-        typer.Option(help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
+        Option(help="What a label is called: WRITTEN=NAME, such as 1=spam; may be repeated."),
     ] = None
-    first_choice: Annotated[int | None, typer.Option(help="Whether labels count choices from 0 or from 1.")] = None
+    first_choice: Annotated[int | None, Option(help="Whether labels count choices from 0 or from 1.")] = None
 
     def arguments(self) -> dict[str, Any]:
         names = None if self.label_names is None else [name.strip() for name in self.label_names.split(",")]

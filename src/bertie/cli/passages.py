@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.reading import Asked, InputOptions
@@ -26,27 +26,27 @@ class Questions(InputOptions):
 
 
 def search(
-    file: Annotated[Path, typer.Argument(help="What to search: .jsonl, .csv, .tsv, or any text file.")],
-    questions: Annotated[list[str] | None, typer.Argument(help="Questions; without any, standard input.")] = None,
+    file: Annotated[Path, Argument(help="What to search: .jsonl, .csv, .tsv, or any text file.")],
+    questions: Annotated[list[str] | None, Argument(help="Questions; without any, standard input.")] = None,
     top_k: options.TopK = 5,
     by: Annotated[
-        str, typer.Option(help="What is found: each 'line' (of a table, row), or each 'sentence' in them.")
+        str, Option(help="What is found: each 'line' (of a table, row), or each 'sentence' in them.")
     ] = "line",
     where: Annotated[
-        list[str] | None, typer.Option(help="Search rows with this value alone: COLUMN=VALUE; may be repeated.")
+        list[str] | None, Option(help="Search rows with this value alone: COLUMN=VALUE; may be repeated.")
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="Where vectors are kept; the default is .FILE.index beside the file.")
+        Path | None, Option(help="Where vectors are kept; the default is .FILE.index beside the file.")
     ] = None,
-    no_index: Annotated[bool, typer.Option("--no-index", help="Compute all vectors anew, and keep none.")] = False,
+    no_index: Annotated[bool, Option("--no-index", help="Compute all vectors anew, and keep none.")] = False,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="Do not look at all texts, of more than a million (needs usearch).")
+        bool, Option("--approximate", help="Do not look at all texts, of more than a million (needs usearch).")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="binary: look at a bit of each number first, and compare the best texts exactly.")
+        str, Option(help="binary: look at a bit of each number first, and compare the best texts exactly.")
     ] = "float32",
     rescore_multiplier: Annotated[
-        int, typer.Option(min=1, help="With binary: compare so many times --top-k texts exactly.")
+        int, Option(min=1, help="With binary: compare so many times --top-k texts exactly.")
     ] = 10,
     *,
     model: options.ModelOptions,
@@ -95,10 +95,10 @@ def search(
 
 
 def rerank(
-    file: Annotated[Path, typer.Argument(help="The passages: .jsonl, .csv, .tsv, or one a line.")],
-    queries: Annotated[list[str] | None, typer.Argument(help="Queries; without any, standard input.")] = None,
+    file: Annotated[Path, Argument(help="The passages: .jsonl, .csv, .tsv, or one a line.")],
+    queries: Annotated[list[str] | None, Argument(help="Queries; without any, standard input.")] = None,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, help="Give this many passages; the default is all.")
+        int | None, Option("--top-k", "-k", min=1, help="Give this many passages; the default is all.")
     ] = None,
     *,
     model: options.WindowOptions,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.reading import say_notes
@@ -15,19 +15,15 @@ from bertie.errors import counted, plural
 
 def prepare(
     files: Annotated[
-        list[str], typer.Argument(help="Documents: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
+        list[str], Argument(help="Documents: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
-    tokenizer: Annotated[str, typer.Option("--tokenizer", "-t", help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
+    tokenizer: Annotated[str, Option("--tokenizer", "-t", help="A folder, or a model's name in the hub.")],
+    out: Annotated[Path, Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
     documents: Annotated[
-        str | None, typer.Option(help="What a document is in plain text: files, blank-lines (between) or lines.")
+        str | None, Option(help="What a document is in plain text: files, blank-lines (between) or lines.")
     ] = None,
-    heldout: Annotated[
-        float, typer.Option(min=0, max=0.5, help="The share of documents kept apart to measure on.")
-    ] = 0.01,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that tokenize; the default is one a core.")
-    ] = None,
+    heldout: Annotated[float, Option(min=0, max=0.5, help="The share of documents kept apart to measure on.")] = 0.01,
+    workers: Annotated[int | None, Option(min=1, help="Processes that tokenize; the default is one a core.")] = None,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,

@@ -1,18 +1,17 @@
 """``bertie quantize``: an int8 model out of a floating-point one, measured before it is written; and back."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from bertie.cli import options
 from bertie.cli.gate import GateOptions
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    model: options.ModelName,
+    out: options.NewFolder,
     *,
     gate: GateOptions,
     column: options.Column = "text",
@@ -21,7 +20,7 @@ def quantize(
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
     from bertie.checkpoints.beside_weights import check_new
     from bertie.compression.check import compare
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.compression.quantizing import encode
     from bertie.compression.quantizing import quantize as make
 
@@ -31,20 +30,20 @@ def quantize(
     small = make(opened.model, "int8", texts=texts.calibrating, tokenizer=opened.tokenizer, min_cosine=gate.min_cosine)
     found = compare(opened.model, small, encode(texts.checking, opened.tokenizer, opened.model))
     gate.judge(found, texts.lines)
-    write_folder(out, small, opened.folder, opened.subfolder)
+    opened.write(out, small)
     print(json.dumps({"model": str(out), **found.record()}))
 
 
 def dequantize(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    model: Annotated[str, Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
+    out: options.NewFolder,
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
     from bertie.checkpoints.beside_weights import check_new
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.models.dequantizing import dequantize as make
 
     check_new(out)
     opened = open_model(model)
-    write_folder(out, make(opened.model), opened.folder, opened.subfolder)
+    opened.write(out, make(opened.model))
     print(json.dumps({"model": str(out)}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, NamedTuple
 
-import typer
+from typer import Argument
 
 from bertie.cli.options import FormatOptions, Input
 from bertie.cli.verbosity import say
@@ -36,9 +36,7 @@ class Asked(NamedTuple):
 class InputOptions:
     """Where texts come from: the arguments, a file, or standard input."""
 
-    texts: Annotated[
-        list[str] | None, typer.Argument(help="Texts; without any, --input or standard input is read.")
-    ] = None
+    texts: Annotated[list[str] | None, Argument(help="Texts; without any, --input or standard input is read.")] = None
     input: Input = None
     # how the texts of a file are read
     of_file: ClassVar[str] = "--input reads the file of that name"

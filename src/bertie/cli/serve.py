@@ -4,6 +4,7 @@ import math
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.errors import InputError
@@ -12,32 +13,30 @@ from bertie.serving import KEYS, check_extra, read_keys
 
 
 def serve(
-    models: Annotated[list[str], typer.Argument(help="Folders or names of the hub; NAME=FOLDER gives one a name.")],
-    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of them.")] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65_535, help="0 takes a free one.")] = 8_080,
+    models: Annotated[list[str], Argument(help="Folders or names of the hub; NAME=FOLDER gives one a name.")],
+    host: Annotated[str, Option(help="The address to listen at; 0.0.0.0 is all of them.")] = ("127.0.0.1"),
+    port: Annotated[int, Option("--port", "-p", min=0, max=65_535, help="0 takes a free one.")] = 8_080,
     api_key: Annotated[
         list[str] | None,
-        typer.Option(help=f"A key that requests must send; may be repeated, or given in {KEYS}, separated by commas."),
+        Option(help=f"A key that requests must send; may be repeated, or given in {KEYS}, separated by commas."),
     ] = None,
     device: options.Device = None,
     max_batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens computed at a time; the default suits the device.")
+        int | None, Option(min=1, help="Tokens computed at a time; the default suits the device.")
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(
-            "--workers", "-w", min=1, help="Processes on the port, each with all models and its share of cores."
-        ),
+        Option("--workers", "-w", min=1, help="Processes on the port, each with all models and its share of cores."),
     ] = 1,
-    max_concurrent_requests: Annotated[int, typer.Option(min=1, help="More are refused until one is answered.")] = 512,
-    max_client_batch_size: Annotated[int, typer.Option(min=1, help="Texts in one request.")] = 2_048,
-    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request's body.")] = 10_000_000,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that a request may take.")] = 60.0,
+    max_concurrent_requests: Annotated[int, Option(min=1, help="More are refused until one is answered.")] = 512,
+    max_client_batch_size: Annotated[int, Option(min=1, help="Texts in one request.")] = 2_048,
+    max_body: Annotated[int, Option(min=1, help="Bytes of a request's body.")] = 10_000_000,
+    timeout: Annotated[float, Option(min=0.001, help="Seconds that a request may take.")] = 60.0,
     otlp_endpoint: Annotated[
-        str | None, typer.Option(help="An OpenTelemetry collector, such as http://localhost:4318.")
+        str | None, Option(help="An OpenTelemetry collector, such as http://localhost:4318.")
     ] = None,
     log_requests: Annotated[
-        bool, typer.Option("--log-requests/--no-log-requests", help="A line of JSON for each, without its texts.")
+        bool, Option("--log-requests/--no-log-requests", help="A line of JSON for each, without its texts.")
     ] = True,
 ) -> None:
     """Answer requests to models over HTTP, in the shapes that clients of other servers send.

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from bertie.cli import options
 from bertie.cli.reading import InputOptions
@@ -17,44 +17,38 @@ from bertie.errors import InputError
 class WritingOptions:
     """How words are chosen, by the names of a `bertie.GenerationConfig`; what is left out is the model's own."""
 
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The most to write.")] = None
-    min_new_tokens: Annotated[int | None, typer.Option(min=0, help="The least to write.")] = None
-    num_beams: Annotated[
-        int | None, typer.Option(min=1, help="Beams: versions of a text that are tried side by side.")
-    ] = None
-    num_beam_groups: Annotated[
-        int | None, typer.Option(min=1, help="Groups of beams that shun each other's words.")
-    ] = None
-    diversity_penalty: Annotated[
-        float | None, typer.Option(help="With --num-beam-groups: how much they shun them.")
-    ] = None
-    num_return_sequences: Annotated[int | None, typer.Option(min=1, help="How many texts to write for each.")] = None
-    do_sample: Annotated[bool | None, typer.Option("--sample/--no-sample", help="Draw words, or take the best.")] = None
+    max_new_tokens: Annotated[int | None, Option(min=1, help="The most to write.")] = None
+    min_new_tokens: Annotated[int | None, Option(min=0, help="The least to write.")] = None
+    num_beams: Annotated[int | None, Option(min=1, help="Beams: versions of a text that are tried side by side.")] = (
+        None
+    )
+    num_beam_groups: Annotated[int | None, Option(min=1, help="Groups of beams that shun each other's words.")] = None
+    diversity_penalty: Annotated[float | None, Option(help="With --num-beam-groups: how much they shun them.")] = None
+    num_return_sequences: Annotated[int | None, Option(min=1, help="How many texts to write for each.")] = None
+    do_sample: Annotated[bool | None, Option("--sample/--no-sample", help="Draw words, or take the best.")] = None
     temperature: Annotated[
-        float | None, typer.Option(help="With --sample: above 1, unlikely words are drawn more often.")
+        float | None, Option(help="With --sample: above 1, unlikely words are drawn more often.")
     ] = None
     top_k: Annotated[
-        int | None, typer.Option(help="With --sample or --penalty-alpha: choose among this many likeliest words.")
+        int | None, Option(help="With --sample or --penalty-alpha: choose among this many likeliest words.")
     ] = None
     top_p: Annotated[
         float | None,
-        typer.Option(help="With --sample: draw from the likeliest words whose probabilities reach this sum."),
+        Option(help="With --sample: draw from the likeliest words whose probabilities reach this sum."),
     ] = None
     penalty_alpha: Annotated[
-        float | None, typer.Option(help="Contrastive search: how much likeness to words before counts, 0 to 1.")
+        float | None, Option(help="Contrastive search: how much likeness to words before counts, 0 to 1.")
     ] = None
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1, words that are already there become less likely.")
+        float | None, Option(help="Above 1, words that are already there become less likely.")
     ] = None
-    no_repeat_ngram_size: Annotated[int | None, typer.Option(help="No run of this many tokens is written twice.")] = (
-        None
-    )
+    no_repeat_ngram_size: Annotated[int | None, Option(help="No run of this many tokens is written twice.")] = None
 
 
 def generate(
     source: InputOptions,
     full_text: Annotated[
-        bool, typer.Option("--full-text", help="Write each beginning, too, before what follows it (decoders only).")
+        bool, Option("--full-text", help="Write each beginning, too, before what follows it (decoders only).")
     ] = False,
     *,
     writing: WritingOptions,

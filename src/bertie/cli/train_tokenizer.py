@@ -1,10 +1,9 @@
 """``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary of one's own texts."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from bertie.cli import options
 from bertie.cli.reading import say_notes
@@ -15,22 +14,20 @@ from bertie.messages import printable
 
 def train_tokenizer(
     files: Annotated[
-        list[str], typer.Argument(help="Texts: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
+        list[str], Argument(help="Texts: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    size: Annotated[int, typer.Option(min=6, help="Entries of the vocabulary, special tokens included.")] = (30_522),
-    cased: Annotated[bool, typer.Option("--cased/--uncased", help="Keep capital letters, or make all small.")] = False,
+    out: options.Out,
+    size: Annotated[int, Option(min=6, help="Entries of the vocabulary, special tokens included.")] = (30_522),
+    cased: Annotated[bool, Option("--cased/--uncased", help="Keep capital letters, or make all small.")] = False,
     strip_accents: Annotated[
         bool | None,
-        typer.Option("--strip-accents/--keep-accents", help="The default is to strip them if letters are made small."),
+        Option("--strip-accents/--keep-accents", help="The default is to strip them if letters are made small."),
     ] = None,
     chinese_chars: Annotated[
-        bool, typer.Option("--chinese-chars/--no-chinese-chars", help="Make each Chinese character a word.")
+        bool, Option("--chinese-chars/--no-chinese-chars", help="Make each Chinese character a word.")
     ] = True,
-    min_frequency: Annotated[
-        int, typer.Option(min=1, help="Two pieces are merged if they occur this often together.")
-    ] = 2,
-    special_token: Annotated[list[str] | None, typer.Option(help="A special token more; may be repeated.")] = None,
+    min_frequency: Annotated[int, Option(min=1, help="Two pieces are merged if they occur this often together.")] = 2,
+    special_token: Annotated[list[str] | None, Option(help="A special token more; may be repeated.")] = None,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
@@ -58,18 +55,18 @@ def train_tokenizer(
 
 
 def extend_vocabulary(
-    model: Annotated[str, typer.Argument(help="A folder, or a model's name in the hub.")],
-    files: Annotated[list[str], typer.Argument(help="Texts of the domain: files or folders, as for train-tokenizer.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder to write.")],
-    add: Annotated[int, typer.Option(min=1, help="How many words to add.")] = 2000,
-    min_frequency: Annotated[int, typer.Option(min=1, help="Words that occur less often are not added.")] = 5,
+    model: options.ModelName,
+    files: Annotated[list[str], Argument(help="Texts of the domain: files or folders, as for train-tokenizer.")],
+    out: options.Out,
+    add: Annotated[int, Option(min=1, help="How many words to add.")] = 2000,
+    min_frequency: Annotated[int, Option(min=1, help="Words that occur less often are not added.")] = 5,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
 ) -> None:
     """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
     from bertie.checkpoints.beside_weights import check_new
-    from bertie.compression.folder import open_model, write_folder
+    from bertie.compression.folder import open_model
     from bertie.data.running_text import Documents
     from bertie.pretraining.vocabulary_extension import add_words, find_words
 
@@ -80,7 +77,7 @@ def extend_vocabulary(
     texts = Documents(files, form.as_format(), column, "lines")
     found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)
-    write_folder(out, opened.model, opened.folder, opened.subfolder, tokenizer=found.tokenizer)
+    opened.write(out, opened.model, tokenizer=found.tokenizer)
     say_notes(texts.notes)
     words = list(found.pieces)
     figures = {"pieces_per_word_before": round(found.before, 4), "pieces_per_word": round(found.after, 4)}

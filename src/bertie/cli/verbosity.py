@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from bertie.errors import InputError
 from bertie.progress import lines, logger
@@ -19,10 +19,10 @@ class Verbosity:
     """The options that every command has."""
 
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Beside the answer, write only errors, warnings and what was guessed.")
+        bool, Option("--quiet", "-q", help="Beside the answer, write only errors, warnings and what was guessed.")
     ] = False
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")
+        bool, Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")
     ] = False
 
     @contextmanager

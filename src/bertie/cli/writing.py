@@ -8,7 +8,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import typer
+from typer import Option
 
 from bertie.cli.reading import Asked, InputOptions
 from bertie.errors import InputError, Stopped, counted, plural
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answers_in(output: Path | None, *inputs: Path | None) -> Iterator[None]:
-    """Let what the block writes to standard output stand in a file instead, once the block has ended well."""
+    """Redirect the block's standard output to a file, which appears once the block ends well."""
     if output is None:
         if sys.stdout is None:
             raise InputError("Standard output is closed; name a file for the answers with --output.")
@@ -73,7 +73,7 @@ def write_array(path: Path, compute: Callable[[], "np.ndarray[Any, Any]"]) -> "n
 
 def written_as(forms: str) -> Any:
     """Return the option that names the form of answers."""
-    return typer.Option("--to", help=f"What to write: {forms}; the default is what the name of --output ends in.")
+    return Option("--to", help=f"What to write: {forms}; the default is what the name of --output ends in.")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class OutputOptions:
 
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
+        Option("--output", "-o", help="Write the answers to this file, which is replaced when all are there."),
     ] = None
     to: Annotated[str | None, written_as("jsonl, csv, tsv or parquet")] = None
     # forms that the command has besides those of all
@@ -135,5 +135,5 @@ class ShardedOutput(OutputOptions):
 
     ray: Annotated[
         bool,
-        typer.Option("--ray", help="Answer a file in shards, on a Ray cluster; --output is their folder, to resume."),
+        Option("--ray", help="Answer a file in shards, on a Ray cluster; --output is their folder, to resume."),
     ] = False

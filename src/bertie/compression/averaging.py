@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.checkpoints.beside_weights import CARD, check_new
-from bertie.compression.folder import Opened, open_model, write_folder
+from bertie.checkpoints.beside_weights import check_new
+from bertie.compression.folder import Opened, open_model
 from bertie.errors import InputError
-from bertie.files import read_json
 from bertie.messages import short
 from bertie.progress import logger
+from bertie.run_files import MODEL_CARD, RUN, read_run
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = (CARD, "run.json")
+_NOT_COPIED = (MODEL_CARD, RUN)
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {
@@ -69,7 +69,7 @@ def average(models: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str
     notes += _options(mean.model.config, [each.model.config for each in opened])
     for note in notes:
         logger.warning("%s", note)
-    write_folder(out, mean.model, mean.folder, mean.subfolder, without=_NOT_COPIED)
+    mean.write(out, mean.model, without=_NOT_COPIED)
     return notes
 
 
@@ -107,8 +107,7 @@ def _refuse_other(name: str, one: Opened, other_name: str, other: Opened) -> Non
 
 def _origins(opened: Sequence[Opened]) -> list[str]:
     """Return a sentence if the models' own folders say that they began from different ones."""
-    plans = [each.folder / "run.json" for each in opened]
-    known = {str(read_json(plan, "run").get("model")) for plan in plans if plan.is_file()} - {"None"}
+    known = {str(read_run(each.folder).get("model")) for each in opened} - {"None"}
     if len(known) < 2:
         return []
     return [f"They were fine-tuned from different models: {', '.join(map(repr, sorted(known)))}."]

@@ -108,7 +108,7 @@ def compare_computing(
     return Comparison(len(texts.lengths), mean, worst, agreement, rate, small_rate, *sizes)
 
 
-def parted(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
+def split_texts(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
     """Return texts to make a model from, and those to compare it on: ``check``, or else some that are held out."""
     given = listed_texts(texts)
     if check is None:
@@ -121,11 +121,7 @@ def parted(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tup
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
-    """Return the texts, and beside them one of so many, the last if they are few, that nothing is to be made from.
-
-    Raises:
-        InputError: fewer than two texts.
-    """
+    """Split off one in ``every`` texts, of fewer the last, to compare models on; return the rest, and those."""
     if len(texts) < 2:
         raise InputError(
             f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bertie.checkpoints.beside_weights import check_new
-from bertie.compression.check import Comparison, compare, parted
+from bertie.compression.check import Comparison, compare, split_texts
 from bertie.compression.distillation_losses import (
     cosine_distance_sum,
     hidden_sum,
@@ -18,7 +18,7 @@ from bertie.compression.distillation_losses import (
     logits_sum,
     relations_sum,
 )
-from bertie.compression.folder import Opened, open_model, write_folder
+from bertie.compression.folder import Opened, open_model
 from bertie.compression.layer_choice import chosen_layers, with_layers
 from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.frames import listed_texts
@@ -92,14 +92,14 @@ def distil(
     model = opened.model.to(local_device()).eval()
     chosen = chosen_layers(layers, model.config.num_hidden_layers)
     given = listed_texts(texts)
-    learned, compared = parted(given, check, max(20, len(given) // MOST_COMPARED))
+    learned, compared = split_texts(given, check, max(20, len(given) // MOST_COMPARED))
     student = with_layers(model, chosen)
     features = task.encode(learned).without_texts()
     learner = DistillationLearner(student, model, task, features, chosen, losses, temperature)
     train(learner, settings, show_progress=show_progress)
     found = compare(model.cpu(), student.cpu().eval(), task.encode(compared))
     found.refuse(force, min_mean=min_cosine, min_agreement=min_agreement)
-    write_folder(out, student, opened.folder, opened.subfolder)
+    opened.write(out, student)
     return found
 
 
@@ -127,7 +127,6 @@ class DistillationLearner:
         return {loss: tokens if loss in of_tokens else texts for loss in self._losses}
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        """Return the sums ``[K]`` of the losses."""
         part = self.features.of_inputs(examples)
         with torch.no_grad():
             wanted = self._states(self.teacher, part)
@@ -135,7 +134,6 @@ class DistillationLearner:
         return torch.stack([getattr(self, f"_{loss}")(found, wanted, part) for loss in self._losses])
 
     def describe(self, examples: Sequence[int]) -> str:
-        """Return the numbers of the first texts."""
         return f"texts {', '.join(map(str, examples[:3]))}" + (", …" if len(examples) > 3 else "")
 
     def _states(self, model: Any, part: Features) -> Any:

@@ -31,6 +31,21 @@ class Opened:
     folder: Path
     subfolder: str
 
+    def write(
+        self,
+        out: str | os.PathLike[str],
+        model: BertPreTrainedModel,
+        without: Collection[str] = (),  # names of files that are left out
+        tokenizer: Tokenizer | None = None,  # takes the place of its own
+    ) -> None:
+        """Write a model made of this one, with the other files of its folder, into the new folder ``out``."""
+        with atomic_folder(check_new(out)) as temporary:
+            copy_beside(self.folder, temporary, self.subfolder, without)
+            note_in_card(temporary)
+            model.save_pretrained(temporary / self.subfolder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(temporary / self.subfolder)
+
 
 def open_model(name_or_path: str) -> Opened:
     """Load a model with all the parts that its files hold."""
@@ -48,20 +63,3 @@ def open_model(name_or_path: str) -> Opened:
     if missing:
         raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)
-
-
-def write_folder(
-    out: str | os.PathLike[str],
-    model: BertPreTrainedModel,
-    source: Path,
-    subfolder: str = "",  # where the model's own files lie in both
-    without: Collection[str] = (),  # names of files that are left out
-    tokenizer: Tokenizer | None = None,  # takes the place of the source's
-) -> None:
-    """Write ``model``, with the other files of ``source``, into the new folder ``out``, all or nothing."""
-    with atomic_folder(check_new(out)) as temporary:
-        copy_beside(source, temporary, subfolder, without)
-        note_in_card(temporary)
-        model.save_pretrained(temporary / subfolder)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(temporary / subfolder)

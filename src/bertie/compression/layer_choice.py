@@ -25,11 +25,7 @@ def with_layers(model: Model, layers: Sequence[int]) -> Model:
 
 
 def chosen_layers(layers: int | Sequence[int], count: int) -> list[int]:
-    """Return the layers of a student: those named, or so many at equal distances up to the last.
-
-    Raises:
-        InputError: more layers than the ``count`` that there are, none, or numbers that do not rise.
-    """
+    """Return which of ``count`` layers a student has: those named, or so many at equal distances up to the last."""
     if not isinstance(layers, Iterable):
         if not 1 <= layers < count:
             raise InputError(f"{spelled('layers')} is {layers}; the teacher has {count}: allowed are 1 to {count - 1}.")

@@ -1,9 +1,10 @@
 """Run a model over texts: the inputs of its layers, and its vectors of the texts."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from functools import partial
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from bertie.packing import Packed
 from bertie.tasks.features import Features
 from bertie.tasks.operations import Computed, operations_on
 
+Key = TypeVar("Key")
 # Rows of a layer's input that are kept to compare outputs.
 ROWS = 512
 # Tokens computed at once.
@@ -57,31 +59,38 @@ def batches_on(model: BertPreTrainedModel, texts: Features) -> Iterator[tuple[li
         yield part, TaskModel(model).packed(texts.select(part))
 
 
+@contextmanager
+def inputs_noted(layers: Mapping[Key, nn.Module], note: Callable[[Key, Tensor], None]) -> Iterator[None]:
+    """Within the block, call ``note`` with the key of each layer that computes and what it reads."""
+
+    def hook(key: Key, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        note(key, inputs[0])
+
+    handles = [layer.register_forward_pre_hook(partial(hook, key)) for key, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def observe(model: BertPreTrainedModel, groups: Sequence[Group], texts: Features) -> dict[Group, Inputs]:
     """Return what each group of layers reads when ``model`` reads ``texts``."""
     found: dict[Group, Inputs] = {}
 
-    def watch(group: Group) -> Any:
-        def note(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].detach().float()
-            largest = x.abs().amax(dim=0)
-            kept = x[:: max(1, len(x) // 64)].clone()
-            if group in found:
-                found[group].largest = torch.maximum(found[group].largest, largest)
-                found[group].rows.append(kept)
-            else:
-                found[group] = Inputs(largest, [kept])
+    def note(group: Group, x: Tensor) -> None:
+        x = x.detach().float()
+        largest = x.abs().amax(dim=0)
+        kept = x[:: max(1, len(x) // 64)].clone()
+        if group in found:
+            found[group].largest = torch.maximum(found[group].largest, largest)
+            found[group].rows.append(kept)
+        else:
+            found[group] = Inputs(largest, [kept])
 
-        return note
-
-    hooks = [model.get_submodule(group.first).register_forward_pre_hook(watch(group)) for group in groups]
-    try:
-        with torch.inference_mode():
-            for _, packed in batches_on(model, texts):
-                answer(model, packed)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with inputs_noted({group: model.get_submodule(group.first) for group in groups}, note), torch.inference_mode():
+        for _, packed in batches_on(model, texts):
+            answer(model, packed)
     return {
         group: Inputs(inputs.largest.clone(), [row.clone() for row in inputs.rows]) for group, inputs in found.items()
     }

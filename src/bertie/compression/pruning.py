@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bertie.checkpoints.beside_weights import check_new
-from bertie.compression.check import Comparison, compare, parted
-from bertie.compression.folder import open_model, write_folder
+from bertie.compression.check import Comparison, compare, split_texts
+from bertie.compression.folder import open_model
 from bertie.compression.layer_choice import with_layers
-from bertie.compression.observe import batches_on, cosines, vectors
+from bertie.compression.observe import batches_on, cosines, inputs_noted, vectors
 from bertie.compression.quantizing import encode
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.layers.linear import Linear
@@ -75,14 +75,14 @@ def prune(
     opened = open_model(os.fspath(model))
     whole, config = opened.model.eval(), opened.model.config
     _check_counts(config, {"layers": layers, "heads": heads, "intermediate_size": intermediate_size})
-    chosen_by, compared = parted(texts, check, 5)
+    chosen_by, compared = split_texts(texts, check, 5)
     features = encode(chosen_by, opened.tokenizer, whole)
     small = whole if layers is None else without_layers(whole, layers, features)
     small = small if heads is None else without_heads(small, heads, features)
     small = small if intermediate_size is None else narrowed(small, intermediate_size, features)
     found = compare(whole, small, encode(compared, opened.tokenizer, whole))
     found.refuse(force, min_mean=min_cosine, min_agreement=min_agreement)
-    write_folder(out, small, opened.folder, opened.subfolder)
+    opened.write(out, small)
     return found
 
 
@@ -153,17 +153,11 @@ def narrowed(model: BertPreTrainedModel, width: int, texts: Features) -> BertPre
 
 
 class Observed(NamedTuple):
-    """What a layer reads.
+    """What a layer reads."""
 
-    Attributes:
-        mean: ``[in]``.
-        spread: the summed products of distances from it, ``[in, in]``.
-        importance: how much each part moves the last hidden states, ``[parts]``.
-    """
-
-    mean: Tensor
-    spread: Tensor
-    importance: Tensor
+    mean: Tensor  # [in]
+    spread: Tensor  # the summed products of distances from the mean, [in, in]
+    importance: Tensor  # how much each part moves the last hidden states, [parts]
 
 
 def observed(model: BertPreTrainedModel, texts: Features, name: str, size: int = 1) -> list[Observed]:
@@ -176,25 +170,17 @@ def observed(model: BertPreTrainedModel, texts: Features, name: str, size: int =
     base: Any = model.base_model
     layers = [block.get_submodule(name) for block in base.encoder.layer]
     read: list[Tensor] = [torch.empty(0)] * len(layers)
-
-    def watch(number: int) -> Any:
-        def note(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            read[number] = inputs[0]
-
-        return note
-
-    hooks = [layer.register_forward_pre_hook(watch(number)) for number, layer in enumerate(layers)]
     signs = torch.Generator().manual_seed(0)
-    try:
-        sums = [torch.zeros(layer.in_features) for layer in layers]
+    sums = [torch.zeros(layer.in_features) for layer in layers]
+    found = [torch.zeros(layer.in_features // size) for layer in layers]
+    spreads = [torch.zeros(layer.in_features, layer.in_features) for layer in layers]
+    with inputs_noted(dict(enumerate(layers)), read.__setitem__):
         for _, packed in batches_on(model, texts):
             with torch.no_grad():
                 base(packed, return_dict=True)
             for total, inputs in zip(sums, read, strict=True):
                 total += inputs.sum(dim=0)
         means = [total / sum(texts.lengths) for total in sums]
-        found = [torch.zeros(layer.in_features // size) for layer in layers]
-        spreads = [torch.zeros(layer.in_features, layer.in_features) for layer in layers]
         for _, packed in batches_on(model, texts):
             with torch.enable_grad():
                 hidden = base(packed, return_dict=True).last_hidden_state
@@ -204,9 +190,6 @@ def observed(model: BertPreTrainedModel, texts: Features, name: str, size: int =
                 distance = inputs.detach() - mean
                 spread.addmm_(distance.T, distance)
                 total += (gradient * distance).unflatten(-1, (-1, size)).sum(dim=-1).square().sum(dim=0)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return list(map(Observed, means, spreads, found))
 
 

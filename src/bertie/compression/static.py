@@ -20,7 +20,7 @@ from bertie.tasks.text_encoder import check_count
 from bertie.tokenization.tokenizer import Tokenizer
 
 WIDTH = 256
-# places that BERT's vocabularies keep free
+# the unused entries of BERT's vocabularies
 UNUSED = re.compile(r"\[unused\d+\]")
 # a in Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for Sentence Embeddings"
 SIF = 1e-4
@@ -65,7 +65,7 @@ def distil_static(teacher: str | os.PathLike[str], out: str | os.PathLike[str], 
 
 
 def used_tokens(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Return the ids of tokens that texts have: without places kept free, and what stands around or masks a text.
+    """Return the ids of tokens that occur in texts: without unused entries, [CLS], [SEP] and [MASK].
 
     Frequent tokens come first among them, which is what their weights go by.
     """

@@ -56,10 +56,10 @@ def list_in(value: object, gap: str | None = None) -> list[Any] | None:
     return [item for item in stripped.split(gap) if item] if gap is not None and stripped else None
 
 
-def number_in(value: object, role: str, where: str) -> float:
+def number_in(value: object, where: str) -> float:
     number = number_or_none(value)
     if number is None:
-        raise BadRow(f"The {role} in {where} is {shown(value)}, not a number.")
+        raise BadRow(f"The label in {where} is {shown(value)}, not a number.")
     return number
 
 

@@ -10,7 +10,7 @@ from bertie.data import BadRows, Format, Record, is_refused, records
 from bertie.data.columns import find_columns, ignored_data
 from bertie.data.example import Example
 from bertie.data.labelling import AS_WRITTEN, Labelling, LabelOptions
-from bertie.data.labels import as_whole
+from bertie.data.labels import without_decimals
 from bertie.data.records import is_paths, path_names
 from bertie.data.schema import Columns, Found, Row, Schema, text_key
 from bertie.data.schemas import SCHEMAS
@@ -42,7 +42,7 @@ class ExampleReader:
     guesses: list[str] = field(init=False, default_factory=list)  # how files are written, `bertie.data.Records.notes`
     found: Columns = field(init=False, default_factory=Columns)
     ignored: list[str] = field(init=False, default_factory=list)  # on columns that are not read and look like data
-    mapped: set[str] = field(init=False, default_factory=set)  # the labels of ``options.map`` that stood in a row
+    mapped: set[str] = field(init=False, default_factory=set)  # the labels of ``options.label_map`` that stood in a row
 
     def __post_init__(self) -> None:
         if self.columns is not None and not isinstance(self.columns, Mapping):
@@ -114,15 +114,15 @@ class ExampleReader:
         example = self.schema.parse(Row(record, self.found.found, self.needs_label, self.notes))
         if self.keeps_fields:
             example = replace(example, fields=record.fields)
-        return self._renamed(example) if self.options.map else example
+        return self._renamed(example) if self.options.label_map else example
 
     def _renamed(self, example: Example) -> Example:
         """Return an example whose label has the name that the user gives it."""
-        label, names = example.label, self.options.map
+        label, names = example.label, self.options.label_map
         renamed = []
         for written in label if isinstance(label, list) else [label]:
             # who has seen the class 1 may call the label 1.0 so
-            name = as_whole(written) if isinstance(written, str) and written not in names else written
+            name = without_decimals(written) if isinstance(written, str) and written not in names else written
             is_named = isinstance(name, str) and name in names
             self.mapped |= {name} if is_named else set()
             renamed.append(names[name] if is_named else written)
@@ -172,19 +172,19 @@ def load_dataset(
     )
     written = list(rows.read(train))
     labelling = rows.find_labelling(written)
-    labelling = labelling if scheme is None else labelling.brought_to(scheme)
+    labelling = labelling if scheme is None else labelling.converted_to(scheme)
     examples = list(rows.normalize(written, labelling))
     name, kind = source_name(train, "train"), labelling.kind
     _check_size(examples, name, 2, rows)
     known = labelling.classes(example.label for example in examples)
     rows.schema.check(examples, labelling, name)
-    if said.kind is None and kind is not None and not said.names:
+    if said.kind is None and kind is not None and not said.label_names:
         _check_guess(examples, known, name)
-    unknown = next((label for label in said.map if label not in rows.mapped), None)
+    unknown = next((label for label in said.label_map if label not in rows.mapped), None)
     if unknown is not None:
         raise InputError(f"{spelled('label_map')} names {unknown!r}, but no row of {name} has this label.")
     odd = rows.schema.find_oddities(examples, labelling, "train")
-    warnings, restricted = [*rows.warnings(), *labelling.doubts(known), *odd], labelling.restrict(known, "train")
+    warnings, restricted = [*rows.warnings(), *labelling.ambiguities(known), *odd], labelling.restrict(known, "train")
     guessed = rows.guesses_columns or (kind is not None and said.kind is None)
     read_as = rows.read_as(labelling, known)
     data = Dataset(examples, None, kind, known, rows.bad, warnings, rows, restricted, read_as, guessed)

@@ -34,7 +34,7 @@ class Labelling:
         """Return how labels of another source are written, in which no others may stand than these of the owner."""
         return self
 
-    def brought_to(self, scheme: str | None) -> Self:
+    def converted_to(self, scheme: str | None) -> Self:
         """Return how tags of a model's scheme are read, or of a model of which none is known: as they are written."""
         return self
 
@@ -42,7 +42,7 @@ class Labelling:
         """Return in words what the labels are."""
         return []
 
-    def doubts(self, classes: Sequence[str]) -> list[str]:
+    def ambiguities(self, classes: Sequence[str]) -> list[str]:
         """Return a sentence for each thing that was read in one way and may mean another."""
         return []
 
@@ -59,8 +59,8 @@ class LabelOptions:
     """What a user says of labels."""
 
     kind: str | None = None  # of a classification; None: guessed
-    names: Sequence[str] = ()  # of the places of lists of 0 and 1, or of class numbers, or all classes in their order
-    map: Mapping[str, str] = field(default_factory=dict)  # a label as it is written → what it is called; "" for none
+    label_names: Sequence[str] = ()  # of places in lists of 0 and 1, of class numbers, or all classes in their order
+    label_map: Mapping[str, str] = field(default_factory=dict)  # as a label is written → what it is called; "" for none
     first_choice: int | None = None  # the number that labels give the first choice, 0 or 1; None: guessed
 
     def __post_init__(self) -> None:
@@ -80,15 +80,10 @@ class LabelOptions:
         label_map: Mapping[Any, str] | None = None,
         first_choice: int | None = None,
     ) -> Self:
-        """Return the options that `bertie.finetune` calls so."""
-        names = {str(name_in(name)): str(other or "") for name, other in (label_map or {}).items()}
-        return cls(kind=kind, names=list(map(str, label_names or ())), map=names, first_choice=first_choice)
+        """Return the options of `bertie.finetune`, in which labels may be numbers."""
+        renamed = {str(name_in(name)): str(other or "") for name, other in (label_map or {}).items()}
+        names = list(map(str, label_names or ()))
+        return cls(kind=kind, label_names=names, label_map=renamed, first_choice=first_choice)
 
     def to_dict(self) -> dict[str, Any]:
-        named = {
-            "kind": self.kind,
-            "label_names": list(self.names) or None,
-            "label_map": dict(self.map) or None,
-            "first_choice": self.first_choice,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value not in (None, (), [], {})}

@@ -32,14 +32,14 @@ _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 def guess_kind(labels: Sequence[Raw], separator: str = "") -> str:
     if any(isinstance(label, list) and len(label) != 1 for label in labels) or separator:
         return "multi-label"
-    numbers = [number for label in labels if (number := number_or_none(one_of(label))) is not None]
+    numbers = [number for label in labels if (number := number_or_none(unwrapped(label))) is not None]
     # of labels that are mostly numbers, those that are none are bad rows then
     if 2 * len(numbers) >= len(labels) and not all(number.is_integer() for number in numbers):
         return "regression"
     return "single-label"
 
 
-def one_of(label: Raw) -> Raw:
+def unwrapped(label: Raw) -> Raw:
     """Return the label of a list that holds one; all others as they are."""
     return label[0] if isinstance(label, list) and len(label) == 1 else label
 
@@ -71,17 +71,17 @@ def all_names(labels: Iterable[Raw]) -> Iterator[str]:
     return (name for label in labels for name in ([label] if isinstance(label, str) else label))
 
 
-def as_whole(name: str) -> str:
+def without_decimals(name: str) -> str:
     """Return the label of a whole number without its decimal point, 1 for 1.0; all others as they are."""
     found = _WHOLE.fullmatch(name)
     return found[1] if found else name
 
 
-def _all_whole(raw: Raw) -> Raw:
-    return as_whole(raw) if isinstance(raw, str) else list(map(as_whole, raw))
+def _all_without_decimals(raw: Raw) -> Raw:
+    return without_decimals(raw) if isinstance(raw, str) else list(map(without_decimals, raw))
 
 
-def are_pointed(labels: Iterable[Raw]) -> bool:
+def have_decimal_points(labels: Iterable[Raw]) -> bool:
     """Whether all labels are whole numbers and some are written with a decimal point."""
     names = list(filter(None, all_names(labels)))
     return all(map(_WHOLE.fullmatch, names)) and any("." in name for name in names)
@@ -89,7 +89,7 @@ def are_pointed(labels: Iterable[Raw]) -> bool:
 
 def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
     """Return which of `NO_LABEL` mean that there is no label."""
-    names = {label for one in labels if isinstance(label := one_of(one), str)}
+    names = {label for one in labels if isinstance(label := unwrapped(one), str)}
     found = {"-"} if "-" in names and "+" not in names else set()
     others = names - set(NO_LABEL)
     numbers = sorted(number for name in others if (number := number_or_none(name)) is not None)
@@ -100,13 +100,13 @@ def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def places(labels: Sequence[Raw]) -> int:
+def multi_hot_length(labels: Sequence[Raw]) -> int:
     """Return the length of lists of 0 and 1 that say for each label whether a text has it; 0 if they are none."""
-    lengths = {len(label) if isinstance(label, list) and is_hot(label) else 0 for label in labels}
+    lengths = {len(label) if isinstance(label, list) and is_multi_hot(label) else 0 for label in labels}
     return lengths.pop() if len(lengths) == 1 and min(lengths) > 1 else 0
 
 
-def is_hot(label: Raw) -> bool:
+def is_multi_hot(label: Raw) -> bool:
     return isinstance(label, list) and all(flag_in(one) is not None for one in label)
 
 
@@ -125,7 +125,7 @@ def by_spelling(known: Iterable[str]) -> dict[str, str]:
 def _spelling(name: str) -> str:
     folded = name.casefold()
     generic = _GENERIC.fullmatch(folded)
-    return generic[1] if generic else as_whole(folded)
+    return generic[1] if generic else without_decimals(folded)
 
 
 def check_known(names: Iterable[str], known: Collection[str], where: str, owner: str, what: str = "label") -> None:
@@ -172,25 +172,25 @@ def find_class_labels(
     labels: Sequence[Raw], options: LabelOptions, column: str | list[str] | None, flags: Sequence[str]
 ) -> "ClassLabels":
     """Return how labels are written in a column; ``flags`` are columns that name the places of lists of 0 and 1."""
-    is_pointed = are_pointed(labels)
-    labels = list(map(_all_whole, labels)) if is_pointed else labels
+    decimal = have_decimal_points(labels)
+    labels = list(map(_all_without_decimals, labels)) if decimal else labels
     none = no_labels(labels, options.kind)
-    kept = [label for label in labels if one_of(label) not in ("", *none)]
-    if length := len(column) if isinstance(column, list) else places(kept):
+    kept = [label for label in labels if unwrapped(label) not in ("", *none)]
+    if length := len(column) if isinstance(column, list) else multi_hot_length(kept):
         columns = column if isinstance(column, list) else flags
-        names = tuple(options.names or columns or map(str, range(length)))
+        names = tuple(options.label_names or columns or map(str, range(length)))
         if len(names) != length:
             has = f"{counted(len(names), 'name')}, {', '.join(names)}"
             raise InputError(f"{spelled('label_names')} has {has}; there are {length} labels.")
-        return ClassLabels(kind=options.kind or "multi-label", hot=names, fixed=names, none=none)
+        return ClassLabels(kind=options.kind or "multi-label", multi_hot=names, fixed=names, none=none)
     separator = find_separator(kept, options.kind, column)
     kind = options.kind or guess_kind(kept, separator)
-    found = ClassLabels(kind=kind, separator=separator, none=none, is_pointed=is_pointed)
-    if not options.names or kind == "regression":
+    found = ClassLabels(kind=kind, separator=separator, none=none, decimal=decimal)
+    if not options.label_names or kind == "regression":
         return found
-    numbers = {str(number) for number in range(len(options.names))}
-    by_number = numbers.issuperset(all_names(kept))
-    return replace(found.restrict(options.names, "label_names"), fixed=tuple(options.names), by_number=by_number)
+    names = tuple(options.label_names)
+    by_number = set(map(str, range(len(names)))).issuperset(all_names(kept))
+    return replace(found.restrict(names, "label_names"), fixed=names, by_number=by_number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,20 +198,20 @@ class ClassLabels(Labelling):
     """One name, several, or a number."""
 
     separator: str = ""  # what parts several in a cell; empty with ``known``: whatever makes known ones of it
-    hot: tuple[str, ...] = ()  # the label of each place in lists of 0 and 1
+    multi_hot: tuple[str, ...] = ()  # the label of each place in lists of 0 and 1
     fixed: tuple[str, ...] = ()  # the classes, in order, where they do not follow from the labels alone
     by_number: bool = False  # labels are numbers of the fixed classes
     none: frozenset[str] = frozenset()  # names that mean that there is no label
-    is_pointed: bool = False  # labels are whole numbers with a decimal point, which is left off
+    decimal: bool = False  # labels are whole numbers with a decimal point, which is left off
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
-        raw = _all_whole(raw) if self.is_pointed else raw
-        raw = self._from_flags(raw, where) if self.hot and is_hot(raw) else raw
-        if (label := one_of(raw)) in ("", *self.none):
+        raw = _all_without_decimals(raw) if self.decimal else raw
+        raw = self._from_flags(raw, where) if self.multi_hot and is_multi_hot(raw) else raw
+        if (label := unwrapped(raw)) in ("", *self.none):
             notes[f"Rows of {name} whose label is {label!r}, which says that there is none; they are left out"] += 1
             return None
         if self.kind == "regression":
-            return number_in(label, "label", where)
+            return number_in(label, where)
         names = [self._matched(one, name, notes) for one in self._names(raw)]
         if self.known is not None:
             check_known(names, self._all, where, self.owner)
@@ -233,9 +233,9 @@ class ClassLabels(Labelling):
         if self.kind == "regression":
             return self
         none = self.none | {name for name in NO_LABEL if name not in classes}
-        hot = self.hot or (() if any(flag_in(name) is not None for name in classes) else tuple(classes))
-        is_pointed = self.is_pointed and list(map(as_whole, classes)) == list(classes)
-        return replace(self, known=tuple(classes), owner=owner, none=none, hot=hot, is_pointed=is_pointed)
+        multi_hot = self.multi_hot or (() if any(flag_in(name) is not None for name in classes) else tuple(classes))
+        decimal = self.decimal and list(map(without_decimals, classes)) == list(classes)
+        return replace(self, known=tuple(classes), owner=owner, none=none, multi_hot=multi_hot, decimal=decimal)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
         if self.kind == "regression":
@@ -243,13 +243,13 @@ class ClassLabels(Labelling):
         names = ", ".join(classes[:LISTED]) + ", …" * (len(classes) > LISTED)
         kind = "several labels" if self.kind == "multi-label" else "one label"
         how = f", parted by {self.separator!r}" if self.separator else ""
-        how += f" ({classes[0]}.0 is read as {classes[0]})" if self.is_pointed and classes else ""
+        how += f" ({classes[0]}.0 is read as {classes[0]})" if self.decimal and classes else ""
         return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {names}"]
 
-    def doubts(self, classes: Sequence[str]) -> list[str]:
+    def ambiguities(self, classes: Sequence[str]) -> list[str]:
         found = []
-        if self.hot and self.hot == tuple(map(str, range(len(self.hot)))):
-            how = spelled("label_names", ["…"] * len(self.hot))
+        if self.multi_hot and self.multi_hot == tuple(map(str, range(len(self.multi_hot)))):
+            how = spelled("label_names", ["…"] * len(self.multi_hot))
             found.append(
                 "The labels are lists of 0 and 1 that nothing names; they are called by their places: "
                 f"{how} names them."
@@ -271,13 +271,13 @@ class ClassLabels(Labelling):
         return by_spelling(self.known or ())
 
     def _from_flags(self, raw: Raw, where: str) -> list[str]:
-        if len(raw) != len(self.hot):
+        if len(raw) != len(self.multi_hot):
             if self.fixed:
                 raise BadRow(
-                    f"The label in {where} is a list of {counted(len(raw), 'number')} for {len(self.hot)} labels."
+                    f"The label in {where} is a list of {counted(len(raw), 'number')} for {len(self.multi_hot)} labels."
                 )
             return list(raw)
-        return [name for name, flag in zip(self.hot, raw, strict=True) if flag_in(flag)]
+        return [name for name, flag in zip(self.multi_hot, raw, strict=True) if flag_in(flag)]
 
     def _names(self, raw: Raw) -> list[str]:
         if isinstance(raw, list):

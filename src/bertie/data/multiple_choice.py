@@ -20,7 +20,7 @@ def _numbered(cells: Cells) -> list[str] | None:
     return [name for _, name in sorted((match[1].zfill(3), name) for match, name in matches if match)] or None
 
 
-class MultipleChoice(Schema):
+class MultipleChoiceSchema(Schema):
     """A label is a number, a letter, or the text of a choice."""
 
     name = "multiple-choice"

@@ -17,7 +17,7 @@ _MOVED = "Answers that stood a few characters from their answer_start, and were 
 _PLACED = "Answers without answer_start that stand several times in their context; the first place was taken"
 
 
-class QuestionAnswering(Schema):
+class QuestionAnsweringSchema(Schema):
     """An example's answers have their right places in the context; a question without one has an empty list."""
 
     name = "question-answering"

@@ -152,7 +152,7 @@ class Row:
         value = self.cell("label")
         if is_nothing(value) and is_needed:
             raise BadRow(f"There is no label in {self.where}.")
-        return None if is_nothing(value) else number_in(value, "label", self.where)
+        return None if is_nothing(value) else number_in(value, self.where)
 
     def example(self, text: Any, label: Any = None) -> Example:
         return Example(text, label, self.where)

@@ -9,8 +9,8 @@ from bertie.data.cells import flag_in, is_nothing, list_in, name_in, shown, text
 from bertie.data.example import Example
 from bertie.data.labelling import Labelling, LabelOptions
 from bertie.data.labels import ClassLabels, Raw, find_class_labels, find_joined
-from bertie.data.multiple_choice import MultipleChoice
-from bertie.data.question_answering import QuestionAnswering
+from bertie.data.multiple_choice import MultipleChoiceSchema
+from bertie.data.question_answering import QuestionAnsweringSchema
 from bertie.data.record import BadRow, Record
 from bertie.data.records import Records
 from bertie.data.schema import (
@@ -30,7 +30,7 @@ from bertie.data.schema import (
     key,
     only_column,
 )
-from bertie.data.token_classification import TokenClassification
+from bertie.data.token_classification import TokenClassificationSchema
 from bertie.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _LEFT_OUT = "negatives that are not read, a positive passage being learned with 
 _QUERIES = 3
 
 
-class SequenceClassification(Schema):
+class SequenceClassificationSchema(Schema):
     """A label is a name, names (a cell, a list, columns of 0 and 1, a list of 0 and 1), or a number."""
 
     name = "text-classification"
@@ -108,7 +108,7 @@ def _flags(row: Row, columns: list[str]) -> list[str] | None:
     return flags
 
 
-class MaskedLM(Schema):
+class MaskedLMSchema(Schema):
     """An example is a text without a label."""
 
     name = "fill-mask"
@@ -123,7 +123,7 @@ class MaskedLM(Schema):
         return row.example(row.texts())
 
 
-class NextSentence(Schema):
+class NextSentenceSchema(Schema):
     """A label is 0 if the second text follows the first."""
 
     name = "next-sentence"
@@ -154,7 +154,7 @@ class NextSentence(Schema):
         check_varied(examples, name)
 
 
-class Embedding(Schema):
+class EmbeddingSchema(Schema):
     """An example is a pair, perhaps with how alike its texts are, or an anchor with a positive and a negative."""
 
     name = "embed"
@@ -212,7 +212,7 @@ class Embedding(Schema):
         ]
 
 
-class Seq2Seq(Schema):
+class Seq2SeqSchema(Schema):
     """A label is the right targets, of which the first is learned; a cell holds one, or a list of several."""
 
     name = "text2text-generation"
@@ -236,7 +236,7 @@ class Seq2Seq(Schema):
         return ["the target is to be written for the source"]
 
 
-class Reranking(Schema):
+class RerankingSchema(Schema):
     """An example is a query and a passage, and how relevant this is. A query's passages stay in one part of a split."""
 
     name = "reranking"
@@ -293,14 +293,14 @@ def _text(passage: Any) -> Any:
 SCHEMAS: Mapping[str, Schema] = {
     schema.name: schema
     for schema in (
-        SequenceClassification(),
-        TokenClassification(),
-        QuestionAnswering(),
-        MultipleChoice(),
-        NextSentence(),
-        MaskedLM(),
-        Embedding(),
-        Seq2Seq(),
-        Reranking(),
+        SequenceClassificationSchema(),
+        TokenClassificationSchema(),
+        QuestionAnsweringSchema(),
+        MultipleChoiceSchema(),
+        NextSentenceSchema(),
+        MaskedLMSchema(),
+        EmbeddingSchema(),
+        Seq2SeqSchema(),
+        RerankingSchema(),
     )
 }

@@ -32,7 +32,7 @@ _PREFIXED = re.compile("[BIESLUMW](-.+)?")
 _EQUAL = ("BIO", "BIOES", "IOB1")
 
 
-class TokenClassification(Schema):
+class TokenClassificationSchema(Schema):
     """An example has a list of words, and a tag for each."""
 
     name = "token-classification"
@@ -183,7 +183,7 @@ class TagLabels(Labelling):
         odd = {tag for tag in tags if tag != OUTSIDE and not _PREFIXED.fullmatch(tag)}
         return cls(odd=frozenset(odd if any(tag.startswith("B-") for tag in tags) else ()))
 
-    def brought_to(self, scheme: str | None) -> Self:
+    def converted_to(self, scheme: str | None) -> Self:
         wanted = scheme if scheme in _EQUAL and self.written in _EQUAL else self.written
         return replace(self, wanted=wanted)
 

@@ -17,24 +17,16 @@ ScoreBias: TypeAlias = Callable[[Array, Array], Array]
 
 
 def attend(
-    q: Array,
-    k: Array,
+    q: Array,  # [T_q, H, K]
+    k: Array,  # [T_k, H, K], as are the values
     v: Array,
-    starts_q: Starts,
+    starts_q: Starts,  # where each row's queries begin and the last's end, [R + 1]
     starts_k: Starts,
     threads: int,
     bias: ScoreBias | None = None,
-    approximate: bool = False,
+    approximate: bool = False,  # whether products of bfloat16 will do
 ) -> Array:
-    """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1).
-
-    Args:
-        q, k, v: ``[T_q, H, K]``, and twice ``[T_k, H, K]``.
-        starts_q, starts_k: int32 ``[R + 1]``, where each row's queries and keys begin and the last's end.
-        threads: how many compute.
-        bias: what is added to scores.
-        approximate: whether products of bfloat16 will do.
-    """
+    """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1)."""
     best = library.best()
     if best is not None and bias is None:
         return attention(q, k, v, starts_q, starts_k, best, threads=threads, approximate=approximate)
@@ -51,11 +43,9 @@ def attend(
 
 
 def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
-    """Return what relative positions add (arXiv 1803.02155; 2009.13658, methods 3 and 4).
+    """Return what relative positions add, by a vector for each distance ``[2 P - 1, K]`` (arXiv 1803.02155).
 
-    Args:
-        distances: ``[2 P - 1, K]``, a vector for each distance between a query and a key.
-        by_key_too: whether keys look at the distance as queries do.
+    With ``by_key_too``, keys look at the distance as queries do (arXiv 2009.13658, method 4).
     """
     most = (len(distances) + 1) // 2
 

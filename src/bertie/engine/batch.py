@@ -34,7 +34,6 @@ class Batch:
 
     @classmethod
     def of(cls, rows: Rows, config: BertConfig) -> Self:
-        """Return rows as a batch."""
         lengths = np.asarray(rows.lengths, np.int64)
         starts = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(lengths, out=starts[1:])

@@ -14,8 +14,8 @@ from bertie.engine.activations import Array
 from bertie.engine.attention import ScoreBias, attend, attention_weights, bucket_bias, relative_bias
 from bertie.engine.batch import Batch
 from bertie.engine.linear import ALL, Linear, rounds_bytes
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.kernels import encoder
 from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.gemm import RESIDUAL, PackedLinear
@@ -27,22 +27,21 @@ FEWEST_SAVED = 16
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A block's weights; ``projections`` gives queries, keys and values side by side, of the heads that speak."""
+    """A block's weights; ``qkv`` gives queries, keys and values side by side, of the heads that were not pruned."""
 
-    projections: Linear
-    output: Linear
+    qkv: Linear
+    attention_output: Linear
     intermediate: Linear
-    last: Linear
-    after_attention: Norm
-    after_feed_forward: Norm
-    speaking: NDArray[np.bool_]  # which of the model's heads, [H]; of the others all numbers are 0
-    heads: tuple[int, int]  # how many of them, and how wide
+    output: Linear
+    attention_norm: Norm
+    output_norm: Norm
+    kept_heads: NDArray[np.bool_]  # which of the model's heads were not pruned, [H]; the others' weights are 0
+    heads: tuple[int, int]  # how many were kept, and how wide
     activation: int  # its code
     bias: ScoreBias | None
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "Block":
-        """Return the block of this number."""
         place, eps = f"bert.encoder.layer.{index}", config.layer_norm_eps
         own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
         if positions != "absolute":
@@ -51,10 +50,10 @@ class Block:
         elif config.family.position_buckets:
             bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
         count, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-        speaking = np.ones(count, np.bool_)
+        kept_heads = np.ones(count, np.bool_)
         if bias is None and not config.is_decoder:  # whose cache has as many keys for every layer
-            speaking = weights.speaking_heads(f"{place}.attention", count)
-        kept = ALL if speaking.all() else speaking.repeat(width)
+            kept_heads = weights.kept_heads(f"{place}.attention", count)
+        kept = ALL if kept_heads.all() else kept_heads.repeat(width)
         return cls(
             weights.linear(f"{own}.query", f"{own}.key", f"{own}.value", outputs=kept),
             weights.linear(f"{place}.attention.output.dense", inputs=kept),
@@ -62,8 +61,8 @@ class Block:
             weights.linear(f"{place}.output.dense"),
             weights.norm(f"{place}.attention.output.LayerNorm", eps),
             weights.norm(f"{place}.output.LayerNorm", eps),
-            speaking,
-            (int(speaking.sum()), width),
+            kept_heads,
+            (int(kept_heads.sum()), width),
             ACTIVATION_CODES[str(config.hidden_act)],
             bias,
         )
@@ -73,25 +72,25 @@ class Block:
 
         With rising ``places [M]`` it computes these tokens alone, ``[M, D]``; of the others, keys and values.
         """
-        parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
+        parts = self.qkv(x, threads=threads).reshape(-1, 3, *self.heads)
         queries, starts = parts[:, 0], batch.cu_seqlens
         if places is not None:
             queries, x = queries[places], x[places]
             starts = np.searchsorted(places, starts).astype(np.int32)
-        keys, values, approximate = parts[:, 1], parts[:, 2], rounds_bytes(self.projections)
+        keys, values, approximate = parts[:, 1], parts[:, 2], rounds_bytes(self.qkv)
         context = attend(queries, keys, values, starts, batch.cu_seqlens, threads, self.bias, approximate)
         return self.feed_forward(self.attended(context, x, threads), threads)
 
     def attended(self, context: Array, x: Array, threads: int) -> Array:
         """Return hidden states ``x [T, D]`` with the context ``[T, H, K]`` that their queries found."""
         context = context.reshape(len(context), -1)
-        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.after_attention, threads)
+        return self.attention_norm(self.attention_output(context, RESIDUAL, x, threads=threads), threads)
 
-    def weights_of(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
+    def attention_weights(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` of each row's tokens."""
-        parts = self.projections(x, threads=threads).reshape(-1, 3, *self.heads)
-        whole = np.zeros((len(x), 2, len(self.speaking), self.heads[1]), np.float32)
-        whole[:, :, self.speaking] = parts[:, :2]
+        parts = self.qkv(x, threads=threads).reshape(-1, 3, *self.heads)
+        whole = np.zeros((len(x), 2, len(self.kept_heads), self.heads[1]), np.float32)
+        whole[:, :, self.kept_heads] = parts[:, :2]
         for start, stop in pairwise(batch.cu_seqlens):
             queries, keys = whole[None, start:stop].transpose(2, 0, 3, 1, 4)
             yield attention_weights(queries, keys, self.bias)[0]
@@ -99,16 +98,16 @@ class Block:
     def feed_forward(self, x: Array, threads: int) -> Array:
         """Return what the block's second half makes of ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
-        return layer_norm(self.last(wide, RESIDUAL, x, threads=threads), self.after_feed_forward, threads)
+        return self.output_norm(self.output(wide, RESIDUAL, x, threads=threads), threads)
 
     @cached_property
     def packed(self) -> encoder.Block | None:
         """The block as one call of all blocks computes it; None where that lacks something of it."""
-        products = [self.projections, self.output, self.intermediate, self.last]
+        products = [self.qkv, self.attention_output, self.intermediate, self.output]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
         if packed != tuple(products) or self.bias is not None:
             return None
-        return encoder.Block(packed, (self.after_attention, self.after_feed_forward), self.heads, self.activation)
+        return encoder.Block(packed, (self.attention_norm, self.output_norm), self.heads, self.activation)
 
 
 class Blocks:
@@ -138,9 +137,9 @@ class Blocks:
         x = self(x, batch, threads, len(self.blocks) - 1)
         return self.blocks[-1](x, batch, threads, places)
 
-    def weights_of(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
+    def attention_weights(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
         """Yield the attention weights ``[H, S, S]`` that a block gives the tokens of each row."""
-        return self.blocks[layer].weights_of(self(x, batch, threads, layer), batch, threads)
+        return self.blocks[layer].attention_weights(self(x, batch, threads, layer), batch, threads)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
         """Yield ``x``, and what each block makes of it."""

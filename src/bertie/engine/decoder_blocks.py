@@ -9,8 +9,8 @@ from bertie.engine.attention import Starts, attend, causal
 from bertie.engine.blocks import Block
 from bertie.engine.key_values import Growth, KeyValues
 from bertie.engine.linear import Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.kernels.gemm import RESIDUAL
 
 
@@ -33,7 +33,6 @@ class CrossAttention:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "CrossAttention":
-        """Return that of the block of this number."""
         place = f"bert.encoder.layer.{index}.crossattention"
         return cls(
             weights.linear(f"{place}.self.query"),
@@ -52,7 +51,7 @@ class CrossAttention:
         """Return hidden states ``[T, D]`` with what they find in their sources."""
         queries = self.query(x, threads=threads).reshape(-1, *self.heads)
         context = attend(queries, *source, starts_q, starts_k, threads).reshape(len(x), -1)
-        return layer_norm(self.output(context, RESIDUAL, x, threads=threads), self.norm, threads)
+        return self.norm(self.output(context, RESIDUAL, x, threads=threads), threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,6 @@ class DecoderBlock:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig, index: int) -> "DecoderBlock":
-        """Return the block of this number."""
         cross = CrossAttention.of(weights, config, index) if config.add_cross_attention else None
         return cls(Block.of(weights, config, index), cross, index)
 
@@ -75,7 +73,7 @@ class DecoderBlock:
         Where not ``several`` tokens of a text are new, no key lies behind any.
         """
         block = self.block
-        parts = block.projections(x, threads=threads).reshape(-1, 3, *block.heads)
+        parts = block.qkv(x, threads=threads).reshape(-1, 3, *block.heads)
         keys, values = past.append(self.index, parts[:, 1], parts[:, 2], growth)
         bias = causal if several else None
         context = attend(parts[:, 0], keys, values, growth.starts_q, growth.starts_k, threads, bias)

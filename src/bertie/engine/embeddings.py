@@ -10,10 +10,10 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.batch import Batch
 from bertie.engine.linear import Int8Weight, Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import WORDS, Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import WORDS, Weights
 from bertie.kernels import library
-from bertie.kernels.embeddings import Int8Table, PackedEmbeddings
+from bertie.kernels.embeddings import PackedEmbeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,10 @@ class Embeddings:
     @cached_property
     def packed(self) -> PackedEmbeddings | None:
         """The same as one call of a kernel; None where there are no kernels."""
-        best, words = library.best(), self.words
-        table = Int8Table(words.weight, words.scale) if isinstance(words, Int8Weight) else words
-        return None if best is None else PackedEmbeddings(table, self.types, self.positions, self.norm, best)
+        if (best := library.best()) is None:
+            return None
+        words, scale = self.words[:2] if isinstance(self.words, Int8Weight) else (self.words, None)
+        return PackedEmbeddings(words, self.types, self.positions, self.norm, best, scale)
 
     def __call__(self, batch: Batch, threads: int) -> Array:
         """Return the embeddings ``[T, D]``."""
@@ -62,7 +63,7 @@ class Embeddings:
         found += self.types[0] if batch.types is None else self.types[batch.types]
         if self.positions is not None:
             found += self.positions[batch.positions]
-        return layer_norm(found, self.norm, threads)
+        return self.norm(found, threads)
 
 
 def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:
@@ -74,4 +75,4 @@ def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:
 
 def dense_table(table: Array | Int8Weight) -> Array:
     """Return a whole table in float32."""
-    return table.weight * table.scale[:, None] if isinstance(table, Int8Weight) else table
+    return table.dequantized() if isinstance(table, Int8Weight) else table

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.checkpoints import write_checkpoint
+from bertie.checkpoints.consistent_read import read_consistently
 from bertie.checkpoints.folder import Place, open_weights
 from bertie.checkpoints.names import canonical, in_names_of
-from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import CLASSES, PAIR, architecture_of, parameters_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.config import BertConfig
@@ -24,7 +24,7 @@ from bertie.engine.blocks import Blocks
 from bertie.engine.embeddings import Embeddings
 from bertie.engine.heads import MaskedLMHead, Pooler
 from bertie.engine.linear import Linear
-from bertie.engine.weights import Weights, weights_in, weights_of
+from bertie.engine.weights import Weights, checkpoint_weights, model_weights
 from bertie.errors import ConfigError, InputError, InputTypeError
 from bertie.generation.generation_config import GenerationConfig
 from bertie.kernels import library
@@ -33,12 +33,12 @@ from bertie.threads import available_threads
 if TYPE_CHECKING:
     from bertie.engine.text_decoder import TextDecoder
 
-# those that write: a decoder, and an encoder with one
-WRITERS = ("BertLMHeadModel", PAIR)
+# those that generate texts: a decoder, and an encoder with one
+GENERATIVE = ("BertLMHeadModel", PAIR)
 # a table of vectors, without blocks
 STATIC = "StaticEmbedding"
-ARCHITECTURES = tuple(name for name in CLASSES if name not in WRITERS)
-_ALL = (*ARCHITECTURES, *WRITERS)
+ARCHITECTURES = tuple(name for name in CLASSES if name not in GENERATIVE)
+_ALL = (*ARCHITECTURES, *GENERATIVE)
 NO_DECODER = "its config says is_decoder=false: its tokens see what comes after them, so it cannot go on with a text"
 
 
@@ -67,28 +67,27 @@ class Engine:
         if why:
             raise ConfigError(f"The engine cannot compute this model: {why}.")
         self.config, self.architecture = config, architecture
-        self._wide = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with inputs of 16 bits
-        pair = architecture == PAIR
-        self._reads, reading = config.get_text_config(encoder=True), weights.half("encoder") if pair else weights
-        is_encoder, writes = architecture != "BertLMHeadModel", architecture in WRITERS
-        self._embeddings = Embeddings.of(reading, self._reads) if is_encoder else None
-        self._blocks = Blocks(reading, self._reads) if is_encoder else None
+        self._with_16_bits = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with such inputs
+        self._encoder_config = config.get_text_config(encoder=True)
+        encoder, decoder = map(weights.half, ("encoder", "decoder")) if architecture == PAIR else (weights, weights)
+        has_encoder, is_generative = architecture != "BertLMHeadModel", architecture in GENERATIVE
+        self._embeddings = Embeddings.of(encoder, self._encoder_config) if has_encoder else None
+        self._blocks = Blocks(encoder, self._encoder_config) if has_encoder else None
         self._decoder: TextDecoder | None = None
-        if writes:
-            # imported for those that write: the loops of generation are a sixth of the room's import, at every start
+        if is_generative:
+            # imported where it is needed: the loops of generation are a sixth of the room's import, at every start
             from bertie.engine import text_decoder
 
-            written = weights.half("decoder") if pair else weights
-            self._decoder = text_decoder.TextDecoder.of(written, config.get_text_config(decoder=True))
+            self._decoder = text_decoder.TextDecoder.of(decoder, config.get_text_config(decoder=True))
         self._projection = weights.linear("enc_to_dec_proj") if "enc_to_dec_proj.weight" in weights.stored else None
         self.generation_config = GenerationConfig.from_model_config(config)
         names = parameters_of(architecture, config).shapes
         has_pooler = "bert.pooler.dense.weight" in weights.stored
-        self._pooler = weights.later(partial(Pooler.of, config=config)) if has_pooler else None
+        self._pooler = weights.lazily(partial(Pooler.of, config=config)) if has_pooler else None
         if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
             self._pooler()
-        has_words = not writes and "cls.predictions.transform.dense.weight" in names
-        self._words = MaskedLMHead.of(weights, config) if has_words else None
+        has_words = not is_generative and "cls.predictions.transform.dense.weight" in names
+        self._masked_lm = MaskedLMHead.of(weights, config) if has_words else None
         self._heads: dict[str, Linear] = {
             name: weights.linear(name)
             for name in ("classifier", "qa_outputs", "cls.seq_relationship")
@@ -149,15 +148,15 @@ class Engine:
                 raise ConfigError(f"The engine cannot compute {place.name_or_path!r}: {why}.")
             check_declaration(own.quantization_config, place.name_or_path)
             checkpoint = open_weights(place, variant)
-            weights = weights_in(checkpoint, own, wanted, allow_nan)
+            weights = checkpoint_weights(checkpoint, own, wanted, allow_nan)
             engine = cls(weights, own, wanted)
             engine.weights = weights
-            if wanted in WRITERS:
+            if wanted in GENERATIVE:
                 found = GenerationConfig.of_folder(checkpoint.path.parent)
                 engine.generation_config = found or engine.generation_config
             return engine
 
-        made = load() if place.folder is None else of_one_save(place.folder, load)
+        made = load() if place.folder is None else read_consistently(place.folder, load)
         made.name_or_path = place.name_or_path
         source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
         # a pickle holds no token, and what was downloaded once is not downloaded by every worker
@@ -179,8 +178,8 @@ class Engine:
         if architecture not in _ALL:
             raise InputTypeError(f"model is a {type(model).__name__}; the engine computes {', '.join(_ALL)}.")
         config = type(model.config).from_dict(model.config.to_dict())
-        made = cls(weights_of(model, config, architecture), config, architecture)
-        if architecture in WRITERS:
+        made = cls(model_weights(model, config, architecture), config, architecture)
+        if architecture in GENERATIVE:
             made.generation_config = GenerationConfig.of(model.generation_config)
         made.name_or_path = model.name_or_path
         return made
@@ -251,10 +250,10 @@ class Engine:
         Raises:
             InputTypeError: the architecture has no masked-LM head.
         """
-        if self._words is None:
+        if self._masked_lm is None:
             self._refuse("masked-LM head")
         blocks, x, batch = self._embedded(rows)
-        return self._words(blocks.at_places(x, batch, self.threads, places), self.threads)
+        return self._masked_lm(blocks.at_places(x, batch, self.threads, places), self.threads)
 
     def next_sentence(self, rows: Rows) -> Array:
         """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".
@@ -275,10 +274,10 @@ class Engine:
         Raises:
             InputTypeError: the architecture has no masked-LM head.
         """
-        if self._words is None:
+        if self._masked_lm is None:
             self._refuse("masked-LM head")
         hidden = self.hidden_states(rows)
-        found = {"hidden_states": hidden, "masked_lm": self._words(hidden[places], self.threads)}
+        found = {"hidden_states": hidden, "masked_lm": self._masked_lm(hidden[places], self.threads)}
         if self._pooler is not None and (follows := self._heads.get("cls.seq_relationship")) is not None:
             pooled = self._pooler()(hidden[np.cumsum([0, *rows.lengths[:-1]])], self.threads)
             found["next_sentence"] = follows(pooled, threads=self.threads)
@@ -295,7 +294,7 @@ class Engine:
         ``layer`` is one of the model's, counted from 0; a head's weights of a token add up to 1.
         """
         blocks, x, batch = self._embedded(rows)
-        return blocks.weights_of(x, batch, self.threads, layer)
+        return blocks.attention_weights(x, batch, self.threads, layer)
 
     def generate(self, rows: Rows, options: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
         """Return how rows go on, or what an encoder-decoder writes of them: ids ``[R * N, S]``, N texts of each.
@@ -332,13 +331,13 @@ class Engine:
     def _embedded(self, rows: Rows) -> tuple[Blocks, Array, Batch]:
         if self._blocks is None or self._embeddings is None:
             self._refuse("encoder")
-        batch = Batch.of(rows, self._reads)
+        batch = Batch.of(rows, self._encoder_config)
         return self._blocks, self._embeddings(batch, self.threads), batch
 
     # how it is computed
 
     def with_threads(self, threads: int) -> Self:
-        """Return the same engine, its weights shared, whose calls take so many cores.
+        """Return an engine of the same weights whose calls use ``threads`` cores.
 
         Raises:
             InputError: below 1.
@@ -359,7 +358,7 @@ class Engine:
         kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
         packed = self._blocks is not None and self._blocks.packed
         blocks = "all blocks in one call" if packed else "one block after the other"
-        precise = f", inputs of 16 bits in {self._wide} int8 layers" if self._wide else ""
+        precise = f", inputs of 16 bits in {self._with_16_bits} int8 layers" if self._with_16_bits else ""
         model = self.architecture if self._reopen else f"a snapshot of a {self.architecture}"
         return f"{model} on the engine: {kernels}, {blocks}{precise}, threads: {self.threads}"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import Linear
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import DECODER, Norm, Weights
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import DECODER, Weights
 from bertie.kernels.activations import ACTIVATION_CODES
 
 
@@ -19,7 +19,6 @@ class Pooler:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "Pooler":
-        """Return the pooler of a model."""
         return cls(weights.linear("bert.pooler.dense"), ACTIVATION_CODES[config.family.pooler_act])
 
     def __call__(self, first_tokens: Array, threads: int) -> Array:
@@ -38,7 +37,6 @@ class MaskedLMHead:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "MaskedLMHead":
-        """Return the head of a model."""
         place = "cls.predictions.transform"
         return cls(
             weights.linear(f"{place}.dense"),
@@ -49,5 +47,5 @@ class MaskedLMHead:
 
     def __call__(self, hidden: Array, threads: int) -> Array:
         """Return the logits ``[M, V]`` of hidden states ``[M, D]``."""
-        transformed = layer_norm(self.dense(hidden, self.activation, threads=threads), self.norm, threads)
+        transformed = self.norm(self.dense(hidden, self.activation, threads=threads), threads)
         return self.decoder(transformed, threads=threads)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bertie.engine.activations import Array
 from bertie.engine.attention import Starts
 
-# room for so many tokens of each text at a time: most steps allocate nothing
+# tokens of each text that room is made for at a time: most steps allocate nothing
 ROOM = 64
 
 
@@ -28,15 +28,11 @@ class Growth:
 
 
 class KeyValues:
-    """Keys and values of B texts in L layers.
-
-    Attributes:
-        lengths: how many tokens of each text are held, int64 ``[B]``.
-    """
+    """Keys and values of B texts in L layers."""
 
     def __init__(self, layers: int, texts: int, heads: tuple[int, int]) -> None:
         self._numbers = np.empty((layers, 2, texts, 0, *heads), np.float32)
-        self.lengths = np.zeros(texts, np.int64)
+        self.lengths = np.zeros(texts, np.int64)  # how many tokens of each text are held, [B]
         self._shared = 0  # so many first tokens are the same in all copies of a text
 
     def grow(self, counts: NDArray[np.int64]) -> Growth:
@@ -60,7 +56,7 @@ class KeyValues:
         return both[0], both[1]
 
     def repeat(self, count: int) -> None:
-        """Make of each text so many, one beside the other."""
+        """Repeat each text ``count`` times, its copies side by side."""
         self._numbers = np.repeat(self._numbers, count, axis=2)
         self.lengths = np.repeat(self.lengths, count)
         self._shared = int(self.lengths.min(initial=0))

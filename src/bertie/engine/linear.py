@@ -34,6 +34,11 @@ class Int8Weight(NamedTuple):
     input_scale: Array | None  # [in]
     input_bits: int = 8  # to which inputs are rounded, at least
 
+    def dequantized(self) -> Array:
+        """Return the whole weight in float32."""
+        numbers = self.weight * self.scale[:, None]
+        return numbers if self.input_scale is None else numbers * self.input_scale
+
     def reads_like(self, other: "Int8Weight") -> bool:
         """Whether both round one input in one way, so that one product serves both."""
         if (self.input_scale is None) != (other.input_scale is None) or self.input_bits != other.input_bits:
@@ -61,7 +66,7 @@ def dense(weight: Array | Int8Weight, bias: Array, allocate: Allocate = own_page
         if best is not None:
             params = quant_params(weight, best.multiplies_bytes)
             return Int8PackedWeight(weight.weight, weight.scale, bias, params, best, allocate, threads)
-        weight = _dequantized(weight)
+        weight = weight.dequantized()
     return NumpyWeight(weight, bias) if best is None else PackedWeight(weight, bias, best, allocate, threads)
 
 
@@ -69,17 +74,23 @@ def side_by_side(
     weights: Sequence[Array | Int8Weight], biases: Sequence[Array], allocate: Allocate, threads: int
 ) -> Linear:
     """Return layers that read one input as one layer, whose outputs lie side by side."""
-    first = weights[0]
-    if not isinstance(first, Int8Weight):
-        whole = first if len(weights) == 1 else np.concatenate([np.asarray(each) for each in weights])
-        return dense(whole, np.concatenate(biases), allocate, threads)
-    layers = [each for each in weights if isinstance(each, Int8Weight)]
-    if not all(map(first.reads_like, layers)):
+    whole = joined(weights)
+    if whole is None:
         return SideBySide([dense(*each, allocate, threads) for each in zip(weights, biases, strict=True)])
-    joined = first._replace(
-        weight=np.concatenate([each.weight for each in layers]), scale=np.concatenate([each.scale for each in layers])
-    )
-    return dense(joined, np.concatenate(biases), allocate, threads)
+    return dense(whole, np.concatenate(biases), allocate, threads)
+
+
+def joined(weights: Sequence[Array | Int8Weight]) -> Array | Int8Weight | None:
+    """Return the weights of layers that read one input as one of more outputs; None if one product can't serve all."""
+    if len(weights) == 1:
+        return weights[0]
+    small = [each for each in weights if isinstance(each, Int8Weight)]
+    if not small:
+        return np.concatenate([np.asarray(each) for each in weights])
+    if len(small) < len(weights) or not all(map(small[0].reads_like, small)):
+        return None
+    weight, scale = [each.weight for each in small], [each.scale for each in small]
+    return small[0]._replace(weight=np.concatenate(weight), scale=np.concatenate(scale))
 
 
 class NumpyWeight:
@@ -118,8 +129,3 @@ def quant_params(weight: Int8Weight, multiplies_bytes: bool) -> QuantParams:
 def rounds_bytes(layer: Linear) -> bool:
     """Whether a layer's inputs are rounded to 8 bits."""
     return isinstance(layer, Int8PackedWeight) and layer.struct.input_bits == 8
-
-
-def _dequantized(weight: Int8Weight) -> Array:
-    numbers = weight.weight * weight.scale[:, None]
-    return numbers if weight.input_scale is None else numbers * weight.input_scale

@@ -35,16 +35,12 @@ class StaticEmbedding(Engine):
         self._table = table
         self._reopen = partial(StaticEmbedding.open_table, os.path.abspath(name_or_path))
         # what an engine of blocks has
-        self._embeddings = self._blocks = self._decoder = self._words = self._pooler = self._stored = None
+        self._embeddings = self._blocks = self._decoder = self._masked_lm = self._pooler = None
         self._heads = {}
 
     @classmethod
     def open_table(cls, name_or_path: str | os.PathLike[str], **files: Any) -> "StaticEmbedding":
-        """Return the engine of a folder with ``embedding.weight`` in model.safetensors.
-
-        Raises:
-            CheckpointError: there is no such table.
-        """
+        """Return the engine of a folder with ``embedding.weight`` in model.safetensors."""
         checkpoint = open_weights(Place(os.fspath(name_or_path), **files))
         name = next((name for name in _TABLES if name in checkpoint.infos), None)
         if name is None or len(checkpoint.infos) > 1:

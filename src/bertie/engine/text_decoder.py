@@ -40,7 +40,6 @@ class TextDecoder:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "TextDecoder":
-        """Return the decoder of a model."""
         blocks = [DecoderBlock.of(weights, config, index) for index in range(config.num_hidden_layers)]
         return cls(config, Embeddings.of(weights, config), blocks, MaskedLMHead.of(weights, config))
 
@@ -80,7 +79,6 @@ class Decoding:
         self._past = KeyValues(len(decoder.blocks), len(prompts.lengths), decoder.blocks[0].block.heads)
 
     def step(self, ids: Integers, running: NDArray[np.bool_] | None = None, with_states: bool = False) -> StepOutput:
-        """See `bertie.generation.decoder.Decoder.step`."""
         prompt, self._prompt = self._prompt, None
         rows = np.arange(len(ids)) if running is None else np.flatnonzero(running)
         batch = self._newest(ids, rows) if prompt is None else prompt
@@ -96,7 +94,6 @@ class Decoding:
         return StepOutput(logits, states=states)
 
     def read(self, words: Integers) -> Array:
-        """See `bertie.generation.decoder.Decoder.read`."""
         count = len(words)
         types = None if self._types is None else np.repeat(self._types, count)
         positions, starts = self._past.lengths + np.arange(count), np.array([0, count], np.int32)
@@ -104,21 +101,17 @@ class Decoding:
         return self.decoder.head(self._computed(batch, np.arange(1), several=count > 1), self.threads)
 
     def forget(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.forget`."""
         self._past.lengths = self._past.lengths - count
 
     def repeat(self, count: int) -> None:
-        """See `bertie.generation.decoder.Decoder.repeat`."""
         if count > 1:
             self._past.repeat(count)
             self._types = None if self._types is None else np.repeat(self._types, count)
 
     def reorder(self, texts: Integers) -> None:
-        """See `bertie.generation.decoder.Decoder.reorder`."""
         self._past.reorder(texts)
 
     def _newest(self, ids: Integers, rows: Integers) -> Batch:
-        """Return the newest tokens of texts."""
         types = None if self._types is None else self._types[rows]
         starts = np.arange(len(rows) + 1, dtype=np.int32)
         return Batch(np.ascontiguousarray(ids[rows, -1]), types, self._past.lengths[rows], starts, [1] * len(rows))
@@ -172,18 +165,11 @@ def write(
     config: GenerationConfig,
     threads: int,
     sources: Sources | None = None,
-    source_ids: Integers | None = None,
-    seed: int | None = None,
-    **asked: Any,
+    source_ids: Integers | None = None,  # of the sources, [R, S_source], where all are equally long
+    seed: int | None = None,  # of the words that are drawn
+    **asked: Any,  # processors and the like, as `GenerationPlan.of` takes them
 ) -> Integers:
-    """Return how texts that begin with rows go on, ids ``[R * N, S]``, as a settled config says.
-
-    Args:
-        rows: the beginnings, which stand on the right of what comes back, behind padding where they are shorter.
-        sources: what the decoder attends to; ``source_ids [R, S_source]``, its ids, where all are equally long.
-        seed: of the words that are drawn.
-        asked: processors and the like, as `bertie.generation.generation_plan.GenerationPlan.of` takes them.
-    """
+    """Return how texts that begin with rows go on, ids ``[R * N, S]``, padded before, as a settled config says."""
     decoding = Decoding(decoder, rows, threads, sources)
     lengths = np.asarray(rows.lengths, np.int64)
     first = lengths.max(initial=0) - lengths
@@ -195,5 +181,4 @@ def write(
     plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
     # a draft changes no word, and is made for one text
     is_one = len(ids) * config.num_return_sequences * config.num_beams == 1 and not config.is_contrastive
-    found: Integers = generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences
-    return found
+    return generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, untied
-from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report
+from bertie.checkpoints import Checkpoint, fit
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained, report, with_untied
 from bertie.checkpoints.names import canonical
 from bertie.checkpoints.parameters import PAIR, Parameters, parameters_of
 from bertie.checkpoints.quantization import SCALES, input_bits, integers_in
@@ -17,6 +17,7 @@ from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.linear import ALL, Int8Weight, Kept, Linear, kept_part, side_by_side
+from bertie.engine.normalization import Norm
 from bertie.errors import CheckpointError, InputTypeError
 from bertie.memory import LargePages, drop_pages
 from bertie.threads import available_threads
@@ -32,34 +33,20 @@ TIED = {
 }
 
 
-class Norm(NamedTuple):
-    """The weight and bias ``[D]`` of a layer normalisation, and its epsilon."""
-
-    weight: Array
-    bias: Array
-    eps: float
-
-
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Gives out parameters as the engine computes with them.
+    """Gives out parameters as the engine computes with them."""
 
-    Args:
-        read: returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none.
-        stored: the names of all that there are.
-        names: those in a checkpoint, which stays to be read, as the architecture's own files have them.
-        input_bits: to how many the inputs of int8 layers are rounded, by name; to 8 where it is not said.
-        pages: where layers are packed.
-    """
-
+    # returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none
     read: Callable[[str], NDArray[Any] | None]
-    stored: Collection[str]
-    names: tuple[str, ...] = ()
-    input_bits: Mapping[str, int] = field(default_factory=dict)
-    pages: LargePages = field(default_factory=LargePages)
+    stored: Collection[str]  # the names of all that there are
+    names: tuple[
+        str, ...
+    ] = ()  # those in a checkpoint, which stays to be read, as the architecture's own files have them
+    input_bits: Mapping[str, int] = field(default_factory=dict)  # of int8 layers by name, where they are not 8
+    pages: LargePages = field(default_factory=LargePages)  # where layers are packed
 
     def array(self, name: str) -> Array:
-        """Return a parameter in float32."""
         found = self.read(name)
         assert found is not None, name
         return np.ascontiguousarray(found, np.float32)
@@ -84,18 +71,18 @@ class Weights:
         biases = [self.array(f"{name}.bias")[outputs] for name in names]
         return side_by_side(weights, biases, self.pages.take, available_threads())
 
-    def speaking_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
-        """Return which of an attention's heads compute anything, ``[H]``, at least one.
+    def kept_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
+        """Return which of an attention's heads were not pruned, ``[H]``, at least one.
 
         Pruning leaves nothing but zeros of a head, so that every program reads the file; here it isn't computed.
         """
-        speaks: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
-        if not speaks.all():  # as in no model that was trained and not pruned
+        kept: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
+        if not kept.all():  # as in no model that was trained and not pruned
             for name, axis in ((f"{attention}.self.query", 0), (f"{attention}.output.dense", 1)):
                 weight: Any = self.read(f"{name}.weight")
-                speaks |= np.array([part.any() for part in np.split(weight, count, axis)])
-            speaks[0] |= not speaks.any()
-        return speaks
+                kept |= np.array([part.any() for part in np.split(weight, count, axis)])
+            kept[0] |= not kept.any()
+        return kept
 
     def half(self, name: str) -> "Weights":
         """Return those of a pair's "encoder" or "decoder", by the names that a model of its own has."""
@@ -105,10 +92,15 @@ class Weights:
             return {f"{here}{each.removeprefix(there)}": each for each in names if each.startswith(there)}
 
         bits = {each: self.input_bits[stored] for each, stored in own(self.input_bits).items()}
-        read = partial(_read_within, self.read, there, here)
-        return replace(self, read=read, stored=own(self.stored), names=(), input_bits=bits)
+        return replace(
+            self,
+            read=lambda each: self.read(there + each.removeprefix(here)),
+            stored=own(self.stored),
+            names=(),
+            input_bits=bits,
+        )
 
-    def later(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
+    def lazily(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
         """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
         made = cache(partial(make, self))
         if self.names:
@@ -117,12 +109,7 @@ class Weights:
         return lambda: part
 
     def norm(self, name: str, eps: float) -> Norm:
-        """Return a layer normalisation."""
         return Norm(self.array(f"{name}.weight"), self.array(f"{name}.bias"), eps)
-
-
-def _read_within(read: Callable[[str], Part], there: str, here: str, name: str) -> Part:
-    return read(there + name.removeprefix(here))
 
 
 def _tied(name: str) -> str:
@@ -131,7 +118,9 @@ def _tied(name: str) -> str:
     return place + TIED.get(name.removeprefix(place), name.removeprefix(place))
 
 
-def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False) -> Weights:
+def checkpoint_weights(
+    checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False
+) -> Weights:
     """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
 
     Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
@@ -156,11 +145,7 @@ def weights_in(checkpoint: Checkpoint, config: BertConfig, architecture: str, al
 
 def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
     """Return the parameters of an architecture, with a decoder that the file unties, without a pooler it lacks."""
-    shapes, aliases = parameters_of(architecture, config)
-    ties = {alias: source for source, names in aliases.items() for alias in names}
-    for alias in untied(ties, checkpoint):
-        shapes[alias] = shapes[ties[alias]]
-        aliases[ties[alias]].remove(alias)
+    shapes, aliases = with_untied(parameters_of(architecture, config), checkpoint)
     if architecture in ("BertModel", PAIR):
         stored = {canonical(name) for name in checkpoint.infos}
         pooler = [name for name in shapes if "pooler" in name]  # which few need
@@ -169,14 +154,14 @@ def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Pa
     return Parameters(shapes, aliases)
 
 
-def weights_of(model: Any, config: BertConfig, architecture: str) -> Weights:
+def model_weights(model: Any, config: BertConfig, architecture: str) -> Weights:
     """Return copies of the weights of a PyTorch model."""
     arrays = {canonical(name) or name: _copied(tensor) for name, tensor in model.state_dict().items()}
     bits = {canonical(name) or name: getattr(module, "input_bits", 8) for name, module in model.named_modules()}
-    return weights_from(arrays, config, architecture, bits)
+    return array_weights(arrays, config, architecture, bits)
 
 
-def weights_from(
+def array_weights(
     arrays: dict[str, NDArray[Any]], config: BertConfig, architecture: str, bits: Mapping[str, int] | None = None
 ) -> Weights:
     """Return arrays by canonical names as weights; tables and what isn't multiplied are read where they lie."""

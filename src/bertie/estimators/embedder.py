@@ -68,8 +68,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Return the vectors of texts, float32 ``[n, D]``."""
         check_is_fitted(self)
-        vectors: NDArray[np.float32] = self.pipeline_(texts_in(X))
-        return vectors
+        return self.pipeline_(texts_in(X))
 
     @property
     def _n_features_out(self) -> int:

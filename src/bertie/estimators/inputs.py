@@ -5,7 +5,7 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError
 from bertie.frames import TEXTS, columns_in, is_frame, texts_of
-from bertie.pipelines.running import listed
+from bertie.pipelines.running import as_list
 from bertie.tasks.text_encoder import is_pair
 
 
@@ -19,7 +19,7 @@ def sequences_in(given: Any, name: str, item: str) -> list[list[str]]:
     """Return one list of str (words, or tags) a text."""
     _refuse_one(given, f"a list with a list of {item}s for each text")
     found = []
-    for place, row in enumerate(listed(given)):
+    for place, row in enumerate(as_list(given)):
         values = row.tolist() if hasattr(row, "tolist") else row
         if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(x, str) for x in values):
             raise InputTypeError(f"{name}[{place}] is {row!r:.60}; it must be a list of {item}s, each a str.")
@@ -36,7 +36,7 @@ def row_of(text: Any, label: Any) -> dict[str, Any]:
 def _rows(given: Any) -> list[Any]:
     """Return the rows of a table of texts or pairs, by the names of its columns, or in their order if there are two."""
     if not is_frame(given):
-        return listed(given)
+        return as_list(given)
     names = list(columns_in(given))
     usual = set(names) & {"text", "text_pair"}
     if not usual and len(names) not in (1, 2):

@@ -9,13 +9,13 @@ from bertie.errors import InputError, counted, spelled
 from bertie.evaluation.evaluation import Evaluation, evaluate
 from bertie.evaluation.evaluator import Scored
 from bertie.evaluation.predictions import PREDICTIONS, rows_in
-from bertie.evaluation.run_record import run_in
 from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
 from bertie.markdown import table as table_of
 from bertie.messages import listed
 from bertie.metrics.streaming import LOWER, paired_difference
 from bertie.progress import logger
+from bertie.run_files import read_run
 from bertie.tasks.registry import find_learned
 
 # of a run's arguments, those that say how its rows are read
@@ -92,7 +92,7 @@ def compare(
             row that one model is scored on and the other is not.
         CheckpointError: a model's files are missing or damaged.
     """
-    runs = [run_in(name) for name in (first, second)]
+    runs = [read_run(name) for name in (first, second)]
     if task is None:
         task = _task_of(runs, (first, second))
     if data is None:

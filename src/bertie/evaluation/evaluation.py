@@ -143,7 +143,7 @@ def _read(
     labelling = rows.find_labelling(first)
     if labels is not None:
         labelling = labelling.restrict(labels, "the model")
-    labelling = labelling.brought_to(scheme)
+    labelling = labelling.converted_to(scheme)
     line = rows.read_as(labelling, labels or ())
     logger.log(logging.WARNING if rows.guesses_columns else logging.INFO, "%s", line)
     return rows.normalize(chain(first, written), labelling), line

@@ -9,15 +9,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bertie.checkpoints import Checkpoint, fit, untied, write_checkpoint
+from bertie.checkpoints import Checkpoint, fit, write_checkpoint
 from bertie.checkpoints.beside_weights import check_new, copy_beside
-from bertie.checkpoints.fitting import correct_classes, refuse_untrained
+from bertie.checkpoints.fitting import correct_classes, refuse_untrained, with_untied
 from bertie.checkpoints.flax_file import write_flax
 from bertie.checkpoints.folder import BESIDE, Place, open_weights, weight_files
 from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
 from bertie.checkpoints.keras_file import write_keras
 from bertie.checkpoints.names import canonical, in_names_of
-from bertie.checkpoints.parameters import CLASSES, Parameters, parameters_of
+from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
 from bertie.errors import BertieError, CheckpointError, InputError, nearest, spelled
@@ -36,20 +36,13 @@ _KEPT_TYPES = ("float32", "float16", "float64")
 
 @dataclass(frozen=True)
 class WholeModel:
-    """A model as its files hold it.
-
-    Args:
-        architecture: BERT's name of its class.
-        tensors: by the names of that class's parameters, in BERT's names.
-        folder: where tokenizer and config were found.
-        recipe: how its tokens become a vector.
-    """
+    """A model as its files hold it."""
 
     config: BertConfig
-    architecture: str
-    tensors: Arrays
-    folder: Path
-    recipe: Recipe
+    architecture: str  # BERT's name of its class
+    tensors: Arrays  # by the names of that class's parameters
+    folder: Path  # where tokenizer and config were found
+    recipe: Recipe  # how its tokens become a vector
 
 
 def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str = "safetensors") -> Path:
@@ -142,20 +135,13 @@ def _tensors(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> d
     """Return all parameters of a class, an untied decoder's too; a bare encoder needs no pooler."""
     source = str(checkpoint.path)
     correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
-    shapes, aliases = _with_untied(parameters_of(architecture, config), checkpoint)
+    shapes, aliases = with_untied(parameters_of(architecture, config), checkpoint)
     found = fit(shapes, checkpoint, aliases, is_tied=config.tie_word_embeddings)
     bare = architecture == "BertModel"
     refuse_untrained(source, [name for name in found.missing if not bare or "pooler" not in name], architecture, config)
     if found.unexpected:
         say_once(f"{source!r}: a {architecture} has no place for {listed(found.unexpected)}, which are left out")
     return {name: _numbers(checkpoint, stored) for name, stored in found.stored.items()}
-
-
-def _with_untied(parameters: Parameters, checkpoint: Checkpoint) -> Parameters:
-    ties = {alias: source for source, names in parameters.aliases.items() for alias in names}
-    own = untied(ties, checkpoint)
-    aliases = {source: [name for name in names if name not in own] for source, names in parameters.aliases.items()}
-    return Parameters(parameters.shapes | {alias: parameters.shapes[ties[alias]] for alias in own}, aliases)
 
 
 def _numbers(checkpoint: Checkpoint, name: str) -> NDArray[Any]:

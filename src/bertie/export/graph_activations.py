@@ -25,14 +25,6 @@ def _operator(name: str, **attributes: Any) -> Emit:
     return lambda graph, x: graph.add(name, x, **attributes)
 
 
-def _quick_gelu(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, 1.702)))
-
-
-def _silu(graph: Graph, x: str) -> str:
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
 def _laplace(graph: Graph, x: str) -> str:
     scaled = graph.add("Div", graph.add("Sub", x, 0.707107), 0.282095 * math.sqrt(2))
     return graph.add("Mul", graph.add("Add", graph.add("Erf", scaled), 1.0), 0.5)
@@ -41,18 +33,6 @@ def _laplace(graph: Graph, x: str) -> str:
 def _relu2(graph: Graph, x: str) -> str:
     positive = graph.add("Relu", x)
     return graph.add("Mul", positive, positive)
-
-
-def _log_sigmoid(graph: Graph, x: str) -> str:
-    return graph.add("Neg", graph.add("Softplus", graph.add("Neg", x)))
-
-
-def _soft_shrink(graph: Graph, x: str) -> str:
-    return graph.add("Shrink", x, lambd=0.5, bias=0.5)
-
-
-def _tanh_shrink(graph: Graph, x: str) -> str:
-    return graph.add("Sub", x, graph.add("Tanh", x))
 
 
 def _between(low: float, high: float) -> Emit:
@@ -69,12 +49,12 @@ _NODES: dict[Activation, Emit] = {
     CLASSES["Hardsigmoid"]: _operator("HardSigmoid", alpha=1 / 6, beta=0.5),
     CLASSES["Hardtanh"]: _between(-1, 1),
     CLASSES["Identity"]: lambda _, x: x,
-    CLASSES["LogSigmoid"]: _log_sigmoid,
+    CLASSES["LogSigmoid"]: lambda graph, x: graph.add("Neg", graph.add("Softplus", graph.add("Neg", x))),
     CLASSES["SELU"]: _operator("Selu"),
     CLASSES["Softplus"]: _operator("Softplus"),
-    CLASSES["Softshrink"]: _soft_shrink,
+    CLASSES["Softshrink"]: _operator("Shrink", lambd=0.5, bias=0.5),
     CLASSES["Softsign"]: _operator("Softsign"),
-    CLASSES["Tanhshrink"]: _tanh_shrink,
+    CLASSES["Tanhshrink"]: lambda graph, x: graph.add("Sub", x, graph.add("Tanh", x)),
     FORMULAS[gemm.GELU]: _gelu,
     FORMULAS[gemm.GELU_10]: lambda graph, x: _between(-10, 10)(graph, _gelu(graph, x)),
     FORMULAS[gemm.GELU_TANH]: _operator("Gelu", approximate="tanh"),
@@ -83,10 +63,10 @@ _NODES: dict[Activation, Emit] = {
     FORMULAS[gemm.LEAKY_RELU]: _operator("LeakyRelu", alpha=0.01),
     FORMULAS[gemm.MISH]: _operator("Mish"),
     FORMULAS[gemm.NONE]: lambda _, x: x,
-    FORMULAS[gemm.QUICK_GELU]: _quick_gelu,
+    FORMULAS[gemm.QUICK_GELU]: lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, 1.702))),
     FORMULAS[gemm.RELU]: _operator("Relu"),
     FORMULAS[gemm.RELU2]: _relu2,
     FORMULAS[gemm.RELU6]: _between(0, 6),
-    FORMULAS[gemm.SILU]: _silu,
+    FORMULAS[gemm.SILU]: lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
     FORMULAS[gemm.TANH]: _operator("Tanh"),
 }

@@ -11,7 +11,8 @@ import numpy as np
 from bertie.engine import Engine
 from bertie.engine.activations import ACTIVATIONS
 from bertie.engine.linear import Int8Weight
-from bertie.engine.weights import DECODER, WORDS, Norm
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import DECODER, WORDS
 from bertie.export.graph import BOOL
 from bertie.export.graph_activations import activated
 from bertie.export.graph_encoder import LOWEST, Encoder
@@ -42,7 +43,6 @@ class Head(NamedTuple):
 
 
 def build_hidden(encoder: Encoder, task: Any) -> None:
-    """Give the last hidden states out."""
     del task
     encoder.graph.output(HIDDEN, encoder.hidden, *_TOKEN, encoder.config.hidden_size)
 
@@ -150,15 +150,22 @@ def _classes(task: Any, engine: Engine, rows: Features) -> Answers:
     return {"logits": logits, "scores": task.scores(logits)}
 
 
+def _output_scores(encoder: Encoder, task: Any, logits: str, *axes: str | int) -> None:
+    encoder.graph.output("logits", logits, *axes)
+    encoder.graph.output("scores", _scores(encoder, task, logits), *axes)
+
+
+def _scored(task: Any, logits: Any) -> Answers:
+    return {"logits": logits, "scores": task.probabilities(logits)}
+
+
 def _build_tags(encoder: Encoder, task: Any) -> None:
     logits = linear(encoder.graph, encoder.weights, encoder.hidden, "classifier")
-    encoder.graph.output("logits", logits, *_TOKEN, encoder.config.num_labels)
-    encoder.graph.output("scores", _scores(encoder, task, logits), *_TOKEN, encoder.config.num_labels)
+    _output_scores(encoder, task, logits, *_TOKEN, encoder.config.num_labels)
 
 
 def _tags(task: Any, engine: Engine, rows: Features) -> Answers:
-    logits = engine.logits(rows)
-    return {"logits": logits, "scores": task.probabilities(logits)}
+    return _scored(task, engine.logits(rows))
 
 
 def _build_spans(encoder: Encoder, task: Any) -> None:
@@ -166,9 +173,8 @@ def _build_spans(encoder: Encoder, task: Any) -> None:
     add = encoder.graph.add
     logits = linear(encoder.graph, encoder.weights, encoder.hidden, "qa_outputs")
     seen = add("Cast", encoder.mask, to=BOOL)
-    for name, part in zip(
-        ("start_logits", "end_logits"), encoder.graph.add_many("Split", 2, logits, axis=-1, num_outputs=2), strict=True
-    ):
+    parts = encoder.graph.add_many("Split", 2, logits, axis=-1, num_outputs=2)
+    for name, part in zip(("start_logits", "end_logits"), parts, strict=True):
         # an argmax never lands on padding (decision 1)
         encoder.graph.output(name, add("Where", seen, add("Squeeze", part, [-1]), float(LOWEST)), *_TOKEN)
 
@@ -182,24 +188,20 @@ def _build_choices(encoder: Encoder, task: Any) -> None:
     graph = encoder.graph
     logits = linear(graph, encoder.weights, _pooled(encoder), "classifier")
     logits = graph.add("Reshape", logits, graph.add("Shape", "input_ids", end=2))
-    graph.output("logits", logits, "batch", "choices")
-    graph.output("scores", _scores(encoder, task, logits), "batch", "choices")
+    _output_scores(encoder, task, logits, "batch", "choices")
 
 
 def _choices(task: Any, engine: Engine, rows: Features) -> Answers:
-    logits = engine.logits(rows).reshape(1, -1)  # all rows are the choices of one prompt
-    return {"logits": logits, "scores": task.probabilities(logits)}
+    return _scored(task, engine.logits(rows).reshape(1, -1))  # all rows are the choices of one prompt
 
 
 def _build_next(encoder: Encoder, task: Any) -> None:
     logits = linear(encoder.graph, encoder.weights, _pooled(encoder), "cls.seq_relationship")
-    encoder.graph.output("logits", logits, *_TEXT, 2)
-    encoder.graph.output("scores", _scores(encoder, task, logits), *_TEXT, 2)
+    _output_scores(encoder, task, logits, *_TEXT, 2)
 
 
 def _next(task: Any, engine: Engine, rows: Features) -> Answers:
-    logits = engine.next_sentence(rows)
-    return {"logits": logits, "scores": task.probabilities(logits)}
+    return _scored(task, engine.next_sentence(rows))
 
 
 # words

@@ -1,13 +1,13 @@
 """Linear layers, in float32 and of 8-bit integers, and layer normalisation as nodes of a graph."""
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from bertie.engine.activations import Array
-from bertie.engine.linear import Int8Weight
-from bertie.engine.weights import Norm, Weights
+from bertie.engine.linear import Int8Weight, joined
+from bertie.engine.normalization import Norm
+from bertie.engine.weights import Weights
 from bertie.export.graph import FLOAT, Graph
 
 Table: TypeAlias = Array | Int8Weight
@@ -19,12 +19,12 @@ _TINY = 1e-12
 def linear(graph: Graph, weights: Weights, x: str, *names: str) -> str:
     """Return what the layers of these names make of ``x [..., in]``, side by side."""
     tables, biases = [weights.table(name) for name in names], [weights.array(f"{name}.bias") for name in names]
-    joined = _side_by_side(tables)
-    if joined is None:
+    whole = joined(tables)
+    if whole is None:
         parts = [product(graph, x, table, name) for table, name in zip(tables, names, strict=True)]
         made = graph.add("Concat", *parts, axis=-1)
     else:
-        made = product(graph, x, joined, names[0])
+        made = product(graph, x, whole, names[0])
     return graph.add("Add", made, graph.constant(np.concatenate(biases), f"{names[0]}.bias"))
 
 
@@ -68,14 +68,3 @@ def layer_norm(graph: Graph, x: str, norm: Norm, name: str) -> str:
     """Return ``x [..., D]`` normalised."""
     weight, bias = graph.constant(norm.weight, f"{name}.weight"), graph.constant(norm.bias, f"{name}.bias")
     return graph.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=norm.eps)
-
-
-def _side_by_side(tables: Sequence[Table]) -> Table | None:
-    """Return the weights as one, of more outputs, if one product serves all."""
-    small = [table for table in tables if isinstance(table, Int8Weight)]
-    if not small:
-        return np.concatenate([np.asarray(table) for table in tables])
-    if len(small) < len(tables) or not all(map(small[0].reads_like, small)):
-        return None
-    weight, scale = [table.weight for table in small], [table.scale for table in small]
-    return small[0]._replace(weight=np.concatenate(weight), scale=np.concatenate(scale))

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertie.compression.check import Comparison, compare_computing
 from bertie.compression.quantizing import quantize
-from bertie.engine.weights import Weights, weights_of
+from bertie.engine.weights import Weights, model_weights
 from bertie.errors import InputError
 from bertie.export.exporting import Source
 from bertie.export.onnx_model import OnnxModel, agreement
@@ -22,7 +22,7 @@ def small_weights(source: Source, texts: Sequence[Any], min_cosine: float) -> We
     more = {"add_pooling_layer": False} if source.row.model_class == "AutoModel" else {}
     model = door.from_pretrained(source.engine.name_or_path, **more)
     small = quantize(model, texts=texts, tokenizer=source.task.tokenizer, min_cosine=min_cosine)
-    return weights_of(small, small.config, source.row.architecture)
+    return model_weights(small, small.config, source.row.architecture)
 
 
 def compare_graphs(source: Source, weights: Weights, texts: Sequence[Any]) -> Comparison:

@@ -49,9 +49,7 @@ class OnnxModel:
         return {name: values[mask] if of_tokens else values for (name, of_tokens), values in named}
 
     def hidden_states(self, rows: Features) -> Array:
-        """Return the last hidden states ``[T, D]``."""
-        states: Array = self.answers(rows)[HIDDEN]
-        return states
+        return self.answers(rows)[HIDDEN]
 
     def with_threads(self, threads: int) -> Self:
         """Return itself: it computes one batch at a time."""
@@ -59,7 +57,6 @@ class OnnxModel:
         return self
 
     def inference(self) -> nullcontext[None]:
-        """Return a context in which answers are computed."""
         return nullcontext()
 
 

@@ -71,8 +71,7 @@ class Finetuned:
     @property
     def model(self) -> nn.Module:
         """The model, in eval mode."""
-        model: nn.Module = self.pipeline.model
-        return model
+        return self.pipeline.model
 
     @property
     def tokenizer(self) -> Any:

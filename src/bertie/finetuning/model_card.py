@@ -11,13 +11,13 @@ from bertie.finetuning.plan import StartModel, called
 from bertie.finetuning.run_report import RunSummary, head_section, metrics_section
 from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL, is_hub_name, usual_name
 from bertie.markdown import plain, section, table
+from bertie.run_files import MODEL_CARD, RUN
 from bertie.tasks.registry import Row
 from bertie.tasks.task import Task
 
-CARD = "README.md"
 # reports and predictions quote texts of the data, run.json and sweep.log say where files lie
 _NOT_SHARED = (
-    *("report.*", "predictions.jsonl", "run.json", "sweep.log"),
+    *("report.*", "predictions.jsonl", RUN, "sweep.log"),
     *("state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*"),
 )
 # what the hub calls the tasks, of those for which it has a word
@@ -41,7 +41,7 @@ def write_card(summary: RunSummary, row: Row, task: Task, model: StartModel | No
         f"---\n\n{plain(summary.made_with)}\n",
     )
     front = _front_matter(summary, row, [hub for hub, _ in begun if hub is not None], folder)
-    write_text(folder / CARD, f"---\n{front}\n---\n\n" + "\n".join(sections))
+    write_text(folder / MODEL_CARD, f"---\n{front}\n---\n\n" + "\n".join(sections))
 
 
 def command_of(row: Row, task: Task, model: str) -> str:

@@ -16,7 +16,7 @@ EPOCH = "epoch-"
 
 
 def save_model(folder: Path, row: Row, task: TrainableTask, model: Any) -> None:
-    """Write a plain model with its tokenizer and its task's options into ``folder``, which is there."""
+    """Write a plain model with its tokenizer and its task's options into an existing ``folder``."""
     row.save_options(model.config, task.inference_task())
     model.save_pretrained(folder)
     task.tokenizer.save_pretrained(folder)

@@ -24,7 +24,7 @@ from bertie.progress import logger
 from bertie.rules import Rule, check_values
 from bertie.tasks.registry import Row, find_learned
 from bertie.training import Callback, Log, Settings
-from bertie.training.tensorboard import check_tensorboard
+from bertie.training.logs import check_tensorboard
 
 Place = str | os.PathLike[str]
 # a folder, a name in the hub, a model; or an encoder's and a decoder's folders or names
@@ -120,7 +120,7 @@ class Plan:
         return [name for metric in chosen for name in metric.names]
 
     def rated(self, config: Any) -> "Plan":
-        """Return the plan with its learning rate, which LoRA and the model's width decide where nobody says."""
+        """Return the plan with its learning rate, which depends on LoRA and the model's width where none is given."""
         settings = self.settings
         adapters = self.lora is not None and settings.learning_rate is None
         reading = None if config is None else config.get_text_config(encoder=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, counted
 from bertie.extras import need
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.tasks.calibration import Reliability, f1_curves
 from bertie.training.drawing import BLUE, DRAWING, GREY, ORANGE, SHARES, label_text, new_figure, save_figure, set_range
 

@@ -11,8 +11,8 @@ from bertie.files import read_json
 from bertie.finetuning.api import finetune
 from bertie.hub import sha256
 from bertie.progress import logger
+from bertie.run_files import RUN, data_files
 from bertie.settings import Settings, describe_settings
-from bertie.training.run_directory import PLAN
 
 
 def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: this is no fine-tuning's, or one of another version whose settings are unknown.
         CheckpointError: the file is missing or damaged.
     """
-    path = Path(run) / PLAN if Path(run).is_dir() else Path(run)
+    path = Path(run) / RUN if Path(run).is_dir() else Path(run)
     found = read_json(path, "run")
     if not {"task", "train", "settings"} <= set(found) or not isinstance(found["settings"], dict):
         raise InputError(f"{str(path)!r} is not of a fine-tuning: it lacks task, train or settings.")
@@ -39,7 +39,9 @@ def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{str(path)!r} has settings that this version of bertie lacks: {', '.join(unknown)}.")
     if found.pop("callbacks", None):
         logger.warning("The run had callbacks, which cannot be kept in a file; it is done again without them.")
-    _warn_of_changes(found.get("data"))
+    for name, digest in data_files(found).items():
+        if Path(name).is_file() and sha256(Path(name)) != digest:
+            logger.warning("%s is no longer what it was in that run.", name)
     if "rows" not in found:  # an older run, in which dev was called tune, and test dev
         found |= {"dev": found.get("tune"), "test": found.get("dev")}
         found |= {"report_to": "tensorboard"} if found.get("tensorboard") else {}
@@ -52,10 +54,3 @@ def arguments_of(run: str | os.PathLike[str]) -> dict[str, Any]:
         **({"model": tuple(model)} if isinstance(model, list) else {}),
     }
     return given | made
-
-
-def _warn_of_changes(data: Any) -> None:
-    files = data.get("files") if isinstance(data, dict) else None
-    for name, digest in files.items() if isinstance(files, dict) else ():
-        if Path(name).is_file() and sha256(Path(name)) != digest:
-            logger.warning("%s is no longer what it was in that run.", name)

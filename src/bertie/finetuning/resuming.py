@@ -9,10 +9,11 @@ from torch import nn
 from bertie.data.example import Example
 from bertie.errors import InputError, spelled
 from bertie.finetuning.plan import Job, is_place
+from bertie.run_files import REPORT, STATE
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
 from bertie.training.fingerprint import digest, digest_of_tensors
-from bertie.training.run_directory import REPORT, STATE, refuse_finished, refuse_other_content
+from bertie.training.run_directory import refuse_finished, refuse_other_content
 
 # The folders of single seeds and folds begin so.
 SEED, FOLD = "seed-", "fold-"
@@ -37,7 +38,7 @@ def refuse_unfinished(folder: Path | None, resume: bool, names: set[str]) -> Non
 
 
 def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Features) -> dict[str, Any]:
-    """Return what tells this run's data, model and task from another's, before the model has learned."""
+    """Return what identifies this run's data, model and task, before the model has learned."""
     plan = job.plan
     wanted = [labels.values for labels in features.labels.values()]
     values = (features.ids, features.types, features.owner_of_rows, *wanted)
@@ -56,5 +57,5 @@ def identity_of(job: Job, task: TrainableTask, model: nn.Module, features: Featu
 
 
 def digest_of_rows(*parts: Sequence[Example]) -> str:
-    """Return what tells the texts and labels of parts of the data from others."""
+    """Return a digest of the texts and labels of parts of the data."""
     return digest(repr((example.text, example.label)).encode() for part in parts for example in part)

@@ -21,11 +21,12 @@ from bertie.finetuning.tuning import Tuning, check_metric
 from bertie.metrics.streaming import REPLICATES
 from bertie.models.task_model import TaskModel
 from bertie.progress import logger, say_once
+from bertie.run_files import RUN, STATE
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
 from bertie.tokenization.tokenizer import COUNTED
 from bertie.training import History, is_first, train
-from bertie.training.run_directory import PLAN, STATE, logs
+from bertie.training.logs import logs
 from bertie.training.state import States
 
 # Faults that the report shows, and rows that a preview does.
@@ -90,7 +91,7 @@ def preview(
 
 
 def prepare(plan: Plan) -> list[Job]:
-    """Read and check the data, and part it, once or for each fold; say what was read as what, and what is odd."""
+    """Read, check and split the data, once or for each fold; say what was read as what, and what is odd."""
     data = load_dataset(
         plan.row.name,
         plan.train,
@@ -123,14 +124,14 @@ def prepare(plan: Plan) -> list[Job]:
 
 
 def learn(job: Job) -> Learned:
-    """Train and tune on what `prepare` gave; all of several processes come to the same."""
+    """Train and tune on what `prepare` gave; all processes arrive at the same model."""
     task, model, said = start(job)
     plan, parts = job.plan.rated(model.config), job.parts
     metric = plan.metric or task.metric().main
     check_metric(metric, task.metric().names, plan.row.name)
     # a run that may not be resumed so keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
-        write_json(make_folder(plan.out) / PLAN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
+        write_json(make_folder(plan.out) / RUN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
     said += _on_cut_texts(task, features)
     for sentence in said if is_first() else ():

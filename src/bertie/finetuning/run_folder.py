@@ -1,6 +1,5 @@
 """The folder of a run: the model in hub layout, metrics as JSON, plots, and a report to forward."""
 
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import bertie
 from bertie.data.records import digests_of
 from bertie.evaluation.predictions import PREDICTIONS, written_to
 from bertie.files import make_folder, write_json
@@ -22,13 +19,13 @@ from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
 from bertie.hub import usual_name
-from bertie.machine import describe
+from bertie.machine import describe, made_with
 from bertie.markdown import number
 from bertie.metrics import ClassificationMetric
 from bertie.progress import logger
+from bertie.run_files import REPORT, RESULTS, RUN, STATE
 from bertie.training import drawing, is_first
 from bertie.training.curves import draw_curves
-from bertie.training.run_directory import PLAN, REPORT, STATE
 
 
 def write_folder(
@@ -50,8 +47,8 @@ def write_folder(
         (folder / name).unlink(missing_ok=True)
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
-    write_json(folder / PLAN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
-    write_json(folder / "results.json", {**metrics_of(outcome), **several})
+    write_json(folder / RUN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
+    write_json(folder / RESULTS, {**metrics_of(outcome), **several})
     if parts := outcome.job.parts.test:
         with written_to(folder / PREDICTIONS, outcome.task) as write:
             write(parts, outcome.predictions)
@@ -62,7 +59,7 @@ def write_folder(
 
 
 def _used(outcome: Outcome, runs: Runs | None) -> dict[str, Any]:
-    """Return what a run came to use, and what of: `rerun.arguments_of` reads it back."""
+    """Return the settings, data and machine that a run used, which `rerun.arguments_of` reads back."""
     plan, data, parts = outcome.job.plan, outcome.job.data, outcome.job.parts
     files = {
         name: digest for source in (plan.train, plan.test, plan.dev) for name, digest in digests_of(source).items()
@@ -159,7 +156,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
         pictures=pictures,
         mistakes=scored.mistakes,
         warnings=outcome.warnings,
-        made_with=f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}",
+        made_with=made_with(),
     )
 
 

@@ -9,11 +9,21 @@ from typing import Any
 from bertie.errors import counted
 from bertie.evaluation.evaluator import Mistake
 from bertie.files import write_text
-from bertie.markdown import as_html, metrics_table, number, picture, plain, section, table
+from bertie.markdown import (
+    as_html,
+    metrics_table,
+    number,
+    picture,
+    plain,
+    section,
+    settings_table,
+    table,
+    warnings_section,
+)
 from bertie.messages import duration
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.pictures.picture import page
-from bertie.training.run_directory import HTML_REPORT, REPORT
+from bertie.run_files import HTML_REPORT, REPORT
 
 TEXT_LENGTH = 200
 # what each split of the data is for
@@ -113,7 +123,7 @@ def render(summary: RunSummary) -> str:
     """Return the report as Markdown, with all markup in texts of the data escaped."""
     sections = (
         head_section(summary),
-        section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(summary.warnings)]),
+        warnings_section(summary.warnings),
         metrics_section(summary),
         _runs(summary.runs),
         _classes(summary.table),
@@ -202,12 +212,7 @@ def _training(summary: RunSummary) -> str:
     early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
     lines = [f"{counted(summary.steps, 'step')} in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
-    rows = [[plain(name), _setting(value)] for name, value in summary.settings.items()]
-    return section("Training", lines + table(["setting", "value"], rows))
-
-
-def _setting(value: Any) -> str:
-    return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
+    return section("Training", lines + settings_table(summary.settings))
 
 
 def _tuned(tuned: Sequence[Tuned]) -> str:

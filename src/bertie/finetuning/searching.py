@@ -20,9 +20,9 @@ from bertie.finetuning.run import Learned, Outcome, learn, scored
 from bertie.finetuning.run_folder import write_folder
 from bertie.messages import listed
 from bertie.progress import logger, progress
+from bertie.run_files import LOG
 from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines, drawing
-from bertie.training.run_directory import LOG
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
 # Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
@@ -105,7 +105,7 @@ class Search:
         if not complete:
             why = next((each.why for each in table if each.why), "all were pruned")
             raise BertieError(f"None of {len(table)} trials gave a score; the first: {why}")
-        return max(complete, key=lambda each: (each.score if each.score is not None else -inf, -each.number))
+        return max(complete, key=lambda each: -inf if each.score is None else each.score)
 
     def outcome(self, best: Trial) -> Outcome:
         """Score the model of a trial on test, and write the folder."""

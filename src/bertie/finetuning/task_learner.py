@@ -12,10 +12,10 @@ from bertie.models.task_model import TaskModel
 from bertie.progress import progress
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
+from bertie.training.learner import first_of
 
 # Examples are encoded this many at a time: their texts and encodings are gone before the next are read.
 CHUNK = 8_192
-_NAMED = 3
 
 
 class TaskLearner:
@@ -35,9 +35,7 @@ class TaskLearner:
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return where the first of these examples stand."""
-        places = [self.places[number] for number in examples[:_NAMED]]
-        more = len(examples) - len(places)
-        return "; ".join(places) + (f"; and {more} more" if more > 0 else "")
+        return first_of(examples, self.places.__getitem__)
 
 
 def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progress: bool | None = None) -> Features:

@@ -44,7 +44,7 @@ class Tuning:
         return None if self._last is None else self._last.warning()
 
     def forget(self) -> None:
-        """Have the examples computed anew: since the last evaluation the model has become another."""
+        """Discard what was computed of the examples: the model has changed since the last evaluation."""
         self._rows = None
 
     def tune(self) -> TrainableTask:

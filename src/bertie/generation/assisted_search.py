@@ -13,7 +13,7 @@ from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_plan import GenerationPlan
-from bertie.generation.token_search import TokenSearch, chances_of, drawn
+from bertie.generation.token_search import TokenSearch, probabilities_of, sample
 from bertie.progress import say_once
 
 # what the reference drafts where nothing is said
@@ -24,7 +24,7 @@ class Draft(NamedTuple):
     """Words ``[n]`` that may come next, and what each was drawn from, ``[1, V]``; none: each was certain."""
 
     words: Values
-    chances: Sequence[Values] = ()
+    probabilities: Sequence[Values] = ()
 
 
 class Drafter(Protocol):
@@ -36,7 +36,7 @@ class Drafter(Protocol):
 
 @dataclass(frozen=True)
 class PromptLookup:
-    """What came after the text's last words where they stood before: of the most words, the first place.
+    """Drafts what followed the text's last words where they first occurred; the longest match counts.
 
     ``num_tokens``: how many words a draft has at most; ``ngram_size``: how many last words are looked up at most.
     """
@@ -71,7 +71,7 @@ class AssistantDrafter:
 
     def draft(self, ids: Values, count: int, plan: GenerationPlan) -> Draft:
         count = min(count, self.num_tokens, self.decoder.limit + 1 - ids.shape[1])
-        xp, text, chances = functions_of(ids), ids, list[Values]()
+        xp, text, probabilities = functions_of(ids), ids, list[Values]()
         logits = self._catch_up(ids) if count > 0 else None
         while logits is not None:
             scores = plan.process(text, xp.float32(logits[-1:]))
@@ -80,16 +80,16 @@ class AssistantDrafter:
                 if bool(xp.isnan(best)):
                     say_once("the scores of assistant_model hold NaN, so it drafts nothing; look among its weights")
                 break
-            chances.append(xp.softmax(scores))
-            word = drawn(chances[-1], plan.generator) if plan.config.do_sample else word
+            probabilities.append(xp.softmax(scores))
+            word = sample(probabilities[-1], plan.generator) if plan.config.do_sample else word
             text = xp.concat([text, word[None]])
-            is_unsure = float(chances[-1][0, word.item()]) < self.threshold
-            is_last = len(chances) == count or word.item() in plan.ends or is_unsure
+            is_unsure = float(probabilities[-1][0, word.item()]) < self.threshold
+            is_last = len(probabilities) == count or word.item() in plan.ends or is_unsure
             logits = None if is_last else self._next(word)
-        return Draft(text[0, ids.shape[1] :], chances if plan.config.do_sample else ())
+        return Draft(text[0, ids.shape[1] :], probabilities if plan.config.do_sample else ())
 
     def _catch_up(self, ids: Values) -> Values:
-        """Forget what was drafted in vain, read what the text has instead, and return the scores after it."""
+        """Forget rejected drafts, read what the text has instead, and return the scores after it."""
         if self._read == 0:
             self.decoder.step(self.prompts)
             self._read = self.prompts.shape[1]
@@ -116,35 +116,35 @@ class AssistedSearch(TokenSearch):
         while bool(self.running.any()):
             draft = self.drafter.draft(self.ids, self.plan.max_length - self.length - 1, self.plan)
             read = self.length + len(draft.words)
-            self._take(self.decoder.read(self.xp.concat([self.ids[:, -1:], draft.words[None]])[0]), draft)
+            self._accept(self.decoder.read(self.xp.concat([self.ids[:, -1:], draft.words[None]])[0]), draft)
             # all but the newest word stays read, as in a search without drafts
             self.decoder.forget(read - (self.length - 1))
         return Generated(self.xp.copy(self.ids), self.record)
 
-    def _take(self, logits: Values, draft: Draft) -> None:
-        """Take words by ``logits [n + 1, V]`` as long as they are the n drafted ones, and one more."""
+    def _accept(self, logits: Values, draft: Draft) -> None:
+        """Accept the n drafted words as far as ``logits [n + 1, V]`` choose them, and take one word more."""
         for place in range(len(logits)):
             self.drafted = draft.words[place : place + 1]
-            self.assumed = draft.chances[place] if draft.chances and len(self.drafted) else None
+            self.assumed = draft.probabilities[place] if draft.probabilities and len(self.drafted) else None
             goes_on = self.go_on(StepOutput(logits[place : place + 1]))
             if not goes_on or not bool((self.drafted == self.ids[:, -1]).any()):
                 return
 
     def choose(self, scores: Values) -> Values:
-        """Return the next word ``[1]``; of drawn ones the drafted as often as it is due, or another in its place."""
+        """Return the next word ``[1]``; a sampled one is the draft, or replaces it where that is rejected."""
         if not self.plan.config.do_sample or len(self.drafted) == 0:
             return super().choose(scores)
         word, generator = self.drafted.item(), self.plan.generator
-        chances = chances_of(scores, self.running)
+        probabilities = probabilities_of(scores, self.running)
         assumed = self.assumed
         if assumed is None:  # no other word could have been drafted
-            assumed = self.xp.full(chances, chances.shape, 0)
+            assumed = self.xp.full(probabilities, probabilities.shape, 0)
             assumed[0, word] = 1
-        kept = min(1.0, float(chances[0, word]) / float(assumed[0, word]))
-        either = self.xp.full(chances, (1, 2), kept)
+        kept = min(1.0, float(probabilities[0, word]) / float(assumed[0, word]))
+        either = self.xp.full(probabilities, (1, 2), kept)
         either[0, 1] = 1 - kept
-        if drawn(either, generator).item() == 0:
+        if sample(either, generator).item() == 0:
             return self.drafted
-        rest = self.xp.where(chances > assumed, chances - assumed, 0.0)
+        rest = self.xp.where(probabilities > assumed, probabilities - assumed, 0.0)
         # nothing is left where both are the same but for rounding
-        return drawn(rest if float(rest.sum()) > 0 else chances, generator)
+        return sample(rest if float(rest.sum()) > 0 else probabilities, generator)

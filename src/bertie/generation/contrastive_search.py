@@ -5,7 +5,7 @@ Letters: B texts, K candidates of each, S tokens so far, D the width of hidden s
 
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
-from bertie.generation.token_search import TokenSearch, chances_of
+from bertie.generation.token_search import TokenSearch, probabilities_of
 
 
 class _Context:
@@ -17,7 +17,7 @@ class _Context:
         self._vectors[:, : self.length] = _directions(states)
         self._lacks = (self._vectors == 0).all(axis=-1)
 
-    def likeness(self, states: Values) -> Values:
+    def similarity(self, states: Values) -> Values:
         """Return the largest cosine of each of ``states [B, K, D]`` with a token of its text, ``[B, K]``."""
         past = self._vectors[:, : self.length]
         cosines = _directions(states) @ past.swapaxes(1, 2)
@@ -50,14 +50,14 @@ class ContrastiveSearch(TokenSearch):
 
     def choose(self, scores: Values) -> Values:
         """Return the next words ``[B]``, after each of which the decoder has answered already."""
-        chances, words = self.xp.topk(chances_of(scores, self.running), self.candidates)
+        probabilities, words = self.xp.topk(probabilities_of(scores, self.running), self.candidates)
         ids = self.xp.concat([self.xp.repeat(self.ids, self.candidates), words.reshape(-1, 1)])
         running = self.xp.repeat(self.running, self.candidates) if self.plan.ends else None
         tried = self.decoder.step(ids, running, with_states=True)
         states = self.xp.float32(tried.states)[:, -1]
         alpha = self.plan.config.penalty_alpha
-        likeness = self.context.likeness(states.reshape(*words.shape, -1))
-        chosen = self.xp.best((1 - alpha) * chances - alpha * likeness)[1]
+        similarity = self.context.similarity(states.reshape(*words.shape, -1))
+        chosen = self.xp.best((1 - alpha) * probabilities - alpha * similarity)[1]
         rows = self.first_row + chosen
         self.decoder.reorder(self.xp.repeat(rows, self.candidates))
         self.output = tried.of(rows)

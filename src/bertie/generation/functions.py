@@ -95,13 +95,13 @@ class Functions:
         """Return all runs of so many ids, ``[B, number, size]``."""
         return np.lib.stride_tricks.sliding_window_view(ids, size, axis=1)
 
-    def draw(self, chances: Values, count: int, generator: Any) -> Values:
+    def draw(self, probabilities: Values, count: int, generator: Any) -> Values:
         """Return ``count`` different places of each row, drawn by their probabilities, ``[B, count]``.
 
         The smallest of exponential variables of these rates comes first with just these probabilities.
         """
-        waits = generator.standard_exponential(chances.shape, np.float32)
-        return self.topk(chances / np.maximum(waits, np.finfo(np.float32).tiny), count)[1]
+        waits = generator.standard_exponential(probabilities.shape, np.float32)
+        return self.topk(probabilities / np.maximum(waits, np.finfo(np.float32).tiny), count)[1]
 
     def bools(self, like: Values, answers: Any) -> Values:  # noqa: ARG002
         """Return what a stopping criterion answered, beside ``like``."""

@@ -2,10 +2,9 @@
 
 from bertie.errors import InputError, counted, spelled
 from bertie.generation.assisted_search import AssistedSearch, Drafter
-from bertie.generation.beam_search import BeamSearch
+from bertie.generation.beam_search import BeamSearch, DiverseBeamSearch
 from bertie.generation.contrastive_search import ContrastiveSearch
 from bertie.generation.decoder import Decoder
-from bertie.generation.diverse_beams import DiverseBeamSearch
 from bertie.generation.functions import Values, functions_of
 from bertie.generation.generated import Generated
 from bertie.generation.generation_plan import GenerationPlan

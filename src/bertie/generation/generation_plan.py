@@ -1,7 +1,8 @@
 """What one call of ``generate`` asks for, settled: lengths, processors of scores, and what ends a text."""
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,19 +12,18 @@ from bertie.generation.functions import Values, functions_of
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_fields import tokens_of
 from bertie.generation.logits_processors import (
-    AllowedByPrefix,
-    EndGetsLikelier,
-    Forced,
+    EncoderRepetitionPenalty,
+    ExponentialDecayLengthPenalty,
+    ForceTokens,
     KnownTokens,
     LogitsProcessor,
-    NoRepeatedNgrams,
+    NoRepeatNgram,
+    PrefixConstraint,
     RepetitionPenalty,
     SequenceBias,
-    SourcePenalty,
-    Suppressed,
-    bad_words,
-    normalized,
-    without_invalid_numbers,
+    SuppressTokens,
+    remove_invalid_values,
+    renormalize,
 )
 from bertie.generation.streamers import Streamer
 from bertie.progress import say_once
@@ -72,22 +72,26 @@ class GenerationPlan:
         config: GenerationConfig,
         prompts: Prompts,
         limit: int,
-        logits_processor: Sequence[LogitsProcessor] = (),
-        stopping_criteria: Sequence[StoppingCriterion] = (),
+        logits_processor: Sequence[LogitsProcessor] | None = None,
+        stopping_criteria: Sequence[StoppingCriterion] | None = None,
         prefix_allowed_tokens_fn: PrefixFunction | None = None,
         streamer: Streamer | None = None,
         generator: Any = None,
     ) -> "GenerationPlan":
         """Return the plan of a settled config; ``limit``: the width at which the model's positions end."""
-        _check_functions(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer)
+        processors_given, criteria = logits_processor or (), stopping_criteria or ()
+        _check_functions(processors_given, criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
             raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
         ends = tuple(tokens_of(config.eos_token_id))
         max_length = _max_length(config, prompts, limit)
-        processors = _processors(config, prompts, max_length, ends, prefix_allowed_tokens_fn)
-        processors += [*logits_processor, *(_filters(config, ends) if config.do_sample else ())]
-        processors += [normalized] if config.renormalize_logits else []
-        return cls(config, max_length, ends, processors, list(stopping_criteria), streamer, generator)
+        processors = [
+            *_processors(config, prompts, max_length, ends, prefix_allowed_tokens_fn),
+            *processors_given,
+            *(_filters(config, ends) if config.do_sample else ()),
+            *([renormalize] if config.renormalize_logits else ()),
+        ]
+        return cls(config, max_length, ends, processors, list(criteria), streamer, generator)
 
     @property
     def pad(self) -> int:
@@ -212,53 +216,44 @@ def _processors(
     max_length: int,
     ends: tuple[int, ...],
     allowed: PrefixFunction | None,
-) -> list[LogitsProcessor]:
-    """Return what the config asks for, in the reference's order."""
+) -> Iterator[LogitsProcessor]:
+    """Yield what the config asks for, in the reference's order."""
     source, width = prompts.source, prompts.width
-    if source is None and ((config.encoder_repetition_penalty or 1.0) != 1.0 or config.encoder_no_repeat_ngram_size):
+    penalizes_source = (config.encoder_repetition_penalty or 1.0) != 1.0
+    if source is None and (penalizes_source or config.encoder_no_repeat_ngram_size):
         say_once("penalties on the source's words are without effect: the source was not given as ids")
-    found: list[LogitsProcessor | None] = [
-        KnownTokens((*ends, *tokens_of(config.pad_token_id))),
-        _bias(config),
-        SourcePenalty(config.encoder_repetition_penalty, source)
-        if source is not None and config.encoder_repetition_penalty != 1.0
-        else None,
-        RepetitionPenalty(config.repetition_penalty, prompts.first) if config.repetition_penalty != 1.0 else None,
-        NoRepeatedNgrams(config.no_repeat_ngram_size) if config.no_repeat_ngram_size else None,
-        NoRepeatedNgrams(config.encoder_no_repeat_ngram_size, source)
-        if source is not None and config.encoder_no_repeat_ngram_size
-        else None,
-        bad_words(config.bad_words_ids, ends) if config.bad_words_ids else None,
-        Suppressed(ends, 0, _min_length(config, prompts, max_length)) if ends else None,
-        AllowedByPrefix(allowed, config.num_beams // config.num_beam_groups) if allowed is not None else None,
-        Forced([config.forced_bos_token_id], 1) if config.forced_bos_token_id is not None else None,
-        Forced(last, max_length - 1) if (last := tokens_of(config.forced_eos_token_id)) else None,
-        without_invalid_numbers if config.remove_invalid_values else None,
-        _end_gets_likelier(config, ends, width),
-        Suppressed(tokens_of(config.suppress_tokens)) if config.suppress_tokens else None,
-        _begin_suppressed(config, width),
-    ]
-    return [each for each in found if each is not None]
-
-
-def _bias(config: GenerationConfig) -> SequenceBias | None:
-    given = config.sequence_bias
-    if not given:
-        return None
-    pairs = given.items() if isinstance(given, dict) else given
-    return SequenceBias({tuple(sequence): number for sequence, number in pairs})
-
-
-def _end_gets_likelier(config: GenerationConfig, ends: tuple[int, ...], width: int) -> EndGetsLikelier | None:
-    given = config.exponential_decay_length_penalty
-    return EndGetsLikelier(ends, int(given[0]) + width, given[1]) if given and ends else None
-
-
-def _begin_suppressed(config: GenerationConfig, width: int) -> Suppressed | None:
-    if not config.begin_suppress_tokens:
-        return None
-    start = width if width > 1 or config.forced_bos_token_id is None else width + 1
-    return Suppressed(tokens_of(config.begin_suppress_tokens), start, start + 1)
+    yield KnownTokens((*ends, *tokens_of(config.pad_token_id)))
+    if biases := config.sequence_bias:
+        pairs = biases.items() if isinstance(biases, dict) else biases
+        yield SequenceBias({tuple(sequence): number for sequence, number in pairs})
+    if source is not None and penalizes_source:
+        yield EncoderRepetitionPenalty(config.encoder_repetition_penalty, source)
+    if config.repetition_penalty != 1.0:
+        yield RepetitionPenalty(config.repetition_penalty, prompts.first)
+    if config.no_repeat_ngram_size:
+        yield NoRepeatNgram(config.no_repeat_ngram_size)
+    if source is not None and config.encoder_no_repeat_ngram_size:
+        yield NoRepeatNgram(config.encoder_no_repeat_ngram_size, source)
+    # a token that ends a text is not forbidden
+    if bad := [words for words in config.bad_words_ids or () if len(words) > 1 or words[0] not in ends]:
+        yield SequenceBias(dict.fromkeys(map(tuple, bad), -math.inf))
+    if ends:
+        yield SuppressTokens(ends, 0, _min_length(config, prompts, max_length))
+    if allowed is not None:
+        yield PrefixConstraint(allowed, config.num_beams // config.num_beam_groups)
+    if config.forced_bos_token_id is not None:
+        yield ForceTokens([config.forced_bos_token_id], 1)
+    if last := tokens_of(config.forced_eos_token_id):
+        yield ForceTokens(last, max_length - 1)
+    if config.remove_invalid_values:
+        yield remove_invalid_values
+    if (decay := config.exponential_decay_length_penalty) and ends:
+        yield ExponentialDecayLengthPenalty(ends, int(decay[0]) + width, decay[1])
+    if config.suppress_tokens:
+        yield SuppressTokens(tokens_of(config.suppress_tokens))
+    if config.begin_suppress_tokens:
+        start = width if width > 1 or config.forced_bos_token_id is None else width + 1
+        yield SuppressTokens(tokens_of(config.begin_suppress_tokens), start, start + 1)
 
 
 def _filters(config: GenerationConfig, ends: tuple[int, ...]) -> list[LogitsProcessor]:

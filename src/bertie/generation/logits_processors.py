@@ -61,12 +61,6 @@ class SequenceBias:
         return scores + bias
 
 
-def bad_words(sequences: Sequence[Tokens], ends: Tokens) -> SequenceBias | None:
-    """Return what forbids these sequences, but for the tokens that end a text; None if nothing is left to forbid."""
-    biases = {tuple(words): -math.inf for words in sequences if not (len(words) == 1 and words[0] in ends)}
-    return SequenceBias(biases) if biases else None
-
-
 @dataclass(frozen=True)
 class RepetitionPenalty:
     """Make the words of a text less likely: scores are divided by ``penalty``, negative ones multiplied.
@@ -89,7 +83,7 @@ class RepetitionPenalty:
 
 
 @dataclass(frozen=True)
-class SourcePenalty:
+class EncoderRepetitionPenalty:
     """Make words of the encoder's texts more likely, by the same rule."""
 
     penalty: float
@@ -106,7 +100,7 @@ def _penalized(scores: Values, penalty: float) -> Values:
 
 
 @dataclass(frozen=True)
-class NoRepeatedNgrams:
+class NoRepeatNgram:
     """Forbid words that would let ``size`` words in a row occur twice, in a text or (``source``) in another."""
 
     size: int
@@ -127,7 +121,7 @@ class NoRepeatedNgrams:
 
 
 @dataclass(frozen=True)
-class Suppressed:
+class SuppressTokens:
     """Forbid tokens while a text has from ``start`` to ``stop`` (not included) tokens."""
 
     tokens: Tokens
@@ -143,7 +137,7 @@ class Suppressed:
 
 
 @dataclass(frozen=True)
-class Forced:
+class ForceTokens:
     """Forbid all but these tokens where a text has ``length`` tokens."""
 
     tokens: Tokens
@@ -158,7 +152,7 @@ class Forced:
 
 
 @dataclass(frozen=True)
-class AllowedByPrefix:
+class PrefixConstraint:
     """Forbid all words but those that a function of a text's number and ids so far returns (arXiv 2010.00904)."""
 
     allowed: Callable[[int, Values], Tokens]
@@ -193,7 +187,7 @@ class AllowedByPrefix:
 
 
 @dataclass(frozen=True)
-class EndGetsLikelier:
+class ExponentialDecayLengthPenalty:
     """Raise the scores of the tokens that end a text, from ``start`` tokens on by a growing factor."""
 
     ends: Tokens
@@ -211,9 +205,9 @@ class EndGetsLikelier:
         return scores
 
 
-def without_invalid_numbers(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
+def remove_invalid_values(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
     return functions_of(scores).nan_to_num(scores)
 
 
-def normalized(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
+def renormalize(ids: Values, scores: Values) -> Values:  # noqa: ARG001  a processor's signature
     return functions_of(scores).log_softmax(scores)

@@ -56,9 +56,9 @@ class MinP(Filter):
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
-        chances = xp.softmax(scores)
-        unwanted = chances < self.threshold * xp.best(chances)[0][:, None]
-        kept = xp.topk(chances, min(self.least, chances.shape[-1]))[1]
+        probabilities = xp.softmax(scores)
+        unwanted = probabilities < self.threshold * xp.best(probabilities)[0][:, None]
+        kept = xp.topk(probabilities, min(self.least, probabilities.shape[-1]))[1]
         return xp.where(xp.put(unwanted, kept, False), -math.inf, scores)
 
 

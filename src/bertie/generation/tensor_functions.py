@@ -37,16 +37,13 @@ class TensorFunctions(Functions):
         return torch.isin(values, values.new_tensor(tokens))
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        values, places = scores.max(dim=-1)
-        return values, places
+        return scores.max(dim=-1)
 
     def topk(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        values, places = scores.topk(count)
-        return values, places
+        return scores.topk(count)
 
     def sort(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        values, order = scores.sort(dim=-1)
-        return values, order
+        return scores.sort(dim=-1)
 
     def take(self, values: Tensor, places: Tensor) -> Tensor:
         return values.gather(-1, places)
@@ -66,8 +63,8 @@ class TensorFunctions(Functions):
     def ngrams(self, ids: Tensor, size: int) -> Tensor:
         return ids.unfold(1, size, 1)
 
-    def draw(self, chances: Tensor, count: int, generator: Any) -> Tensor:
-        return torch.multinomial(chances, count, generator=generator)
+    def draw(self, probabilities: Tensor, count: int, generator: Any) -> Tensor:
+        return torch.multinomial(probabilities, count, generator=generator)
 
     def bools(self, like: Tensor, answers: Any) -> Tensor:
         return torch.as_tensor(answers, device=like.device)

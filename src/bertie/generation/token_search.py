@@ -53,24 +53,24 @@ class TokenSearch:
     def choose(self, scores: Values) -> Values:
         """Return the next word of each text, ``[B]``."""
         if self.plan.config.do_sample:
-            return drawn(chances_of(scores, self.running), self.plan.generator)
+            return sample(probabilities_of(scores, self.running), self.plan.generator)
         best, words = self.xp.best(scores)  # a NaN is the maximum
         refuse_undecided(scores, self.running & ~self.xp.isfinite(best))
         return words
 
 
-def chances_of(scores: Values, running: Values) -> Values:
+def probabilities_of(scores: Values, running: Values) -> Values:
     """Return the probability of each word, ``[B, V]``."""
     xp = functions_of(scores)
-    chances = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
-    undecided = xp.isnan(chances[:, 0])
+    probabilities = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
+    undecided = xp.isnan(probabilities[:, 0])
     refuse_undecided(scores, running & undecided)
-    return xp.where(undecided[:, None], 1.0, chances)  # texts that have ended
+    return xp.where(undecided[:, None], 1.0, probabilities)  # texts that have ended
 
 
-def drawn(chances: Values, generator: Any) -> Values:
+def sample(probabilities: Values, generator: Any) -> Values:
     """Return a word drawn for each text, ``[B]``."""
-    return functions_of(chances).draw(chances, 1, generator)[:, 0]
+    return functions_of(probabilities).draw(probabilities, 1, generator)[:, 0]
 
 
 def refuse_undecided(scores: Values, undecided: Values) -> None:

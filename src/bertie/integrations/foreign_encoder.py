@@ -12,7 +12,7 @@ from bertie.capture import HOOKS
 from bertie.checkpoints.names import canonical, from_family
 from bertie.config import BertConfig
 from bertie.engine import Engine
-from bertie.engine.weights import weights_from
+from bertie.engine.weights import array_weights
 from bertie.errors import InputError
 from bertie.families import FAMILIES
 from bertie.kernels.checksum import checksums
@@ -42,7 +42,8 @@ def why_not(encoder: nn.Module) -> str:
         own, kind = vars(module), type(module)
         if not kind.__module__.startswith(_HOMES_OF_PARTS):
             name = f"{kind.__module__}.{kind.__qualname__}"
-            return f"{name} stands in the place of its {_path(encoder, module)}{_remedy(kind)}"
+            remedy = "; merge adapters first (merge_and_unload())" if name.startswith("peft.") else ""
+            return f"{name} stands in the place of its {_path(encoder, module)}{remedy}"
         if "forward" in own or any(_is_foreign(hook) for name in HOOKS for hook in own[name].values()):
             return f"its {_path(encoder, module)} has hooks, or another forward"
     for weight in weights_in(modules):
@@ -69,10 +70,6 @@ def weights_in(modules: list[nn.Module]) -> list[Tensor]:
     return [weight for module in modules for weight in module._parameters.values() if weight is not None]
 
 
-def _remedy(kind: type) -> str:
-    return "; merge adapters first (merge_and_unload())" if kind.__module__.startswith("peft.") else ""
-
-
 def _path(encoder: nn.Module, part: nn.Module) -> str:
     return next(name for name, module in encoder.named_modules() if module is part)
 
@@ -95,7 +92,6 @@ class Fingerprint:
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Self:
-        """Return an encoder's as it is now."""
         modules = modules_in(encoder)[1:]  # without itself, which it must not keep alive
         read = weights_in([module for module in modules if type(module) is not nn.Embedding])
         return cls(
@@ -115,18 +111,14 @@ class Snapshot:
 
     @classmethod
     def of(cls, encoder: Any, original: Callable[..., Any]) -> Self:
-        """Return an encoder's as it is now, checked against its ``original`` forward.
-
-        Raises:
-            BertieError: the engine doesn't compute such an encoder.
-        """
+        """Return an encoder's as it is now, checked against its ``original`` forward."""
         config = _config_of(encoder)
         arrays = {
             canonical(from_family(name, config.family, "BertModel")) or name: parameter_as_array(weight)
             for name, weight in encoder.named_parameters()
             if not name.startswith("pooler.")
         }
-        engine = Engine(weights_from(arrays, config, "BertModel"), config, "BertModel")
+        engine = Engine(array_weights(arrays, config, "BertModel"), config, "BertModel")
         return cls(engine, _checked_output(original, engine))
 
 

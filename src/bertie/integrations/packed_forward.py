@@ -53,8 +53,7 @@ class State:
     def update(self, encoder: nn.Module, original: Callable[..., Any]) -> Snapshot | None:
         """Return the engine of an encoder's weights, made anew unless they are the last ones; None: still none of them.
 
-        Raises:
-            BertieError: there can be none; the message is the reason, without a subject's name.
+        Where there can be none, a `BertieError` says the reason, without a subject's name.
         """
         why = why_not(encoder)
         now = None if why else Fingerprint.of(encoder)

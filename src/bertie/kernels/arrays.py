@@ -17,13 +17,13 @@ _BAD_SEQLENS, _NO_MEMORY = 1, 2  # as in gemm.h
 
 
 def empty(*shape: int, dtype: Any = np.float32) -> NDArray[Any]:
-    """Return numbers that are not set, from a cache line on: vectors that span two lines come slower."""
+    """Return uninitialized memory that begins with a cache line: vectors that span two lines load slower."""
     memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + _CACHE_LINE, np.uint8)
     return np.ndarray(shape, dtype, memory, -memory.ctypes.data % _CACHE_LINE)
 
 
 def short_lived(size: int) -> NDArray[np.uint8]:
-    """Return memory for what one call needs; the C library has it ready, and no page of it is asked for anew."""
+    """Return memory for the needs of one call, which the C library reuses without fresh pages."""
     return np.empty(size, np.uint8)
 
 

@@ -23,7 +23,7 @@ class Chip:
 
 @lru_cache(maxsize=1)
 def chip() -> Chip:
-    """Return the processor at hand; where the system does not tell, one that can do little."""
+    """Return the processor at hand; an unknown one where the system does not describe it."""
     return read_chip(cpuinfo()) if _CPUINFO.is_file() else Chip(platform.processor() or "unknown")
 
 

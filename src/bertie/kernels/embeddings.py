@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from ctypes import byref
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +16,22 @@ _TABLES, _IDS = ("words", "types", "positions"), ("word_ids", "type_ids", "posit
 _POSITIONS = 2
 
 
-class Int8Table(NamedTuple):
-    """A table ``[V, D]`` int8 with a scale for each row ``[V]``."""
-
-    weight: NDArray[np.int8]
-    scale: Floats
-
-
 class PackedEmbeddings:
     """``LayerNorm(word + token type + position)``; tables stay where they are, so one may lie in a mapped file."""
 
     def __init__(
         self,
-        words: Floats | Int8Table,  # [V, D]
+        words: NDArray[Any],  # [V, D] float32, or int8 with a scale for each row
         types: Floats,  # [N, D]
         positions: Floats | None,  # [P, D], or None where positions are relative
         norm: tuple[Floats, Floats, float],  # weight and bias [D], and epsilon
         instruction_set: InstructionSet,
+        scale: Floats | None = None,  # [V]
     ) -> None:
         self.instruction_set = instruction_set
         weight, bias = np.ascontiguousarray(norm[0]), np.ascontiguousarray(norm[1])
-        tables = [np.ascontiguousarray(words.weight if isinstance(words, Int8Table) else words)]
-        tables += [np.ascontiguousarray(each) for each in (types, positions) if each is not None]
-        scale = np.ascontiguousarray(words.scale, np.float32) if isinstance(words, Int8Table) else None
+        tables = [np.ascontiguousarray(each) for each in (words, types, positions) if each is not None]
+        scale = None if scale is None else np.ascontiguousarray(scale, np.float32)
         check_float32(weight.shape, weight, bias, *(tables if scale is None else tables[1:]))
         self._arrays = weight, bias, *tables, scale  # whose addresses the structure holds
         self._counts = [len(each) for each in tables]

@@ -37,14 +37,7 @@ class PackedEncoder:
         self._structs = (BlockStruct * len(blocks))(*map(_struct, blocks, self._norms))
 
     def __call__(self, x: Floats, cu_seqlens: CuSeqlens, blocks: int | None = None, *, threads: int) -> Floats:
-        """Return what the first ``blocks``, or all, make of ``x [T, D]``.
-
-        Args:
-            x: the hidden states of all sequences, one after the other, float32.
-            cu_seqlens: int32 ``[B + 1]``, where each sequence begins and the last ends.
-            blocks: how many to compute.
-            threads: how many share the work.
-        """
+        """Return what the first ``blocks``, or all, make of ``x [T, D]``, all sequences one after the other."""
         x = np.ascontiguousarray(x)
         check_float32((self.width,), x)
         check_cu_seqlens(cu_seqlens)

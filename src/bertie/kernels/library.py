@@ -4,12 +4,12 @@ import ctypes
 import platform
 import sys
 import sysconfig
-from ctypes import POINTER, c_char_p, c_float, c_int, c_long, c_ulong, c_void_p
-from dataclasses import dataclass
+from ctypes import CFUNCTYPE, POINTER, c_char_p, c_float, c_int, c_long, c_ulong, c_void_p
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bertie.openmp import let_children_compute
 
@@ -132,52 +132,31 @@ class BertieAbi(ctypes.Structure):
 
 _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 
-# each function's arguments and result, as the header of its name has them
-_FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
-    "pack": ([c_void_p, c_long, c_long, c_int, c_void_p, c_int], None),
-    "linear": ([POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int], c_int),
-    "linear_unpacked": ([*[c_void_p] * 4, *[c_long] * 3, c_int], None),
-    "matmul": ([POINTER(MatmulStruct), c_int], c_int),
-    "layer_norm": ([c_void_p, POINTER(NormStruct), c_long, c_long, c_int], None),
-    "attention": ([POINTER(AttentionStruct), c_int], c_int),
-    "attention_backward": ([POINTER(AttentionBackwardStruct), c_int], c_int),
-    "dropout": ([c_void_p, c_void_p, c_long, POINTER(DropoutStruct), c_int], None),
-    "activation": ([c_void_p, c_long, c_int, c_int], None),
-    "bias_gelu": ([*[c_void_p] * 3, c_long, c_long, c_int, c_int], None),
-    "bias_gelu_backward": ([*[c_void_p] * 5, c_long, c_long, c_int, c_int], c_int),
-    "residual_norm": ([POINTER(ResidualNormStruct), c_int], None),
-    "residual_norm_backward": ([POINTER(ResidualNormBackwardStruct), c_int], c_int),
-    "cross_entropy": ([POINTER(CrossEntropyStruct), c_int], c_int),
-    "cross_entropy_backward": ([POINTER(CrossEntropyStruct), c_void_p, c_void_p, c_int], None),
-    "embeddings": ([POINTER(EmbeddingsStruct), c_void_p, c_int], c_int),
-    "encoder": ([c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int], c_int),
-}
-
 
 @dataclass(frozen=True, eq=False)
 class InstructionSet:
-    """The functions for one width of vectors."""
+    """The functions for one width of vectors, with arguments and results as the header of each one's name has them."""
 
     name: str  # "avx2", "avx512", "avx512vnni", "neon" or "neondot"
     panel_width: int  # the columns of a panel of weights
     multiplies_bytes: bool  # whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere
-    pack: Any
-    linear: Any
-    linear_unpacked: Any
-    matmul: Any
-    layer_norm: Any
-    attention: Any
-    attention_backward: Any
-    dropout: Any
-    activation: Any
-    bias_gelu: Any
-    bias_gelu_backward: Any
-    residual_norm: Any
-    residual_norm_backward: Any
-    cross_entropy: Any
-    cross_entropy_backward: Any
-    embeddings: Any
-    encoder: Any
+    pack: Annotated[Any, CFUNCTYPE(None, c_void_p, c_long, c_long, c_int, c_void_p, c_int)]
+    linear: Annotated[Any, CFUNCTYPE(c_int, POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int)]
+    linear_unpacked: Annotated[Any, CFUNCTYPE(None, *[c_void_p] * 4, *[c_long] * 3, c_int)]
+    matmul: Annotated[Any, CFUNCTYPE(c_int, POINTER(MatmulStruct), c_int)]
+    layer_norm: Annotated[Any, CFUNCTYPE(None, c_void_p, POINTER(NormStruct), c_long, c_long, c_int)]
+    attention: Annotated[Any, CFUNCTYPE(c_int, POINTER(AttentionStruct), c_int)]
+    attention_backward: Annotated[Any, CFUNCTYPE(c_int, POINTER(AttentionBackwardStruct), c_int)]
+    dropout: Annotated[Any, CFUNCTYPE(None, c_void_p, c_void_p, c_long, POINTER(DropoutStruct), c_int)]
+    activation: Annotated[Any, CFUNCTYPE(None, c_void_p, c_long, c_int, c_int)]
+    bias_gelu: Annotated[Any, CFUNCTYPE(None, *[c_void_p] * 3, c_long, c_long, c_int, c_int)]
+    bias_gelu_backward: Annotated[Any, CFUNCTYPE(c_int, *[c_void_p] * 5, c_long, c_long, c_int, c_int)]
+    residual_norm: Annotated[Any, CFUNCTYPE(None, POINTER(ResidualNormStruct), c_int)]
+    residual_norm_backward: Annotated[Any, CFUNCTYPE(c_int, POINTER(ResidualNormBackwardStruct), c_int)]
+    cross_entropy: Annotated[Any, CFUNCTYPE(c_int, POINTER(CrossEntropyStruct), c_int)]
+    cross_entropy_backward: Annotated[Any, CFUNCTYPE(None, POINTER(CrossEntropyStruct), c_void_p, c_void_p, c_int)]
+    embeddings: Annotated[Any, CFUNCTYPE(c_int, POINTER(EmbeddingsStruct), c_void_p, c_int)]
+    encoder: Annotated[Any, CFUNCTYPE(c_int, c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int)]
     weight_gradient: Any = None  # of bfloat16; None where no instructions multiply them
 
 
@@ -210,9 +189,9 @@ def instruction_sets() -> tuple[InstructionSet, ...]:
 
 def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     functions = {}
-    for called, (arguments, result) in _FUNCTIONS.items():
-        functions[called] = getattr(library, f"bertie_{name}_{called}")
-        functions[called].argtypes, functions[called].restype = arguments, result
+    for one in fields(InstructionSet):
+        for prototype in getattr(one.type, "__metadata__", ()):
+            functions[one.name] = prototype((f"bertie_{name}_{one.name}", library))
     by_tiles = getattr(library, f"bertie_{name}_weight_gradient", None)  # some compilers know no tiles
     if by_tiles is not None and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
         by_tiles.argtypes = [POINTER(WeightGradientStruct), c_int]

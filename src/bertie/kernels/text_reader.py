@@ -146,11 +146,7 @@ class TextReader:
         return True
 
     def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
-        """Return the rows of texts; of a long text that is cut, a part is read that is enough.
-
-        Raises:
-            InputError: a text has 2 GiB or more.
-        """
+        """Return the rows of texts; of a long text that is cut, a part is read that is enough."""
         if cut.most is None or cut.counted is None:
             return self._read(texts, cut, _UNLIMITED, which, with_spans)
         wanted = cut.most + cut.counted

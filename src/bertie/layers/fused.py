@@ -57,12 +57,7 @@ def _is_known(module: nn.Module) -> bool:
 
 def _product_dtype(x: Tensor) -> torch.dtype | None:
     """Return the dtype in which products of ``x`` are computed; None where it is none of the kernels'."""
-    if (
-        type(x) is not Tensor
-        or x.layout != torch.strided
-        or x.is_neg()
-        or x.dtype not in (torch.float32, torch.bfloat16)
-    ):
+    if type(x) is not Tensor or x.layout != torch.strided or x.is_neg() or x.dtype not in _DTYPES:
         return None
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")

@@ -31,7 +31,7 @@ class Linear(nn.Linear):
         if not (packs or input.numel() <= MOST_ROWS * weight.shape[-1]) or not _suits_kernels(input, weight, bias):
             return F.linear(input, weight, bias)
         if packs:
-            return _packed_product(input, weight, bias)
+            return packed_linear(input.reshape(-1, input.shape[-1]), weight, bias).view(*input.shape[:-1], len(weight))
         return _unpacked_product(input, weight, bias) if weight.is_contiguous() else F.linear(input, weight, bias)
 
 
@@ -122,10 +122,6 @@ def _unpacked_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     addresses = weight.data_ptr(), None if bias is None else bias.data_ptr(), x.data_ptr(), y.data_ptr()
     best.linear_unpacked(*addresses, x.numel() // depth, depth, columns, torch.get_num_threads())
     return y
-
-
-def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return packed_linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
 
 
 def _why_not_deterministic(module: nn.Module) -> str:

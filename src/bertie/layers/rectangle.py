@@ -25,8 +25,7 @@ class Given(NamedTuple):
 
     def content(self) -> Tensor:
         """Return the ids ``[B, S]`` or vectors ``[B, S, D]`` that are there."""
-        content: Tensor = self.input_ids if self.inputs_embeds is None else self.inputs_embeds
-        return content
+        return self.input_ids if self.inputs_embeds is None else self.inputs_embeds
 
 
 class Unpadded(Packed):

@@ -65,8 +65,7 @@ class LayerNormModule(VectorModule):
         self.norm.load_state_dict({"weight": torch.from_numpy(norm.weight), "bias": torch.from_numpy(norm.bias)})
 
     def forward(self, vectors: Tensor) -> Tensor:
-        normal: Tensor = self.norm(vectors)
-        return normal
+        return self.norm(vectors)
 
 
 def _linear(weight: Array, bias: Array | None) -> Linear:

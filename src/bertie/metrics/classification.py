@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
 from bertie.messages import listed
-from bertie.metrics.bootstrap import absent_classes, averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.metrics.counts import absent_classes, averages, precision_recall_f1, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive, Given, Scores
 
 

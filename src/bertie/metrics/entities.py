@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bertie.data.tag_schemes import OUTSIDE, TagTable, convert_tags, guess_scheme, split_tag
 from bertie.errors import InputError, nearest
-from bertie.metrics.bootstrap import averages, ratio, rows_of_table, split
+from bertie.metrics.counts import averages, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive, Given
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}

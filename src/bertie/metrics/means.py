@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.metrics.streaming import Additive, Given
 
 

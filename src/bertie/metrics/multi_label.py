@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import absent_classes, averages, ratio, rows_of_table, split
+from bertie.metrics.counts import absent_classes, averages, ratio, rows_of_table, split
 from bertie.metrics.streaming import Additive, Given
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.metrics.streaming import Additive, Given
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -36,12 +36,12 @@ class QuestionAnsweringMetric(Additive):
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         rows = np.zeros((len(labels), 3))  # exact match, F1, and whether there is an answer
-        for at, (said, right) in enumerate(zip(predictions, labels, strict=True)):
-            if not isinstance(said, str) or isinstance(right, str):
+        for at, (predicted, right) in enumerate(zip(predictions, labels, strict=True)):
+            if not isinstance(predicted, str) or isinstance(right, str):
                 raise InputError(
-                    f"Question {at} has the prediction {said!r:.60}; give a text, and a list of right ones."
+                    f"Question {at} has the prediction {predicted!r:.60}; give a text, and a list of right ones."
                 )
-            rows[at] = self._row(said, right)
+            rows[at] = self._row(predicted, right)
         return rows
 
     def statistics(self, rows: NDArray) -> NDArray:
@@ -62,13 +62,13 @@ class QuestionAnsweringMetric(Additive):
             return []
         return ["Every question has an answer." if sums[0] else "No question has an answer."]
 
-    def _row(self, said: str, right: Sequence[str]) -> tuple[float, float, float]:
+    def _row(self, predicted: str, right: Sequence[str]) -> tuple[float, float, float]:
         if not self.unanswerable:
-            return (*best_match(said, right), 1.0)
+            return (*best_match(predicted, right), 1.0)
         there = [text for text in right if normalize(text)]
         if there:
-            return (*best_match(said, there), 1.0)
-        nothing = float(not normalize(said))
+            return (*best_match(predicted, there), 1.0)
+        nothing = float(not normalize(predicted))
         return nothing, nothing, 0.0
 
 
@@ -77,15 +77,15 @@ def normalize(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
-def best_match(said: str, right: Sequence[str]) -> tuple[float, float]:
+def best_match(predicted: str, right: Sequence[str]) -> tuple[float, float]:
     """Return exact match and F1 of an answer with the right text it fits best; 0 where there is no right text."""
-    said = normalize(said)
+    predicted = normalize(predicted)
     texts = [normalize(text) for text in right]
-    return float(said in texts), max((_f1(said, text) for text in texts), default=0.0)
+    return float(predicted in texts), max((_f1(predicted, text) for text in texts), default=0.0)
 
 
-def _f1(said: str, right: str) -> float:
-    words, others = said.split(), right.split()
+def _f1(predicted: str, right: str) -> float:
+    words, others = predicted.split(), right.split()
     common = sum((Counter(words) & Counter(others)).values())
     return 2 * common / (len(words) + len(others)) if common else 0.0
 

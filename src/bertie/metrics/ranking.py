@@ -91,8 +91,8 @@ class RerankingMetric(Metric):
         """Return what is computed of a ranking a query, and of yes and no a row."""
         ranking, choice = RankingMetric(), MultipleChoiceMetric()
         scores, relevance = zip(*(each.T for each in _rankings(rows)), strict=True)
-        said, gold = (_numbers(rows) >= HALF).astype(np.int64).T
-        return compute(ranking, ranking.rows(scores, relevance)) | compute(choice, choice.rows(said, gold))
+        predicted, gold = (_numbers(rows) >= HALF).astype(np.int64).T
+        return compute(ranking, ranking.rows(scores, relevance)) | compute(choice, choice.rows(predicted, gold))
 
 
 def _numbers(rows: NDArray) -> NDArray:

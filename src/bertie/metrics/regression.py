@@ -23,29 +23,20 @@ class RegressionMetric(Metric):
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         return np.stack([_numbers("prediction", predictions), _numbers("label", labels)], axis=1)
 
-    def figures(self, summary: NDArray) -> dict[str, float]:
-        said, gold = np.ascontiguousarray(summary.T)
-        return {
-            "pearson": correlation(said, gold),
-            "spearman": correlation(*(_WeightedRanks(each).of(np.ones((1, len(each))))[0][0] for each in (said, gold))),
-            "mse": float(np.mean((said - gold) ** 2)),
-            "mae": float(np.mean(np.abs(said - gold))),
-        }
+    def figures(self, summary: NDArray) -> dict[str, NDArray]:
+        once = np.ones((1, len(summary)))
+        return {name: values[0] for name, values in _WeightedRows(summary).figures(once).items()}
 
     def resampled(self, rows: NDArray, replicates: int, seed: int) -> dict[str, NDArray]:
-        said, gold = np.ascontiguousarray(rows.T)
-        products, ranked = _products(said, gold), [_WeightedRanks(said), _WeightedRanks(gold)]
-        random = np.random.default_rng(seed)
+        weighted, random = _WeightedRows(rows), np.random.default_rng(seed)
         step = max(1, DRAWN // len(rows))
-        moments, spearman = np.zeros((replicates, products.shape[1])), np.zeros(replicates)
+        found = {name: np.zeros(replicates) for name in self.names}
         for first in range(0, replicates, step):
             part = slice(first, min(replicates, first + step))
             drawn = weights(random, part.stop - first, len(rows)).astype(np.float64)
-            moments[part] = drawn @ products
-            (own, spread), (other, other_spread) = (each.of(drawn) for each in ranked)
-            norms = np.sqrt(spread * other_spread)
-            spearman[part] = np.einsum("rn,rn,rn->r", drawn, own, other) / np.where(norms > 0, norms, np.nan)
-        return {**_of_moments(moments), "spearman": np.clip(spearman, -1, 1)}
+            for name, values in weighted.figures(drawn).items():
+                found[name][part] = values
+        return found
 
     def notes(self, summary: NDArray) -> list[str]:
         if len(summary) == 1:
@@ -57,15 +48,20 @@ class RegressionMetric(Metric):
         ]
 
 
-def correlation(first: NDArray, second: NDArray) -> float:
-    """Return Pearson's correlation of two float arrays ``[n]``; NaN where either is constant."""
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    # scaled to 1 first: squares of tiny or huge numbers would leave the range of floats
-    first, second = (values - values.mean() for values in (first, second))
-    first, second = (values / (np.abs(values).max() or 1) for values in (first, second))
-    norms = np.linalg.norm(first) * np.linalg.norm(second)
-    return float(np.clip((first @ second) / norms, -1, 1)) if norms else float("nan")
+class _WeightedRows:
+    """Rows ``[n, 2]`` of a prediction and a label when each stands there several times or not at all."""
+
+    def __init__(self, rows: NDArray) -> None:
+        predicted, gold = np.ascontiguousarray(rows.T)
+        self._products, self._ranks = _products(predicted, gold), (_WeightedRanks(predicted), _WeightedRanks(gold))
+
+    def figures(self, drawn: NDArray) -> dict[str, NDArray]:
+        """Return the figures ``[R]`` under weights ``[R, n]``."""
+        (own, spread), (other, other_spread) = (each.of(drawn) for each in self._ranks)
+        norms = np.sqrt(spread * other_spread)
+        spearman = np.einsum("rn,rn,rn->r", drawn, own, other) / np.where(norms > 0, norms, np.nan)
+        found = {**_of_moments(drawn @ self._products), "spearman": np.clip(spearman, -1, 1)}
+        return {name: found[name] for name in RegressionMetric.names}
 
 
 class _WeightedRanks:
@@ -86,24 +82,25 @@ class _WeightedRanks:
         return middle.take(self._place, axis=1), squares
 
 
-def _products(said: NDArray, gold: NDArray) -> NDArray:
+def _products(x: NDArray, y: NDArray) -> NDArray:
     """Return what the figures of replicates are sums of, float64 ``[n, 8]``."""
-    error = said - gold
-    # less the means, because sums of squares of large numbers lose what correlation is made of
-    said, gold = said - said.mean(), gold - gold.mean()
-    columns = (np.ones_like(said), said, gold, said * said, gold * gold, said * gold, error**2, abs(error))
-    return np.stack(columns, axis=1)
+    error = x - y
+    # less the means, because sums of squares of large numbers lose what correlation is made of; and scaled to 1,
+    # because squares of tiny or huge numbers would leave the range of floats
+    x, y = (values - values.mean() for values in (x, y))
+    x, y = (values / (np.abs(values).max() or 1) for values in (x, y))
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, error**2, abs(error)], axis=1)
 
 
 def _of_moments(sums: NDArray) -> dict[str, NDArray]:
-    rows, said, gold, said2, gold2, product, squared, absolute = np.moveaxis(sums, -1, 0)
+    rows, x, y, xx, yy, xy, squared, absolute = np.moveaxis(sums, -1, 0)
     total = np.where(rows > 0, rows, np.nan)
-    spreads = (said2 - said**2 / total, gold2 - gold**2 / total)
+    spreads = (xx - x**2 / total, yy - y**2 / total)
     # what rounding leaves of the spread of constant numbers is no spread
-    constant = (spreads[0] <= 1e-12 * said2) | (spreads[1] <= 1e-12 * gold2)
+    constant = (spreads[0] <= 1e-12 * xx) | (spreads[1] <= 1e-12 * yy)
     norms = np.where(constant, np.nan, np.sqrt(np.maximum(spreads[0], 0)) * np.sqrt(np.maximum(spreads[1], 0)))
     return {
-        "pearson": np.clip((product - said * gold / total) / norms, -1, 1),
+        "pearson": np.clip((xy - x * y / total) / norms, -1, 1),
         "mse": squared / total,
         "mae": absolute / total,
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, plural
 from bertie.extras import need
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.metrics.streaming import Additive, Given
 
 _ROUGE = ("rouge1", "rouge2", "rougeL")
@@ -26,23 +26,22 @@ class TextOverlapMetric(Additive):
     Figures: ``rouge1``, ``rouge2`` and ``rougeL`` (Lin 2004), the means over rows of the F1 of words and pairs of words
     that both texts have and of their longest common subsequence, words stemmed, between 0 and 1; ``bleu`` (Papineni et
     al. 2002) and ``chrf`` (Popović 2015) of all rows together, between 0 and 100.
-
-    Args:
-        lowercase: whether BLEU and chrF, too, take capital letters for small ones.
     """
 
-    lowercase: bool = False
+    lowercase: bool = False  # whether BLEU and chrF, too, ignore case
     main = "rougeL"
     names = (*_ROUGE, "bleu", "chrf")
 
     def __post_init__(self) -> None:
-        _ = self._rouge, self._bleu, self._chrf  # what is not installed is said before anything is computed
+        _ = self._rouge, self._bleu, self._chrf  # what is not installed is named before anything is computed
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
-        for at, (said, right) in enumerate(zip(predictions, labels, strict=True)):
-            if not isinstance(said, str) or isinstance(right, str) or not right:
-                raise InputError(f"Row {at} has the prediction {said!r:.60}; give a text, and a list of right ones.")
-        found = [self._row(said, right) for said, right in zip(predictions, labels, strict=True)]
+        for at, (predicted, right) in enumerate(zip(predictions, labels, strict=True)):
+            if not isinstance(predicted, str) or isinstance(right, str) or not right:
+                raise InputError(
+                    f"Row {at} has the prediction {predicted!r:.60}; give a text, and a list of right ones."
+                )
+        found = [self._row(predicted, right) for predicted, right in zip(predictions, labels, strict=True)]
         return np.array(found, np.float64).reshape(-1, _WIDTH)
 
     def figures(self, sums: NDArray) -> dict[str, NDArray]:
@@ -63,12 +62,12 @@ class TextOverlapMetric(Additive):
             found.append("No text that was written has four words, and bleu, which counts fours, is 0; look at chrf.")
         return found
 
-    def _row(self, said: str, right: Sequence[str]) -> list[float]:
-        rouge = self._rouge.score_multi(right, said)
+    def _row(self, predicted: str, right: Sequence[str]) -> list[float]:
+        rouge = self._rouge.score_multi(right, predicted)
         unread = not any(one.isascii() and one.isalnum() for text in right for one in text)
         references = [[text] for text in right]
         # what sacrebleu's own bootstrap adds up over rows
-        counts = [each._extract_corpus_statistics([said], references)[0] for each in (self._bleu, self._chrf)]
+        counts = [each._extract_corpus_statistics([predicted], references)[0] for each in (self._bleu, self._chrf)]
         return [*(rouge[name].fmeasure for name in _ROUGE), 1.0, float(unread), *counts[0], *counts[1]]
 
     @cached_property

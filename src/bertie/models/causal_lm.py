@@ -106,11 +106,6 @@ class BertLMHeadModel(BertPreTrainedModel):
 
     generate = generate
 
-    @classmethod
-    def can_generate(cls) -> bool:
-        """Whether there is ``generate()``."""
-        return True
-
     def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
         """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
         if isinstance(entered, Packed):

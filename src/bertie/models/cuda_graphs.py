@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
 from bertie.capture import is_tracing
-from bertie.models.hooks import is_looked_into
+from bertie.models.hooks import has_observers
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bertie.packing import HostStats, Packed
 
@@ -187,7 +187,7 @@ class GraphedModel:
             "gradients are wanted": torch.is_grad_enabled(),
             "autocast is on": torch.is_autocast_enabled(model.device.type),
             "it is a decoder": config.is_decoder,
-            "someone looks into it, and must be called": is_looked_into(model),
+            "someone looks into it, and must be called": has_observers(model),
             "attentions or hidden states of all layers are wanted": config.output_attentions
             or config.output_hidden_states,
             "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bertie.errors import InputError, counted
 from bertie.generation.decoder import StepOutput
+from bertie.generation.generation_plan import Prompts
 from bertie.packing import HostStats, Packed
 
 
@@ -36,6 +37,13 @@ class PromptRows(NamedTuple):
         """Return what ``values [B, W]`` have at each text's last token, ``[B]``."""
         columns = torch.arange(self.mask.shape[1], device=self.mask.device)
         return values.gather(1, (columns * self.mask).amax(dim=1, keepdim=True))[:, 0]
+
+    def to_plan(self, source: Tensor | None = None) -> Prompts:
+        """Return what a `GenerationPlan` asks of the prompts; ``source``: the encoder's ids."""
+        own = self.mask[:, self.columns_before :]
+        has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
+        first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
+        return Prompts(self.ids, first, source, embedded=0 if self.embeds is None else self.columns_before)
 
     def unread(self, lengths: tuple[int, ...]) -> Packed:
         """Return the texts without padding and without the first tokens, so many of each, that a cache holds."""
@@ -123,8 +131,7 @@ class PackedDecoder(_CachedDecoder):
             0,
         )
         self._positions, self._furthest = self._positions + count, last + 1
-        logits: Tensor = output.logits
-        return logits
+        return output.logits
 
     def forget(self, count: int) -> None:
         self.cache.crop(-count)
@@ -166,7 +173,7 @@ class PackedDecoder(_CachedDecoder):
 
 
 class RowsDecoder(_CachedDecoder):
-    """A `Decoder` of rows with their padding: for other makes of caches, onlookers, attention weights, and no cache."""
+    """A `Decoder` of rows with their padding: for other makes of caches, observers, attention weights, and no cache."""
 
     of_texts = ("_mask", "_positions", "_types")
 

@@ -234,11 +234,6 @@ class EncoderDecoderModel(BertPreTrainedModel):
         configs = halves["encoder"].config, halves["decoder"].config
         return cls(EncoderDecoderConfig.from_encoder_decoder_configs(*configs, **kwargs), **halves).eval()
 
-    @classmethod
-    def can_generate(cls) -> bool:
-        """Whether there is ``generate()``."""
-        return True
-
     # Parts and weights.
 
     def get_encoder(self) -> BertModel:

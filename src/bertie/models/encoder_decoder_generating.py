@@ -8,15 +8,16 @@ from torch import Tensor
 
 from bertie.errors import InputError
 from bertie.generation.decoder import Decoder
+from bertie.generation.generate import generate as search
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_fields import tokens_of
-from bertie.generation.generation_plan import PrefixFunction, StoppingCriterion
+from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.layers.rectangle import Given
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
-from bertie.models.generating import Asked, decoder_of, encoder_states, one_of, prompt_rows, searched, settled_config
+from bertie.models.generating import check_generator, decoder_of, encoder_states, one_of, prompt_rows, settled_config
 from bertie.models.loading import ConfigLike
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
@@ -66,6 +67,7 @@ def generate(
         ConfigError, InputError, InputTypeError: naming what is wrong.
         BertieError: scores are NaN, or leave no word to choose.
     """
+    check_generator(generator)
     config = settled_config(self, generation_config, options)
     sources = one_of(inputs, input_ids)
     extras = {f"output_{name}": bool(getattr(config, f"output_{name}")) for name in ("attentions", "hidden_states")}
@@ -95,8 +97,10 @@ def generate(
         return decoder_of(assistant_model.decoder, prompts, config, None, read, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
-    found = searched(decoder, prompts, config, asked, sources if isinstance(sources, Tensor) else None)
+    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator
+    source_ids = sources if isinstance(sources, Tensor) else None
+    plan = GenerationPlan.of(config, prompts.to_plan(source_ids), decoder.limit, *functions)
+    found = search(decoder, prompts.ids, plan, drafter)
     return output_of(found, decoder.cache, source.output.get) if config.return_dict_in_generate else found.sequences
 
 

@@ -14,7 +14,7 @@ from bertie.layers.attention import BertSelfAttention
 from bertie.layers.int8 import Int8Linear
 from bertie.layers.linear import check_module, explain_product
 from bertie.layers.rectangle import Given
-from bertie.models.hooks import onlookers
+from bertie.models.hooks import observers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 
@@ -36,7 +36,7 @@ def explain_attention(
         InputTypeError: ``batch`` is none of these, or ``model`` no PyTorch model.
     """
     check_module(model, "explain_attention")
-    packed, device, looking = _packed(model, batch), model.device.type, list(onlookers(model))
+    packed, device, looking = _packed(model, batch), model.device.type, list(observers(model))
     kept = "".join(f"padding is kept for {each}\n" for each in looking)
     attention = next((module for module in model.modules() if isinstance(module, BertSelfAttention)), None)
     if attention is None:
@@ -47,7 +47,6 @@ def explain_attention(
         head_width=attention.attention_head_size,
         dropout_p=attention.dropout_p,
         causal=attention.is_causal,
-        gradients=torch.is_grad_enabled() and any(each.requires_grad for each in model.parameters()),
         mask=packed.attention_mask is not None or bool(looking),
         score_bias=attention.distances is not None,
         weights=output_attentions,

@@ -1,27 +1,25 @@
 """``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bertie.attention.cache import Cache, EncoderDecoderCache
 from bertie.errors import InputError, InputTypeError, counted, nearest, spelled
-from bertie.generation.assisted_search import Drafter
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
-from bertie.generation.generated import Generated
 from bertie.generation.generation_config import GenerationConfig
 from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, tokens_of
-from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, Prompts, StoppingCriterion
+from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.layers.rectangle import Given
 from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
-from bertie.models.hooks import is_looked_into
+from bertie.models.hooks import has_observers
 from bertie.models.loading import ConfigLike
 from bertie.models.model_inputs import check_embeds, pack_encoder_states
 from bertie.packing import Packed, require_integers, require_tensor
@@ -95,6 +93,7 @@ def generate(
             "generate needs a decoder, but config.is_decoder is False: a token would see what comes after it; load the "
             "model with is_decoder=True."
         )
+    check_generator(generator)
     config = settled_config(self, generation_config, options)
     given = Given(one_of(inputs, input_ids), attention_mask, token_type_ids, position_ids, inputs_embeds)
     if isinstance(given.input_ids, Packed):
@@ -110,43 +109,15 @@ def generate(
         return decoder_of(assistant_model, prompts, config, None, None, ())
 
     drafter = drafter_of(self, assistant_model, decoder, prompts, config, open_assistant)
-    asked = Asked(logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator, drafter)
-    found = searched(decoder, prompts, config, asked)
+    functions = logits_processor, stopping_criteria, prefix_allowed_tokens_fn, streamer, generator
+    plan = GenerationPlan.of(config, prompts.to_plan(), decoder.limit, *functions)
+    found = search(decoder, prompts.ids, plan, drafter)
     return output_of(found, decoder.cache) if config.return_dict_in_generate else found.sequences
 
 
-class Asked(NamedTuple):
-    """What a call brings beside a config."""
-
-    logits_processor: Sequence[LogitsProcessor] | None
-    stopping_criteria: Sequence[StoppingCriterion] | None
-    prefix_allowed_tokens_fn: PrefixFunction | None
-    streamer: Streamer | None
-    generator: torch.Generator | None
-    drafter: Drafter | None
-
-
-def searched(
-    decoder: Decoder, prompts: PromptRows, config: GenerationConfig, asked: Asked, source: Tensor | None = None
-) -> Generated:
-    """Return what the search finds that a settled config and the rest of a call ask for."""
-    if asked.generator is not None and not isinstance(asked.generator, torch.Generator):
-        raise InputTypeError(f"generator is a {type(asked.generator).__name__}; it must be a torch.Generator.")
-    own = prompts.mask[:, prompts.columns_before :]
-    has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
-    first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
-    embedded = prompts.columns_before if prompts.embeds is not None else 0
-    plan = GenerationPlan.of(
-        config,
-        Prompts(prompts.ids, first, source, embedded),
-        decoder.limit,
-        asked.logits_processor or (),
-        asked.stopping_criteria or (),
-        asked.prefix_allowed_tokens_fn,
-        asked.streamer,
-        asked.generator,
-    )
-    return search(decoder, prompts.ids, plan, asked.drafter)
+def check_generator(generator: Any) -> None:
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise InputTypeError(f"generator is a {type(generator).__name__}; it must be a torch.Generator.")
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
@@ -294,7 +265,7 @@ def decoder_of(
         and own.lengths is not None
         and not extras
         and model.config.position_embedding_type == "absolute"
-        and not is_looked_into(model)
+        and not has_observers(model)
     )
     if packs:
         return PackedDecoder(model, prompts, cache, encoder)

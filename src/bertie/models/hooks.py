@@ -1,4 +1,4 @@
-"""Who looks into a model: hooks, other forwards and other modules than bertie's, for whom padding is kept.
+"""The observers of a model: hooks, other forwards and other modules than bertie's, for whom padding is kept.
 
 Machinery that only moves, shards or scales numbers token by token doesn't count: PyTorch's distributed wrappers,
 accelerate, peft, and bertie's own.
@@ -35,19 +35,19 @@ _READS_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|cros
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 
 
-def is_looked_into(model: nn.Module) -> bool:
-    """Whether someone looks into ``model``, so that its parts must see rectangles. Asked before every batch."""
-    known = _UNSEEN.get(model)
+def has_observers(model: nn.Module) -> bool:
+    """Whether anyone observes ``model``, so that its parts must see rectangles. Asked before every batch."""
+    known = _KNOWN.get(model)
     if known is not None and known.holds():
         return False
-    if next(onlookers(model), None) is not None:
+    if next(observers(model), None) is not None:
         return True
-    _UNSEEN[model] = _Unseen.of(model)
+    _KNOWN[model] = _Unobserved.of(model)
     return False
 
 
-def onlookers(model: nn.Module) -> Iterator[str]:
-    """Yield a line for each that looks into ``model``: what, whose, and where."""
+def observers(model: nn.Module) -> Iterator[str]:
+    """Yield a line for each observer of ``model``: what, whose, and where."""
     for name in _GLOBAL_HOOKS:
         for hook in getattr(global_hooks, name).values():
             if not _is_of(_origin(hook), _MACHINERY):
@@ -64,15 +64,15 @@ def onlookers(model: nn.Module) -> Iterator[str]:
             yield f"{type(module).__module__}.{type(module).__qualname__} in the place of {path}"
 
 
-class _Unseen(NamedTuple):
-    """The parts of a model into which no one looked: asking them all again would take 2 % of a short query's time."""
+class _Unobserved(NamedTuple):
+    """The parts of a model that no one observed: asking them all again would take 2 % of a short query's time."""
 
     parts: list[tuple[dict[str, Any], str, nn.Module, bool]]  # whose part, by which name; has it a forward of its own?
     lists: list[tuple[nn.ModuleList, int]]
     hooks_made: int
 
     @classmethod
-    def of(cls, model: nn.Module) -> "_Unseen":
+    def of(cls, model: nn.Module) -> "_Unobserved":
         parts = [
             (owner._modules, name, part, "forward" in vars(part))
             for owner in (model, *(part for _, part in _parts(model)))
@@ -91,7 +91,7 @@ class _Unseen(NamedTuple):
         return same_parts and same_lists and self.hooks_made == RemovableHandle.next_id
 
 
-_UNSEEN: "WeakKeyDictionary[nn.Module, _Unseen]" = WeakKeyDictionary()
+_KNOWN: "WeakKeyDictionary[nn.Module, _Unobserved]" = WeakKeyDictionary()
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, overload
 import torch
 
 from bertie.checkpoints import Checkpoint, Fit, checkpoint_of, main_dtype
+from bertie.checkpoints.consistent_read import read_consistently
 from bertie.checkpoints.fitting import correct_classes, report
 from bertie.checkpoints.folder import Place, open_weights
-from bertie.checkpoints.one_save import of_one_save
 from bertie.checkpoints.parameters import architecture_of
 from bertie.checkpoints.quantization import check_declaration
 from bertie.checkpoints.tensors import FLOATS, dtype_name
@@ -165,7 +165,7 @@ class Loading:
                 model.generation_config = GenerationConfig.of_folder(checkpoint.path.parent) or model.generation_config
             return model.eval(), found
 
-        model, found = of_one_save(place.folder, load) if place.folder is not None else load()
+        model, found = read_consistently(place.folder, load) if place.folder is not None else load()
         report(f"{cls.__name__} from {place.name_or_path or 'a state_dict'!r}", found)
         return (model, _loading_info(found)) if output_loading_info else model
 
@@ -359,8 +359,7 @@ def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
     name = dtype_name(asked)
     if not isinstance(asked, str | torch.dtype) or name not in FLOATS:
         raise InputError(f"dtype is {asked!r}; allowed: {', '.join(FLOATS)}, 'auto' or None")
-    found: torch.dtype = getattr(torch, name)
-    return found
+    return getattr(torch, name)
 
 
 def _loading_info(found: Fit) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import torch
 from bertie.capture import has_hooks
 from bertie.engine import Engine
 from bertie.engine.activations import Array
-from bertie.engine.engine import WRITERS
+from bertie.engine.engine import GENERATIVE
 from bertie.errors import InputError, InputTypeError
-from bertie.models.hooks import onlookers
+from bertie.models.hooks import observers
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.models.quantized import int8_names
 from bertie.models.task_model import TaskModel
@@ -59,7 +59,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
         return f"its weights are {model.dtype}, and the engine computes in torch.float32; call model.float() first"
     if has_hooks(model):
         return "it has hooks, or another forward"
-    if seen := next(onlookers(model), None):
+    if seen := next(observers(model), None):
         return f"there is {seen}"
     return ""
 
@@ -68,7 +68,7 @@ def _why_not(model: BertPreTrainedModel) -> str:
 def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
     """Refuse a model whose answers to two texts are not the engine's."""
     rows = two_texts(model)
-    if engine.architecture in WRITERS:
+    if engine.architecture in GENERATIVE:
         _check_words(model, engine, rows)
         return
     packed = TaskModel(model).packed(rows)

@@ -16,7 +16,7 @@ from bertie.layers.encoder import Checkpointing
 from bertie.layers.heads import BertLMPredictionHead
 from bertie.layers.losses import TokenLabels, require_class_numbers
 from bertie.layers.rectangle import Batch, Given, Rectangle, Unpadded
-from bertie.models.hooks import is_looked_into
+from bertie.models.hooks import has_observers
 from bertie.models.initialization import initialize
 from bertie.models.loading import Loading, check_attention
 from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectangle
@@ -112,14 +112,14 @@ class BertPreTrainedModel(Loading, nn.Module):
     ) -> Batch:
         """Return the checked batch for code that computes with either form: without padding where nobody can see it.
 
-        It keeps its padding where a mask of scores, a captured graph or an onlooker needs it, or if ``whole``.
+        It keeps its padding where a mask of scores, a captured graph or an observer needs it, or if ``whole``.
         """
         given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         packed = self.pack_inputs(*given, past_length)
         came_packed = isinstance(input_ids, Packed)
         if isinstance(packed, Unpadded) and not whole:
             return packed  # the task model has asked
-        if whole or packed.attention_mask is not None or (not came_packed if is_tracing() else is_looked_into(self)):
+        if whole or packed.attention_mask is not None or (not came_packed if is_tracing() else has_observers(self)):
             return rectangle(Limits.of(self), packed, given)
         return packed if came_packed else Unpadded.of(packed)
 
@@ -237,7 +237,7 @@ class BertPreTrainedModel(Loading, nn.Module):
     @classmethod
     def can_generate(cls) -> bool:
         """Whether there is ``generate()``: only decoders have it."""
-        return False
+        return hasattr(cls, "generate")
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
         """Let all parts attend in another way: ``"eager"`` computes densely, the others leave the choice to bertie.

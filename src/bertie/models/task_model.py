@@ -19,6 +19,7 @@ from bertie.models.pretrained import BertPreTrainedModel
 from bertie.packing import Packed
 from bertie.tasks.arrays import Integers
 from bertie.tasks.features import Features
+from bertie.tasks.tensors import on_device_of
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,8 @@ class TaskModel:
         return output.logits
 
     def masked_lm(self, features: Features, places: Integers) -> Tensor:
-        hidden = self.hidden_states(features)
-        chosen = hidden.index_select(0, torch.from_numpy(places).to(hidden.device))
-        head = self.module.cls
+        hidden, head = self.hidden_states(features), self.module.cls
+        chosen = hidden.index_select(0, on_device_of(hidden, places))
         # one with both pretraining heads serves as well, without its other head
         return (head if isinstance(head, BertOnlyMLMHead) else head.predictions)(chosen)
 
@@ -88,7 +88,7 @@ class TaskModel:
     def pretraining(self, features: Features, places: Integers) -> dict[str, Tensor]:
         outputs, head = self._encoder(self.packed(features), return_dict=True), self.module.cls
         hidden = outputs.last_hidden_state
-        chosen = hidden.index_select(0, torch.from_numpy(places).to(hidden.device))
+        chosen = hidden.index_select(0, on_device_of(hidden, places))
         found = {"hidden_states": hidden, "masked_lm": head.predictions(chosen)}
         if hasattr(head, "seq_relationship"):
             found["next_sentence"] = head.seq_relationship(outputs.pooler_output)

@@ -14,7 +14,7 @@ from bertie.extras import need
 from bertie.hub import resolve
 from bertie.pipelines.drop_in import DropIn
 from bertie.pipelines.factory import Name, pipeline
-from bertie.pipelines.running import listed
+from bertie.pipelines.running import as_list
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.features import Outputs
 from bertie.tasks.reranking import stated_activation
@@ -131,11 +131,10 @@ class CrossEncoder(DropIn):
         self.check_device(device)
         given = sentences if inputs is None else inputs
         single = is_pair(given)
-        pairs = [given] if single else listed(given)
+        pairs = [given] if single else as_list(given)
         score = copy(self._pipeline)  # for this call
         score.show_progress = show_progress_bar
-        answered = list(score.stream(pairs, batch_size=batch_size))
-        score.tell_truncated(answered)
+        answered = score.answered(pairs, batch_size, {})
         logits = np.array([one.answer for one in answered], np.float32).reshape(len(pairs), self.num_labels)
         scores = _activation(self.activation_fn if activation_fn is None else activation_fn)(logits)
         scores = scores[:, 0] if self.num_labels == 1 else scores
@@ -166,7 +165,7 @@ class CrossEncoder(DropIn):
             raise InputError(f"The model has {self.num_labels} labels, and rank needs one; call predict with pairs.")
         if top_k is not None:
             check_count("top_k", top_k)
-        documents = listed(documents)
+        documents = as_list(documents)
         pairs = [(query, document) for document in documents]
         scores = self.predict(pairs, **options | {"convert_to_numpy": True, "convert_to_tensor": False}).tolist()
         found: list[dict[str, Any]] = [{"corpus_id": place, "score": score} for place, score in enumerate(scores)]

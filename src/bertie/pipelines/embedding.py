@@ -1,16 +1,21 @@
 """EmbedPipeline: a list of texts in, one float32 array of vectors out."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertie.errors import InputTypeError
-from bertie.pipelines.running import Pipeline, is_single, listed
+from bertie.pipelines.running import Pipeline, as_list, is_single
+
+if TYPE_CHECKING:
+    from bertie.tasks.embed import Embed
 
 
 class EmbedPipeline(Pipeline):
     """As `Pipeline`, with the answers of all texts in one array."""
+
+    codec: "Embed"
 
     def __call__(
         self, inputs: Any, *, return_truncated: bool = False, batch_size: int | None = None, **options: Any
@@ -33,8 +38,7 @@ class EmbedPipeline(Pipeline):
             raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
-        answered = list(self.stream([inputs] if single else listed(inputs), batch_size=batch_size, **options))
-        self.tell_truncated(answered)
+        answered = self.answered([inputs] if single else as_list(inputs), batch_size, options)
         task: Any = self.task_with(options)
         vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):
@@ -47,6 +51,4 @@ class EmbedPipeline(Pipeline):
     @property
     def dimension(self) -> int:
         """D, the width of a vector."""
-        task: Any = self.codec
-        dimension: int = task.dimension
-        return dimension
+        return self.codec.dimension

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bertie.pipelines.zero_shot import ZeroShotPipeline
 
 Name = str | os.PathLike[str]
-Words = Name | Callable[..., Any] | None
+TokenizerSource = Name | Callable[..., Any] | None
 
 
 # the names of `bertie.tasks.registry`, for editors and type checkers
@@ -53,7 +53,7 @@ def pipeline(
     ],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "EmbedPipeline": ...
 @overload
@@ -61,7 +61,7 @@ def pipeline(
     task: Literal["fill-mask", "masked-lm", "mlm", "masked-language-modeling"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "FillMaskPipeline": ...
 @overload
@@ -69,7 +69,7 @@ def pipeline(
     task: Literal["multiple-choice", "choose"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "ChoicePipeline": ...
 @overload
@@ -77,7 +77,7 @@ def pipeline(
     task: Literal["question-answering", "questions", "answer", "qa", "extractive-qa"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "QuestionAnsweringPipeline": ...
 @overload
@@ -85,7 +85,7 @@ def pipeline(
     task: Literal["reranking", "rerank", "cross-encoder", "text-ranking", "ranking"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "RerankPipeline": ...
 @overload
@@ -100,7 +100,7 @@ def pipeline(
     ],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "TextClassificationPipeline": ...
 @overload
@@ -108,7 +108,7 @@ def pipeline(
     task: Literal["token-classification", "ner", "tag", "tagging", "named-entity-recognition"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "TokenClassificationPipeline": ...
 @overload
@@ -116,7 +116,7 @@ def pipeline(
     task: Literal["zero-shot-classification", "zero-shot"],
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> "ZeroShotPipeline": ...
 @overload
@@ -124,14 +124,14 @@ def pipeline(
     task: str,
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     **options: Any,
 ) -> Any: ...
 def pipeline(
     task: str,
     model: "Source | None" = None,
     config: BertConfig | Name | None = None,
-    tokenizer: Words = None,
+    tokenizer: TokenizerSource = None,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -227,7 +227,6 @@ def _arguments() -> tuple[str, ...]:
 
 
 def pipeline_class(row: Row) -> type[Pipeline]:
-    """Return the class of a task's pipeline."""
     return getattr(importlib.import_module("bertie.pipelines"), row.pipeline)
 
 
@@ -242,7 +241,7 @@ class Loaded(NamedTuple):
 def load_task(
     row: Row,
     source: "Source",
-    tokenizer: Name | Callable[..., Any] | None = None,
+    tokenizer: TokenizerSource = None,
     *,
     device: "Device | Mapping[str, Device] | None" = None,
     use_fast: bool = True,
@@ -278,9 +277,9 @@ def load_task(
         from bertie.pipelines.modules import load_module
 
         found = load_module(row, source, device, {**files, **(loading or {})}, answers)
-    words = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
-    _check_vocabulary(words, found)
-    given = {"tokenizer": words, "config": found.config}
+    tokenizer = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
+    _check_vocabulary(tokenizer, found)
+    given = {"tokenizer": tokenizer, "config": found.config}
     if "recipe" in taken:
         given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
         given["token_layers"] = _layers(recipe.token_layers, found)

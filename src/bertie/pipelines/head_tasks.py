@@ -24,12 +24,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 
 
 def tasks_of(source: str) -> tuple[str, ...]:
-    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files.
-
-    Raises:
-        InputError: nothing that has a task here.
-        CheckpointError: there is no such checkpoint.
-    """
+    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files."""
     folder = resolve(source, files=[CONFIG_NAME, *FILES])
     if is_encoder_decoder(source):
         return TASKS["EncoderDecoderModel"]

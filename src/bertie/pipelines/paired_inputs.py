@@ -5,7 +5,7 @@ from typing import Any
 
 from bertie.errors import InputError, InputTypeError
 from bertie.frames import is_frame
-from bertie.pipelines.running import Pipeline, listed, marked
+from bertie.pipelines.running import Pipeline, as_list, marked
 
 
 class QuestionAnsweringPipeline(Pipeline):
@@ -49,8 +49,8 @@ def _paired(question: Any, context: Any) -> Any:
         return {"question": question, "context": context}
     if isinstance(question, str):
         raise InputError("There is one question and a list of contexts; give a question for each context.")
-    questions = listed(question)
-    contexts = [context] * len(questions) if isinstance(context, str) else listed(context)
+    questions = as_list(question)
+    contexts = [context] * len(questions) if isinstance(context, str) else as_list(context)
     if len(questions) != len(contexts):
         raise InputError(f"There are {len(questions)} questions and {len(contexts)} contexts; give one for each.")
     return [{"question": one, "context": other} for one, other in zip(questions, contexts, strict=True)]
@@ -107,10 +107,8 @@ class RerankPipeline(Pipeline):
     ) -> list[list[dict[str, Any]]]:
         """Return the passages of each query, best first."""
         pairs = [_pairs(one) for one in queries]
-        answered = list(self.stream([pair for some in pairs for pair in some], batch_size=batch_size, **options))
-        self.tell_truncated(answered)
+        source, ranked = iter(self.answered([pair for some in pairs for pair in some], batch_size, options)), []
         task: Any = self.task_with(options)
-        source, ranked = iter(answered), []
         for some in pairs:
             found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]
             ranked.append(sorted(found, key=lambda one: -one["score"])[: task.top_k or None])
@@ -125,7 +123,7 @@ def _together(inputs: Any, many: Any, one: str, several: str, call: str) -> Any:
         raise InputTypeError(f"A {one} needs its {several}: give both, as in {call}({one}, [one, other]).")
     if isinstance(inputs, str):
         are_several = is_frame(many) or (isinstance(many, Iterable) and not isinstance(many, str))
-        return {one: inputs, several: listed(many) if are_several else many}
+        return {one: inputs, several: as_list(many) if are_several else many}
     return inputs
 
 
@@ -140,4 +138,4 @@ def _pairs(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         raise InputTypeError(f"The query is {query!r:.60} ({type(query).__name__}); give a str.")
     if isinstance(passages, str) or not isinstance(passages, Iterable):
         raise InputTypeError(f"The passages are {passages!r:.60} ({type(passages).__name__}); give a list of str.")
-    return [(query, passage) for passage in listed(passages)]
+    return [(query, passage) for passage in as_list(passages)]

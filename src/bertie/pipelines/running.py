@@ -1,4 +1,4 @@
-"""Pipeline: texts in, answers out, in batches without padding, with what was cut off or wrong told."""
+"""Pipeline: texts in, answers out, in batches without padding; texts that were cut are reported."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -88,7 +88,7 @@ class Pipeline:
 
     @property
     def computing(self) -> Model:
-        """The model as tasks ask for it."""
+        """The model behind the interface that tasks use."""
         if isinstance(self.model, Engine):
             return self.model
         from bertie.models.task_model import TaskModel
@@ -133,9 +133,8 @@ class Pipeline:
             return (marked(answered) for answered in self.stream(inputs, batch_size=batch_size, **options))
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
-        texts = [inputs] if single else listed(inputs)
-        answered = list(self.stream(texts, batch_size=batch_size, **options))
-        self.tell_truncated(answered)
+        texts = [inputs] if single else as_list(inputs)
+        answered = self.answered(texts, batch_size, options)
         task = self.task_with(options)
         return task.format_output([marked(one) for one in answered], inputs, single, list(options))
 
@@ -163,15 +162,17 @@ class Pipeline:
 
     def task_with(self, options: Mapping[str, Any]) -> Task:
         """Return the task with the options of one call."""
-        self.codec.check_named(self.task or "The pipeline", options, ("batch_size",))
+        if options:
+            self.codec.check_named(self.task or "The pipeline", options, ("batch_size",))
         return self.codec.with_options(**options)
 
     def rows_of(self, inputs: Any) -> Any:
         """Return the rows of a table, by the names of the columns that the task reads; other inputs as they are."""
         return texts_of(inputs, self.codec.columns)
 
-    def tell_truncated(self, answered: Sequence[Answered]) -> None:
-        """Warn once of the texts of a call that were cut (decision 29)."""
+    def answered(self, texts: Iterable[Any], batch_size: int | None, options: Mapping[str, Any]) -> list[Answered]:
+        """Return the answers to all texts of a call, and warn once of those that were cut (decision 29)."""
+        answered = list(self.stream(texts, batch_size=batch_size, **options))
         cut = sum(one.truncated > 0 for one in answered)
         if cut:
             logger.warning(
@@ -181,6 +182,7 @@ class Pipeline:
                 "is" if cut == 1 else "are",
                 self.codec.limit,
             )
+        return answered
 
     def _stream(self, task: Task, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
         total = len(texts) if isinstance(texts, Sequence) else None
@@ -257,7 +259,7 @@ def is_single(inputs: Any) -> bool:
     return isinstance(inputs, str | Mapping) or (isinstance(inputs, tuple) and is_pair(inputs))
 
 
-def listed(inputs: Any) -> list[Any]:
+def as_list(inputs: Any) -> list[Any]:
     """Return several texts as a list: of any sequence, or a column of NumPy, pandas, polars or datasets."""
     if is_frame(inputs):
         names = list(columns_in(inputs))

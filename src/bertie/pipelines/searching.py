@@ -12,11 +12,11 @@ from bertie.errors import InputError, InputTypeError, spelled
 from bertie.files import checked_path
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.model_digest import model_digest
-from bertie.pipelines.running import listed
+from bertie.pipelines.running import as_list
 from bertie.pipelines.stored_vectors import ROWS, StoredVectors, Vectors, digest_of
-from bertie.pipelines.vector_bits import VectorBits, bits_of, largest
+from bertie.pipelines.vector_bits import VectorBits, bits_of, top_indices
 from bertie.pipelines.vector_graph import VectorGraph
-from bertie.pipelines.vector_similarity import nearness
+from bertie.pipelines.vector_similarity import similarity_rows
 from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS, Recipe, first_prompt
 from bertie.tasks.text_encoder import check_count
@@ -81,23 +81,23 @@ class SearchIndex:
     ) -> None:
         if not isinstance(embed, EmbedPipeline):
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
-        self.texts = listed(embed.rows_of(texts))
+        self.texts = as_list(embed.rows_of(texts))
         self._embed = embed
         # of a number, the numbers of later texts that are the same
-        self._alike: dict[int, list[int]] = {}
+        self._duplicates: dict[int, list[int]] = {}
         one_of(spelled("precision"), precision, ("float32", "binary"))
         check_count("rescore_multiplier", rescore_multiplier)
         by_bits = precision == "binary"
         if approximate and by_bits:
             raise InputError(f"Give {spelled('approximate', True)} or {spelled('precision', 'binary')}, not both.")
         # what finds candidates, and how many times as many as are asked for
-        self._near: VectorGraph | VectorBits | None = None
+        self._finder: VectorGraph | VectorBits | None = None
         self._multiplier, self._fewest = (rescore_multiplier, 1) if by_bits else (4, _CANDIDATES)
         if folder is None:
             if approximate:
                 raise InputError(f"A graph is kept in a folder: give one beside {spelled('approximate', True)}.")
             self._parts = list(self._computed())
-            self._near = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
+            self._finder = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
         else:
             self._parts = self._stored(checked_path(folder), approximate, by_bits)
 
@@ -107,7 +107,7 @@ class SearchIndex:
         found = np.empty((len(self.texts), self._embed.dimension), np.float32)
         for vectors, numbers in self._parts:
             found[numbers] = vectors
-        for number, others in self._alike.items():
+        for number, others in self._duplicates.items():
             found[others] = found[number]
         return found
 
@@ -123,22 +123,22 @@ class SearchIndex:
             InputError: ``top_k`` is below 1, or ``among`` has a number that no text has.
         """
         check_count("top_k", top_k)
-        asked = [questions] if isinstance(questions, str) else listed(self._embed.rows_of(questions))
+        asked = [questions] if isinstance(questions, str) else as_list(self._embed.rows_of(questions))
         searched = self._searched(among)
         found = [
             hits
             for begin in range(0, len(asked), _QUESTIONS_AT_ONCE)
             for hits in self._answers(
-                self._made(asked[begin : begin + _QUESTIONS_AT_ONCE], QUERY_PROMPTS), top_k, searched
+                self._vectors_of(asked[begin : begin + _QUESTIONS_AT_ONCE], QUERY_PROMPTS), top_k, searched
             )
         ]
         return found[0] if isinstance(questions, str) else found
 
     def _answers(self, questions: Vectors, top_k: int, searched: NDArray[np.bool_] | None) -> list[list[Hit]]:
         """Return the hits of questions ``[Q, D]``, among the texts for which ``searched [N]`` is true."""
-        if self._near is None or searched is not None:
+        if self._finder is None or searched is not None:
             return self._best(questions, top_k, self._parts, searched)
-        found = self._near.near(questions, max(self._fewest, self._multiplier * top_k))
+        found = self._finder.candidates(questions, max(self._fewest, self._multiplier * top_k))
         parts = [self._taken(places) for places in found] or [[]] * len(questions)
         return [self._best(one[None], top_k, near, None)[0] for one, near in zip(questions, parts, strict=True)]
 
@@ -154,17 +154,17 @@ class SearchIndex:
         self, questions: Vectors, top_k: int, parts: list[_Part], searched: NDArray[np.bool_] | None
     ) -> list[list[Hit]]:
         similarity = self._recipe.similarity
-        firsts = searched if searched is None else self._with_alike(searched)
+        firsts = searched if searched is None else self._with_duplicates(searched)
         best = [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in questions]
         for vectors, numbers in parts:
             if firsts is not None:
                 kept = firsts[numbers]
                 vectors, numbers = vectors[kept], numbers[kept]
-            for place, scores in enumerate(nearness(similarity, questions, vectors)):
-                near = largest(scores, top_k)
+            for place, scores in enumerate(similarity_rows(similarity, questions, vectors)):
+                near = top_indices(scores, top_k)
                 old, of = best[place]
                 joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
-                nearest = largest(joined, top_k)
+                nearest = top_indices(joined, top_k)
                 best[place] = joined[nearest], numbered[nearest]
         return [self._hits(*each, top_k, searched) for each in best]
 
@@ -175,7 +175,7 @@ class SearchIndex:
         found = [
             (-float(score), each)
             for score, number in zip(scores, numbers.tolist(), strict=True)
-            for each in (number, *self._alike.get(number, ()))
+            for each in (number, *self._duplicates.get(number, ()))
             if searched is None or searched[each]
         ]
         return [Hit(number, -score, self.texts[number]) for score, number in sorted(found)[:top_k]]
@@ -191,15 +191,15 @@ class SearchIndex:
             searched[number] = True
         return searched
 
-    def _with_alike(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _with_duplicates(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return for which texts they, or one that is the same, are searched."""
         found = searched.copy()
-        for number, others in self._alike.items():
+        for number, others in self._duplicates.items():
             found[number] |= searched[others].any()
         return found
 
     def _computed(self) -> Iterator[_Part]:
-        vectors = self._made(self.texts, DOCUMENT_PROMPTS)
+        vectors = self._vectors_of(self.texts, DOCUMENT_PROMPTS)
         for begin in range(0, len(vectors), ROWS):
             part = vectors[begin : begin + ROWS]
             yield _Part(part, np.arange(begin, begin + len(part)))
@@ -211,26 +211,24 @@ class SearchIndex:
             if not isinstance(text, str):
                 raise InputTypeError(f"Input {number} is a {type(text).__name__}; a folder keeps vectors of texts.")
             if (known := first.setdefault(digest_of(text), number)) != number:
-                self._alike.setdefault(known, []).append(number)
-        task: Any = self._embed.codec
+                self._duplicates.setdefault(known, []).append(number)
         with quietly():  # the last probe is cut on purpose
-            probe = self._made(list(_PROBES), DOCUMENT_PROMPTS)
+            probe = self._vectors_of(list(_PROBES), DOCUMENT_PROMPTS)
         digest = model_digest(self._embed.model, self._embed.tokenizer)
-        stored = StoredVectors(folder, str(task.config.name_or_path), digest, probe)
+        stored = StoredVectors(folder, str(self._embed.codec.config.name_or_path), digest, probe)
         wanted = {digest: self.texts[number] for digest, number in first.items()}
-        blocks = stored.update(wanted, lambda texts: self._made(texts, DOCUMENT_PROMPTS))
+        blocks = stored.update(wanted, lambda texts: self._vectors_of(texts, DOCUMENT_PROMPTS))
         if approximate:
-            self._near = VectorGraph(folder, blocks, self._recipe.similarity)
+            self._finder = VectorGraph(folder, blocks, self._recipe.similarity)
         elif by_bits:
-            self._near = VectorBits([block.bits for block in blocks])
+            self._finder = VectorBits([block.bits for block in blocks])
         return [_Part(each.vectors, np.array([first[digest] for digest in each.digests], np.int64)) for each in blocks]
 
     @property
     def _recipe(self) -> Recipe:
-        task: Any = self._embed.codec
-        return task.recipe
+        return self._embed.codec.recipe
 
-    def _made(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
+    def _vectors_of(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, after the first of ``prompts`` that the model has."""
         name = first_prompt(self._recipe.prompts, prompts)
         options: dict[str, Any] = {} if name is None else {"prompt_name": name}

@@ -14,7 +14,6 @@ from bertie.tasks.sentence_transformers_config import (
     DOCUMENT_PROMPTS,
     QUERY_PROMPTS,
     SIMILARITIES,
-    Recipe,
     first_prompt,
 )
 from bertie.tokenization.arguments import one_of
@@ -72,8 +71,8 @@ class SentenceTransformer(DropIn):
             trust_remote_code=trust_remote_code or None,
             model_kwargs=model_kwargs,
         )
-        task: Any = self._pipeline.codec
-        recipe: Recipe = task.recipe
+        task = self._pipeline.codec
+        recipe = task.recipe
         self.prompts = {"query": "", "document": "", **recipe.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or recipe.default_prompt
         if self.default_prompt_name is not None:
@@ -127,9 +126,8 @@ class SentenceTransformer(DropIn):
         given = sentences if inputs is None else inputs
         embed = copy(self._pipeline)  # for this call
         embed.show_progress = show_progress_bar
-        task: Any = embed.codec
-        recipe = replace(task.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
-        embed.codec = replace(task, recipe=recipe)
+        recipe = replace(embed.codec.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
+        embed.codec = replace(embed.codec, recipe=recipe)
         vectors = embed(
             list(given) if isinstance(given, tuple) else given,  # which is no pair here
             batch_size=batch_size,

@@ -6,9 +6,8 @@ is interrupted goes on where it was.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,16 +48,15 @@ class Block(NamedTuple):
 
 
 class StoredVectors:
-    """The vectors in a folder, of one model and its settings.
+    """The vectors in a folder, of one model and its settings; a folder that holds anything else is refused."""
 
-    Args:
-        folder: made if it is not there; one that holds anything else is refused.
-        model: what the model is called, for people.
-        digest: that of its weights and words, by which it is known again (`bertie.pipelines.model_digest`).
-        probe: the vectors ``[n, D]`` that it gives to fixed texts, by which its settings are known again.
-    """
-
-    def __init__(self, folder: Path, model: str, digest: str, probe: Vectors) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str,  # what it is called, for people
+        digest: str,  # `model_digest`, by which the model is known again
+        probe: Vectors,  # what it gives to fixed texts, [n, D], by which its settings are known again
+    ) -> None:
         self.folder, self._probe = folder, probe
         self._manifest = {"version": _VERSION, "model": model, "digest": digest}
         if folder.exists() and not folder.is_dir():
@@ -91,8 +89,8 @@ class StoredVectors:
                     self._write(part, embed([texts[digest] for digest in part]))
                     advance(len(part))
                     if begin % (ROWS // 2) == 0:  # every open file takes a descriptor
-                        self._join()
-            self._join()
+                        self._merge()
+            self._merge()
             return self._read()
 
     def _is_ours(self) -> bool:
@@ -153,27 +151,27 @@ class StoredVectors:
                 self._write(digests, block.vectors[kept], path)
             seen.update(digests)
 
-    def _join(self) -> None:
-        """Put files that are less than half full together."""
+    def _merge(self) -> None:
+        """Merge files that are at most half full."""
         small = [block for block in self._read() if len(block.digests) <= ROWS // 2]
         while len(small) > 1:
-            joined = [small.pop()]
-            while small and sum(len(block.digests) for block in joined) < ROWS:
-                joined.append(small.pop())
-            digests = [digest for block in joined for digest in block.digests]
-            self._write(digests, np.concatenate([block.vectors for block in joined]))
-            for block in joined:
+            merged = [small.pop()]
+            while small and sum(len(block.digests) for block in merged) < ROWS:
+                merged.append(small.pop())
+            digests = [digest for block in merged for digest in block.digests]
+            self._write(digests, np.concatenate([block.vectors for block in merged]))
+            for block in merged:
                 block.path.unlink(missing_ok=True)
 
     def _write(self, digests: list[bytes], vectors: Vectors, path: Path | None = None) -> None:
         raw = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST)
         vectors = np.ascontiguousarray(vectors, np.float32)
-        with atomic(path or next(self._new_names())) as temporary:
+        with atomic(path or self._new_path()) as temporary:
             write_tensors({"vectors": vectors, "bits": bits_of(vectors), "digests": raw}, temporary)
 
-    def _new_names(self) -> Iterator[Path]:
+    def _new_path(self) -> Path:
         last = max((path.stem for path in self.folder.glob(_VECTORS)), default="-0").rpartition("-")[2]
-        return (self.folder / _VECTORS.replace("*", f"{number:08d}") for number in count(int(last) + 1))
+        return self.folder / _VECTORS.replace("*", f"{int(last) + 1:08d}")
 
 
 def _is_exact(blocks: list[Block], texts: Mapping[bytes, str]) -> bool:

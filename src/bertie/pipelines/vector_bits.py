@@ -17,8 +17,8 @@ def bits_of(vectors: Array) -> Bits:
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
 
 
-def largest(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Return the places of the largest scores, of equal ones the first, in no order."""
+def top_indices(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Return the indices of the ``count`` largest scores in no order, of equal ones the first."""
     if count >= len(scores):
         return np.arange(len(scores))
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
@@ -27,17 +27,13 @@ def largest(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
 
 
 class VectorBits:
-    """Bits of many vectors, in parts, with which those of a question are compared.
-
-    Args:
-        parts: what `bits_of` gives.
-    """
+    """Bits of many vectors, in parts, with which those of a question are compared."""
 
     def __init__(self, parts: Sequence[Bits]) -> None:
         self._parts = parts
 
-    def near(self, questions: Array, count: int) -> Iterator[NDArray[np.int64]]:
+    def candidates(self, questions: Array, count: int) -> Iterator[NDArray[np.int64]]:
         """Yield for each question ``[Q, D]`` which vectors have the most equal bits, of all parts one after another."""
         for question in bits_of(questions) if self._parts else ():
             unequal = [np.bitwise_count(part ^ question).sum(axis=1, dtype=np.int32) for part in self._parts]
-            yield np.sort(largest(-np.concatenate(unequal), count))  # so that of equal vectors the first is best
+            yield np.sort(top_indices(-np.concatenate(unequal), count))  # so that of equal vectors the first is best

@@ -1,6 +1,7 @@
 """A graph of vectors that is searched without looking at all of them, by usearch (HNSW: Malkov and Yashunin 2016)."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,7 @@ _FOUND = 16
 
 
 class VectorGraph:
-    """The graph in a folder, brought up to date with the blocks of vectors that it holds.
-
-    Args:
-        folder: that of `StoredVectors`.
-        blocks: its vectors.
-        similarity: how they are compared.
-    """
+    """The graph in the folder of `StoredVectors`, brought up to date with the blocks of vectors that it holds."""
 
     def __init__(self, folder: Path, blocks: Sequence[Block], similarity: str) -> None:
         library = need("usearch.index", "search", "An approximate search")
@@ -70,7 +65,7 @@ class VectorGraph:
                 self._graph.remove(keys[lost])
                 self._graph.add(keys[lost], vectors[lost], threads=1)
 
-    def near(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
+    def candidates(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
         """Yield for each question ``[Q, D]`` which vectors are found nearest, of all blocks one after another."""
         self._graph.expansion_search = max(_EXPANSION_SEARCH, 2 * count)
         for question in questions if len(self._graph) else ():
@@ -85,13 +80,13 @@ def _keys(block: Block) -> NDArray[np.uint64]:
 
 def _read(library: Any, path: Path, width: int, metric: str) -> Any:
     options = {"connectivity": _CONNECTIVITY, "expansion_add": _EXPANSION_ADD, "expansion_search": _EXPANSION_SEARCH}
-    graph = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+    new = partial(library.Index, ndim=width, metric=metric, dtype="f16", **options)
     if not path.is_file():
-        return graph
-    found = library.Index(ndim=width, metric=metric, dtype="f16", **options)
+        return new()
+    found = new()
     try:
         found.load(str(path))
     except Exception as error:  # usearch raises errors of every kind
         say_once(f"the graph in {str(path)!r} is made anew: {error}")
-        return graph
-    return found if found.ndim == width else graph
+        return new()
+    return found if found.ndim == width else new()

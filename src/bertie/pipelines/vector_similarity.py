@@ -9,7 +9,7 @@ from bertie.errors import InputError
 from bertie.extras import loaded, need
 
 # of vectors that, for the cosine, have length 1
-_NEARNESS: dict[str, Callable[[Any, Any], Any]] = {
+_SIMILARITIES: dict[str, Callable[[Any, Any], Any]] = {
     "cosine": lambda one, other: (one * other).sum(-1),
     "dot": lambda one, other: (one * other).sum(-1),
     "euclidean": lambda one, other: -(((one - other) ** 2).sum(-1) ** 0.5),
@@ -17,17 +17,17 @@ _NEARNESS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def nearness(name: str, ones: Any, others: Any) -> Iterable[Any]:
+def similarity_rows(name: str, ones: Any, others: Any) -> Iterable[Any]:
     """Return for each of the first vectors ``[N, D]`` how near each of the second ``[M, D]`` is, ``[M]``."""
     if name in ("cosine", "dot"):
         return (others @ ones.T).T
-    return (_NEARNESS[name](one, others) for one in ones)
+    return (_SIMILARITIES[name](one, others) for one in ones)
 
 
 def similarities(name: str, ones: Any, others: Any) -> Any:
     """Return how near each of the first vectors is to each of the second, float32 ``[N, M]``."""
     first, second = _rows(name, ones, others)
-    found = nearness(name, first, second)
+    found = similarity_rows(name, first, second)
     if not isinstance(found, Iterator):  # one product gave them all
         return found
     rows = list(found)
@@ -39,7 +39,7 @@ def pairwise_similarities(name: str, ones: Any, others: Any) -> Any:
     first, second = _rows(name, ones, others)
     if len(first) != len(second):
         raise InputError(f"There are {len(first)} vectors and {len(second)}; give one for each.")
-    return _NEARNESS[name](first, second)
+    return _SIMILARITIES[name](first, second)
 
 
 def _rows(name: str, *given: Any) -> list[Any]:

@@ -85,18 +85,20 @@ class NextSentencePairs:
         cut = draw.randint(first + 1, max(first + 1, stop - 1))
         a = shard.tokens(first, cut)
         follows = cut < stop and draw.random() < 0.5
-        b = shard.tokens(cut, stop) if follows else self._elsewhere(draw, shard, begin, target - len(a))
+        b = shard.tokens(cut, stop) if follows else self._elsewhere(draw, shard, (begin, end), target - len(a))
         pair = self._joined(*_cut(a, b, self._room, draw), 0 if follows else 1)
         return pair, max(stop if follows else cut, sentence + 1)
 
-    def _elsewhere(self, draw: Random, here: Shard, begin: int, target: int) -> Ids:
-        """Return sentences of about ``target`` tokens of a document other than the one that begins at ``begin``."""
-        while True:
-            shard, place = self._corpus.locate(draw.randrange(self._corpus.tokens))
-            first = shard.sentence_at(place)
-            other, end = shard.document_of(first)
-            if shard is not here or other != begin:
-                return shard.tokens(first, _reached(shard, first, end, target))
+    def _elsewhere(self, draw: Random, here: Shard, document: tuple[int, int], target: int) -> Ids:
+        """Return about ``target`` tokens of another document than that of these sentences, from a random token's on."""
+        total, (start, stop) = self._corpus.tokens, map(here.start_of, document)
+        token = draw.randrange(total)
+        shard, place = self._corpus.locate(token)
+        if shard is here and start <= place < stop:  # then among the others, so that two draws are always enough
+            before, token = token - place + start, draw.randrange(total - (stop - start))
+            shard, place = self._corpus.locate(token if token < before else token + stop - start)
+        first = shard.sentence_at(place)
+        return shard.tokens(first, _reached(shard, first, shard.document_of(first)[1], target))
 
     def _joined(self, a: Ids, b: Ids, follows: int) -> Text:
         ids = np.concatenate([self._cls, a, self._sep, b, self._sep], dtype=np.int64)

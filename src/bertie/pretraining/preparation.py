@@ -1,4 +1,4 @@
-"""Documents → token shards: read, freed of duplicates, partly held out, cut into sentences, and written side by side.
+"""Documents → token shards: read, deduplicated, partly held out, cut into sentences, and written side by side.
 
 A shard is made of the documents of one block, and a block follows from the input alone. So a run that was killed goes
 on by reading again what it read, and skips the blocks whose shards are there.
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Block:
 class Counts:
     """What became of the documents that were read."""
 
-    documents: int = 0
+    documents_read: int = 0
     characters: int = 0
     duplicates: int = 0
     empty: int = 0
@@ -103,13 +103,7 @@ def prepare(
                 advance(len(block.texts))
         if not _has_documents(infos):
             raise InputError(f"There is no text in {sources or 'the documents'}.")
-    about: dict[str, Any] = {"documents_read": counts.documents, "duplicates": counts.duplicates, "empty": counts.empty}
-    about |= {
-        "characters": counts.characters,
-        "sources": sources,
-        "vocab_size": len(tokenizer),
-        "heldout_share": heldout,
-    }
+    about = {**asdict(counts), "sources": sources, "vocab_size": len(tokenizer), "heldout_share": heldout}
     manifest = manifest_of({part: infos[part] for part in PARTS}, about)
     write_json(out / MANIFEST, manifest)
     return manifest
@@ -169,10 +163,10 @@ def _has_documents(infos: Mapping[str, Sequence[ShardInfo]]) -> bool:
 
 
 def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:
-    """Yield documents that are not blank and did not come before, each with a hash of its text."""
+    """Yield documents that are neither blank nor repeated, each with a hash of its text."""
     seen: set[int] = set()
     for text in documents:
-        counts.documents += 1
+        counts.documents_read += 1
         counts.characters += len(text)
         if not text or text.isspace():
             counts.empty += 1

@@ -15,18 +15,20 @@ from bertie.metrics.streaming import Figures
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
 from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
-from bertie.pretraining.pretraining_report import Course, render
+from bertie.pretraining.pretraining_report import PretrainingSummary, render
 from bertie.pretraining.published_losses import compare
 from bertie.pretraining.recipe import Recipe
 from bertie.pretraining.shards import MANIFEST, Corpus
 from bertie.pretraining.starting_model import start_model, start_teacher, teacher_digest
 from bertie.pretraining.utilization import Utilization
 from bertie.progress import logger
+from bertie.run_files import REPORT, RESULTS, RUN, STATE
 from bertie.tokenization.fast import BertTokenizer
 from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
 from bertie.training.fingerprint import digest, digest_of_tensors
-from bertie.training.run_directory import PLAN, REPORT, STATE, at_work_in, logs, refuse_other_content
+from bertie.training.logs import logs
+from bertie.training.run_directory import at_work_in, refuse_other_content
 from bertie.training.state import States
 
 
@@ -65,7 +67,7 @@ def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
         history = _trained(recipe, model, tokenizer, corpus, used, began)
         if not is_first():
             return None
-        metrics, tokens = _last_metrics(history), (corpus.tokens, _tokens_read(history))
+        metrics, tokens = history.last("metrics"), (corpus.tokens, history.last("tokens") or 0)
         loss = (metrics or {}).get("loss")
         compared = "" if loss is None else compare(loss, min(tokens))
         found = Pretrained(model.eval(), tokenizer, metrics, compared, history, recipe)
@@ -97,7 +99,7 @@ def _trained(
     ]
     # not before: what does not fit leaves no folder
     if is_first() and not States(recipe.out / STATE).exist():
-        write_json(make_folder(recipe.out) / PLAN, recipe.to_dict())
+        write_json(make_folder(recipe.out) / RUN, recipe.to_dict())
     with logs(recipe.out, ["tensorboard"] if recipe.tensorboard else ()) as log:
         return train(
             [Phase(*pair) for pair in zip(learners, recipe.shares, strict=True)],
@@ -125,7 +127,7 @@ def _evaluation(recipe: Recipe, learner: Callable[..., PretrainingLearner]) -> C
 
 
 def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
-    """Return what tells this run's data and model from another's, before the model has learned."""
+    """Return what identifies this run's data and model, before the model has learned."""
     names_of_origin = ("_name_or_path", "architectures", "dtype")
     config = {name: value for name, value in model.config.to_dict().items() if name not in names_of_origin}
     return {
@@ -142,22 +144,14 @@ def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
     }
 
 
-def _last_metrics(history: History) -> Figures | None:
-    return next((record["metrics"] for record in reversed(history.records) if "metrics" in record), None)
-
-
-def _tokens_read(history: History) -> int:
-    return next((record["tokens"] for record in reversed(history.records) if "tokens" in record), 0)
-
-
 def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> None:
     """Write everything into the run's folder; the report comes last, so a folder that has one is complete."""
     out, history = found.recipe.out, found.history
     found.model.save_pretrained(out)
     found.tokenizer.save_pretrained(out)
-    write_json(out / PLAN, {**found.recipe.to_dict(), "settings": history.settings})
+    write_json(out / RUN, {**found.recipe.to_dict(), "settings": history.settings})
     lines = [record for record in history.records if "tokens" in record]
-    course = Course(
+    summary = PretrainingSummary(
         start=str(found.recipe.start or found.recipe.config),
         data=str(found.recipe.data),
         tokens=tokens,
@@ -166,8 +160,8 @@ def _write(found: Pretrained, tokens: tuple[int, int], used: Utilization) -> Non
         compared=found.compared,
         pictures=_draw(history, out),
     )
-    write_json(out / "results.json", {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
-    write_text(out / REPORT, render(course, history, found.metrics))
+    write_json(out / RESULTS, {"heldout": found.metrics, "steps": history.step, "tokens": tokens[1]})
+    write_text(out / REPORT, render(summary, history, found.metrics))
 
 
 def _draw(history: History, out: Path) -> dict[str, str]:

@@ -24,13 +24,13 @@ from bertie.tasks.features import Features
 from bertie.tasks.masking import Masker, Masking
 from bertie.tasks.summed_losses import cross_entropy_sum
 from bertie.tokenization.fast import BertTokenizer
+from bertie.training.learner import first_of
 from bertie.training.sampler import LookedUpSizes
 
 # The terms of the loss; the first is the one that is published, and measured on documents held out.
 MASKED_LM, NEXT_SENTENCE, TEACHER = TERMS = ("masked_lm", "next_sentence", "teacher")
 # So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
 _KEPT = 8_192
-_NAMED = 3
 # The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
 _MEASURED = 256
 
@@ -129,13 +129,13 @@ class PretrainingLearner:
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return the numbers and the first words of these examples."""
-        said = []
-        for number in examples[:_NAMED]:
+
+        def name(number: int) -> str:
             epoch, place = divmod(number, len(self.sizes))
             words = self.tokenizer.decode(self._example(number).texts[0].ids[1:13].tolist())
-            said.append(f"example {place} of epoch {epoch}, which begins {words!r}")
-        more = len(examples) - len(said)
-        return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+            return f"example {place} of epoch {epoch}, which begins {words!r}"
+
+        return first_of(examples, name)
 
     def batch(self, examples: Sequence[int]) -> Batch:
         """Return these examples as the model sees them, masked."""

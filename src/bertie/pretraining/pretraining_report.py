@@ -1,14 +1,10 @@
 """``report.md`` of a pretraining: what the model learned from, how well it guesses, how it was trained."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-
-import bertie
-from bertie.markdown import number, plain, section, table
+from bertie.machine import made_with
+from bertie.markdown import number, plain, section, settings_table, table, warnings_section
 from bertie.messages import duration
 from bertie.pretraining.pretraining_learner import TERMS
 from bertie.training import History
@@ -22,7 +18,7 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class Course:
+class PretrainingSummary:
     """What the report says besides the history."""
 
     start: str  # what training began with: a size, a config file or a model
@@ -34,28 +30,27 @@ class Course:
     pictures: Mapping[str, str]  # file names with what they show
 
 
-def render(course: Course, history: History, metrics: Mapping[str, float | None] | None) -> str:
+def render(summary: PretrainingSummary, history: History, metrics: Mapping[str, float | None] | None) -> str:
     """Return the report as Markdown."""
     loss = (metrics or {}).get("loss")
     head = f"# Pretraining: loss {number(loss)} on documents held out\n" if metrics else "# Pretraining\n"
     rows = [[plain(name), number(value), _MEANING.get(name, "")] for name, value in (metrics or {}).items()]
-    compared = ["", course.compared] if course.compared else []
+    compared = ["", summary.compared] if summary.compared else []
     parts = [
         head,
-        section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(history.warnings)]),
+        warnings_section(history.warnings),
         section("On documents held out", [*table(["metric", "value", "meaning"], rows), *compared]),
-        section("Data and model", _origins(course)),
-        section("Training", _training(history, course.utilization)),
-        section("Pictures", [f"![{plain(what)}]({name})" for name, what in course.pictures.items()]),
+        section("Data and model", _origins(summary)),
+        section("Training", _training(history, summary.utilization)),
+        section("Pictures", [f"![{plain(what)}]({name})" for name, what in summary.pictures.items()]),
     ]
-    made = f"bertie {bertie.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}"
-    return "\n".join(part for part in parts if part) + f"\n---\n\n{made}\n"
+    return "\n".join(part for part in parts if part) + f"\n---\n\n{made_with()}\n"
 
 
-def _origins(course: Course) -> Sequence[str]:
-    tokens, read = course.tokens
+def _origins(summary: PretrainingSummary) -> Sequence[str]:
+    tokens, read = summary.tokens
     return [
-        f"{plain(course.start)} with {course.parameters:,} parameters, trained on {plain(course.data)}: {tokens:,} "
+        f"{plain(summary.start)} with {summary.parameters:,} parameters, trained on {plain(summary.data)}: {tokens:,} "
         f"tokens, of which {read:,} were read ({read / max(1, tokens):.2f} times all)."
     ]
 
@@ -64,12 +59,7 @@ def _training(history: History, used: float | None) -> Sequence[str]:
     lines = [record for record in history.records if "tokens_per_second" in record]
     speed = f" at {lines[-1]['tokens_per_second']:,.0f} tokens a second" if lines else ""
     share = "" if used is None else f", {100 * used:.0f} % of what the device's products reach (model FLOP utilization)"
-    rows = [[plain(name), _shown(value)] for name, value in history.settings.items()]
     took = f"{history.step:,} steps in {duration(history.seconds)}{speed}{share}."
     terms = [f"{name} {number(lines[-1][f'{name}_loss'])}" for name in TERMS if lines and f"{name}_loss" in lines[-1]]
     last = [f"The loss of the last steps is the sum of {', '.join(terms)}."] if len(terms) > 1 else []
-    return [took, *last, "", *table(["setting", "value"], rows)]
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else plain({True: "yes", False: "no"}[value] if isinstance(value, bool) else value)
+    return [took, *last, "", *settings_table(history.settings)]

@@ -28,7 +28,7 @@ _RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What `pretrain` makes of which data; an `InputError` says what cannot be, alone or together."""
+    """What `pretrain` makes of which data; an `InputError` refuses values that are not allowed, alone or together."""
 
     data: Path  # a folder of `bertie prepare`
     out: Path  # the folder of the run, which then holds the model
@@ -77,7 +77,7 @@ class Recipe:
         return [*[(1 - LAST_SHARE) / before] * before, LAST_SHARE] if before else [1.0]
 
     def settings_for(self, width: int) -> Settings:
-        """Return the settings with what is usual in pretraining a model of a width where nobody has said it."""
+        """Return the settings with what is usual in pretraining a model of this width where none is given."""
         given = self.settings
         rate = float(f"{min(USUAL_RATE * (USUAL_WIDTH / width) ** 2, HIGHEST_RATE):.2g}")
         by_tokens = given.batch_tokens is None and given.batch_size is None
@@ -94,7 +94,7 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
+        """Return the recipe as values of JSON."""
         left = ("resume", "show_progress", "device")
         found = {name: value for name, value in dataclasses.asdict(self).items() if name not in left}
         return {**found, "data": str(self.data), "out": str(self.out), "length": list(self.length)}

@@ -28,6 +28,7 @@ OPTIONS = "options.json"
 TOKENIZER = "tokenizer"
 VERSION = 1
 PARTS = ("train", "heldout")
+_ANEW = "bertie prepare with the same options writes it anew"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Shard(NamedTuple):
 
 
 def write_shard(path: Path, shard: Shard) -> ShardInfo:
-    """Write a shard so that the file is whole or not there."""
+    """Write a shard atomically."""
     with atomic(path) as temporary:
         write_tensors(shard._asdict(), temporary)
     return info_of(path, shard)
@@ -133,7 +134,7 @@ class Corpus:
 
 
 def tokenizer_digest(tokenizer: BertTokenizer) -> str:
-    """Return what tells tokenizers apart that read texts otherwise."""
+    """Return a digest that differs between tokenizers that read texts differently."""
     return hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16).hexdigest()
 
 
@@ -151,18 +152,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "prepare the data anew, or read it with the bertie that wrote it"
         )
     if not all(_are_shards(manifest.get(part)) for part in PARTS):
-        raise CheckpointError(
-            f"{str(path)!r} does not list shards; bertie prepare with the same options writes it anew"
-        )
+        raise CheckpointError(f"{str(path)!r} does not list shards; {_ANEW}")
     return manifest
 
 
 def read_tokenizer(folder: Path) -> BertTokenizer:
     """Return the tokenizer of prepared data."""
     if not (folder / TOKENIZER).is_dir():  # the hub is not to be asked for it
-        raise CheckpointError(
-            f"the tokenizer {str(folder / TOKENIZER)!r} is missing; bertie prepare with the same options writes it anew"
-        )
+        raise CheckpointError(f"the tokenizer {str(folder / TOKENIZER)!r} is missing; {_ANEW}")
     return BertTokenizer.from_pretrained(folder / TOKENIZER)
 
 
@@ -181,18 +178,10 @@ def _are_shards(infos: Any) -> bool:
 
 def _checked(path: Path, info: ShardInfo) -> Shard:
     if not path.exists():
-        raise CheckpointError(
-            f"the shard {str(path)!r} is missing; bertie prepare with the same options writes it anew"
-        )
+        raise CheckpointError(f"the shard {str(path)!r} is missing; {_ANEW}")
     if _checksum(path) != info.checksum:
-        raise CheckpointError(
-            f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; bertie prepare with the "
-            "same options writes it anew"
-        )
+        raise CheckpointError(f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; {_ANEW}")
     shard = read_shard(path)
     if (len(shard.documents), len(shard.sentences), len(shard.ids)) != (info.documents, info.sentences, info.tokens):
-        raise CheckpointError(
-            f"the manifest says otherwise than {str(path)!r} how much is in it; bertie prepare with the same options "
-            "writes it anew"
-        )
+        raise CheckpointError(f"the manifest says otherwise than {str(path)!r} how much is in it; {_ANEW}")
     return shard

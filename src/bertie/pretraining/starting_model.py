@@ -53,7 +53,7 @@ def start_teacher(recipe: Recipe, device: torch.device) -> EmbedPipeline | None:
 
 
 def teacher_digest(teacher: str | None) -> str | None:
-    """Return what tells a teacher's files from others, wherever they lie; None if there is none."""
+    """Return a digest of a teacher's files, wherever they lie; None if there is no teacher."""
     if teacher is None:
         return None
     stated = (CONFIG_NAME, *FILES)

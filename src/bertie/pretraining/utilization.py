@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 
@@ -67,8 +66,7 @@ class Utilization:
     def __init__(
         self, config: BertConfig, lengths: Sequence[int], masked: float, device: torch.device, precision: str
     ) -> None:
-        is_whole = precision_on(device, precision) is nullcontext
-        self._peak = world_size() * peak_of(device, "fp32" if is_whole else "bf16")
+        self._peak = world_size() * peak_of(device, precision_on(device, precision))
         self._flops = [flops_per_token(config, length, masked) for length in lengths]
 
     def of(self, record: Record) -> float:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from bertie.errors import InputError, counted, spelled
 from bertie.models.pretrained import BertPreTrainedModel
@@ -24,7 +23,7 @@ class Extension:
 
 
 def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_frequency: int = 5) -> Extension:
-    """Add to a vocabulary the ``count`` words whose pieces, each time they occur, are most in all.
+    """Add to a vocabulary the ``count`` words that save the most pieces over all their occurrences.
 
     Words that the tokenizer cannot cut into pieces are not added: nothing is known of their meaning.
     """
@@ -45,7 +44,8 @@ def find_words(texts: Iterable[str], tokenizer: BertTokenizer, count: int, min_f
             f"The texts have {often}, not {count:,}; ask for fewer words, or rarer ones "
             f"({spelled('min_frequency')}), or give more texts."
         )
-    more = tokenizer.with_vocabulary([*_ordered(tokenizer), *found])
+    vocabulary = tokenizer.get_vocab()
+    more = tokenizer.with_vocabulary([*sorted(vocabulary, key=vocabulary.__getitem__), *found])
     return Extension(
         more, {word: pieces[word] for word in found}, _mean(words, pieces), _mean(words, _pieces(words, more))
     )
@@ -61,16 +61,7 @@ def add_words(model: BertPreTrainedModel, pieces: dict[str, list[int]]) -> None:
     parts = [*model.get_input_embeddings().parameters(), *(decoder.parameters() if decoder is not None else ())]
     for number, former in enumerate(pieces.values(), begin):
         for part in parts:
-            part[number] = _mean_of(part, former)
-
-
-def _mean_of(rows: Tensor, numbers: list[int]) -> Tensor:
-    return rows[numbers].float().mean(dim=0).to(rows.dtype)
-
-
-def _ordered(tokenizer: BertTokenizer) -> list[str]:
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
+            part[number] = part[former].float().mean(dim=0)
 
 
 def _pieces(words: Iterable[str], tokenizer: BertTokenizer) -> dict[str, list[int]]:
@@ -79,5 +70,5 @@ def _pieces(words: Iterable[str], tokenizer: BertTokenizer) -> dict[str, list[in
 
 
 def _mean(words: Counter[str], pieces: dict[str, list[int]]) -> float:
-    """Return the pieces of a word, each as often as it occurs."""
+    """Return the mean number of pieces of a word, weighted by how often it occurs."""
     return sum(words[word] * len(pieces[word]) for word in words) / max(1, words.total())

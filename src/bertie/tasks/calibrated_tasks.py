@@ -3,22 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.calibration import Reliability, check_temperature, confidences, find_temperature, reliability
 from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.operations import Loss
 from bertie.tasks.task import TrainableTask, WrongAnswer
 from bertie.tasks.windows import WAYS, combined
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-class Judged(NamedTuple):
-    """Logits ``[n, C]`` and what is right, as `bertie.tasks.calibration.find_temperature` takes them."""
+class CalibrationSet(NamedTuple):
+    """Logits ``[n, C]`` and their labels, as `bertie.tasks.calibration.find_temperature` takes them."""
 
     logits: Any
     labels: Any
@@ -36,20 +34,20 @@ class CalibratedTask(TrainableTask):
         check_temperature(self.temperature)
 
     @abstractmethod
-    def judged(self, outputs: Outputs) -> Judged | None:
-        """Return what the confidence is measured by; None where there is none."""
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
+        """Return what confidence is measured by; None where there is nothing."""
 
     def probabilities(self, logits: Values) -> Array:
         """Return the scores of logits at the task's temperature, in float32."""
         return softmax(np.asarray(logits, np.float32) / np.float32(self.temperature))
 
     def tune(self, outputs: Outputs) -> Self:
-        judged = self.judged(outputs)
-        return self if judged is None else replace(self, temperature=round(find_temperature(*judged), 4))
+        found = self.calibration_set(outputs)
+        return self if found is None else replace(self, temperature=round(find_temperature(*found), 4))
 
     def reliability(self, outputs: Outputs) -> Reliability | None:
-        judged = self.judged(outputs)
-        return None if judged is None else reliability(*confidences(*judged, self.temperature))
+        found = self.calibration_set(outputs)
+        return None if found is None else reliability(*confidences(*found, self.temperature))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +63,9 @@ class SequenceTask(CalibratedTask):
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return the logits ``[N, C]``."""
-        return self.whole(np.stack(rows), features) if rows else np.zeros((0,), np.float32)
+        return self.combine_logits(np.stack(rows), features) if rows else np.zeros((0,), np.float32)
 
-    def whole(self, logits: Any, features: Features) -> Any:
+    def combine_logits(self, logits: Any, features: Features) -> Any:
         """Return the logits ``[N, C]`` of inputs from those of their rows, arrays or tensors."""
         return combined(logits, features, self.window_scores)
 
@@ -78,11 +76,11 @@ class SequenceTask(CalibratedTask):
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
         return features.with_labels(self.references(labels))
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed cross-entropy of logits ``[R, C]``."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.whole(output, features), features.wanted)
+        return cross_entropy_sum(self.combine_logits(output, features), features.wanted)
 
     def predictions(self, outputs: Outputs) -> Values:
         """Return class numbers ``[N]``."""
@@ -95,8 +93,8 @@ class SequenceTask(CalibratedTask):
     def named(self, prediction: Any) -> str:
         return self.config.id2label[int(prediction)]
 
-    def judged(self, outputs: Outputs) -> Judged | None:
-        return Judged(outputs.values, self.references(outputs.labels)) if len(outputs.labels) else None
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
+        return CalibrationSet(outputs.values, self.references(outputs.labels)) if len(outputs.labels) else None
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         found = self.predictions(outputs)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bertie.engine.activations import sigmoid
 from bertie.errors import InputError
-from bertie.metrics.bootstrap import ratio
+from bertie.metrics.counts import ratio
 from bertie.tasks.arrays import log_softmax, softmax
 
 KINDS = ("softmax", "sigmoid")
@@ -118,9 +118,9 @@ def find_thresholds(probabilities: Any, labels: Any, caution: float = CAUTION) -
     ``caution``); that one is drawn towards 0.5 in the same way.
     """
     chances, truth = _checked_probabilities(probabilities, labels)
-    common = _drawn(_best(chances.ravel(), truth.ravel()), USUAL, truth.sum(), caution)
+    common = _shrunk(_best_f1(chances.ravel(), truth.ravel()), USUAL, truth.sum(), caution)
     columns = zip(chances.T, truth.T, strict=True)
-    return np.array([_drawn(_best(column, there), common, there.sum(), caution) for column, there in columns])
+    return np.array([_shrunk(_best_f1(column, there), common, there.sum(), caution) for column, there in columns])
 
 
 def f1_curves(probabilities: Any, labels: Any, thresholds: Sequence[float] | NDArray) -> NDArray:
@@ -186,7 +186,7 @@ def _checked(logits: Any, labels: Any, kind: str) -> tuple[NDArray, NDArray]:
     return scores, truth.astype(np.int64)
 
 
-def _best(chances: NDArray, truth: NDArray) -> float:
+def _best_f1(chances: NDArray, truth: NDArray) -> float:
     """Return the threshold with the highest F1 of one label's probabilities ``[n]``."""
     order = np.argsort(-chances, kind="stable")
     falling = chances[order]
@@ -202,7 +202,7 @@ def _best(chances: NDArray, truth: NDArray) -> float:
     return float(thresholds[np.abs(thresholds - USUAL).argmin()])
 
 
-def _drawn(own: float, wider: float, rows: int, caution: float) -> float:
+def _shrunk(own: float, wider: float, rows: int, caution: float) -> float:
     """Return the mean log-odds of a threshold found on so many rows and a wider one, as a threshold."""
     weight = rows / (rows + caution) if rows else 0.0
     if weight == 1:

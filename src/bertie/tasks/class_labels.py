@@ -26,7 +26,7 @@ def check_loss_options(options: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassLabels:
+class ClassificationTask:
     """A task that learns the classes of its model's config."""
 
     config: BertConfig  # the model's

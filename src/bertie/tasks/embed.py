@@ -23,26 +23,17 @@ from bertie.tasks.vector_layers import through, width_after
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(Task):
-    """An answer is one float32 vector ``[D]``.
+    """An answer is one float32 vector ``[D]``."""
 
-    Args:
-        recipe: pooling, normalisation, length limit and prompts of the model.
-        token_layers, layers: what tokens go through before the pooling, and texts after it: for the arrays or tensors
-            that the model gives.
-        prompt: what to put before every text; wins over ``prompt_name``.
-        prompt_name: the name of one of the model's prompts; None takes its default, if it has one.
-        normalize: True gives every vector length 1; None does what the model's files say, and so does False, which
-            cannot take away a normalisation the model was made with.
-        truncate_dim: how many numbers to keep of every vector, before ``normalize``; None: what the model's files say.
-    """
-
-    recipe: Recipe = field(default_factory=Recipe)
-    token_layers: tuple[Callable[[Any], Any], ...] = ()
-    layers: tuple[Callable[[Any], Any], ...] = ()
-    prompt: str | None = None
-    prompt_name: str | None = None
+    recipe: Recipe = field(default_factory=Recipe)  # pooling, normalisation, length limit and prompts of the model
+    token_layers: tuple[Callable[[Any], Any], ...] = ()  # what tokens go through before the pooling
+    layers: tuple[Callable[[Any], Any], ...] = ()  # what texts go through after it
+    prompt: str | None = None  # what to put before every text; wins over ``prompt_name``
+    prompt_name: str | None = None  # of one of the model's prompts; None takes its default, if it has one
+    # True gives every vector length 1; None does what the model's files say, and so does False, which cannot take away
+    # a normalisation that the model was made with
     normalize: bool | None = None
-    truncate_dim: int | None = None
+    truncate_dim: int | None = None  # numbers to keep of every vector, before ``normalize``; None: as the files say
     given: ClassVar[tuple[str, ...]] = (*Task.given, "recipe", "token_layers", "layers")
 
     def __post_init__(self) -> None:

@@ -27,18 +27,13 @@ ORDERS = ("left-to-right", "confidence")
 
 @dataclass(frozen=True, kw_only=True)
 class FillMask(Task):
-    """Answers are the reference's: a list of candidates, or for a text with several masks a list of such lists.
+    """Answers are the reference's: a list of candidates, or for a text with several masks a list of such lists."""
 
-    Args:
-        top_k: how many candidates to give for a mask.
-        targets: a word, or words, to choose from, instead of the whole vocabulary.
-        jointly: how the masks of a text are filled one after the other, so that their words fit each other:
-            "left-to-right", or "confidence", the surest first (Mask-Predict). The first candidates of all masks make
-            one text, which each ``sequence`` shows with its own candidate. None fills each mask on its own.
-    """
-
-    top_k: int = 5
-    targets: str | Sequence[str] | None = None
+    top_k: int = 5  # how many candidates to give for a mask
+    targets: str | Sequence[str] | None = None  # a word, or words, to choose from, instead of the whole vocabulary
+    # how the masks of a text are filled one after the other, so that their words fit each other: "left-to-right", or
+    # "confidence", the surest first (Mask-Predict). The first candidates of all masks make one text, which each
+    # ``sequence`` shows with its own candidate. None fills each mask on its own
     jointly: str | None = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"jointly": ORDERS}
 

@@ -13,8 +13,7 @@ from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.pooling import WHOLE, pool
-
-Span = tuple[int, int]
+from bertie.tokenization.pieces import Span
 
 
 class SpannedText(NamedTuple):

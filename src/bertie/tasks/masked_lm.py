@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,11 +14,8 @@ from bertie.tasks.features import LABELS, Features, Outputs, Values
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.masking import Masker, Masking
 from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.operations import Computed, Loss, operations_on
 from bertie.tasks.task import Task, TrainableTask
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +83,7 @@ class MaskedLM(TrainableTask):
         features = self._settled(features)
         return model.masked_lm(features, features.labelled)
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         from bertie.tasks.summed_losses import cross_entropy_sum
 
         return cross_entropy_sum(output, features.wanted[features.labelled], smoothing=self.label_smoothing)

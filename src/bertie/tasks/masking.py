@@ -25,17 +25,13 @@ GEOMETRIC, LONGEST = 0.2, 10
 
 @dataclass(frozen=True)
 class Masking:
-    """How much of every row is to be guessed, and in which units it is drawn.
+    """How much of every row is to be guessed, and in which units it is drawn."""
 
-    Args:
-        rate: the share of a row's ordinary tokens that are to be guessed; it is rounded to a number of tokens, one at
-            least. Of the last unit only so many tokens are taken as that number allows.
-        units: ``"tokens"``; ``"words"``, all pieces at a time (whole-word masking); or ``"spans"`` of words side by
-            side, 3.8 in the mean and at most 10 (Joshi et al. 2020, SpanBERT, section 3.1). All tokens of a span have
-            the same fate: hidden, random or kept.
-    """
-
+    # the share of a row's ordinary tokens, rounded to a number of tokens, one at least; of the last unit only so many
+    # tokens are taken as that number allows
     rate: float = 0.15
+    # "tokens"; "words", all pieces at a time (whole-word masking); or "spans" of words side by side, 3.8 in the mean
+    # and at most 10 (Joshi et al. 2020, SpanBERT, section 3.1), of which all tokens are hidden, random or kept together
     units: str = "tokens"
 
     def __post_init__(self) -> None:

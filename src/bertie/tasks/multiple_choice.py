@@ -1,21 +1,19 @@
 """Multiple choice: which of several texts fits a prompt best (BERT, section 4.4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, MultipleChoiceMetric
 from bertie.tasks.arrays import NEVER, Array
-from bertie.tasks.calibrated_tasks import Judged, SequenceTask, wrong_classes
+from bertie.tasks.calibrated_tasks import CalibrationSet, SequenceTask, wrong_classes
 from bertie.tasks.features import Features, Outputs, Values
+from bertie.tasks.operations import Loss
 from bertie.tasks.task import WrongAnswer
 from bertie.tasks.text_encoder import check_count, two_parts
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +37,9 @@ class MultipleChoice(SequenceTask):
 
     # prompts → features
 
-    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
-        features = self.features_of([(prompt, choice) for prompt, choices in texts for choice in choices])
-        return replace(features.in_parts([len(choices) for _, choices in texts]), texts=texts)
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        features = super().features_of([(prompt, choice) for prompt, choices in texts for choice in choices])
+        return features.in_parts([len(choices) for _, choices in texts])
 
     def read(self, given: object, number: int = 0) -> tuple[str, list[str]]:
         wanted = "a mapping with 'prompt' and 'choices', or a prompt and a list of choices"
@@ -79,11 +76,11 @@ class MultipleChoice(SequenceTask):
                 raise InputError(f"The label of input {number} is {label}; its {count} choices are 0 to {count - 1}.")
         return super().add_labels(features, labels)
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
         from bertie.tasks.summed_losses import choice_sum
 
-        logits = self.whole(output, features.by_part()).reshape(-1)
+        logits = self.combine_logits(output, features.by_part()).reshape(-1)
         return choice_sum(logits, features.part_counts, features.wanted)
 
     def predictions(self, outputs: Outputs) -> Values:
@@ -98,13 +95,13 @@ class MultipleChoice(SequenceTask):
         right, given, choices = self.references(outputs.labels), self.predictions(outputs), _choices(outputs)
         return wrong_classes(right, given, scores, lambda number, choice: choices[number][choice])
 
-    def judged(self, outputs: Outputs) -> Judged | None:
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         if not len(outputs.labels):
             return None
         wide = np.full((len(outputs.values), max(map(len, outputs.values))), NEVER)
         for row, logits in zip(wide, outputs.values, strict=True):
             row[: len(logits)] = logits
-        return Judged(wide, self.references(outputs.labels))
+        return CalibrationSet(wide, self.references(outputs.labels))
 
 
 def _choices(outputs: Outputs) -> list[list[str]]:

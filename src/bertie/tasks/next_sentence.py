@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,10 +10,7 @@ from bertie.metrics import ClassificationMetric, Metric
 from bertie.tasks.calibrated_tasks import SequenceTask
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from bertie.tasks.operations import Computed, Loss
 
 _CLASSES = ("follows", "does not follow")
 
@@ -38,10 +35,10 @@ class NextSentence(SequenceTask):
         scores = self.probabilities(np.reshape(outputs.values, (-1, 2)))[:, 0].tolist()
         return [{"is_next": score >= 0.5, "score": score} for score in scores]
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.whole(output, features), features.wanted, smoothing=self.label_smoothing)
+        return cross_entropy_sum(self.combine_logits(output, features), features.wanted, smoothing=self.label_smoothing)
 
     def metric(self) -> Metric:
         return ClassificationMetric(_CLASSES, positive=_CLASSES[0])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # what a model computed, where its engine or its device left it: one output, or several by their names
 Computed: TypeAlias = "Array | Tensor | Mapping[str, Array | Tensor]"
+# the sum of a batch's losses; only PyTorch learns
+Loss: TypeAlias = "Tensor"
 
 
 class Operations:

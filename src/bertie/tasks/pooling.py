@@ -25,7 +25,9 @@ def pool(hidden: Any, lengths: Sequence[int], modes: Sequence[str], skip: int = 
     do, counts = operations_on(hidden), np.array(lengths, np.int64)
     whole = kept = do.widened(hidden), counts
     if owned is not None or skip:
-        kept = _only(do, *whole, _places_in_rows(counts) >= skip if owned is None else owned)
+        takes_part = _places_in_rows(counts) >= skip if owned is None else owned
+        rows = np.repeat(np.arange(len(counts)), counts)[takes_part]
+        kept = do.take(whole[0], np.flatnonzero(takes_part)), np.bincount(rows, minlength=len(counts))
     found = [MODES[mode](do, *(whole if owned is not None and mode in WHOLE else kept)) for mode in modes]
     return found[0] if len(found) == 1 else do.side_by_side(found)
 
@@ -51,12 +53,6 @@ def merged(vectors: Any, features: Features, modes: Sequence[str]) -> Any:
             factors = np.sqrt(weights) if mode == "mean_sqrt_len_tokens" else weights
             found.append(do.run_sum(do.scale(part, factors), runs))
     return do.side_by_side(found)
-
-
-def _only(do: Operations, tokens: Any, lengths: Integers, taking_part: Array) -> tuple[Any, Integers]:
-    """Return the tokens that take part, and how many of each row do."""
-    rows = np.repeat(np.arange(len(lengths)), lengths)[taking_part]
-    return do.take(tokens, np.flatnonzero(taking_part)), np.bincount(rows, minlength=len(lengths))
 
 
 def _places_in_rows(lengths: Integers) -> Integers:

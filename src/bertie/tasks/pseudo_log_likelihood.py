@@ -20,21 +20,13 @@ VARIANTS = ("original", "word-l2r")
 
 @dataclass(frozen=True, eq=False)
 class MaskedCopies(Features):
-    """A row for each of R tokens to score: a copy of its text with that token masked, made when it is selected.
+    """A row for each of R tokens to score: a copy of its text with that token masked, made when it is selected."""
 
-    Attributes:
-        read: the texts themselves, or their windows.
-        sources: ``[R]`` int64, the row of ``read`` that each is a copy of.
-        offsets: ``[R]`` int64, where the token stands in it.
-        widths: ``[R]`` int64, how many tokens are masked from there on.
-        mask_token_id: what stands in their place.
-    """
-
-    read: Features = field(kw_only=True)
-    sources: Integers = field(kw_only=True)
-    offsets: Integers = field(kw_only=True)
-    widths: Integers = field(kw_only=True)
-    mask_token_id: int = field(kw_only=True)
+    read: Features = field(kw_only=True)  # the texts themselves, or their windows
+    sources: Integers = field(kw_only=True)  # [R], the row of ``read`` that each is a copy of
+    offsets: Integers = field(kw_only=True)  # [R], where the token stands in it
+    widths: Integers = field(kw_only=True)  # [R], how many tokens are masked from there on
+    mask_token_id: int = field(kw_only=True)  # what stands in their place
 
     @classmethod
     def of(cls, read: Features, places: Integers, widths: Integers, mask_token_id: int) -> Self:
@@ -67,15 +59,12 @@ class PseudoLogLikelihood(Task):
 
     Control tokens such as ``[CLS]`` and ``[MASK]`` are read and not scored. The pseudo-perplexity of N texts is
     ``exp(-sum(scores) / sum(num_tokens))``.
-
-    Args:
-        variant: "original" masks the token that is scored alone (Salazar et al. 2020, section 2.1). "word-l2r" masks
-            the rest of its word too, which would give it away (Kauf & Ivanova 2023, section 2).
-        return_tokens: True adds the ``tokens``, each with its own ``score``.
     """
 
+    # "original" masks the token that is scored alone (Salazar et al. 2020, section 2.1); "word-l2r" masks the rest of
+    # its word too, which would give it away (Kauf & Ivanova 2023, section 2)
     variant: str = "original"
-    return_tokens: bool = False
+    return_tokens: bool = False  # True adds the ``tokens``, each with its own ``score``
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"variant": VARIANTS}
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,27 +10,16 @@ from numpy.typing import NDArray
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, QuestionAnsweringMetric
 from bertie.metrics.question_answering import best_match
+from bertie.tasks import spans
 from bertie.tasks.alignment import Group
 from bertie.tasks.calibration import find_no_answer_threshold
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.spans import (
-    AnswerSpan,
-    Normalizer,
-    WindowScores,
-    best_spans,
-    null_scores,
-    pieces_of,
-    positions_in,
-    whole_words,
-)
+from bertie.tasks.operations import Loss
 from bertie.tasks.task import TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count, two_parts
 from bertie.tasks.windows import first_piece, in_windows, owned
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LONGEST_ROW = 384
 """The tokens of a window where nobody says: what BERT was trained on SQuAD with."""
@@ -110,7 +99,7 @@ class QuestionAnswering(TrainableTask):
 
     # features → answers
 
-    def combine(self, rows: Sequence[Any], features: Features) -> list[list[WindowScores]]:
+    def combine(self, rows: Sequence[Any], features: Features) -> list[list[spans.WindowScores]]:
         """Return what the windows of each context say, from the logits ``[n, 2]`` of their rows."""
         found = []
         for group in features.groups_read():
@@ -118,7 +107,7 @@ class QuestionAnswering(TrainableTask):
             for row, encoding, own in zip(group.rows, group.encodings, owned(group.encodings), strict=True):
                 logits, place, window = rows[row], first_piece(encoding), encoding.windows[-1]
                 start, end = logits[place : place + len(window.ids)].T
-                windows.append(WindowScores(window.start, start, end, own, tuple(logits[0].tolist())))
+                windows.append(spans.WindowScores(window.start, start, end, own, tuple(logits[0].tolist())))
             found.append(windows)
         return found
 
@@ -129,28 +118,30 @@ class QuestionAnswering(TrainableTask):
             found.append(answers[0] if self.top_k == 1 else answers)
         return found
 
-    def _answers(self, group: Group, windows: list[WindowScores]) -> list[dict[str, Any]]:
-        normalizer = Normalizer.of(windows)
+    def _answers(self, group: Group, windows: list[spans.WindowScores]) -> list[dict[str, Any]]:
+        normalizer = spans.Normalizer.of(windows)
         # some answers become one when they are aligned to words, or are the same words elsewhere
         count = 2 * self.top_k + 10 if self.align_to_words else self.top_k
         while True:
-            spans = best_spans(windows, count, self.max_answer_len)
-            found = self._joined(group, spans, normalizer)
-            if len(found) >= self.top_k or len(spans) < count:
+            best = spans.best_spans(windows, count, self.max_answer_len)
+            found = self._joined(group, best, normalizer)
+            if len(found) >= self.top_k or len(best) < count:
                 break
             count *= 2
         if self.handle_impossible_answer:
-            score = normalizer.probability(sum(null_scores(windows)) - self.no_answer_threshold)
+            score = normalizer.probability(sum(spans.null_scores(windows)) - self.no_answer_threshold)
             found.append({"score": score, "start": 0, "end": 0, "answer": ""})
         found.sort(key=lambda answer: -answer["score"])
         return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
 
-    def _joined(self, group: Group, spans: Sequence[AnswerSpan], normalizer: Normalizer) -> list[dict[str, Any]]:
-        """Return the answers that spans, best first, stand for: those of the same words are one."""
+    def _joined(
+        self, group: Group, best: Sequence[spans.AnswerSpan], normalizer: spans.Normalizer
+    ) -> list[dict[str, Any]]:
+        """Return the answers of the best spans, in their order: those of the same words are one."""
         text, pieces = group.text[1], group.pieces
         answers: dict[str, dict[str, Any]] = {}
-        for span in spans:
-            first, last = whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
+        for span in best:
+            first, last = spans.whole_words(span, pieces.word_ids) if self.align_to_words else (span.first, span.last)
             start, stop = pieces.offsets[first][0], pieces.offsets[last][1]
             score = normalizer.probability(span.logit)
             answer = {"score": score, "start": start, "end": stop, "answer": text[start:stop]}
@@ -175,13 +166,13 @@ class QuestionAnswering(TrainableTask):
             span = _answer_pieces(group.text[1], label["answers"], group.pieces)
             for encoding in group.encodings:
                 window = encoding.windows[-1]
-                wanted.append(positions_in(span, window.start, window.stop, first_piece(encoding)))
+                wanted.append(spans.positions_in(span, window.start, window.stop, first_piece(encoding)))
         return features.with_labels(np.array(wanted, np.int64).reshape(-1, 2), "row")
 
     def divisor(self, features: Features) -> float:
         return float(len(features.lengths))
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
         from bertie.tasks.summed_losses import span_sum
 
@@ -227,7 +218,7 @@ class QuestionAnswering(TrainableTask):
         lowest = np.finfo(float).tiny
         texts, differences = [], []
         for windows, answer in zip(outputs.values, only.decode(outputs), strict=True):
-            null = Normalizer.of(windows).probability(sum(null_scores(windows)))
+            null = spans.Normalizer.of(windows).probability(sum(spans.null_scores(windows)))
             texts.append(answer["answer"])
             differences.append(np.log(max(null, lowest)) - np.log(max(answer["score"], lowest)))
         return texts, np.array(differences, np.float64)
@@ -243,7 +234,7 @@ def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: P
             f"The answer {text!r:.60} does not stand at character {start} of its context, where "
             f"{context[max(start, 0) : stop]!r:.60} does."
         )
-    span = pieces_of(pieces.offsets, start, stop)
+    span = spans.pieces_of(pieces.offsets, start, stop)
     if span is None:
         raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
     return span

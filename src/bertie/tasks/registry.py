@@ -13,37 +13,20 @@ from bertie.hub import default_embedding_model, default_pretrained_model
 
 @dataclass(frozen=True)
 class Row:
-    """One task.
+    """One task."""
 
-    Attributes:
-        name: what pipelines, commands, messages and pages call it.
-        aliases: other names, those of the reference among them.
-        model_class: the door to the model with the task's head.
-        task: ``module:class`` of its `bertie.tasks.task.Task`.
-        takes: what one input is, for messages.
-        default: returns the folder of the model to use when none is named (decision 32); None: there is none.
-        pipeline: the class of its pipeline in `bertie.pipelines`.
-        head: the part of the model that it computes with, where it does not call the model as a whole.
-        learns: whether labelled data teach it, as `bertie.data.schemas` reads them.
-        trained: ``module:class`` of the `bertie.tasks.task.TrainableTask` that learns for it, where it is another.
-        by_vectors: the task that answers instead where the model is an encoder without a head.
-        command: what ``bertie`` answers with, and an input to try; the model is added.
-        pair_command: the same of a model that learned pairs, where the inputs of the task may be texts or pairs.
-    """
-
-    name: str
-    aliases: tuple[str, ...]
-    model_class: str
-    task: str
-    takes: str
-    default: Callable[[], Path] | None = None
-    pipeline: str = "Pipeline"
-    head: str = ""
-    learns: bool = False
-    trained: str = ""
-    by_vectors: str = ""
-    command: str = ""
-    pair_command: str = ""
+    name: str  # what pipelines, commands, messages and pages call it
+    aliases: tuple[str, ...]  # other names, those of the reference among them
+    model_class: str  # the auto class of the model with the task's head
+    task: str  # ``module:class`` of its `bertie.tasks.task.Task`
+    default: Callable[[], Path] | None = None  # returns the folder of the model to use if none is named (decision 32)
+    pipeline: str = "Pipeline"  # the class of its pipeline in `bertie.pipelines`
+    head: str = ""  # the part of the model that it computes with, where it does not call the model as a whole
+    learns: bool = False  # whether labelled data teach it, as `bertie.data.schemas` reads them
+    trained: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, where it is another
+    by_vectors: str = ""  # the task that answers instead where the model is an encoder without a head
+    command: str = ""  # what ``bertie`` answers with, and an input to try; the model is added
+    pair_command: str = ""  # the same of a model that learned pairs, where inputs may be texts or pairs
 
     @property
     def architecture(self) -> str:
@@ -55,7 +38,7 @@ class Row:
         return _load(self.task)
 
     def load_trained(self) -> Any:
-        """Return the class of the task that learns; its ``of`` makes one from the task that answers."""
+        """Return the class of the task that learns; its ``from_inference_task`` makes one from that which answers."""
         return _load(self.trained or self.task)
 
     def saved_options(self, config: Any) -> dict[str, Any]:
@@ -104,7 +87,7 @@ class Row:
         return self.default()
 
 
-# doors whose model's class has another name
+# auto classes whose model's class has another name
 _WRITERS = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
 ROWS = (
     Row(
@@ -112,7 +95,6 @@ ROWS = (
         ("embedding", "embeddings", "sentence-embedding", "sentence-similarity", "similarity", "sts", "bi-encoder"),
         "AutoModel",
         "bertie.tasks.embed:Embed",
-        "a text",
         default=default_embedding_model,
         pipeline="EmbedPipeline",
         learns=True,
@@ -124,7 +106,6 @@ ROWS = (
         (),
         "AutoModel",
         "bertie.tasks.feature_extraction:FeatureExtraction",
-        "a text",
         pipeline="FeatureExtractionPipeline",
     ),
     Row(
@@ -132,7 +113,6 @@ ROWS = (
         ("masked-lm", "mlm", "masked-language-modeling"),
         "AutoModelForMaskedLM",
         "bertie.tasks.fill_mask:FillMask",
-        "a text with [MASK]",
         default=default_pretrained_model,
         pipeline="FillMaskPipeline",
         head="cls.predictions",
@@ -145,7 +125,6 @@ ROWS = (
         ("choose",),
         "AutoModelForMultipleChoice",
         "bertie.tasks.multiple_choice:MultipleChoice",
-        "a prompt with its choices",
         pipeline="ChoicePipeline",
         learns=True,
         command='choose "A prompt." "One choice." "Another."',
@@ -155,7 +134,6 @@ ROWS = (
         ("pll", "score", "sentence-scoring"),
         "AutoModelForMaskedLM",
         "bertie.tasks.pseudo_log_likelihood:PseudoLogLikelihood",
-        "a text",
         default=default_pretrained_model,
         head="cls.predictions",
     ),
@@ -164,7 +142,6 @@ ROWS = (
         ("rerank", "cross-encoder", "text-ranking", "ranking"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.reranking:Reranking",
-        "a pair of a query and a passage",
         pipeline="RerankPipeline",
         learns=True,
         command='rerank YOUR-PASSAGES.txt "A question?"',
@@ -174,7 +151,6 @@ ROWS = (
         ("questions", "answer", "qa", "extractive-qa"),
         "AutoModelForQuestionAnswering",
         "bertie.tasks.question_answering:QuestionAnswering",
-        "a question with its context",
         pipeline="QuestionAnsweringPipeline",
         learns=True,
         command='answer "A question?" "A text that answers it."',
@@ -184,7 +160,6 @@ ROWS = (
         ("ner", "tag", "tagging", "named-entity-recognition"),
         "AutoModelForTokenClassification",
         "bertie.tasks.token_classification:TokenClassification",
-        "a text or a list of words",
         pipeline="TokenClassificationPipeline",
         learns=True,
         command='tag "A text."',
@@ -194,7 +169,6 @@ ROWS = (
         ("next-sentence-prediction", "nsp"),
         "AutoModelForNextSentencePrediction",
         "bertie.tasks.next_sentence:NextSentence",
-        "a pair of texts",
         default=default_pretrained_model,
         head="cls.seq_relationship",
         learns=True,
@@ -205,7 +179,6 @@ ROWS = (
         ("sequence-classification", "classification", "sentiment-analysis", "sentiment", "classify"),
         "AutoModelForSequenceClassification",
         "bertie.tasks.text_classification:TextClassification",
-        "a text or a pair",
         pipeline="TextClassificationPipeline",
         learns=True,
         command='classify "A text."',
@@ -216,7 +189,6 @@ ROWS = (
         ("causal-lm", "clm"),
         "AutoModelForCausalLM",
         "bertie.tasks.text_generation:TextGeneration",
-        "a beginning of a text",
         pipeline="GenerationPipeline",
     ),
     Row(
@@ -224,7 +196,6 @@ ROWS = (
         ("seq2seq", "sequence-to-sequence"),
         "AutoModelForSeq2SeqLM",
         "bertie.tasks.text_generation:Text2TextGeneration",
-        "a text",
         pipeline="GenerationPipeline",
         learns=True,
         command='generate "A text."',
@@ -235,7 +206,6 @@ ROWS = (
         ("summarize",),
         "AutoModelForSeq2SeqLM",
         "bertie.tasks.text_generation:Summarization",
-        "a text",
         pipeline="GenerationPipeline",
     ),
     Row(
@@ -243,7 +213,6 @@ ROWS = (
         ("zero-shot",),
         "AutoModelForSequenceClassification",
         "bertie.tasks.zero_shot:ZeroShot",
-        "a text",
         default=default_embedding_model,
         pipeline="ZeroShotPipeline",
         by_vectors="zero-shot-similarity",
@@ -253,7 +222,6 @@ ROWS = (
         (),
         "AutoModel",
         "bertie.tasks.zero_shot:ZeroShotSimilarity",
-        "a text",
         default=default_embedding_model,
         pipeline="ZeroShotSimilarityPipeline",
     ),

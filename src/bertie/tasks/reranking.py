@@ -11,7 +11,7 @@ from bertie.engine.activations import Activation
 from bertie.errors import InputError, spelled
 from bertie.metrics import Metric, RerankingMetric
 from bertie.tasks.arrays import Array
-from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
+from bertie.tasks.calibrated_tasks import CalibratedTask, CalibrationSet
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.sentence_transformers_config import SETTINGS
 from bertie.tasks.task import Task, WrongAnswer
@@ -36,7 +36,7 @@ class Reranking(TextClassification):
     window_scores: str = "max"  # how the logits of a passage's windows become the passage's
     highest: float = 1.0  # the relevance that stands for certainty: labels are divided by it
     activation: str | None = None  # the class that files name for ``function_to_apply``; None: the config may
-    given: ClassVar[tuple[str, ...]] = (*Task.given, "activation")
+    given: ClassVar[tuple[str, ...]] = (*TextClassification.given, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
     pair: ClassVar[str] = "(query, passage)"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("query", "passage"), ("text", "text_pair"))
@@ -121,9 +121,9 @@ class Reranking(TextClassification):
             found.append(WrongAnswer(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
         return found
 
-    def judged(self, outputs: Outputs) -> Judged | None:
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         gold = self.references(outputs.labels)
-        return Judged(outputs.values, gold, "sigmoid") if len(gold) and np.isin(gold, (0, 1)).all() else None
+        return CalibrationSet(outputs.values, gold, "sigmoid") if len(gold) and np.isin(gold, (0, 1)).all() else None
 
     def tune(self, outputs: Outputs) -> Self:
         # whatever its score, a passage is ranked and never left out

@@ -139,8 +139,7 @@ def read_activation(folder: str | os.PathLike[str]) -> str | None:
             f"{str(folder / MODULES)!r} asks for the module {steps[1][0]!r} behind the model; bertie scores with a "
             "classifier's own logits"
         )
-    named: str | None = _settings(folder).get("activation_fn")
-    return named
+    return _settings(folder).get("activation_fn")
 
 
 def _steps(folder: Path) -> list[tuple[str, str]]:

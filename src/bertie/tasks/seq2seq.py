@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -13,13 +13,10 @@ from bertie.metrics import Metric, TextOverlapMetric
 from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model, Seq2SeqModel
-from bertie.tasks.operations import Computed
+from bertie.tasks.operations import Computed, Loss
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count
 from bertie.tasks.text_generation import Text2TextGeneration
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +24,13 @@ class Seq2Seq(TrainableTask):
     """What learns for `bertie.tasks.text_generation.Text2TextGeneration`, which writes what is scored.
 
     A label holds the right targets; the first is learned, as the decoder's words from its start token to the end token.
-
-    Args:
-        max_target_length: tokens of a target to learn, start and end included; None: what the decoder allows.
-        generation: fields of a `bertie.GenerationConfig` by which targets are written, which are saved with the model;
-            without ``max_length``, they get no longer than the longest that was learned.
-        label_smoothing: the share of each word that is learned as any word alike (Szegedy et al. 2016, section 7).
     """
 
-    max_target_length: int | None = None
+    max_target_length: int | None = None  # tokens of a target to learn, start and end included; None: all
+    # fields of a `bertie.GenerationConfig` by which targets are written, which are saved with the model; without
+    # ``max_length``, they get no longer than the longest that was learned
     generation: Mapping[str, Any] | None = None
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # the share of each word that is learned as any word alike
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
     saved: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": TextOverlapMetric}
@@ -86,20 +79,20 @@ class Seq2Seq(TrainableTask):
 
     # targets → loss
 
-    def on_train_start(self, model: "nn.Module", labels: Sequence[Any]) -> Self:
+    def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
         """Return the task with a tokenizer that cuts as it does, and have the model write targets as it is to learn."""
-        settled, tokens = cast("Any", model), copy.copy(self.tokenizer)
+        tokens = copy.copy(self.tokenizer)
         named = {
             "decoder_start_token_id": tokens.cls_token_id,
             "eos_token_id": tokens.sep_token_id,
             "pad_token_id": tokens.pad_token_id,
         }
         for name, token in named.items():
-            if getattr(settled.config, name) is None:
-                setattr(settled.config, name, token)
-        own = {name: getattr(settled.config, name) for name in named}
+            if getattr(model.config, name) is None:
+                setattr(model.config, name, token)
+        own = {name: getattr(model.config, name) for name in named}
         longest = max(self._targets(labels).lengths, default=1)
-        settled.generation_config.update(**own, **{"max_length": longest, **(self.generation or {})})
+        model.generation_config.update(**own, **{"max_length": longest, **(self.generation or {})})
         tokens.model_max_length = self.limit
         return replace(self, tokenizer=tokens)
 
@@ -116,7 +109,7 @@ class Seq2Seq(TrainableTask):
         """Return the number of words to learn: every token of a target but its first."""
         return float(sum(_part(features, 1).lengths) - features.num_inputs)
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed cross-entropy of logits ``[M, V]``."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,13 @@ from bertie.progress import logger, say_once
 from bertie.tasks.arrays import Array
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.operations import ON_ARRAYS, operations_on
+from bertie.tasks.operations import ON_ARRAYS, Loss, operations_on
 from bertie.tasks.pooling import merged
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count, wrong_type
 from bertie.tasks.vector_layers import Normalize, width_after
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # A cosine that far from its score is worth showing.
 OFF = 0.25
@@ -99,10 +96,8 @@ class Similarity(Embed, TrainableTask):
 
     # texts → vectors
 
-    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
-        features = self.features_of([text for each in texts for text in each])
-        return replace(features.in_parts(list(map(len, texts))), texts=texts)
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        return super().features_of([text for each in texts for text in each]).in_parts(list(map(len, texts)))
 
     def read(self, given: object, number: int = 0) -> list[str]:
         if (
@@ -141,14 +136,14 @@ class Similarity(Embed, TrainableTask):
             raise InputError("A score belongs to a pair of texts; leave scores out where there is a negative, too.")
         return features.with_labels(np.asarray(self.references(labels)))
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         vectors = output
         if self.windows:
             vectors = self.finished(merged(output, features.by_part(), self.recipe.modes))
         widths = self.matryoshka_dims or (self.dimension,)
         return sum((self._loss_of(vectors[:, :width], features) for width in widths), vectors.new_zeros(()))
 
-    def _loss_of(self, vectors: "Tensor", features: Features) -> "Tensor":
+    def _loss_of(self, vectors: Any, features: Features) -> Loss:
         from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
 
         do = operations_on(vectors)

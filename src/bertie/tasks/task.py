@@ -27,11 +27,11 @@ from bertie.errors import InputError, InputTypeError
 from bertie.tasks.class_labels import check_loss_options
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed, operations_on
+from bertie.tasks.operations import Computed, Loss, operations_on
 from bertie.tasks.text_encoder import TextEncoder
 
 if TYPE_CHECKING:  # who only answers needs no metrics
-    from torch import Tensor, nn
+    from torch import nn
 
     from bertie.metrics import Metric
     from bertie.tasks.calibration import Reliability
@@ -106,7 +106,7 @@ class Learning(ABC):
         return float(features.num_inputs)
 
     @abstractmethod
-    def loss(self, output: Computed, features: Features) -> "Tensor":
+    def loss(self, output: Computed, features: Features) -> Loss:
         """Return the sum ``[]`` of the losses of a batch of whole inputs, from what `run` computed for its rows.
 
         Several kinds of labels that are learned together have a sum each, ``[K]``: the loss of a step adds up the
@@ -119,12 +119,9 @@ class Learning(ABC):
 
 
 class Scoring(ABC):
-    """How a task's answers are compared with labels, and what is tuned by that.
+    """How a task's answers are compared with labels, and what is tuned by that."""
 
-    Attributes:
-        metrics: kind of data → what scores it, as `metric` makes one; the kinds are those of a classification, if any.
-    """
-
+    # kind of data → what scores it, as `metric` makes one; the kinds are those of a classification, if any
     metrics: "ClassVar[Mapping[str, type[Metric]]]"
 
     def expects(self) -> tuple[str | None, list[str] | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,22 +10,20 @@ from bertie.engine.activations import Activation, sigmoid
 from bertie.errors import InputError
 from bertie.metrics import ClassificationMetric, Metric, MultiLabelMetric, RegressionMetric
 from bertie.tasks.arrays import Array, softmax
-from bertie.tasks.calibrated_tasks import Judged, SequenceTask
+from bertie.tasks.calibrated_tasks import CalibrationSet, SequenceTask
 from bertie.tasks.calibration import find_thresholds
-from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.class_labels import ClassificationTask
 from bertie.tasks.features import Features, Outputs, Values
-from bertie.tasks.head_init import OWN, Unit, begin_at, logits_of_classes, logits_of_labels
+from bertie.tasks.head_init import IDENTITY, Standardization, init_bias, log_odds, log_priors
+from bertie.tasks.operations import Loss
 from bertie.tasks.task import WrongAnswer
 from bertie.tasks.text_encoder import check_count
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "none": np.asarray}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(ClassLabels, SequenceTask):
+class TextClassification(ClassificationTask, SequenceTask):
     """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first."""
 
     # labels to give; None gives all. The empty string, as in the reference, is "not named": the best label alone, or
@@ -35,8 +33,8 @@ class TextClassification(ClassLabels, SequenceTask):
     # regression, sigmoid for several labels at a time or a single one, else softmax
     function_to_apply: str | None = None
     thresholds: Sequence[float] | None = None  # for several labels at a time, the score at which each label is given
-    unit: Unit = OWN  # in which a model that is being trained answers numbers; set by `on_train_start`
-    given: ClassVar[tuple[str, ...]] = (*SequenceTask.given, "unit")
+    standardization: Standardization = IDENTITY  # of the numbers a regression learns; set by `on_train_start`
+    given: ClassVar[tuple[str, ...]] = (*SequenceTask.given, "standardization")
     saved: ClassVar[tuple[str, ...]] = (*SequenceTask.saved, "thresholds")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SequenceTask.choices,
@@ -71,7 +69,7 @@ class TextClassification(ClassLabels, SequenceTask):
     def scores(self, values: Values) -> Array:
         """Return the score of every label, ``[N, C]``, from logits."""
         logits = np.reshape(np.asarray(values, np.float32), (len(values), -1)) / np.float32(self.temperature)
-        return self.score_function(self.unit.left(logits))
+        return self.score_function(self.standardization.invert(logits))
 
     @property
     def score_function(self) -> Activation:
@@ -137,13 +135,13 @@ class TextClassification(ClassLabels, SequenceTask):
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
         return self.weight_of(features.wanted) if features.wanted.ndim == 1 else float(features.wanted.size)
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
         from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum, squared_error_sum
 
-        logits, wanted = self.whole(output, features), features.wanted
+        logits, wanted = self.combine_logits(output, features), features.wanted
         if self.kind == "regression":
-            return squared_error_sum(logits, self.unit.entered(wanted))
+            return squared_error_sum(logits, self.standardization.apply(wanted))
         learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
         return learn(logits, wanted, **self.loss_options)
 
@@ -151,22 +149,22 @@ class TextClassification(ClassLabels, SequenceTask):
         # numbers are learned at mean 0 and deviation 1, labels from their shares
         task = super().on_train_start(model, labels)
         if self.kind == "regression":
-            unit = Unit.of(labels)
-            unit.enter(model.classifier)
-            return replace(task, unit=unit)
+            standardization = Standardization.of(labels)
+            standardization.apply_to_head(model.classifier)
+            return replace(task, standardization=standardization)
         gold = task.references(labels)
         if gold.ndim == 1:
-            usual = logits_of_classes(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
+            usual = log_priors(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
         else:
-            usual = logits_of_labels(gold, self.class_weights)
-        begin_at(model.classifier, usual)
+            usual = log_odds(gold, self.class_weights)
+        init_bias(model.classifier, usual)
         return task
 
     def on_train_end(self, model: Any) -> Self:
-        if self.unit == OWN:
+        if self.standardization == IDENTITY:
             return self
-        self.unit.leave(model.classifier)
-        return replace(self, unit=OWN)
+        self.standardization.invert_in_head(model.classifier)
+        return replace(self, standardization=IDENTITY)
 
     def metric(self) -> Metric:
         names = list(self.config.id2label.values())
@@ -193,16 +191,16 @@ class TextClassification(ClassLabels, SequenceTask):
             for size, right, given in zip(sizes, gold, found, strict=True)
         ]
 
-    def judged(self, outputs: Outputs) -> Judged | None:
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         if self.kind == "regression" or not len(outputs.labels):
             return None
-        return Judged(outputs.values, self.references(outputs.labels), self._usual_function)
+        return CalibrationSet(outputs.values, self.references(outputs.labels), self._usual_function)
 
     def tune(self, outputs: Outputs) -> Self:
-        task, judged = super().tune(outputs), self.judged(outputs)
-        if judged is None or judged.kind == "softmax":
+        task, found = super().tune(outputs), self.calibration_set(outputs)
+        if found is None or found.kind == "softmax":
             return task
-        thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(outputs.values), judged.labels)]
+        thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(outputs.values), found.labels)]
         return replace(task, thresholds=thresholds)
 
     def plain(self, prediction: Any) -> Any:

@@ -14,7 +14,7 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import GenerativeModel, Model
 from bertie.tasks.task import Task
-from bertie.tasks.text_encoder import INNER
+from bertie.tasks.text_encoder import NESTED
 
 _GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
 # as many new tokens as the reference's pipelines write where no length is asked for
@@ -59,7 +59,7 @@ class Generation(Task):
         """As `bertie.tasks.text_encoder.TextEncoder.with_options`; ``max_length`` is that of what is written."""
         more = {**(options.pop("generation", None) or {}), **(options.pop("generate_kwargs", None) or {})}
         more |= {name: options.pop(name) for name in list(options) if name in _GENERATION}
-        others = [name for name in options if name not in (*self.options(), *INNER) and options[name] is not None]
+        others = [name for name in options if name not in (*self.options(), *NESTED) and options[name] is not None]
         for name in [*others, *(name for name in more if name not in _GENERATION)]:
             raise InputTypeError(f"Generation has no option {name!r}.{nearest(name, (*self.options(), *_GENERATION))}")
         if more:
@@ -145,20 +145,17 @@ class TextGeneration(Generation):
         return 1 if counts else super().rows_together(own)
 
     def features_of(self, texts: Sequence[Any]) -> Features:
-        given = [self.prefix + text for text in texts]
-        rows = (
-            self.tokenizer(
-                given,
-                add_special_tokens=self.add_special_tokens,
-                truncation=self.truncation or False,
-                max_length=self.limit if self.truncation else None,
-                split_special_tokens=self.split_special_tokens,
-                return_attention_mask=False,
-                verbose=False,
-            )["input_ids"]
-            if given
-            else []
-        )
+        if not texts:
+            return Features.from_rows([])
+        rows = self.tokenizer(
+            [self.prefix + text for text in texts],
+            add_special_tokens=self.add_special_tokens,
+            truncation=self.truncation or False,
+            max_length=self.limit if self.truncation else None,
+            split_special_tokens=self.split_special_tokens,
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
         if [] in rows:
             raise InputError(
                 f"The text {texts[rows.index([])]!r:.60} has no token to go on from; give a beginning, or pass "

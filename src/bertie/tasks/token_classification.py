@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,22 +16,20 @@ from bertie.metrics.entities import entities_metric
 from bertie.progress import say_once
 from bertie.tasks.alignment import LABELLED, MERGES, Alignment, words_read
 from bertie.tasks.arrays import Array, Integers
-from bertie.tasks.calibrated_tasks import CalibratedTask, Judged
-from bertie.tasks.class_labels import ClassLabels
+from bertie.tasks.calibrated_tasks import CalibratedTask, CalibrationSet
+from bertie.tasks.class_labels import ClassificationTask
 from bertie.tasks.entity_decoding import STRATEGIES, Grouper, chosen
 from bertie.tasks.features import Features, Outputs
-from bertie.tasks.head_init import begin_at, logits_of_classes
+from bertie.tasks.head_init import init_bias, log_priors
+from bertie.tasks.operations import Loss
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import wrong_type
 from bertie.tasks.windows import first_piece
 from bertie.tokenization.encoding import Encoding
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(ClassLabels, CalibratedTask):
+class TokenClassification(ClassificationTask, CalibratedTask):
     """An answer is a list of mappings: of tokens with ``aggregation_strategy="none"``, else of entities.
 
     A token's has ``entity`` (its label), ``score``, ``index``, ``word``, ``start``, ``end``; an entity's has
@@ -154,7 +152,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
         numbers = [self.number_of(tag, "tag") for tags in labels for tag in tags]
         counts = np.bincount(numbers, minlength=self.config.num_labels)
-        begin_at(model.classifier, logits_of_classes(counts, self.class_weights))
+        init_bias(model.classifier, log_priors(counts, self.class_weights))
         return super().on_train_start(model, labels)
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
@@ -178,7 +176,7 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def divisor(self, features: Features) -> float:
         return self.weight_of(features.wanted)
 
-    def loss(self, output: Any, features: Features) -> "Tensor":
+    def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed cross-entropy of logits ``[T, C]`` over the labelled pieces."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
@@ -192,14 +190,14 @@ class TokenClassification(ClassLabels, CalibratedTask):
     def tune(self, outputs: Outputs) -> Self:
         return super(TokenClassification, self.prepare_labels(outputs.labels)).tune(outputs)
 
-    def judged(self, outputs: Outputs) -> Judged | None:
+    def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         """Return the logits ``[n, C]`` of all words that were read, by their first pieces, and their tags' numbers."""
         words, _ = words_read(outputs.features.groups_read())
         numbers = [self.config.label2id.get(tag, -1) for tags in outputs.labels for tag in tags]
         gold = np.array(numbers, np.int64)[words.numbers]
         known = gold >= 0  # rows to score may have tags of types that the model lacks
         logits = np.concatenate([np.zeros((0, len(self._labels))), *outputs.values])
-        return Judged(logits[words.firsts[known]], gold[known]) if known.any() else None
+        return CalibrationSet(logits[words.firsts[known]], gold[known]) if known.any() else None
 
     def predictions(self, outputs: Outputs) -> list[list[str]]:
         """Return the tags of each text, one a word; of words without pieces (or cut off) O, if no entity goes on."""

@@ -16,8 +16,7 @@ from bertie.checkpoints.tensors import FLOATS
 from bertie.engine.activations import ACTIVATIONS as FORMULAS
 from bertie.engine.activations import Activation, sigmoid, softplus
 from bertie.engine.linear import Linear, dense
-from bertie.engine.normalization import layer_norm
-from bertie.engine.weights import Norm
+from bertie.engine.normalization import Norm
 from bertie.errors import CheckpointError
 from bertie.files import read_json
 from bertie.hub import member
@@ -81,7 +80,7 @@ class LayerNorm:
     eps: float = 1e-5
 
     def __call__(self, vectors: Array) -> Array:
-        return layer_norm(vectors, Norm(self.weight, self.bias, self.eps), available_threads())
+        return Norm(self.weight, self.bias, self.eps)(vectors, available_threads())
 
 
 @dataclass(frozen=True)

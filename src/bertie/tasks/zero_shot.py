@@ -86,12 +86,11 @@ class ZeroShot(CandidateLabels, Task):
     moving: ClassVar[int] = 0
     choices: ClassVar[Any] = {"window_scores": WAYS}
 
-    def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        texts = [self.read(one, number) for number, one in enumerate(inputs, first)]
-        features = self.features_of([(text, sentence) for text in texts for sentence in self.hypotheses])
+    def features_of(self, texts: Sequence[Any]) -> Features:
+        features = super().features_of([(text, sentence) for text in texts for sentence in self.hypotheses])
         # cut once a label, and told once a text
         truncated = features.truncated[:: len(self.labels)]
-        return replace(features.in_parts([len(self.labels)] * len(texts)), truncated=truncated, texts=texts)
+        return replace(features.in_parts([len(self.labels)] * len(texts)), truncated=truncated)
 
     def combine(self, rows: Sequence[Any], features: Features) -> Sequence[Array]:
         """Return the logits ``[L, C]`` of each text."""

@@ -11,24 +11,18 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from bertie.kernels import text_reader
 from bertie.kernels.text_reader import Cut, Read, TextReader
 from bertie.tokenization.characters import characters
-from bertie.tokenization.encoding import Frames
 from bertie.tokenization.file_backend import RustBackend, add_tokens, read_by_rust
 from bertie.tokenization.inputs import without_surrogates
-from bertie.tokenization.pieces import Array, Block, Details, Pieces, made_once, with_others
+from bertie.tokenization.pieces import Block, Details, Integers, Pieces, lazy_property, with_others
 from bertie.tokenization.wordpiece import MAX_WORD
 
 
 class Backend(Protocol):
     """Texts in; ids, offsets and words out. Encoding changes nothing in it, so that threads may share it."""
 
-    states_bert: bool
-
     @property
     def prefix(self) -> str | None:
         """What tokens that go on in a word begin with; None if tokens don't show it."""
-
-    def frames(self, special_tokens: bool) -> Frames | None:
-        """Return what stands around texts; None where the tokenizer's named special tokens say it."""
 
     def read(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
         """Return the pieces of each text (each list of words if ``split``), and rows of them.
@@ -58,7 +52,6 @@ class BertBackend(RustBackend):
     `add_tokens` to begin with.
     """
 
-    states_bert = True
     prefix = "##"
 
     def __init__(
@@ -75,7 +68,7 @@ class BertBackend(RustBackend):
         # what was made of these is not part of it: copies and fingerprints are the same after use
         return BertBackend, (self.vocabulary, self._unk_token, self._normalizer, self._added)
 
-    @made_once
+    @lazy_property
     def rust(self) -> tokenizers.Tokenizer:  # many programs end without it
         model = models.WordPiece(self.vocabulary, unk_token=self._unk_token, max_input_chars_per_word=MAX_WORD)
         rust = self._view(model)
@@ -83,13 +76,10 @@ class BertBackend(RustBackend):
             add_tokens(rust, tokens, special)
         return rust
 
-    @made_once
+    @lazy_property
     def tokens(self) -> dict[int, str]:
         """Id → token of the vocabulary."""
         return {id_: token for token, id_ in self.vocabulary.items()}
-
-    def frames(self, special_tokens: bool) -> None:
-        del special_tokens  # they are the tokenizer's named ones
 
     def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
         own = not with_added_tokens or self._added_of_vocabulary() is not None
@@ -136,7 +126,7 @@ class BertBackend(RustBackend):
     def _read_by_rust(self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut) -> Block:
         return read_by_rust(self._plain_rust if plain else self.rust, texts, split, cut)
 
-    @made_once
+    @lazy_property
     def _plain_rust(self) -> tokenizers.Tokenizer:
         # another view of the same model: the state of one is never changed for the sake of a call
         rust = self._view(self.rust.model)
@@ -151,7 +141,7 @@ class BertBackend(RustBackend):
         rust.decoder = decoders.WordPiece(prefix="##")
         return rust
 
-    @made_once
+    @lazy_property
     def _reader(self) -> TextReader | None:
         """The kernel with this vocabulary; None where there is none, or no text could be read by it."""
         if text_reader.functions() is None:
@@ -214,14 +204,14 @@ class _Texts:
         ids = array("q", rows.ids[stop - int(rows.kept[number]) : stop].tobytes())
         return Pieces(ids, lambda: self._details(number))
 
-    @made_once
-    def _stops(self) -> Array:
+    @lazy_property
+    def _stops(self) -> Integers:
         before, behind = len(self._cut.before) // 8, len(self._cut.behind) // 8
         kept = self.rows.kept
         return np.cumsum(np.where(kept < 0, 0, before + kept + behind)) - behind
 
-    @made_once
-    def _all(self) -> tuple[Read, Array]:
+    @lazy_property
+    def _all(self) -> tuple[Read, Integers]:
         """All tokens of the texts, and where those of each text stop."""
         rows = self._read(Cut(), with_spans=True)
         return rows, np.cumsum(np.maximum(rows.kept, 0))

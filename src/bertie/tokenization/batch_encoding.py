@@ -37,7 +37,7 @@ class BatchEncoding(UserDict[Any, Any]):
 
     Args:
         data: the values by name.
-        encoding: the rows that the values were made from.
+        encoding: the rows that the values were made from; the attribute ``encodings`` has them, or is None.
         tensor_type: ``"pt"`` or ``"np"``: turn the values into tensors or arrays.
         prepend_batch_axis: put an axis of length 1 before those of the tensors.
         n_sequences: 1 for single texts, 2 for pairs.
@@ -52,32 +52,27 @@ class BatchEncoding(UserDict[Any, Any]):
         n_sequences: int | None = None,
     ) -> None:
         super().__init__(data)
-        self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding
+        self.encodings = [encoding] if isinstance(encoding, Encoding) else encoding
         self._n_sequences = n_sequences
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
     def n_sequences(self) -> int | None:
         """1 for single texts, 2 for pairs, None if it is not known."""
-        if self._n_sequences is None and self._encodings:
-            return self._encodings[0].n_sequences
+        if self._n_sequences is None and self.encodings:
+            return self.encodings[0].n_sequences
         return self._n_sequences
 
     @property
     def is_fast(self) -> bool:
         """Whether rows with offsets and words are at hand."""
-        return self._encodings is not None
-
-    @property
-    def encodings(self) -> Sequence[Encoding] | None:
-        """The rows, or None where the values came without them."""
-        return self._encodings
+        return self.encodings is not None
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, str):
             return self.data[item]
-        if self._encodings is not None:
-            return self._encodings[item]
+        if self.encodings is not None:
+            return self.encodings[item]
         if isinstance(item, slice):
             return {key: value[item] for key, value in self.data.items()}
         raise KeyError(f"{item!r}: give a name, or a slice; single rows come from a tokenizer's call")
@@ -90,11 +85,11 @@ class BatchEncoding(UserDict[Any, Any]):
         return data[item]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "encodings": self._encodings, "n_sequences": self._n_sequences}
+        return {"data": self.data, "encodings": self.encodings, "n_sequences": self._n_sequences}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.data = state["data"]
-        self._encodings = state["encodings"]
+        self.encodings = state["encodings"]
         self._n_sequences = state["n_sequences"]
 
     def tokens(self, batch_index: int = 0) -> list[str]:
@@ -185,9 +180,9 @@ class BatchEncoding(UserDict[Any, Any]):
         return self
 
     def _row(self, method: str, index: int) -> Encoding:
-        if not self._encodings:
+        if not self.encodings:
             raise InputError(f"{method}() needs a text that a tokenizer encoded; this has none, or only its values")
-        return self._encodings[index]
+        return self.encodings[index]
 
     def _ask_row(self, method: str, row_or_index: int, index: int | None, *sequence: int) -> Any:
         """Return what the method of a row says; the index alone is one of row 0, and tokens also count from the end."""

@@ -11,7 +11,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Special
-from bertie.tokenization.pieces import Array
+from bertie.tokenization.pieces import Integers
 from bertie.tokenization.rows import TextRows, flat_ids
 
 Values = dict[str, Any]
@@ -59,7 +59,7 @@ class _Table:
     side: str
     as_array: bool
 
-    def of(self, values: Array | int, filling: int) -> Any:
+    def of(self, values: Integers | int, filling: int) -> Any:
         """Return the rows of ``values``, ``[T]`` or one for all tokens."""
         if self.as_array:
             return self._rectangle(values, filling)
@@ -71,7 +71,7 @@ class _Table:
             rows = [flat[start:stop].tolist() for start, stop in pairwise(accumulate(self.lengths, initial=0))]
         return [_filled(row, self.width, filling, self.side) for row in rows] if self.width else rows
 
-    def _rectangle(self, values: Array | int, filling: int) -> Array:
+    def _rectangle(self, values: Integers | int, filling: int) -> Integers:
         widths = {max(length, self.width) for length in self.lengths}
         if len(widths) > 1:
             raise InputError(
@@ -134,7 +134,7 @@ def packed(rows: Iterable[Encoding], call: Call) -> Any:
 # what a data collator brings back
 
 
-def collated(features: Any) -> Values:
+def by_name(features: Any) -> Values:
     """Return a dictionary of values by name, also from a list of such dictionaries, one for each text."""
     if isinstance(features, Mapping):
         return dict(features.items())

@@ -151,11 +151,10 @@ class Encoding:
 
     def type_parts(self) -> list[bytes]:
         """Return the token types as int64, part by part, without padding."""
-        _, types, _, _, codes, _ = self.frame
-        parts = [codes[0]]
-        for number, window in enumerate(self.windows):
-            parts.append(types[number].to_bytes(8, sys.byteorder) * len(window.ids))
-            parts.append(codes[number + 1])
+        frame = self.frame
+        parts = [frame.type_codes[0]]
+        for window, type_id, codes in zip(self.windows, frame.types, frame.type_codes[1:], strict=True):
+            parts += (type_id.to_bytes(8, sys.byteorder) * len(window.ids), codes)
         return parts
 
     @property

@@ -15,7 +15,7 @@ from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.file_backend import FileBackend, copied
-from bertie.tokenization.pieces import Array
+from bertie.tokenization.pieces import Integers
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
@@ -101,7 +101,7 @@ class BertTokenizer(Tokenizer):
             # the file says what becomes of a text
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
             for name, token in self.special_tokens_map.items():
-                if token == _DEFAULTS.get(name) and self._token_to_id(token) is None:
+                if token == _DEFAULTS.get(name) and self._backend.token_to_id(token) is None:
                     setattr(self, name, None)  # BERT's special tokens are no tokens of a vocabulary that lacks them
         self._add_first_tokens(read.added_tokens_decoder or {})
 
@@ -115,7 +115,7 @@ class BertTokenizer(Tokenizer):
         )
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
 
-    def plain_ids(self, texts: Sequence[str]) -> tuple[Array, Array]:
+    def plain_ids(self, texts: Sequence[str]) -> tuple[Integers, Integers]:
         """Return the ids of texts side by side, int64 ``[T]``, and how many each text has, ``[N]``.
 
         There are no special tokens: those that are written in a text are cut like any other text.

@@ -39,8 +39,6 @@ class RustBackend:
 class FileBackend(RustBackend):
     """A `Backend` for any model, normalizer and pre-tokenizer; ``rust`` loses its padding and truncation."""
 
-    states_bert = False
-
     def __init__(self, rust: Tokenizer) -> None:
         rust.no_padding()
         rust.no_truncation()
@@ -53,6 +51,7 @@ class FileBackend(RustBackend):
         return getattr(self.rust.model, "continuing_subword_prefix", None) or None
 
     def frames(self, special_tokens: bool) -> Frames:
+        """Return what stands around texts; with other backends the tokenizer's named special tokens say it."""
         return self._frames[special_tokens]
 
     def add_tokens(self, tokens: list[str | AddedToken], special: bool) -> int:

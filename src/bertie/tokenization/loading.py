@@ -81,8 +81,7 @@ def load(
     kept = {field: value for field, value in config.items() if field not in accepted}
     tokenizer.init_kwargs.update(kept)
     tokenizer.chat_template = kept.get("chat_template")
-    result: Made = tokenizer
-    return result
+    return tokenizer
 
 
 def _class(cls: Any, stated: str | None, name: str, auto: bool) -> Any:
@@ -151,12 +150,7 @@ def _config(files: Mapping[str, Path]) -> dict[str, Any]:
         config["added_tokens_decoder"] = added_tokens_of(decoder.items(), where)
     elif "added_tokens.json" in files:
         ids = read_json(files["added_tokens.json"], "added tokens")
-        config["added_tokens_decoder"] = added_tokens_of(
-            ((index, _added(token, config)) for token, index in ids.items()), where
-        )
+        named = {str(config[name]) for name in NAMES if config.get(name) is not None}
+        added = ((ids[one], AddedToken(one, normalized=one not in named, special=one in named)) for one in ids)
+        config["added_tokens_decoder"] = added_tokens_of(added, where)
     return config
-
-
-def _added(token: str, config: Mapping[str, Any]) -> AddedToken:
-    special = token in {str(config[name]) for name in NAMES if config.get(name) is not None}
-    return AddedToken(token, normalized=not special, special=special)

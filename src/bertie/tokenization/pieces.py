@@ -13,14 +13,14 @@ from bertie.kernels.text_reader import Cut, Read
 Span = tuple[int, int]
 Ids: TypeAlias = "array[int]"
 """Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
-Array: TypeAlias = NDArray[np.int64]
+Integers: TypeAlias = NDArray[np.int64]
 
 
 Holder = TypeVar("Holder")
 Value = TypeVar("Value")
 
 
-class made_once(Generic[Holder, Value]):
+class lazy_property(Generic[Holder, Value]):
     """``functools.cached_property`` without the lock of Python 3.11, for which a forked child may wait forever."""
 
     def __init__(self, make: Callable[[Holder], Value]) -> None:
@@ -49,7 +49,7 @@ class Pieces:
     def __init__(self, ids: Ids, work_out: Callable[[], Details]) -> None:
         self.ids, self._work_out = ids, work_out
 
-    @made_once
+    @lazy_property
     def details(self) -> Details:
         return self._work_out()
 

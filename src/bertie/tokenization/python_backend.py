@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.inputs import without_surrogates
 from bertie.tokenization.origins import spans_of
-from bertie.tokenization.pieces import Block, Details, Pieces, Span, made_once
+from bertie.tokenization.pieces import Block, Details, Pieces, Span, lazy_property
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
 _MADE_LATE = ("_token_of", "_added_pattern")
@@ -22,7 +22,6 @@ class PythonBackend:
     (None: at white space), and words into pieces by `WordPiece`.
     """
 
-    states_bert = True
     prefix = "##"
 
     def __init__(self, vocabulary: dict[str, int], basic: BasicTokenizer | None, wordpiece: WordPiece) -> None:
@@ -31,11 +30,11 @@ class PythonBackend:
         self._added: dict[int, AddedToken] = {}
         self._added_ids: dict[str, int] = {}
 
-    @made_once
+    @lazy_property
     def _token_of(self) -> dict[int, str]:
         return {number: token for token, number in self.get_vocab(True).items()}
 
-    @made_once
+    @lazy_property
     def _added_pattern(self) -> re.Pattern[str] | None:
         longest_first = sorted(self._added_ids, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
@@ -43,9 +42,6 @@ class PythonBackend:
     def __getstate__(self) -> dict[str, Any]:
         # copies and fingerprints are the same after use
         return {name: value for name, value in vars(self).items() if name not in _MADE_LATE}
-
-    def frames(self, special_tokens: bool) -> None:
-        del special_tokens  # they are the tokenizer's named ones
 
     def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
         return {**self.vocabulary, **self._added_ids} if with_added_tokens else self.vocabulary

@@ -8,15 +8,15 @@ import numpy as np
 
 from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Special, Window
-from bertie.tokenization.pieces import Array, Block, made_once
+from bertie.tokenization.pieces import Block, Integers, lazy_property
 from bertie.tokenization.truncation import rows_of
 
 
 class Flat(NamedTuple):
     """Rows side by side, without padding; lists have one entry a row."""
 
-    ids: Array  # [T] int64
-    types: Array | None  # [T] int64, or None where every token has the type 0
+    ids: Integers  # [T] int64
+    types: Integers | None  # [T] int64, or None where every token has the type 0
     lengths: list[int]  # the number of tokens
     tokens_cut: list[int]  # how many tokens truncation left out, as far as they were counted
     empty: list[bool]  # whether the row's texts have no token, cut off or not
@@ -29,7 +29,7 @@ class TextRows(Sequence[Encoding]):
         self._block, self._call, self._frame, self._padding = block, call, frame, padding
         self._made: dict[int, Encoding] = {}
 
-    @made_once
+    @lazy_property
     def flat(self) -> "Flat":
         """All rows, without padding."""
         ids, kept, found, _ = self._block.rows

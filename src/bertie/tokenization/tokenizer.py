@@ -7,18 +7,9 @@ from typing import Any, ClassVar, Self
 from bertie.errors import InputError, InputTypeError
 from bertie.kernels.text_reader import Cut
 from bertie.progress import logger
-from bertie.tokenization import arguments
+from bertie.tokenization import arguments, collate
 from bertie.tokenization.arguments import CALL_NAMES, Call, Options
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.collate import (
-    as_lists,
-    collated,
-    packed,
-    pad_values,
-    tensor_kind,
-    values_of,
-    values_without_windows,
-)
 from bertie.tokenization.encoding import Encoding, Frames, Special, Window, without_types
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.pieces import Block
@@ -164,10 +155,8 @@ class Tokenizer(VocabMixin):
         Raises:
             InputError, InputTypeError: as in a call.
         """
-        lengths: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "verbose": False}
-        words: dict[str, Any] = {"is_split_into_words": is_split_into_words, "na": na}
-        call = self._call(**lengths, **words, split_special_tokens=split_special_tokens)
-        return self._rows_in_turn(texts, None, call, COUNTED)
+        named = {name: value for name, value in locals().items() if name in CALL_NAMES}
+        return self._rows_in_turn(texts, None, self._call(**named, verbose=False), COUNTED)
 
     def encode(
         self,
@@ -188,7 +177,7 @@ class Tokenizer(VocabMixin):
 
     def _encode(self, text: Any, text_pair: Any, call: Call) -> Any:
         if call.return_tensors == "packed":
-            return packed(self._rows_in_turn(text, text_pair, call), call)
+            return collate.packed(self._rows_in_turn(text, text_pair, call), call)
         inputs = read_inputs(text, text_pair, call.is_split_into_words, call.na)
         rows = self._rows(inputs, call, self._frames(call.add_special_tokens))
         return self._give_back(rows, call, inputs.batched)
@@ -248,7 +237,7 @@ class Tokenizer(VocabMixin):
 
     def _give_back(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
         """Return the rows as the caller wants them."""
-        rows, values = values_of(rows, call, self._padding_token(call))
+        rows, values = collate.values_of(rows, call, self._padding_token(call))
         if not batched and call.return_tensors is None and not call.return_overflowing_tokens:
             # as in the reference, the length of a single row is still a list of one
             values = {name: value if name == "length" else value[0] for name, value in values.items()}
@@ -305,7 +294,7 @@ class Tokenizer(VocabMixin):
         frames = self._frames(add_special_tokens)
         check_room(call, pair_ids is not None, frames[pair_ids is not None].size)
         row = self._row(windows, call, frames)
-        _, values = values_without_windows([row], call, self._padding_token(call), False)
+        _, values = collate.values_without_windows([row], call, self._padding_token(call), False)
         encoding = BatchEncoding(values, tensor_type=call.return_tensors)
         if call.return_tensors and not prepend_batch_axis:
             encoding.data = {name: value[0] for name, value in encoding.items()}
@@ -334,19 +323,19 @@ class Tokenizer(VocabMixin):
         Raises:
             InputError: there are no ids, or the values are of different numbers of texts.
         """
-        values = collated(encoded_inputs)
+        values = collate.by_name(encoded_inputs)
         main = self.model_input_names[0]
         if main not in values:
             raise InputError(f"there is no {main!r} to pad; the values are {', '.join(map(repr, values)) or 'none'}")
         if values[main] is None or len(values[main]) == 0:
             return BatchEncoding(values)
-        kind = return_tensors or tensor_kind(values[main])
-        lists = {name: as_lists(value) for name, value in values.items()}
+        kind = return_tensors or collate.tensor_kind(values[main])
+        lists = {name: collate.as_lists(value) for name, value in values.items()}
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         call = self._call(**named, truncation=False, add_special_tokens=False)
         fillings = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
         fillings[main] = self.pad_token_id
-        padded = pad_values(lists, main, call, fillings)
+        padded = collate.pad_values(lists, main, call, fillings)
         return BatchEncoding(padded, tensor_type=kind)
 
     # files

@@ -11,42 +11,34 @@ from bertie.tokenization import arguments
 from bertie.tokenization.backend import Backend
 from bertie.tokenization.collate import as_lists
 from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
+from bertie.tokenization.file_backend import FileBackend
 from bertie.tokenization.vocabulary import check_added_ids
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _OF_DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
 
 
-class _Token:
-    """A special token as an attribute: None or a str; set it to None, a str or an AddedToken."""
+def _token(name: str) -> Any:
+    """Return a special token as a property: None or a str; it may be set to None, a str or an AddedToken."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, holder: "VocabMixin | None", owner: type) -> Any:
-        if holder is None:
-            return self
-        token = holder._named.get(self.name)
+    def read(holder: "VocabMixin") -> str | None:
+        token = holder._named.get(name)
         return None if token is None else str(token)
 
-    def __set__(self, holder: "VocabMixin", token: Any) -> None:
-        holder._name_token(self.name, token)
+    return property(read, lambda holder, token: holder._name_token(name, token))
 
 
-class _TokenId:
-    """The id of a special token as an attribute; setting it names the token that has this id."""
+def _token_id(name: str) -> Any:
+    """Return the id of a special token as a property; setting it names the token that has this id."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name.removesuffix("_id")
-
-    def __get__(self, holder: "VocabMixin | None", owner: type) -> Any:
-        if holder is None:
-            return self
-        token = holder._named.get(self.name)
+    def read(holder: "VocabMixin") -> int | None:
+        token = holder._named.get(name)
         return None if token is None else holder.convert_tokens_to_ids(str(token))
 
-    def __set__(self, holder: "VocabMixin", token_id: Any) -> None:
-        holder._name_token(self.name, None if token_id is None else holder.convert_ids_to_tokens(token_id))
+    def name_by_id(holder: "VocabMixin", token_id: Any) -> None:
+        holder._name_token(name, None if token_id is None else holder.convert_ids_to_tokens(token_id))
+
+    return property(read, name_by_id)
 
 
 class VocabMixin(ABC):
@@ -54,10 +46,10 @@ class VocabMixin(ABC):
 
     _backend: Backend
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
-    bos_token, eos_token, unk_token, sep_token = _Token(), _Token(), _Token(), _Token()
-    pad_token, cls_token, mask_token = _Token(), _Token(), _Token()
-    bos_token_id, eos_token_id, unk_token_id, sep_token_id = _TokenId(), _TokenId(), _TokenId(), _TokenId()
-    pad_token_id, cls_token_id, mask_token_id = _TokenId(), _TokenId(), _TokenId()
+    bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token = map(_token, NAMES)
+    bos_token_id, eos_token_id, unk_token_id, sep_token_id, pad_token_id, cls_token_id, mask_token_id = map(
+        _token_id, NAMES
+    )
     clean_up_tokenization_spaces: bool
     model_max_length: int
     # the token type of a pair's second text when there are no special tokens
@@ -73,7 +65,7 @@ class VocabMixin(ABC):
     @property
     def states_bert(self) -> bool:
         """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
-        return self._backend.states_bert
+        return not isinstance(self._backend, FileBackend)
 
     @property
     def continuing_subword_prefix(self) -> str | None:
@@ -204,9 +196,9 @@ class VocabMixin(ABC):
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """Return the id of a token, or a list of them; the unknown token's where there is none."""
         if isinstance(tokens, str):
-            found = self._token_to_id(tokens)
+            found = self._backend.token_to_id(tokens)
             unknown = self.unk_token if found is None else None
-            return found if unknown is None else self._token_to_id(unknown)
+            return found if unknown is None else self._backend.token_to_id(unknown)
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
@@ -222,8 +214,7 @@ class VocabMixin(ABC):
         return self._id_to_token(index)
 
     def _convert_token_to_id(self, token: str) -> int | None:
-        number: int | None = self.convert_tokens_to_ids(token)
-        return number
+        return self.convert_tokens_to_ids(token)
 
     @abstractmethod
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
@@ -233,9 +224,6 @@ class VocabMixin(ABC):
         """Return the text that pieces make: ``##`` pieces are joined to the one before."""
 
     # tokens and ids
-
-    def _token_to_id(self, token: str) -> int | None:
-        return self._backend.token_to_id(token)
 
     def _id_to_token(self, index: int) -> str | None:
         return self._backend.id_to_token(index)
@@ -312,9 +300,8 @@ class VocabMixin(ABC):
 
     def _frames(self, special_tokens: bool) -> Frames:
         """Return what stands around a text and around a pair."""
-        of_file = self._backend.frames(special_tokens)
-        if of_file is not None:
-            return of_file
+        if isinstance(self._backend, FileBackend):
+            return self._backend.frames(special_tokens)
         if not special_tokens:
             return bare_frames(self._bare_second_type)
         for name in ("cls_token", "sep_token"):

@@ -7,8 +7,9 @@ need_torch(__name__)
 from bertie.errors import Stopped
 from bertie.settings import Settings, describe_settings
 from bertie.training.distributed import is_first, local_device, world_size
-from bertie.training.history import Callback, Event, History, JsonLines, Log
+from bertie.training.history import Callback, Event, History, Log
 from bertie.training.learner import Learner, Phase
+from bertie.training.logs import JsonLines
 from bertie.training.loop import train
 from bertie.training.sampler import LookedUpSizes
 

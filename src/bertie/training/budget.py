@@ -23,7 +23,7 @@ def evaluation_is_due(budget: float, history: History) -> bool:
 
 
 def deadline(budget: float, history: History) -> float:
-    """Return the seconds of steps that fit into ``budget``, beside evaluations and what comes after the last step."""
+    """Return how many seconds of steps fit into ``budget``, beside evaluations and what comes after the last step."""
     # a last evaluation, a state and the model take twice the last evaluation and state: the longest ones may be of a
     # machine that was busy for a while
     reserve = max(min(RESERVE, 0.1 * budget), RESERVED_SHARE * budget) + 2 * history.overhead
@@ -53,8 +53,8 @@ def plan(budget: float, history: History, seconds: float) -> int:
     return step + int((end - seconds) * (step - begun) / max(seconds - then, 1e-9))
 
 
-def note_plan(history: History, total: int, seconds: float) -> None:
-    """Let the run have ``total`` steps from now on, after ``seconds``."""
+def record_plan(history: History, total: int, seconds: float) -> None:
+    """Record that the run has ``total`` steps from now on, as planned after ``seconds``."""
     done = history.progress(history.step) if history.plans else 0.0
     history.plans.append([history.step, done, total, round(seconds - history.evaluating, 3)])
     history.total = total

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from bertie.errors import CheckpointError, InputError, spelled
@@ -24,7 +23,7 @@ from bertie.training.state import Saved, States
 
 
 class Checkpointer:
-    """Saves and brings back one run; with several processes the first one writes what all have."""
+    """Saves and restores one run; of several processes the first one writes what all have."""
 
     def __init__(self, folder: Path | None, fingerprint: Fingerprint, settings: Settings, group: Processes) -> None:
         self._states = None if folder is None else States(folder, group, settings.keep_states)
@@ -38,7 +37,7 @@ class Checkpointer:
         self.seconds = 0.0  # that the last state took to be written
 
     def resume(self, model: nn.Module, optimizer: AdamW, wanted: bool) -> History | None:
-        """Bring model and optimiser to where the run was left, and return its history; None: a new run begins."""
+        """Restore model and optimiser to where the run was left off, and return its history; None: a new run begins."""
         if self._states is None:
             if wanted:
                 raise InputError("resume needs the folder in which the run keeps its state; give folder.")
@@ -62,7 +61,7 @@ class Checkpointer:
         return history
 
     def is_due(self, step: int) -> bool:
-        """Whether the steps or the time since the last save ask for another."""
+        """Whether another save is due, by steps or by time."""
         if self._states is None:
             return False
         every, minutes = self._settings.save_every, self._settings.save_minutes
@@ -70,7 +69,7 @@ class Checkpointer:
         return by_time or (every is not None and step % every == 0) or self._stays(step)
 
     def keep(self, model: nn.Module, optimizer: AdamW, history: History, wait: bool = True) -> bool:
-        """Save the run as it is, unless that is saved already; return whether it lies in a folder.
+        """Save the run as it is now, unless it was saved already; return whether there is a folder to save it in.
 
         With ``wait=False`` that takes no longer than a copy; an error of writing is raised by the next call.
         """
@@ -91,11 +90,11 @@ class Checkpointer:
             writing.result()
 
     def close(self) -> None:
-        """Wait for what is being written, after an error, too, which is then the one to be raised."""
+        """Wait for what is being written, also after an error, which is then the one to be raised."""
         self._writer.shutdown()
 
     def rewind(self, model: nn.Module, optimizer: AdamW) -> int | None:
-        """Bring model and optimiser back to the last state, and return its step; None: there is none."""
+        """Restore model and optimiser to the last state, and return its step; None: there is none."""
         if self._states is None:
             return None
         self.wait()
@@ -110,10 +109,10 @@ class Checkpointer:
         if self._states is not None:
             self._writing = self._writer.submit(self._states.save_best, step, _copies(snapshot(model)))
         else:
-            self._best = {name: tensor.cpu().clone() for name, tensor in snapshot(model).items()}
+            self._best = _copies(snapshot(model))
 
     def restore_best(self, model: nn.Module, step: int) -> None:
-        """Bring the best weights back into the model of the process that writes."""
+        """Restore the best weights in the model of the process that writes."""
         if self._writes:
             restore(model, self._best if self._states is None else self._states.load_best(step))
 
@@ -155,13 +154,3 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _mark(history: History) -> tuple[int, ...]:
     return history.step, history.evaluated, history.told, history.total, history.is_over
-
-
-def same_device(tensors: Mapping[str, Tensor]) -> torch.device:
-    found = {tensor.device for tensor in tensors.values()}
-    if len(found) > 1:
-        raise InputError(
-            f"The parameters that learn lie on several devices ({', '.join(sorted(map(str, found)))}); "
-            "call model.to() with one of them."
-        )
-    return found.pop()

@@ -16,13 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bertie.errors import spelled
 from bertie.progress import logger
-from bertie.training.distributed import Processes, others_answer
+from bertie.training.distributed import Processes, peer_errors_explained
 from bertie.training.learner import Learner
 
 _LAYER = re.compile(r"(^|\.)encoder\.layer\.\d+$")
 
 
-class LossOf(nn.Module):
+class LossModule(nn.Module):
     """A learner's loss as a module: PyTorch wraps this one, so that the model keeps its class and its names."""
 
     learner: Learner
@@ -42,10 +42,10 @@ class DataParallel:
     exchanges = False  # whether the others wait for what is computed now, so that it cannot be computed again
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
-        self.group, self._loss = group, LossOf(model)
+        self.group, self._loss = group, LossModule(model)
 
-    def take_up(self, learner: Learner) -> None:
-        """Compute the losses of this learner of the model from now on."""
+    def set_learner(self, learner: Learner) -> None:
+        """Take the losses of this learner of the model from now on."""
         self._loss.learner = learner
 
     def loss(self, examples: Sequence[int]) -> Tensor:
@@ -61,7 +61,7 @@ class DataParallel:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have the model whole in the first process within the block, which all processes enter."""
+        """Gather the whole model in the first process within the block, which all processes enter."""
         yield
 
     def finish(self) -> None:
@@ -91,12 +91,12 @@ class Replicas(DataParallel):
             )
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        with nullcontext() if self.is_last else self._replica.no_sync(), others_answer(only_lost=True):
+        with nullcontext() if self.is_last else self._replica.no_sync(), peer_errors_explained(only_lost=True):
             return self._replica(examples)
 
     def backward(self, loss: Tensor) -> None:
         self.exchanges = self.is_last
-        with others_answer(only_lost=True):
+        with peer_errors_explained(only_lost=True):
             loss.backward()
         self.exchanges = False
 
@@ -109,57 +109,57 @@ class Shards(DataParallel):
     def __init__(self, model: nn.Module, group: Processes, device: torch.device) -> None:
         super().__init__(model, group)
         self._parameters = dict(model.named_parameters())  # as they were; without numbers while there are shards
-        # two faces, between which the model changes in place: as it was, and with fully_shard's classes and hooks
-        self._plain = _faces(model)
+        # between these two the model changes in place: as it was, and with fully_shard's classes and hooks
+        self._plain = _attributes_of(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
         # nothing changes what a layer returns in place
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
-        with others_answer():
+        with peer_errors_explained():
             _shard(self._loss, device, group.world)
-        self._sharded = _faces(model)
+        self._sharded = _attributes_of(model)
         self.parameters = dict(model.named_parameters())
         self._empty()
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        with others_answer(only_lost=True):
+        with peer_errors_explained(only_lost=True):
             loss = super().loss(examples)
             if not torch.is_grad_enabled():  # no backward pass divides the parameters again
                 self._loss.reshard()  # type: ignore[operator]
         return loss
 
     def backward(self, loss: Tensor) -> None:
-        with others_answer(only_lost=True):
+        with peer_errors_explained(only_lost=True):
             super().backward(loss)
 
     def total_norm(self, gradients: Iterable[Tensor]) -> Tensor:
         """Return the norm of the gradients of all processes, each of which has its own rows of them."""
         squares = super().total_norm(gradients).square()
-        with others_answer():
+        with peer_errors_explained():
             dist.all_reduce(squares)
         return squares.sqrt()
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have the model as it was within the block, its parameters gathered in the first process."""
+        """Make the model as it was within the block, its parameters gathered in the first process."""
         self._gather(self.group.rank == 0)
-        _put_on(self._plain)
+        _restore(self._plain)
         try:
             yield
         finally:
-            _put_on(self._sharded)
+            _restore(self._sharded)
             self._empty()
 
     def finish(self) -> None:
         self._gather(True)
-        _put_on(self._plain)
+        _restore(self._plain)
 
     def __exit__(self, *_: object) -> None:
-        _put_on(self._plain)  # without its numbers, unless the run has come to its end
+        _restore(self._plain)  # without its numbers, unless the run has come to its end
 
     @torch.no_grad()
     def _gather(self, keep: bool) -> None:
-        with others_answer():
+        with peer_errors_explained():
             for name, parameter in self.parameters.items():
                 whole = parameter.full_tensor()  # type: ignore[attr-defined]
                 if keep:
@@ -179,15 +179,16 @@ def data_parallel(model: nn.Module, group: Processes, device: torch.device, shar
     return Shards(model, group, device) if shard else Replicas(model, group)
 
 
-_Face = tuple[type[nn.Module], dict[str, Any]]
+_Attributes = dict[nn.Module, tuple[type[nn.Module], dict[str, Any]]]
 
 
-def _faces(module: nn.Module) -> dict[nn.Module, _Face]:
-    return {each: (type(each), dict(vars(each))) for each in module.modules()}
+def _attributes_of(model: nn.Module) -> _Attributes:
+    """Return the class and the attributes of each module."""
+    return {each: (type(each), dict(vars(each))) for each in model.modules()}
 
 
-def _put_on(faces: dict[nn.Module, _Face]) -> None:
-    for module, (kind, attributes) in faces.items():
+def _restore(modules: _Attributes) -> None:
+    for module, (kind, attributes) in modules.items():
         module.__class__ = kind
         vars(module).clear()
         vars(module).update(attributes)

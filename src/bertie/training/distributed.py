@@ -56,7 +56,7 @@ def processes(device: torch.device) -> Iterator["Processes"]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     ours = not _is_joined()
-    with others_answer():
+    with peer_errors_explained():
         if ours:
             backend = "nccl" if device.type == "cuda" else "gloo"
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
@@ -83,7 +83,7 @@ class Processes:
     def sum(self, numbers: Tensor) -> Tensor:
         """Return the sums of the numbers of all processes, on their device."""
         if self.world > 1:
-            with others_answer():
+            with peer_errors_explained():
                 dist.all_reduce(numbers)
         return numbers
 
@@ -92,7 +92,7 @@ class Processes:
         if self.world == 1:
             return list(numbers)
         found = torch.tensor(numbers, dtype=torch.int64)
-        with others_answer():
+        with peer_errors_explained():
             dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.control)
         return found.tolist()
 
@@ -100,7 +100,7 @@ class Processes:
         """Return the value that the first process gave; what the others gave does not count."""
         values = [value]
         if self.world > 1:
-            with others_answer():
+            with peer_errors_explained():
                 dist.broadcast_object_list(values, 0, group=self.control)
         return values[0]
 
@@ -108,7 +108,7 @@ class Processes:
         """Return the values that all processes gave, in their order."""
         values = [value] * self.world
         if self.world > 1:
-            with others_answer():
+            with peer_errors_explained():
                 dist.all_gather_object(values, value, group=self.control)
         return values
 
@@ -116,7 +116,7 @@ class Processes:
     def share_model(self, model: nn.Module) -> None:
         """Give every process the weights and buffers of the first."""
         if self.world > 1:
-            with others_answer():
+            with peer_errors_explained():
                 for tensor in (*model.parameters(), *model.buffers()):
                     dist.broadcast(tensor.detach(), 0)
                     torch.autograd.graph.increment_version(tensor)
@@ -126,8 +126,8 @@ ALONE = Processes(0, 1, None)
 
 
 @contextmanager
-def others_answer(only_lost: bool = False) -> Iterator[None]:
-    """Say in one sentence that another process has ended; ``only_lost`` lets errors of other kinds pass."""
+def peer_errors_explained(only_lost: bool = False) -> Iterator[None]:
+    """Say in one sentence that another process has ended; ``only_lost`` lets errors of other kinds pass through."""
     try:
         yield
     except (RuntimeError, ValueError) as error:

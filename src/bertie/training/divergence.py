@@ -1,4 +1,4 @@
-"""Steps that a run does better without: a loss or gradients that are NaN or infinite, and spikes far above the others.
+"""Steps to be left out of a run: a loss or gradients that are NaN or infinite, and spikes far above the others.
 
 After a spike a run goes back to the state that it saved last.
 """
@@ -14,7 +14,7 @@ from bertie.training.learner import Learner
 from bertie.training.sampler import Integers
 
 # More examples than this are not looked at one by one.
-MOST_LOOKED_AT = 256
+MOST_SEARCHED = 256
 # Losses that a step is compared with, and the fewest that say anything.
 WINDOW, FEWEST = 100, 20
 # Of normally distributed numbers, the standard deviation is so many times their median distance from the median.
@@ -25,7 +25,7 @@ LEAST_SPREAD = 0.02
 MOST_REWINDS = 10
 
 
-def explain(
+def describe_bad_step(
     parallel: DataParallel,
     learner: Learner,
     examples: Integers,
@@ -37,7 +37,7 @@ def explain(
 ) -> str:
     """Return the sentences for a step (from 1) that could not be taken; all processes ask for them together."""
     what = f"the loss is {loss:g}" if not math.isfinite(loss) else f"the norm of the gradients is {norm:g}"
-    found = culprits(parallel, learner, examples) if not math.isfinite(loss) else []
+    found = bad_examples(parallel, learner, examples) if not math.isfinite(loss) else []
     where = "the example that alone gives such a loss" if len(found) == 1 else "examples that alone give such a loss"
     if not found:
         found, where = [int(each) for each in examples], "its examples"
@@ -53,9 +53,9 @@ ADVICE = (
 )
 
 
-def culprits(parallel: DataParallel, learner: Learner, examples: Integers) -> list[int]:
+def bad_examples(parallel: DataParallel, learner: Learner, examples: Integers) -> list[int]:
     """Return those examples whose loss alone, without dropout, is not finite; none if they are too many to look at."""
-    if len(examples) > MOST_LOOKED_AT:
+    if len(examples) > MOST_SEARCHED:
         return []
     learner.model.eval()
     try:
@@ -76,7 +76,7 @@ def is_spike(before: Sequence[float], loss: float, threshold: float) -> bool:
     return math.log(loss) - middle > threshold * max(spread, LEAST_SPREAD)
 
 
-def say_spike(step: int, loss: float, before: Sequence[float], back: int | None, examples: str) -> str:
+def describe_spike(step: int, loss: float, before: Sequence[float], back: int | None, examples: str) -> str:
     """Return the sentences on a spike in ``step``, after which the weights are those after step ``back``, or None."""
     what = f"In step {step} the loss rose to {loss:.4g} from {statistics.median(before):.4g} ({examples})"
     if back is None:

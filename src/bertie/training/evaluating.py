@@ -25,7 +25,7 @@ class Evaluation:
     check: Check | None
 
     def metrics(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> Figures | None:
-        """Return the first process's metrics, with None for NaN; None in their stead: a signal came meanwhile."""
+        """Return the first process's metrics, with None for NaN; None instead of them if a signal came meanwhile."""
         assert self.evaluate is not None
         metrics: Figures | None = None
         model.eval()

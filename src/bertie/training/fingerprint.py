@@ -89,7 +89,7 @@ def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
 
 
 def digest(parts: Iterable[bytes | memoryview]) -> str:
-    """Return what tells these bytes from others; a refusal does not show it."""
+    """Return a digest of these bytes, which a refusal does not show."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part)

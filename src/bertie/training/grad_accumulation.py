@@ -1,7 +1,8 @@
 """The gradients of one step: micro-batches within a token budget, in the precision of the device, past full memory."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,14 +25,12 @@ def micro_tokens(device: torch.device) -> int:
     return CPU_MICRO_TOKENS if device.type == "cpu" else GPU_MICRO_TOKENS
 
 
-def precision_on(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
-    """Return what opens the context in which the forward pass is computed."""
+def precision_on(device: torch.device, precision: str) -> Literal["bf16", "fp32"]:
+    """Return in which precision the forward pass is computed where the settings say ``precision``."""
     able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "bf16" and not able:
         raise InputError(f"precision is 'bf16', which {torch.cuda.get_device_name(device)} cannot do; give 'fp32'.")
-    if precision == "bf16" or (precision == "auto" and able and device.type == "cuda"):
-        return lambda: torch.autocast(device.type, torch.bfloat16)
-    return nullcontext
+    return "bf16" if precision == "bf16" or (precision == "auto" and able and device.type == "cuda") else "fp32"
 
 
 def means_of(sums: Tensor, counts: float | Mapping[str, float]) -> Tensor:
@@ -44,15 +43,13 @@ def means_of(sums: Tensor, counts: float | Mapping[str, float]) -> Tensor:
 class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
 
-    def __init__(
-        self, parallel: DataParallel, tokens: int, precision: Callable[[], AbstractContextManager], whole: bool
-    ) -> None:
+    def __init__(self, parallel: DataParallel, tokens: int, precision: Literal["bf16", "fp32"], whole: bool) -> None:
         self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
 
-    def take_up(self, learner: Learner, sizes: Sizes) -> None:
-        """Compute the losses of this learner, whose examples have these sizes, from now on."""
+    def set_learner(self, learner: Learner, sizes: Sizes) -> None:
+        """Take the losses of this learner, whose examples have these sizes, from now on."""
         self._learner, self._sizes = learner, sizes
-        self._parallel.take_up(learner)
+        self._parallel.set_learner(learner)
 
     def compute(
         self, examples: Integers, divisor: float | Mapping[str, float], seed: int, device: torch.device
@@ -86,7 +83,7 @@ class GradAccumulator:
         batches = self._batches(examples)
         for number, (batch, weight) in enumerate(batches, 1):
             self._parallel.is_last = number == len(batches)
-            with self._precision():
+            with torch.autocast(device.type, torch.bfloat16) if self._precision == "bf16" else nullcontext():
                 sums = self._parallel.loss(batch)
                 means = means_of(sums.to(torch.promote_types(sums.dtype, torch.float32)), divisor)
                 loss = means.sum()

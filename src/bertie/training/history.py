@@ -1,16 +1,11 @@
 """What a run has done so far: its log lines, its best score, and all that is needed to go on; and who is told of it."""
 
-import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from torch import nn
-
-from bertie.files import explained, write_text
 
 Record = dict[str, Any]
 Log = Callable[[Record], None]
@@ -80,13 +75,17 @@ class History:
                 return min(1.0, done + (1.0 - done) * (step - begun) / max(1, total - begun))
         return step / self.total
 
+    def last(self, name: str) -> Any:
+        """Return what the last log line that has ``name`` says of it; None if there is none."""
+        return next((record[name] for record in reversed(self.records) if name in record), None)
+
     def note(self) -> str:
         """Return loss and speed as a progress bar shows them; empty before the first log line."""
         lines = [record for record in self.records[-2:] if record.get("loss") is not None]
         return f"loss {lines[-1]['loss']:.4f}, {lines[-1]['tokens_per_second']:,.0f} tokens/s" if lines else ""
 
     def line_of_steps(self, epoch: float, rate: float, seconds: float) -> Record:
-        """Return the log line of the steps since the last one, and begin to count anew."""
+        """Return the log line of the steps since the last one, and reset what they add up."""
         computing = seconds - max((record["seconds"] for record in self.records), default=0.0)
         record: Record = {
             "step": self.step,
@@ -95,7 +94,7 @@ class History:
             **finite({f"{name}_loss": _mean(values) for name, values in self.terms.items()}),
             "learning_rate": rate,
             **finite({"grad_norm": _mean(self.norms)}),
-            "tokens": self.tokens + next((line["tokens"] for line in reversed(self.records) if "tokens" in line), 0),
+            "tokens": self.tokens + (self.last("tokens") or 0),
             "tokens_per_second": round(self.tokens / max(computing, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
@@ -131,22 +130,6 @@ Callback = Callable[[Event], object]
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return the metrics with None for what is no finite number, which JSON does not have."""
     return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-class JsonLines:
-    """A log that writes every record as a line of a file; what the file held before goes at the first record."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path, self._is_new = Path(path), True
-
-    def __call__(self, record: Record) -> None:
-        line = json.dumps(record) + "\n"
-        if self._is_new:
-            write_text(self._path, line)
-            self._is_new = False
-            return
-        with explained(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(line)
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the loop trains: anything with a model whose loss is a sum over numbered examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -31,6 +31,12 @@ class Learner(Protocol):
 
     def describe(self, examples: Sequence[int]) -> str:
         """Return words that lead a user to these examples: ``train.csv, lines 3, 17``."""
+
+
+def first_of(examples: Sequence[int], name: Callable[[int], str], most: int = 3) -> str:
+    """Return the names of the first examples, and how many more there are."""
+    more = f"; and {len(examples) - most} more" if len(examples) > most else ""
+    return "; ".join(map(name, examples[:most])) + more
 
 
 class Phase(NamedTuple):

@@ -18,11 +18,11 @@ from bertie.memory import freed_memory_kept, keep_few_primitives, return_freed_m
 from bertie.metrics.streaming import Figures
 from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
-from bertie.training.budget import UNKNOWN, evaluation_is_due, note_plan, plan
-from bertie.training.checkpointing import Checkpointer, same_device
+from bertie.training.budget import UNKNOWN, evaluation_is_due, plan, record_plan
+from bertie.training.checkpointing import Checkpointer
 from bertie.training.data_parallel import data_parallel
 from bertie.training.distributed import Processes, processes
-from bertie.training.divergence import ADVICE, MOST_REWINDS, WINDOW, explain, is_spike, say_spike
+from bertie.training.divergence import ADVICE, MOST_REWINDS, WINDOW, describe_bad_step, describe_spike, is_spike
 from bertie.training.evaluating import Check, Evaluate, Evaluation, warn
 from bertie.training.fingerprint import fingerprint
 from bertie.training.grad_accumulation import GradAccumulator, micro_tokens, precision_on
@@ -30,7 +30,7 @@ from bertie.training.history import Callback, Event, History, Log, Record
 from bertie.training.learner import Learner, Phase
 from bertie.training.muon import Muon
 from bertie.training.optimizer import AdamW
-from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, trainable
+from bertie.training.param_groups import checkpointed, frozen, groups, left_as_it_was, same_device, trainable
 from bertie.training.sampler import Sampler, seed_of_step
 from bertie.training.schedule import lengthen, share_of_rate
 from bertie.training.signals import Signals
@@ -127,8 +127,7 @@ class _Run:
         self.model, settings = self.phases[0].learner.model, self.settings
         self.device = same_device(trainable(self.model))
         self.history = History()
-        precision = precision_on(self.device, settings.precision)
-        self.precision = "fp32" if precision is nullcontext else "bf16"
+        self.precision = precision_on(self.device, settings.precision)
         self.sampler = self._sampler_of(0)
         in_an_epoch = self.sampler.steps_in(0)
         steps = settings.steps or self.sampler.steps_before(settings.epochs_over(in_an_epoch))
@@ -149,16 +148,16 @@ class _Run:
         made = Muon if settings.optimizer == "muon" else AdamW
         self.optimizer = made(trainable(self.model), alike, tuple(self.tables), self.parallel.total_norm)
         tokens = settings.micro_tokens or micro_tokens(self.device)
-        self.gradients = GradAccumulator(self.parallel, tokens, precision, whole=not self.divisible)
+        self.gradients = GradAccumulator(self.parallel, tokens, self.precision, whole=not self.divisible)
         self.is_waited_for = self.device.type != "cpu"  # fetching a number waits until the device is done
         # of the steps since the last look at the device: number, loss or its terms, norm
         self.unseen: list[tuple[int, Tensor, Tensor]] = []
         self.clock = 0.0
 
-    def _take_up(self, number: int) -> None:
-        """Have the learner of a phase take the steps from its first on."""
+    def _set_phase(self, number: int) -> None:
+        """Train on the examples of a phase from now on."""
         self.learner, self.sampler = self.phases[number].learner, self._sampler_of(number)
-        self.gradients.take_up(self.learner, self.sampler.sizes)
+        self.gradients.set_learner(self.learner, self.sampler.sizes)
 
     def _sampler_of(self, number: int) -> Sampler:
         settings, learner = self.settings, self.phases[number].learner
@@ -173,13 +172,13 @@ class _Run:
         self.history = resumed or self.history
         if not self.history.ends and not self.history.plans:
             self.history.total = total
-        self._take_up(len(self.history.phases) - 1)
+        self._set_phase(len(self.history.phases) - 1)
         lengthen(self.history, more_epochs, resume, self.sampler, self.checkpointer.where)
         self.gradients.tokens = self.history.micro_tokens or self.gradients.tokens
         self.history.settings = self._settings_used()
         self.clock = self.began - self.history.seconds
         if settings.budget is not None and not self.history.plans:
-            note_plan(self.history, UNKNOWN, self._seconds())
+            record_plan(self.history, UNKNOWN, self._seconds())
         for record in self.history.records:
             self._write(record)
         used = ", ".join(f"{name} {value}" for name, value in self.history.settings.items() if value is not None)
@@ -227,9 +226,9 @@ class _Run:
         self._fetch()
         self.history.recent.clear()  # longer texts have other losses
         self.history.phases.append(self.history.step)
-        self._take_up(len(self.history.phases) - 1)
+        self._set_phase(len(self.history.phases) - 1)
         if self.settings.budget is not None:  # the steps from here on are timed by themselves
-            note_plan(self.history, self.history.total, self._seconds())
+            record_plan(self.history, self.history.total, self._seconds())
 
     def _settings_used(self) -> dict[str, Any]:
         """Return the settings with what is used for each that was left open; of two that exclude each other, one."""
@@ -308,7 +307,7 @@ class _Run:
     def _rewind(self, step: int, loss: float) -> None:
         back = self.checkpointer.rewind(self.model, self.optimizer)
         examples = self.learner.describe(self.sampler.examples(step - 1).tolist())
-        message = say_spike(step, loss, self.history.recent, back, examples)
+        message = describe_spike(step, loss, self.history.recent, back, examples)
         self.history.rewound.append([step, step if back is None else back])
         if len(self.history.rewound) > MOST_REWINDS:
             raise BertieError(f"{message} That was spike {len(self.history.rewound)}: lower the learning rate.")
@@ -317,7 +316,7 @@ class _Run:
     def _skip(self, step: int, loss: float, norm: float) -> None:
         epoch, rate = self.sampler.epochs_done(step - 1), self._rate(step - 1)
         examples = self.sampler.examples(step - 1)
-        message = explain(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
+        message = describe_bad_step(self.parallel, self.learner, examples, step, epoch, rate, loss, norm)
         self.history.skipped.append(step)
         if len(self.history.skipped) > (self.settings.skip_bad_steps or 0):
             kept = f" in {self.checkpointer.where!r}" if self._keep() else ""
@@ -389,7 +388,7 @@ class _Run:
         self.gradients.tokens = self.history.micro_tokens = -tokens
         self.history.asked_to_stop = bool(asked)
         if planned:
-            note_plan(self.history, planned, self._seconds())
+            record_plan(self.history, planned, self._seconds())
         return number
 
     def _leave(self, number: int) -> NoReturn:

@@ -1,6 +1,6 @@
 """Muon for the matrices of a model's blocks, as PyTorch has it, and AdamW for all else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import Group, count_layers
-from bertie.training.sparse_embeddings import Moments
 
 
 class Muon(AdamW):
@@ -45,36 +44,16 @@ class Muon(AdamW):
     def _by_name(self) -> dict[str, Any]:
         return {name: muon for group, muon in self._muons.items() for name in group.names if name in self._matrices}
 
-    def _moments_of(self, name: str) -> Any:
-        return _NO_MOMENTS if name in self._matrices else super()._moments_of(name)
+    def _gather(self, name: str, gradient: Tensor) -> Tensor:
+        return gradient if name in self._matrices else super()._gather(name, gradient)
 
     def _update(
-        self,
-        names: Sequence[str],
-        gradients: list[Tensor],
-        rate: float,
-        group: Group,
-        scale: Tensor | None,
-        bad: Tensor,
+        self, gradients: Mapping[str, Tensor], rate: float, group: Group, scale: Tensor | None, bad: Tensor
     ) -> None:
-        given = dict(zip(names, gradients, strict=True))
-        rest = [name for name in names if name not in self._matrices]
-        if rest:
-            super()._update(rest, [given[name] for name in rest], rate, group, scale, bad)
+        if rest := {name: gradient for name, gradient in gradients.items() if name not in self._matrices}:
+            super()._update(rest, rate, group, scale, bad)
         if group in self._muons and not bad:
-            for name in self._matrices & given.keys():
-                self._parameters[name].grad = given[name] if scale is None else given[name] / scale
+            for name in self._matrices & gradients.keys():
+                self._parameters[name].grad = gradients[name] if scale is None else gradients[name] / scale
             self._muons[group].param_groups[0]["lr"] = rate * group.rate
             self._muons[group].step()
-
-
-class _NoMoments(Moments):
-    """In the place of AdamW's moments, for a parameter that has none."""
-
-    def __init__(self) -> None: ...
-
-    def gather(self, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-_NO_MOMENTS = _NoMoments()

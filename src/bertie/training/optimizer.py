@@ -39,7 +39,7 @@ class AdamW:
     def step(self, rate: float, max_norm: float | None, loss: Tensor) -> Tensor:
         """Update all parameters that have a gradient, and return its norm before clipping, ``[]`` on the device."""
         gradients = {
-            name: self._moments_of(name).gather(own_rows(parameter.grad))
+            name: self._gather(name, own_rows(parameter.grad))
             for name, parameter in self._parameters.items()
             if parameter.grad is not None
         }
@@ -50,8 +50,8 @@ class AdamW:
         if scale is not None and scale.device.type == "cpu" and scale == 1:
             scale = None
         for group in self._groups:
-            if names := [name for name in group.names if name in gradients]:
-                self._update(names, [gradients[name] for name in names], rate, group, scale, bad)
+            if own := {name: gradients[name] for name in group.names if name in gradients}:
+                self._update(own, rate, group, scale, bad)
         if self._tables and not bad:
             for group in self._groups:
                 for name in self._tables.intersection(group.names) & self._moments.keys():
@@ -76,24 +76,22 @@ class AdamW:
                     {part: tensors[key] for part in parts if (key := f"{part}.{name}") in tensors}
                 )
 
+    def _gather(self, name: str, gradient: Tensor) -> Tensor:
+        """Return the gradient of what is updated of a parameter: of a table, of the rows that have had one."""
+        return self._moments_of(name).gather(gradient)
+
     def _moments_of(self, name: str) -> Moments:
         if name not in self._moments:
             self._moments[name] = Moments(own_rows(self._parameters[name].detach()), by_rows=name in self._tables)
         return self._moments[name]
 
     def _update(
-        self,
-        names: Sequence[str],
-        gradients: list[Tensor],
-        rate: float,
-        group: Group,
-        scale: Tensor | None,
-        bad: Tensor,
+        self, gradients: Mapping[str, Tensor], rate: float, group: Group, scale: Tensor | None, bad: Tensor
     ) -> None:
-        moments = [self._moments[name] for name in names]
+        moments = [self._moments[name] for name in gradients]
         adamw(
             [each.value for each in moments],
-            gradients,
+            [*gradients.values()],
             [each.exp_avg for each in moments],
             [each.exp_avg_sq for each in moments],
             [],

@@ -1,4 +1,4 @@
-"""Which parameters learn, which decay, and how fast each layer learns, told from the names that BERT models use."""
+"""Which parameters learn, which decay, and how fast each layer learns, by the names that BERT models use."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ class Group(NamedTuple):
 
 
 def depth(name: str, layers: int) -> int:
-    """Return how high a parameter stands: 0 for embeddings, N + 1 for layer N, ``layers + 1`` for poolers and heads."""
+    """Return the depth of a parameter: 0 for embeddings, N + 1 for layer N, ``layers + 1`` for poolers and heads."""
     if found := _LAYER.search(name):
         return int(found[2]) + 1
     return 0 if _EMBEDDINGS.search(name) else layers + 1
@@ -62,9 +62,20 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
+def same_device(tensors: Mapping[str, torch.Tensor]) -> torch.device:
+    """Return the device on which all parameters that learn lie."""
+    found = {tensor.device for tensor in tensors.values()}
+    if len(found) > 1:
+        raise InputError(
+            f"The parameters that learn lie on several devices ({', '.join(sorted(map(str, found)))}); "
+            "call model.to() with one of them."
+        )
+    return found.pop()
+
+
 @contextmanager
 def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
-    """Have the embeddings and the first ``layers`` layers not learn within the block; None: leave all as it is."""
+    """Freeze the embeddings and the first ``layers`` layers within the block; None: nothing."""
     parameters = dict(model.named_parameters())
     count = count_layers(parameters)
     if layers is not None and layers > count:
@@ -129,7 +140,7 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 
 @contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Give random numbers and the model's mode back as they were, and leave no gradients."""
+    """Restore PyTorch's random numbers and the model's mode after the block, and leave no gradients."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), modes_kept(model):
         try:

@@ -1,21 +1,14 @@
-"""The folder of a run: what lies where in it, one process at work in it, its logs, and what is refused."""
+"""The folder of a run: one process at work in it, and what is refused."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bertie.errors import InputError, Stopped, spelled
 from bertie.files import is_leftover, remove_leftovers
 from bertie.locking import LOCK, only_process_in
+from bertie.run_files import REPORT, RUN, STATE
 from bertie.training.distributed import is_first
-from bertie.training.history import JsonLines, Log, Record
-from bertie.training.tensorboard import TensorBoard
-
-LOG = "metrics.jsonl"
-STATE = "state"
-PLAN = "run.json"
-TENSORBOARD = "tensorboard"
-REPORT, HTML_REPORT = "report.md", "report.html"
 
 
 @contextmanager
@@ -42,7 +35,7 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
 def refuse_other_content(folder: Path | None, names: set[str], begun: tuple[str, ...] = ()) -> None:
     """Refuse a folder whose ``names`` show no unfinished run: no plan, no state, none that is ``begun`` so."""
     refuse_finished(folder, names)
-    if names and not any(name in (PLAN, STATE) or name.startswith(begun) for name in names):
+    if names and not any(name in (RUN, STATE) or name.startswith(begun) for name in names):
         raise InputError(
             f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
         )
@@ -55,24 +48,6 @@ def refuse_finished(folder: Path | None, names: set[str], way_on: str = "") -> N
             f"{str(folder)!r} holds a finished run; {way_on}give another folder with {spelled('out')}, or remove this "
             "one."
         )
-
-
-@contextmanager
-def logs(folder: Path | None, report_to: Sequence[str | Log] = ()) -> Iterator[Log | None]:
-    """Give what writes each log line into the folder, for TensorBoard and to functions; None where it goes nowhere."""
-    with ExitStack() as stack:
-        told: list[Log] = [] if folder is None else [JsonLines(folder / LOG)]
-        for one in report_to if is_first() else ():
-            if callable(one):
-                told.append(one)
-            elif folder is not None:
-                told.append(stack.enter_context(closing(TensorBoard(folder / TENSORBOARD))))
-
-        def tell(record: Record) -> None:
-            for log in told:
-                log(dict(record))
-
-        yield tell if told else None
 
 
 def _names_in(folder: Path) -> set[str]:

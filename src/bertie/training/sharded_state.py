@@ -1,65 +1,52 @@
-"""Tensors of which each process has some rows, through ``torch.distributed.checkpoint``, which divides them anew.
+"""Tensors of which each process has some rows, in one safetensors file a process, which any number of them can read.
 
-Its own files hold pickles; here each process writes one safetensors file, in which a piece is named by its tensor and
-by where it begins: ``model/classifier.weight@4,0``.
+A piece is named by its tensor and by where in it the piece begins: ``model/classifier.weight@4,0``.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import (
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    TensorProperties,
-    TensorStorageMetadata,
-)
-from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan, SavePlanner
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
-from torch.distributed.tensor import DTensor
-from torch.futures import Future
 
 from bertie.checkpoints.safetensors_file import SafetensorsFile, write_tensors
 from bertie.errors import BertieError, CheckpointError
 from bertie.files import atomic
 from bertie.training.distributed import Processes
-from bertie.training.param_groups import own_rows
 
 
 def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], path: Path, group: Processes) -> None:
     """Write this process's rows of ``tensors`` into ``path``; all processes do so together.
 
-    A tensor is divided as the parameter is whose name its own ends with.
+    A tensor is divided as the parameter is whose name its own ends with; of one that is not, the first process writes
+    all.
     """
-    pieces = {name: _divided_like(_parameter(name, parameters), tensor) for name, tensor in tensors.items()}
-    with _failures_said():
-        save(pieces, storage_writer=_Writer(path), process_group=group.control)
+    pieces: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        rows = _rows_of(_parameter(name, parameters), group)
+        begin, writes = 0, group.rank == 0
+        if rows is not None and tensor.dim() and len(tensor) == len(rows):
+            begin, writes = rows.start, len(rows) > 0
+        if writes:
+            places = [begin, *[0] * (tensor.dim() - 1)][: tensor.dim()]
+            pieces[f"{name}@{','.join(map(str, places))}"] = tensor
+    with _failing_together(group), atomic(path) as temporary:
+        write_tensors(pieces, temporary)
 
 
 def read_shards(paths: Sequence[Path], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
     """Return this process's rows of all tensors in these files, which another number of processes may have written."""
-    reader = _Reader(paths)
-    found: dict[str, Tensor] = {}
-    for name, saved in reader.metadata.state_dict_metadata.items():
-        assert isinstance(saved, TensorStorageMetadata)
-        parameter, dtype = _parameter(name, parameters), saved.properties.dtype
-        if isinstance(parameter, DTensor) and parameter.shape == saved.size:
-            found[name] = _divided_like(parameter, torch.empty_like(parameter.to_local(), dtype=dtype))
-        else:
-            found[name] = torch.empty(saved.size, dtype=dtype)
-    with _failures_said(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        load(found, storage_reader=reader, process_group=group.control, no_dist=group.world == 1)
-    return {name: own_rows(tensor) for name, tensor in found.items()}
+    with _failing_together(group):
+        pieces: dict[str, list[_Piece]] = defaultdict(list)
+        for path in paths:
+            file = SafetensorsFile(path)
+            for stored, info in file.infos.items():
+                name, begin = _parsed(path, stored)
+                pieces[name].append(_Piece(begin, info.shape, file, stored))
+        return {name: _joined(_parameter(name, parameters), each, group) for name, each in pieces.items()}
 
 
 def rows_of(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
@@ -67,10 +54,44 @@ def rows_of(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], gro
     found = dict(tensors)
     for name, whole in tensors.items():
         parameter = _parameter(name, parameters)
-        if isinstance(parameter, DTensor) and parameter.shape == whole.shape:
-            chunks = whole.chunk(group.world)  # as DTensor divides rows: of few, the last processes have none
-            found[name] = chunks[group.rank] if group.rank < len(chunks) else whole[:0]
+        rows = _rows_of(parameter, group)
+        if parameter is not None and rows is not None and parameter.shape == whole.shape:
+            found[name] = whole[rows.start : rows.stop]
     return found
+
+
+class _Piece(NamedTuple):
+    """Some rows of a tensor in a file, from the row ``begin`` on."""
+
+    begin: int
+    shape: tuple[int, ...]
+    file: SafetensorsFile
+    stored: str
+
+    def read(self, rows: range) -> Tensor:
+        """Return those of the ``rows`` of the whole tensor that are in this piece."""
+        start, stop = (min(max(each - self.begin, 0), self.shape[0]) for each in (rows.start, rows.stop))
+        return self.file.tensor(self.stored)[start:stop]
+
+
+def _joined(parameter: Tensor | None, pieces: Sequence[_Piece], group: Processes) -> Tensor:
+    """Return this process's rows of a tensor in pieces, or all of it where its parameter is not divided like it."""
+    first = pieces[0]
+    if not first.shape:
+        return first.file.tensor(first.stored)
+    count, rows = max(each.begin + each.shape[0] for each in pieces), _rows_of(parameter, group)
+    if parameter is None or rows is None or parameter.shape != (count, *first.shape[1:]):
+        rows = range(count)
+    return torch.cat([each.read(rows) for each in sorted(pieces, key=lambda each: each.begin)])
+
+
+def _rows_of(parameter: Tensor | None, group: Processes) -> range | None:
+    """Return which rows of a parameter this process has, as DTensor divides them; None if it has all."""
+    if parameter is None or not hasattr(parameter, "to_local"):
+        return None
+    count = parameter.shape[0]
+    most = -(-count // group.world)  # of few rows the last processes have none
+    return range(min(group.rank * most, count), min((group.rank + 1) * most, count))
 
 
 def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
@@ -79,125 +100,23 @@ def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
     return parameters.get(rest if part == "model" else rest.partition(".")[2])
 
 
-def _divided_like(parameter: Tensor | None, rows: Tensor) -> Tensor:
-    if not isinstance(parameter, DTensor) or rows.shape != parameter.to_local().shape:
-        return rows
-    return DTensor.from_local(
-        rows,
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
-    )
-
-
-class _Writer(StorageWriter):
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def reset(self, checkpoint_id: Any = None) -> None: ...
-
-    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
-
-    def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        return plan
-
-    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        return plans
-
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> "Future[list[WriteResult]]":
-        pieces: dict[str, Tensor] = {}
-        for item in plan.items:
-            assert item.tensor_data is not None
-            place = ",".join(map(str, item.tensor_data.chunk.offsets))
-            pieces[f"{item.index.fqn}@{place}"] = planner.resolve_data(item)  # type: ignore[assignment]
-        with atomic(self._path) as temporary:
-            write_tensors(pieces, temporary)
-        return _done([WriteResult(item.index, 0, None) for item in plan.items])
-
-    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None: ...
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
-        return True
-
-
-class _Reader(StorageReader):
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._pieces: dict[MetadataIndex, tuple[SafetensorsFile, str]] = {}
-        chunks: dict[str, list[ChunkStorageMetadata]] = defaultdict(list)
-        dtypes: dict[str, torch.dtype] = {}
-        for path in paths:
-            file = SafetensorsFile(path)
-            for piece, info in file.infos.items():
-                name, offsets = _place(path, piece)
-                chunks[name].append(ChunkStorageMetadata(torch.Size(offsets), torch.Size(info.shape)))
-                dtypes[name] = getattr(torch, info.dtype)
-                self._pieces[MetadataIndex(name, offsets)] = file, piece
-        self.metadata = Metadata(
-            {
-                name: TensorStorageMetadata(TensorProperties(dtypes[name]), _size(each), each)
-                for name, each in chunks.items()
-            }
-        )
-
-    def reset(self, checkpoint_id: Any = None) -> None: ...
-
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:  # noqa: ARG002
-        return self.metadata
-
-    def set_up_storage_reader(self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
-
-    def prepare_local_plan(self, plan: LoadPlan) -> LoadPlan:
-        return plan
-
-    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
-        return plans
-
-    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
-        for item in plan.items:
-            file, piece = self._pieces[item.storage_index]
-            part = file.tensor(piece)
-            for dim, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
-                part = part.narrow(dim, start, length)
-            target = planner.resolve_tensor(item).detach()
-            target.copy_(part)
-            planner.commit_tensor(item, target)
-        return _done(None)
-
-    @classmethod
-    def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:  # noqa: ARG003
-        return True
-
-
-def _place(path: Path, piece: str) -> tuple[str, list[int]]:
-    """Return the tensor that a piece is of, and where in it the piece begins."""
-    name, _, place = piece.rpartition("@")
+def _parsed(path: Path, stored: str) -> tuple[str, int]:
+    """Return the tensor that a piece is of, and the row at which it begins."""
+    name, _, place = stored.rpartition("@")
     try:
-        return name, [int(offset) for offset in place.split(",") if offset]
+        return name, int(place.partition(",")[0] or 0)
     except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not part of a training state: it holds {piece[:60]!r}") from error
-
-
-def _size(chunks: Sequence[ChunkStorageMetadata]) -> torch.Size:
-    ends = [[start + length for start, length in zip(each.offsets, each.sizes, strict=True)] for each in chunks]
-    return torch.Size(map(max, zip(*ends, strict=True)))
-
-
-def _done(value: Any) -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future
+        raise CheckpointError(f"{str(path)!r} is not part of a training state: it holds {stored[:60]!r}") from error
 
 
 @contextmanager
-def _failures_said() -> Iterator[None]:
-    """Say what went wrong in any of the processes, which all hear of it."""
+def _failing_together(group: Processes) -> Iterator[None]:
+    """Raise an error of any process in all of them, so that none waits for one that has ended."""
+    problem = ""
     try:
         yield
-    except CheckpointException as error:
-        first = next(iter(error.failures.values()))[0]
-        if isinstance(first, BertieError):
-            raise first from error
-        raise CheckpointError(f"the training state cannot be written or read: {first}") from error
+    except (OSError, RuntimeError) as error:
+        own = isinstance(error, BertieError)
+        problem = str(error) if own else f"the training state cannot be written or read: {error}"
+    if first := next(filter(None, group.gather(problem)), ""):
+        raise CheckpointError(first)

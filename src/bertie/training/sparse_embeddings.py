@@ -18,7 +18,7 @@ FEWEST_ROWS = 4096
 
 
 def tables(model: nn.Module) -> dict[str, nn.Embedding]:
-    """Return the large embeddings that learn by lookup alone, not as a decoder too, by the name of their weight."""
+    """Return the large embeddings that are not tied to a decoder, by the name of their weight."""
     names: dict[int, int] = {}
     for _, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)] = names.get(id(parameter), 0) + 1
@@ -36,7 +36,7 @@ def tables(model: nn.Module) -> dict[str, nn.Embedding]:
 
 @contextmanager
 def by_rows(embeddings: Mapping[str, nn.Embedding]) -> Iterator[None]:
-    """Have these modules give sparse gradients within the block."""
+    """Make these modules give sparse gradients within the block."""
     before = {name: module.sparse for name, module in embeddings.items()}
     try:
         for module in embeddings.values():
@@ -48,7 +48,7 @@ def by_rows(embeddings: Mapping[str, nn.Embedding]) -> Iterator[None]:
 
 
 def with_all_rows(state: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return an optimiser's state by name in which moments of some rows of a table have become those of all."""
+    """Return an optimiser's state by name with the moments of some rows of a table expanded to all its rows."""
     found = {name: tensor for name, tensor in state.items() if not name.startswith("rows.")}
     for name in state.keys() - found.keys():
         rows, table = state[name], name.removeprefix("rows.")

@@ -1,4 +1,4 @@
-"""A run on the disk: weights and moments in safetensors, all else in JSON, in folders that are whole or not there.
+"""A run on the disk: weights and moments in safetensors, all else in JSON, in folders that are complete or absent.
 
 Each save is a new folder ``state-N``, written beside and renamed when it is on the disk; only then the one before goes.
 Where each process keeps a part of the model, each writes a file of its own into it.
@@ -22,6 +22,7 @@ from bertie.files import atomic, atomic_folder, make_folder, read_json, remove_l
 from bertie.progress import logger
 from bertie.training.distributed import ALONE, Processes
 from bertie.training.param_groups import is_sharded
+from bertie.training.sharded_state import read_shards, rows_of, write_shards
 from bertie.training.sparse_embeddings import with_all_rows
 
 VERSION = 1
@@ -35,7 +36,7 @@ _BEST = re.compile(r"best-(\d{8,})\.safetensors")
 
 
 class Saved(NamedTuple):
-    """What a state holds: what the run was started with, its history, and tensors by name, of shards the own rows."""
+    """The start and the history of a run, and its tensors by name; of shards, this process's rows."""
 
     identity: dict[str, Any]
     history: dict[str, Any]
@@ -138,8 +139,6 @@ class States:
 
     def _write_shards(self, parts: Parts, parameters: Mapping[str, Tensor], folder: Path | None) -> dict[str, int]:
         """Write this process's file, and return the sums of all; the first process alone knows the folder."""
-        from bertie.training.sharded_state import write_shards  # imports 700 modules
-
         path = Path(self._group.broadcast(str(folder))) / f"shard-{self._group.rank:05}.safetensors"
         write_shards(_joined(parts), parameters, path, self._group)
         return dict(self._group.gather((path.stem, _sum(path))))
@@ -147,18 +146,12 @@ class States:
     def _tensors(self, folder: Path, files: Sequence[str], parameters: Mapping[str, Tensor]) -> Parts:
         """Return weights and moments, of shards this process's rows, whatever number of processes wrote them."""
         paths = [folder / f"{name}.safetensors" for name in files]
-        in_shards = set(files) != set(PARTS)
-        if not in_shards:
-            parts = {path.stem: _tensors(path) for path in paths}
-            if self._group.world > 1:
-                parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
-            if not is_sharded(parameters):
-                return parts
-        from bertie.training.sharded_state import read_shards, rows_of
-
-        if in_shards:
+        if set(files) != set(PARTS):
             return _parted(read_shards(paths, parameters, self._group))
-        return _parted(rows_of(_joined(parts), parameters, self._group))
+        parts = {path.stem: _tensors(path) for path in paths}
+        if self._group.world > 1:
+            parts["optimizer"] = with_all_rows(parts["optimizer"], parameters)
+        return _parted(rows_of(_joined(parts), parameters, self._group)) if is_sharded(parameters) else parts
 
     def _numbered(self) -> dict[int, Path]:
         found = ((_STATE.fullmatch(path.name), path) for path in self._folder.glob("state-*"))

@@ -15,7 +15,7 @@ from bertie.layers.embeddings import BertEmbeddings
 from bertie.layers.encoder import BertEncoder
 from bertie.layers.heads import BertPooler
 from bertie.layers.rectangle import Batch, Collected, Rectangle, Unpadded, shown
-from bertie.models.hooks import is_looked_into
+from bertie.models.hooks import has_observers
 from bertie.models.model_inputs import encoder_scores, mask_of_scores, pack_encoder_states
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
@@ -134,7 +134,7 @@ class BertModel(BertPreTrainedModel):
 
     def first_tokens(self, packed: Packed) -> Tensor:
         """Return the last hidden state of each text's first token, ``[B, D]``, computing the others only so far."""
-        if is_looked_into(self) or not self._can_skip(packed):
+        if has_observers(self) or not self._can_skip(packed):
             return packed.first(self(packed, return_dict=True).last_hidden_state)
         packed = self.pack_inputs(packed)
         return self.encoder.first_tokens(self.embeddings(packed), packed)
@@ -195,8 +195,7 @@ class BertModel(BertPreTrainedModel):
             raise InputError(
                 "past_key_values cannot be used in training under activation checkpointing; leave one out."
             )
-        length: int = cache.get_seq_length()
-        return length
+        return cache.get_seq_length()
 
     def _returns_cache(self, use_cache: bool | None) -> bool:
         wanted = self.config.use_cache if use_cache is None else use_cache

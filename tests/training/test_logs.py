@@ -8,7 +8,7 @@ from learning import TextLearner
 
 from bertie.errors import BertieError
 from bertie.training import Settings, train
-from bertie.training.tensorboard import TensorBoard
+from bertie.training.logs import TensorBoard
 
 
 def test_figures_by_step(tmp_path: Path) -> None:

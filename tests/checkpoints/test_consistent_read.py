@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import bertie
-from bertie.checkpoints import one_save
-from bertie.checkpoints.one_save import of_one_save
+from bertie.checkpoints import consistent_read
+from bertie.checkpoints.consistent_read import read_consistently
 from bertie.errors import CheckpointError
 from bertie.models import loading
 
@@ -61,7 +61,7 @@ def test_weights_without_their_config_are_waited_for(tmp_path: Path) -> None:
     (tmp_path / "new" / "model.safetensors").rename(tmp_path / "old" / "model.safetensors")
 
     def finish() -> None:
-        time.sleep(one_save.FRESH / 4)
+        time.sleep(consistent_read.FRESH / 4)
         (tmp_path / "new" / "config.json").rename(tmp_path / "old" / "config.json")
 
     other = threading.Thread(target=finish)
@@ -78,8 +78,8 @@ def test_files_that_never_rest_are_an_error_that_says_why(tmp_path: Path) -> Non
 
     save(tmp_path, 1)
     with pytest.raises(CheckpointError, match="changed each of the 5 times .*: another process saves there"):
-        of_one_save(tmp_path, read)
-    assert len(reads) == one_save.TRIES
+        read_consistently(tmp_path, read)
+    assert len(reads) == consistent_read.TRIES
 
 
 def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_
         raise CheckpointError("truncated")
 
     with pytest.raises(CheckpointError, match="truncated"):
-        of_one_save(tmp_path, damaged)
+        read_consistently(tmp_path, damaged)
     assert len(reads) == 1
 
     def damaged_meanwhile() -> str:
@@ -101,14 +101,14 @@ def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_
             raise CheckpointError("truncated")
         return "read"
 
-    assert of_one_save(tmp_path, damaged_meanwhile) == "read"
+    assert read_consistently(tmp_path, damaged_meanwhile) == "read"
 
 
 @pytest.mark.slow
 def test_beside_a_process_that_saves_without_end(tmp_path: Path) -> None:
     save(tmp_path, 1)
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-    code += "from pathlib import Path\nfrom tests.checkpoints.test_one_save import save\nimport time\n"
+    code += "from pathlib import Path\nfrom tests.checkpoints.test_consistent_read import save\nimport time\n"
     code += f"while True:\n    for n in (1, 2):\n        save(Path({str(tmp_path)!r}), n)\n        time.sleep(0.2)"
     other = subprocess.Popen([sys.executable, "-c", code])
     try:

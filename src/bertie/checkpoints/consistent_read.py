@@ -17,7 +17,7 @@ _Marks = dict[Path, tuple[int, int, int, float]]
 Read = TypeVar("Read")
 
 
-def of_one_save(folder: Path, read: Callable[[], Read]) -> Read:
+def read_consistently(folder: Path, read: Callable[[], Read]) -> Read:
     """Return what ``read`` makes of a folder's files, none of which has changed while it did."""
     for _ in range(TRIES):
         before = _marks(folder)
