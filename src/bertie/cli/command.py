@@ -49,7 +49,7 @@ class Command(TyperCommand):
                     raise
                 raise InputError(self._unknown(option)) from error
             if rest and all(parameter.name != "help" for parameter in order):
-                raise InputError(self._superfluous(rest[0], {parameter.name for parameter in order}))
+                raise InputError(self._superfluous(rest[0], [parameter.name for parameter in order]))
             given = Counter(parameter.name for parameter in order)
             for parameter in self.params:
                 if given[parameter.name] > 1 and parameter.param_type_name == "option" and not parameter.multiple:
@@ -94,7 +94,7 @@ class Command(TyperCommand):
         options = [] if found is None else [*found.opts, "--" + name.replace("_", "-")]
         return next((option for option in options if option.startswith("--")), None)
 
-    def _superfluous(self, argument: str, given: Collection[str]) -> str:
+    def _superfluous(self, argument: str, given: Collection[str | None]) -> str:
         """Return the sentence that refuses an argument more than the command takes, beside those ``given``."""
         left = [option for one in self.params if one.name not in given for option in one.opts if option in _FILES]
         is_read = bool(Path(argument).suffix) or Path(argument).exists()
