@@ -163,7 +163,7 @@ def _asked(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
         asked = given | before | {name: value for name, value in given.items() if value != _LEFT_OPEN.get(name)}
         asked["options"] = before.get("options", {}) | given["options"]
     asked["settings"] = settings_of(given["settings"], before["settings"])
-    for name, what in (("task", "The task"), ("train", "--train, the file of labelled rows,")):
+    for name, what in (("task", "The task"), ("train", "--train")):
         if asked[name] is None:
             raise InputError(f"{what} is missing: bertie finetune TASK --train FILE; -h lists the tasks.")
     seed = asked["seed"]
