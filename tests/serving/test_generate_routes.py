@@ -83,6 +83,15 @@ def test_refusals(served: Serve, parameters: Any, says: str) -> None:
     assert says in reply.json()["error"]
 
 
+def test_clients_are_told_of_fields_not_of_options_and_the_log_says_nothing(
+    process: Callable[..., Any], folders: dict[str, Path]
+) -> None:
+    running = process(str(folders["writes"]), "--no-log-requests")
+    reply = running.post("/generate", {"inputs": "a", "parameters": {"length_penalty": 2.0}})
+    assert reply.json()["error"].startswith("length_penalty=2.0 has no effect without num_beams=4")
+    assert running.end() == (0, "")
+
+
 def test_models_and_requests_that_do_not_fit(served: Serve) -> None:
     assert (
         served("vectors").post("/generate", json={"inputs": "a"}).json()["error"]

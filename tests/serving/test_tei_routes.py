@@ -150,7 +150,18 @@ def test_embed_sparse_is_splade(served: Serve, folders: dict[str, Path]) -> None
         assert [one["index"] for one in found] == weights.nonzero()[:, 0].tolist()
         np.testing.assert_allclose([one["value"] for one in found], weights[weights > 0].numpy(), atol=1e-5)
     refused = client.post("/embed_sparse", json={"inputs": "a", "model": "vectors"})
-    assert (refused.status_code, refused.json()["error"]) == (424, "model is not a sparse embedding model")
+    assert refused.status_code == 424
+    assert refused.json()["error"] == "model is not a sparse embedding model; 'words' can do it: name one as `model`"
+
+
+def test_where_a_model_cannot_do_it_those_that_can_are_named(served: Serve) -> None:
+    client = served("vectors", "classes", "several")
+    refused = client.post("/predict", json={"inputs": "a", "model": "vectors"}).json()["error"]
+    assert refused == "model is not a classifier model; 'classes', 'several' can do it: name one as `model`"
+    nobody = client.post("/rerank", json={"query": "a", "texts": ["b"]}).json()["error"]
+    assert (
+        nobody == "model is not a re-ranker model; none that is served here can do it: 'vectors', 'classes', 'several'"
+    )
 
 
 def test_predict(served: Serve, folders: dict[str, Path]) -> None:

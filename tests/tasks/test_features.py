@@ -107,6 +107,14 @@ def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | 
         assert part.parts.tolist() == list(rows)
 
 
+@pytest.mark.parametrize("rows", [range(2), range(1, 3), range(2, 3), range(1, 1), range(0, 3, 2)])
+def test_rows_of_a_range_are_those_of_a_list(rows: range) -> None:
+    features = counted(None, "token")
+    part, listed = features.select(rows), features.select(list(rows))
+    for name in ("ids", "types", "lengths", "truncated", "empty", "owned", "parts", "wanted"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(listed, name))
+
+
 def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners() -> None:
     features = counted(None, "input")
     assert features.select([0, 1, 2]) is features

@@ -15,7 +15,7 @@ from bertie.tasks.features import Features, Outputs
 from bertie.tasks.fill_mask import FillMask
 from bertie.tasks.sentence_transformers_config import Recipe
 from bertie.tasks.text_classification import TextClassification
-from bertie.tasks.windows import in_windows, owned, owned_tokens, tokens_left_out
+from bertie.tasks.windows import in_windows, owned_pieces, owned_tokens, tokens_left_out
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -56,7 +56,7 @@ def test_windows_of_a_text() -> None:
         ["[CLS]", *"defg", "[SEP]"],
         ["[CLS]", *"ghij", "[SEP]"],
     ]
-    assert owned(parts) == [range(4), range(4, 7), range(7, 10)]
+    assert owned_pieces(parts) == [range(4), range(4, 7), range(7, 10)]
 
 
 def test_windows_of_a_pair_are_cut_from_its_second_text() -> None:
@@ -104,11 +104,11 @@ def test_every_token_has_one_owner(length: int, limit: int, overlap: int) -> Non
         return
     parts = in_windows(whole, limit, overlap)
     assert all(len(part) <= limit for part in parts)
-    pieces = [piece for span in owned(parts) for piece in span]
+    pieces = [piece for span in owned_pieces(parts) for piece in span]
     assert pieces == list(range(length))
     kept = np.concatenate([part.ids for part in parts])[owned_tokens(parts)]
     assert kept.tolist() == whole.ids
-    for part, span in zip(parts, owned(parts), strict=True):
+    for part, span in zip(parts, owned_pieces(parts), strict=True):
         window = part.windows[-1]
         for piece in span:
             mine = min(piece - window.start, window.stop - 1 - piece)

@@ -19,7 +19,7 @@ from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Window
 from bertie.tokenization.rows import TextRows, flat_ids
-from bertie.tokenization.truncation import rows_of
+from bertie.tokenization.truncation import truncate
 
 # letters, signs, spaces to Python or to BERT, what is dropped, what moves, and marks between texts in the engine
 CHARACTERS = st.one_of(
@@ -50,7 +50,7 @@ def test_side_by_side_as_one_by_one_and_as_tokenizers(texts: list[str], tokenize
 
 def rows_of_pieces(block: Any, call: Any, frame: Any) -> list[Any]:
     texts = [Window.whole(block.pieces(number)) for number in range(len(block))]
-    return [rows_of((text,), call, frame, False) for text in texts]
+    return [truncate((text,), call, frame, False) for text in texts]
 
 
 @QUICK

@@ -1,11 +1,11 @@
 """The bodies of Cohere's embeddings and ranking, as vLLM and others take them too, and their errors."""
 
-import base64
 from typing import Any, Literal
 
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
+from bertie.serving.openai_shapes import base64_of
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.tasks.arrays import Array
 from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS
@@ -92,7 +92,7 @@ def written(vectors: Array, kind: EmbeddingType) -> Any:
     if kind == "float":
         return vectors.tolist()
     if kind == "base64":
-        return [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
+        return [base64_of(vector) for vector in vectors]
     if kind in ("int8", "uint8"):
         scale = 127 * np.sqrt(vectors.shape[1]) / _REACH
         whole = np.clip(np.rint(vectors * scale), -128, 127).astype(np.int64)

@@ -4,11 +4,12 @@ from typing import Any
 
 from msgspec import UNSET
 
+from bertie.progress import quietly
 from bertie.serving.exchange import Exchange
 from bertie.serving.generate_shapes import Generated, GenerateParameters, GenerateRequest
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.request_inputs import check_texts
+from bertie.serving.request_inputs import one_or_several
 from bertie.serving.served_model import GENERATE
 from bertie.serving.tei_shapes import tell
 from bertie.tasks.text_generation import TextGeneration
@@ -21,13 +22,13 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     """
     if body.stream:
         raise Refusal(VALIDATION, "`stream` is true; this server answers when a text is complete: leave it out.")
-    single = isinstance(body.inputs, str)
-    inputs: Any = [body.inputs] if single else body.inputs
-    check_texts(inputs, "inputs")
+    inputs, batch = one_or_several(body.inputs)
     model, asked = exchange.service.model_for(GENERATE, body.model), body.parameters or GenerateParameters()
     options = asked.options
     task: Any = model.task(GENERATE, **options)
-    if (vain := next(task.settled(model.generation_config).without_effect(options), None)) is not None:
+    with quietly():  # what changes nothing is told to the client
+        settled = task.settled(model.generation_config)
+    if (vain := next(settled.without_effect(options), None)) is not None:
         raise Refusal(VALIDATION, f"{vain}: add that, or leave it out.")
     if isinstance(task, TextGeneration):
         options["return_full_text"] = asked.return_full_text
@@ -39,7 +40,7 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     for value, cut in zip(answers.values, answers.truncated, strict=True):
         texts = [one["generated_text"] for one in value]
         found.append(Generated(texts[0], cut, texts if several else UNSET))
-    return found[0] if single else found
+    return found if batch else found[0]
 
 
 ROUTES = (Posted("/generate", GenerateRequest, generate, tell),)

@@ -23,9 +23,6 @@ class InputReader:
     """Reads inputs of requests for all models, in the event loop's thread if they are short, else on others.
 
     A call of a tokenizer costs more than a short text: those that come in one turn of the event loop share one.
-
-    Attributes:
-        count: how many other threads there are.
     """
 
     def __init__(self, count: int) -> None:

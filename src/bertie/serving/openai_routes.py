@@ -33,11 +33,7 @@ async def embeddings(exchange: Exchange, body: EmbeddingsRequest) -> Any:
 
 
 def texts_of(given: str | list[Any]) -> list[str]:
-    """Return ``input`` as a list of texts.
-
-    Raises:
-        Refusal: there is none, one is empty, or it is token ids.
-    """
+    """Return ``input`` as a list of texts; refuse token ids."""
     texts = [given] if isinstance(given, str) else given
     if not all(isinstance(text, str) for text in texts):
         raise Refusal(VALIDATION, _FOREIGN)

@@ -38,8 +38,13 @@ class EmbeddingsReply(Struct):
 
 
 def written(vector: Array, encoding: str | None) -> list[float] | str:
-    """Return a vector as numbers, or as base64 of little-endian float32."""
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
+    """Return a vector as numbers, or in base64."""
+    return base64_of(vector) if encoding == "base64" else vector.tolist()
+
+
+def base64_of(vector: Array) -> str:
+    """Return the little-endian float32 numbers of a vector in base64."""
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 def tell(refusal: Refusal) -> tuple[int, Any]:

@@ -6,12 +6,10 @@ from typing import Any
 import msgspec
 
 import bertie
-from bertie.serving import refusals
 from bertie.serving.http_app import Asked, Posted, Telling
-from bertie.serving.refusals import GONE, Kind, Refusal
+from bertie.serving.refusals import GONE, KINDS, VALIDATION, Kind, Refusal
 from bertie.serving.tei_shapes import tell
 
-_KINDS = [kind for kind in vars(refusals).values() if isinstance(kind, Kind) and kind is not GONE]
 _JSON = "application/json"
 
 
@@ -57,18 +55,14 @@ def document(routes: Sequence[Posted | Asked], with_keys: bool) -> dict[str, Any
 def _responses(route: Posted | Asked) -> dict[str, Any]:
     media = route.media_types if isinstance(route, Asked) else (_JSON, "application/octet-stream")
     answered = {"description": "The answer.", "content": {name: {} for name in media}}
-    statuses = sorted({_told(route.telling, kind)[0] for kind in _KINDS})
-    refused = {"description": "Why there is no answer.", "content": {_JSON: {"schema": _error(route.telling)}}}
+    statuses = sorted({_told(route.telling, kind)[0] for kind in KINDS if kind is not GONE})
+    error = _shape_of(_told(route.telling, VALIDATION)[1])
+    refused = {"description": "Why there is no answer.", "content": {_JSON: {"schema": error}}}
     return {"200": answered, **{str(status): refused for status in statuses}}
 
 
 def _told(telling: Telling, kind: Kind) -> tuple[int, Any]:
     return telling(Refusal(kind, ""))
-
-
-def _error(telling: Telling) -> dict[str, Any]:
-    """Return the schema of an error as a family of clients is told it."""
-    return _shape_of(_told(telling, refusals.VALIDATION)[1])
 
 
 def _shape_of(value: Any) -> dict[str, Any]:

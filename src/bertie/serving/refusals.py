@@ -7,19 +7,12 @@ from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 
 @dataclass(frozen=True)
 class Kind:
-    """How families of clients say one kind of refusal.
+    """How families of clients say one kind of refusal."""
 
-    Attributes:
-        tei: the status and ``error_type`` of text-embeddings-inference.
-        status: the status elsewhere.
-        openai: the ``type`` of OpenAI's errors.
-        failure: the label ``err`` of the metric ``te_request_failure``.
-    """
-
-    tei: tuple[int, str]
-    status: int
-    openai: str
-    failure: str
+    tei: tuple[int, str]  # the status and ``error_type`` of text-embeddings-inference
+    status: int  # elsewhere
+    openai: str  # the ``type`` of OpenAI's errors
+    failure: str  # the label ``err`` of the metric ``te_request_failure``
 
 
 INVALID = "invalid_request_error"
@@ -39,14 +32,11 @@ UNHEALTHY = Kind((503, "Unhealthy"), 503, "server_error", "inference")
 # the client is gone, and reads no answer; a status of nginx's for the log
 GONE = Kind((499, "Validation"), 499, INVALID, "dropped")
 
+KINDS = tuple(kind for kind in vars().copy().values() if isinstance(kind, Kind))
+
 
 class Refusal(BertieError):
-    """A request that is not answered.
-
-    Attributes:
-        kind: of what kind.
-        retry_after: in how many seconds to ask again; None: nothing is known.
-    """
+    """A request that is not answered; ``retry_after``: in how many seconds to ask again, if that is known."""
 
     def __init__(self, kind: Kind, sentence: str, retry_after: int | None = None) -> None:
         super().__init__(sentence)

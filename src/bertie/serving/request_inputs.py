@@ -75,6 +75,13 @@ def health_input(model: ServedModel) -> Any:
     return inputs.get(model.tasks[0], _TEXT)
 
 
+def one_or_several(given: str | list[Any]) -> tuple[list[Any], bool]:
+    """Return one text or several as a list, and whether they came as one."""
+    texts = [given] if isinstance(given, str) else given
+    check_texts(texts, "inputs")
+    return texts, texts is given
+
+
 def check_texts(texts: Sequence[Any], name: str) -> None:
     """Refuse no texts, and a text without characters, with text-embeddings-inference's sentences."""
     if not texts:

@@ -40,21 +40,13 @@ _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
 
 
 class ServedModel:
-    """A model with a name, ready to answer.
+    """A model with a name, ready to answer."""
 
-    Attributes:
-        name: what requests call it.
-        tasks: the names of its tasks, the main one first.
-        queue: what waits to be computed by it.
-        reopen: returns the model as its files are now.
-        writes: whether it writes texts, word by word.
-    """
-
-    reopen: "Callable[[], ServedModel]"
+    reopen: "Callable[[], ServedModel]"  # gives the model as its files are now
 
     def __init__(self, name: str, pipelines: Mapping[str, Pipeline], batch_tokens: int | None = None) -> None:
         self.name = name
-        self.tasks = tuple(pipelines)
+        self.tasks = tuple(pipelines)  # the main one first
         self._codecs: dict[str, Any] = {task: pipe.codec for task, pipe in pipelines.items()}
         main = pipelines[self.tasks[0]]
         self.config: BertConfig = main.codec.config
@@ -72,12 +64,7 @@ class ServedModel:
 
     @classmethod
     def open(cls, given: str, device: str | None = None, batch_tokens: int | None = None) -> "ServedModel":
-        """Return the model of a folder or name of the hub, or of ``NAME=FOLDER``.
-
-        Raises:
-            InputError: its head does nothing that can be served.
-            BertieError: as `bertie.pipeline`.
-        """
+        """Return the model of a folder or name of the hub, or of ``NAME=FOLDER``."""
         name, _, source = given.rpartition("=") if not os.path.exists(given) else ("", "", given)
         tasks = tasks_of(source)
         two_heads = tasks == TASKS["BertForPreTraining"]
@@ -93,13 +80,12 @@ class ServedModel:
         """Return one of its tasks with these options; equal options give the same object.
 
         ``truncation_side`` is an option too: the side of a long text that is cut off.
-
-        Raises:
-            InputError, InputTypeError: an option has no such value.
         """
-        given = sorted((option, _hashable(value)) for option, value in options.items() if value is not None)
+        given = tuple(sorted([(option, _hashable(value)) for option, value in options.items() if value is not None]))
+        if not given:
+            return self._codecs[name]
         kept = len(repr(given)) < _LONGEST_KEPT
-        return (self._variant if kept else self._make_variant)(name, tuple(given))
+        return (self._variant if kept else self._make_variant)(name, given)
 
     def computing_task(self, name: str, **options: Any) -> Task:
         """Return the task that computes rows for the one with these options."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from bertie.errors import InputError
+from bertie.errors import InputError, in_python, spelling
 from bertie.extras import need
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.generate_routes import ROUTES as GENERATE
@@ -43,35 +43,22 @@ ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, and to whom: all that a process needs to know.
+    """What is served, and to whom: all that a process needs to know."""
 
-    Attributes:
-        models: folders or names, as `ServedModel.open` takes them, with ``device`` and ``batch_tokens``.
-        limits: of what clients may ask for.
-        keys: what they must send; empty: nothing.
-        log: whether each request is logged.
-        announce: whether it is said where it serves.
-        otlp_endpoint: the OpenTelemetry collector that spans are sent to.
-    """
-
-    models: tuple[str, ...]
+    models: tuple[str, ...]  # folders or names, as `ServedModel.open` takes them with the device and tokens of a batch
     limits: Limits
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # of which clients must send one, if there are any
     device: str | None = None
     batch_tokens: int | None = None
-    log: bool = True
-    otlp_endpoint: str | None = None
-    announce: bool = True
+    log: bool = True  # whether each request is logged
+    otlp_endpoint: str | None = None  # the OpenTelemetry collector that spans are sent to
+    announce: bool = True  # whether it is said where it serves
 
 
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
     """Serve models until SIGTERM or Ctrl-C; then accept nothing more, answer what was accepted, and return.
 
     SIGHUP reads the models anew. Returns the exit code: above 0 if a process of several failed.
-
-    Raises:
-        InputError: two models have the same name, or the address cannot be had.
-        BertieError: a model cannot be opened.
     """
     if workers == 1:
         _serve_at(settings, lambda: _listening(host, port), Seat(0, [0.0]))
@@ -83,15 +70,19 @@ def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
 
 
 def make_service(
-    models: Sequence[ServedModel], limits: Limits, keys: Sequence[str] = (), tracing: "Tracing | None" = None
+    models: Sequence[ServedModel],
+    limits: Limits,
+    keys: Sequence[str] = (),
+    tracing: "Tracing | None" = None,
+    metrics: Metrics | None = None,
 ) -> tuple[Service, Application]:
     """Return the service, and the ASGI application with all its routes."""
-    metrics = Metrics()
-    listeners = [metrics.on_step] if tracing is None else [metrics.on_step, tracing.on_step]
+    metrics = metrics or Metrics()
 
     def on_step(step: Step) -> None:
-        for listener in listeners:
-            listener(step)
+        metrics.on_step(step)
+        if tracing is not None:
+            tracing.on_step(step)
 
     service = Service(models, limits, on_step)
     on_request = None if tracing is None else tracing.on_request
@@ -157,7 +148,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     hold_hangups()
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    service, app = make_service(opened, settings.limits, settings.keys, tracing)
+    service, app = make_service(opened, settings.limits, settings.keys, tracing, Metrics(seat.counts, seat.number))
     allow_connections()
     service.is_complete = lambda: seat.all_taken
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
@@ -179,7 +170,8 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.limits.seconds) + 5,
     )
-    with listen() as listener, _signals_end_calmly():
+    # clients give fields of JSON, not options of the command that serves
+    with listen() as listener, _signals_end_calmly(), spelling(in_python):
         _Server(config, service, seat, settings.announce).run([listener])
     if tracing is not None:
         tracing.close()

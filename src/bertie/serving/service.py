@@ -47,38 +47,22 @@ _WRONG_MODEL = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client, or all of them, may ask for.
+    """What one client, or all of them, may ask for."""
 
-    Attributes:
-        concurrent: requests that are answered at a time; more are refused until one is done.
-        inputs: texts, pairs or choices in a request.
-        characters: of all inputs together, a query counted once for each text that it is paired with.
-        numbers: numbers in an answer, such as the vectors of tokens, or in what it is made of.
-        body: bytes of a request's body.
-        seconds: how long a request may take, its body included.
-    """
-
-    concurrent: int = 512
-    inputs: int = 2_048
-    characters: int = 50_000_000
-    numbers: int = 1 << 24
-    body: int = 10_000_000
-    seconds: float = 60.0
+    concurrent: int = 512  # requests that are answered at a time; more are refused until one is done
+    inputs: int = 2_048  # texts, pairs or choices in a request
+    characters: int = 50_000_000  # of all inputs together, a query counted once for each text that it is paired with
+    numbers: int = 1 << 24  # in an answer, such as the vectors of tokens, or in what it is made of
+    body: int = 10_000_000  # bytes of a request's body
+    seconds: float = 60.0  # how long a request may take, its body included
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a request is answered: one value an input, and what it took.
+    """What a request is answered, and what it took: characters that were read, tokens that were computed, seconds."""
 
-    Attributes:
-        values: as the task's `decode` gives them.
-        truncated: the tokens of each input that no row holds.
-        characters, tokens: how many were read, and computed.
-        tokenization, queue, inference: seconds.
-    """
-
-    values: Sequence[Any]
-    truncated: Sequence[int]
+    values: Sequence[Any]  # one an input, as the task's `decode` gives them
+    truncated: Sequence[int]  # the tokens of each input that no row holds
     characters: int
     tokens: int
     tokenization: float
@@ -87,15 +71,9 @@ class Answers:
 
 
 class Service:
-    """Answers requests to several models. Everything but reading texts and computing runs in the event loop's thread.
+    """Answers requests to several models.
 
-    Attributes:
-        models: by name, in the order in which they were given.
-        limits: see there.
-        draining: True once it answers no more than it has accepted.
-        is_complete: whether all processes that serve beside this one do.
-        in_flight: how many requests are being answered.
-        reader: makes features of what requests ask about.
+    Everything but reading texts and computing runs in the event loop's thread.
     """
 
     def __init__(
@@ -109,8 +87,8 @@ class Service:
         if (twice := next((name for place, name in enumerate(names) if name in names[:place]), None)) is not None:
             raise InputError(f"Two models are called {twice!r}; give one of them another name: NAME=FOLDER.")
         self.limits = limits
-        self.draining = False
-        self.is_complete: Callable[[], bool] = lambda: True
+        self.draining = False  # whether it answers no more than it has accepted
+        self.is_complete: Callable[[], bool] = lambda: True  # whether all processes that serve beside this one do
         self.in_flight = 0
         self._tokens_a_second = 0.0
         self._on_step = on_step
@@ -131,11 +109,7 @@ class Service:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Count a request as being answered.
-
-        Raises:
-            Refusal: there are as many as may be.
-        """
+        """Count a request as being answered; refuse it if there are as many as may be."""
         if self.in_flight >= self.limits.concurrent:
             raise Refusal(OVERLOADED, "Model is overloaded", self._seconds_of_waiting())
         self.in_flight += 1
@@ -161,11 +135,7 @@ class Service:
     # what is asked
 
     def named(self, name: str | None = None) -> ServedModel:
-        """Return the model of this name, or the first.
-
-        Raises:
-            Refusal: there is none of this name.
-        """
+        """Return the model of this name, or the first; refuse a name that none has."""
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
@@ -177,16 +147,21 @@ class Service:
         return self.models[name]
 
     def model_for(self, task: str, name: str | None = None) -> ServedModel:
-        """Return the model of this name, or the first that has the task.
-
-        Raises:
-            Refusal: there is none of this name, or it does not have the task.
-        """
+        """Return the model of this name, or the first that has the task; refuse one that does not have it."""
         candidates = self.models.values() if name is None else [self.named(name)]
         found = next((model for model in candidates if task in model.tasks), None)
         if found is None:
-            raise Refusal(WRONG_MODEL, f"model is not {_WRONG_MODEL[task]}")
+            raise Refusal(WRONG_MODEL, f"model is not {_WRONG_MODEL[task]}{self._others_with(task)}")
         return found
+
+    def _others_with(self, task: str) -> str:
+        """Return what is said of the other models where one that is asked does not have the task."""
+        if len(self.models) == 1:
+            return ""
+        able = [repr(name) for name, model in self.models.items() if task in model.tasks]
+        if not able:
+            return f"; none that is served here can do it: {', '.join(map(repr, self.models))}"
+        return f"; {', '.join(able)} can do it: name one as `model`"
 
     async def answer(
         self,
@@ -199,19 +174,10 @@ class Service:
         numbers_a_token: int = 0,
         **options: Any,
     ) -> Answers:
-        """Return one value an input: texts or what else the task takes, or rows of ids.
+        """Return one value an input, of which there is one at least: texts or what else the task takes, or rows of ids.
 
-        Args:
-            model: which of them.
-            task: one of its tasks.
-            inputs: at least one.
-            client: who asks, in whose turn the work is done.
-            refuse_cut: refuse a text that is too long, where it is usually cut.
-            numbers_a_token: how many numbers are kept of each token, of which there may be `Limits.numbers`.
-            **options: the task's; those that are None are left to the model.
-
-        Raises:
-            Refusal, BertieError: an input or option that cannot be, or a failure of the model.
+        The work is done in the client's turn. ``refuse_cut`` refuses a text that is usually cut for its length, and
+        ``numbers_a_token`` are kept of each token; options that are None are left to the model.
         """
         characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
@@ -226,7 +192,7 @@ class Service:
         if refuse_cut:
             refuse_cut_texts(features, reading)
         most = model.rows_together(computing)
-        work = Work(computing, features.without_texts(), client, loop.create_future(), most)
+        work = Work(computing, features, client, loop.create_future(), most)
         (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
@@ -258,11 +224,7 @@ class Service:
             )
 
     async def check_health(self, seconds: float = 5.0) -> None:
-        """Return if every model computes: it just did, or does so now.
-
-        Raises:
-            Refusal: it fails, takes longer than ``seconds``, the service is ending, or a process of several is missing.
-        """
+        """Return if all processes serve, and every model just computed or does so now within ``seconds``."""
         if self.draining or not self.is_complete():
             raise Refusal(UNHEALTHY, "unhealthy")
         silent = [model for model in self.models.values() if monotonic() - model.queue.last_step > seconds]

@@ -14,31 +14,20 @@ from bertie.tasks.task import Task
 
 @dataclass(eq=False)
 class Work:
-    """One request's rows.
+    """One request's rows."""
 
-    Attributes:
-        task: computes them; rows whose task is the same object share a step.
-        features: the rows, without texts.
-        client: who asked, in whose turn they are taken.
-        most_rows: how many rows a step of it may hold; None: as many as its tokens allow.
-        answered: set to what `Task.rows` keeps of each row, or to the error of one of them. Whoever cancels it
-            withdraws the rows that no step has taken.
-        kept: what is known so far of each row.
-        taken: how many rows steps have taken.
-        left: how many rows are not computed.
-        queued, started: when it came, and when a step took its first row.
-    """
-
-    task: Task
+    task: Task  # computes them; rows whose task is the same object share a step
     features: Features
-    client: str
+    client: str  # in whose turn they are taken
+    # set to what `Task.rows` keeps of each row, or to the error of one of them; whoever cancels it withdraws the rows
+    # that no step has taken
     answered: "asyncio.Future[list[Any]]"
-    most_rows: int | None = None
-    kept: list[Any] = field(init=False)
-    taken: int = 0
-    left: int = field(init=False)
+    most_rows: int | None = None  # in a step of it; None: as many as its tokens allow
+    kept: list[Any] = field(init=False)  # what is known so far of each row
+    taken: int = 0  # how many rows steps have taken
+    left: int = field(init=False)  # how many rows are not computed
     queued: float = field(default_factory=monotonic)
-    started: float | None = None
+    started: float | None = None  # when a step took its first row
 
     def __post_init__(self) -> None:
         self.left = len(self.features.lengths)

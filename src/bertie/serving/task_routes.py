@@ -1,6 +1,5 @@
 """bertie's own routes: entities, answers in a context, fills, next sentences, choices, attention, vectors of spans."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from bertie.serving.exchange import Exchange
 from bertie.serving.http_app import Posted
 from bertie.serving.refusals import VALIDATION, Refusal
-from bertie.serving.request_inputs import check_texts
+from bertie.serving.request_inputs import check_texts, one_or_several
 from bertie.serving.served_model import ATTENTION, SPANS
 from bertie.serving.task_shapes import (
     AnswerRequest,
@@ -19,6 +18,7 @@ from bertie.serving.task_shapes import (
     NextSentenceRequest,
     TagRequest,
     told,
+    told_lists,
 )
 from bertie.serving.tei_shapes import pairs, tell
 from bertie.serving.vectors_and_scores import shaped
@@ -35,9 +35,7 @@ async def tag(exchange: Exchange, body: TagRequest) -> Any:
     strategy = body.aggregation_strategy or (
         "simple" if usual.aggregation_strategy == "none" else usual.aggregation_strategy
     )
-    single = isinstance(body.inputs, str)
-    inputs = [body.inputs] if single else body.inputs
-    check_texts(inputs, "inputs")
+    inputs, batch = one_or_several(body.inputs)
     answers = await exchange.answer(
         "token-classification",
         inputs,
@@ -46,7 +44,7 @@ async def tag(exchange: Exchange, body: TagRequest) -> Any:
         ignore_labels=body.ignore_labels,
         windows=body.windows,
     )
-    return told("entities", answers, not single)
+    return told("entities", answers.values, answers, batch)
 
 
 async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
@@ -63,15 +61,12 @@ async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
         handle_impossible_answer=body.handle_impossible_answer,
         max_answer_len=body.max_answer_len,
     )
-    listed = [value if isinstance(value, list) else [value] for value in answers.values]
-    return told("answers", replace(answers, values=listed), batch)
+    return told_lists("answers", answers, batch)
 
 
 async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
     """Reply with the words that may stand at each mask of each text, best first."""
-    single = isinstance(body.inputs, str)
-    inputs: Any = [body.inputs] if single else body.inputs
-    check_texts(inputs, "inputs")
+    inputs, batch = one_or_several(body.inputs)
     words = exchange.service.model_for("fill-mask", body.model).tokenizer
     fills = sum(text.count(words.mask_token) for text in inputs) * body.top_k
     if fills > MOST_ANSWERS:
@@ -79,7 +74,7 @@ async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
     _check_targets(words, [body.targets] if isinstance(body.targets, str) else body.targets or [])
     answers = await exchange.answer("fill-mask", inputs, body.model, top_k=body.top_k, targets=body.targets)
     masks = [[value] if isinstance(value[0], dict) else value for value in answers.values]
-    return told("masks", replace(answers, values=masks), not single)
+    return told("masks", masks, answers, batch)
 
 
 def _check_targets(tokenizer: Any, targets: list[str]) -> None:
@@ -104,8 +99,7 @@ async def choose(exchange: Exchange, body: ChooseRequest) -> Any:
     check_texts(prompts, "inputs")
     most = max(1, *(len(choices) for _, choices in prompts))
     answers = await exchange.answer("multiple-choice", prompts, body.model, top_k=most)
-    listed = [value if isinstance(value, list) else [value] for value in answers.values]
-    return told("choices", replace(answers, values=listed), batch)
+    return told_lists("choices", answers, batch)
 
 
 async def embed_spans(exchange: Exchange, body: EmbedSpansRequest) -> Any:

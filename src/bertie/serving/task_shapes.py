@@ -1,5 +1,6 @@
 """The bodies of bertie's own routes, for heads that other servers do not serve; answers are shaped as pipelines'."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -97,7 +98,12 @@ class AttentionRequest(Struct, kw_only=True):
     model: str | None = None
 
 
-def told(name: str, answers: Answers, batch: bool) -> Any:
-    """Return each answer under a name beside what was cut off its text, as a list if the inputs came as one."""
-    found = [{name: value, "truncated": cut} for value, cut in zip(answers.values, answers.truncated, strict=True)]
+def told(name: str, values: Sequence[Any], answers: Answers, batch: bool) -> Any:
+    """Return each value under a name beside what was cut off its text, as a list if the inputs came as one."""
+    found = [{name: value, "truncated": cut} for value, cut in zip(values, answers.truncated, strict=True)]
     return found if batch else found[0]
+
+
+def told_lists(name: str, answers: Answers, batch: bool) -> Any:
+    """As `told`, where one of several answers comes as itself."""
+    return told(name, [value if isinstance(value, list) else [value] for value in answers.values], answers, batch)

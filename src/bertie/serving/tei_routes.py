@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from starlette.responses import Response
 
 import bertie
 from bertie.errors import InputError
@@ -14,7 +13,8 @@ from bertie.serving.generate_routes import generate
 from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.refusals import VALIDATION, WRONG_MODEL, Refusal
-from bertie.serving.request_inputs import check_texts
+from bertie.serving.replies import Reply
+from bertie.serving.request_inputs import check_texts, one_or_several
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
@@ -63,10 +63,7 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
 async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     """Reply with the vectors of each text's tokens."""
     model = exchange.service.model_for("feature-extraction", body.model)
-    inputs = several(body.inputs)
-    if body.prompt_name is not None:
-        reader: Any = model.task("embed", prompt_name=body.prompt_name)
-        inputs = [reader.read(text) for text in inputs]
+    inputs = _prompted(exchange, body, several(body.inputs))
     answers = await exchange.answer(
         "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
     )
@@ -119,14 +116,18 @@ async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
 
 async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
     """Reply with the tokens of each text, and the characters that each comes from."""
-    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-    check_texts(texts, "inputs")
-    model = exchange.service.named(body.model)
-    if body.prompt_name is not None:
-        reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
-        texts = [reader.read(text) for text in texts]
+    model, (texts, _) = exchange.service.named(body.model), one_or_several(body.inputs)
+    texts = _prompted(exchange, body, texts)
     size = exchange.service.check_size(texts)
     return await exchange.service.reader.run(_tokens, model, texts, body.add_special_tokens, characters=size)
+
+
+def _prompted(exchange: Exchange, body: EmbedAllRequest | TokenizeRequest, texts: list[Any]) -> list[Any]:
+    """Return texts behind the prompt that a request names."""
+    if body.prompt_name is None:
+        return texts
+    reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
+    return [reader.read(text) for text in texts]
 
 
 def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> list[list[dict[str, Any]]]:
@@ -228,13 +229,13 @@ def model_type(model: ServedModel) -> dict[str, Any]:
 async def health(service: Service, _: Metrics) -> Any:
     """Reply with nothing if every model computes."""
     await service.check_health()
-    return Response()
+    return Reply()
 
 
 async def metrics(service: Service, kept: Metrics) -> Any:
     """Reply with Prometheus' text format."""
     kept.note_load(service.waiting, service.in_flight)
-    return Response(kept.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Reply(kept.text(), b"text/plain; version=0.0.4; charset=utf-8")
 
 
 _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {

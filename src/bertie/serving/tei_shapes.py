@@ -85,11 +85,7 @@ class Ranked(Struct):
 
 
 def several(inputs: Inputs, name: str = "inputs") -> list[Any]:
-    """Return one or several inputs as a list: ``[1, 2]`` is one sequence of ids, ``[[1], [2]]`` are two.
-
-    Raises:
-        Refusal: there is none, one is empty, or texts and ids are mixed.
-    """
+    """Return one or several inputs as a list: ``[1, 2]`` is one sequence of ids, ``[[1], [2]]`` are two."""
     if isinstance(inputs, str):
         inputs = [inputs]
     elif inputs and all(isinstance(one, int) for one in inputs):
@@ -101,11 +97,7 @@ def several(inputs: Inputs, name: str = "inputs") -> list[Any]:
 
 
 def pairs(inputs: str | list[str | list[str]]) -> tuple[list[Any], bool]:
-    """Return texts and pairs of texts, and whether they came as a batch: ``["a", "b"]`` is one pair.
-
-    Raises:
-        Refusal: there is none, one is empty, or one has more than two texts.
-    """
+    """Return texts and pairs of texts, and whether they came as a batch: ``["a", "b"]`` is one pair."""
     single = isinstance(inputs, str) or all(isinstance(one, str) for one in inputs)
     groups: list[Any] = [inputs] if single and inputs != [] else list(inputs)
     check_texts(groups, "inputs")

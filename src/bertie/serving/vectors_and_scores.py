@@ -24,16 +24,11 @@ async def vectors_of(
 ) -> tuple[Array, Answers]:
     """Return the vectors ``[N, D]`` of texts or rows of ids, and what they took.
 
-    Args:
-        normalize: whether to give them length 1 (vectors that the model itself normalises have it anyway).
-        dimensions: how many numbers to keep of each.
-        **options: as for `Exchange.answer`.
-
-    Raises:
-        Refusal: ``dimensions`` is below 1 or above the model's, or a number is none.
+    ``dimensions`` numbers are kept of each, None: all; ``normalize`` then gives it length 1, which it has anyway if the
+    model itself normalises. Options are those of `Exchange.answer`.
     """
     answers = await exchange.answer("embed", inputs, model, **options)
-    return shaped(np.stack(answers.values), normalize, dimensions), answers
+    return shaped(np.array(answers.values), normalize, dimensions), answers
 
 
 def shaped(vectors: Array, normalize: bool, dimensions: int | None) -> Array:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import suppress
 from multiprocessing import connection
@@ -14,14 +13,12 @@ from multiprocessing.context import SpawnProcess
 from time import monotonic
 from typing import Any, NamedTuple
 
-from prometheus_client.multiprocess import mark_process_dead
-
 from bertie.errors import BertieError
 from bertie.messages import printable
+from bertie.serving.service_metrics import WIDTH, Metrics
 from bertie.threads import available_threads
 
 logger = logging.getLogger("bertie.serving")
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # a process whose event loop is not heard of for so many seconds is ended
 HUNG_SECONDS = 30.0
 # one that ended before it served is not started again for so many seconds
@@ -30,10 +27,11 @@ _WATCH_SECONDS = 0.5
 
 
 class Seat(NamedTuple):
-    """The place of one process among all that serve; ``beats`` has when each was last heard of, 0 before it serves."""
+    """The place of one process among all that serve."""
 
     number: int
-    beats: MutableSequence[float]
+    beats: MutableSequence[float]  # when each was last heard of, 0 before it serves
+    counts: MutableSequence[float] | None = None  # what all of them count, for `Metrics`; None: it serves alone
 
     def beat(self) -> None:
         self.beats[self.number] = monotonic()
@@ -73,6 +71,7 @@ class WorkerProcesses:
         self._context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads that it has not
         self._serve, self._listeners = serve, listeners
         self._beats: Any = self._context.Array("d", len(listeners), lock=False)
+        self._counts: Any = self._context.Array("d", len(listeners) * WIDTH, lock=False)
         self._processes: dict[int, SpawnProcess] = {}
         self._not_before = [0.0] * len(listeners)
         self._silent = [0.0] * len(listeners)  # the last beat of those that were silent when they were last looked at
@@ -86,16 +85,15 @@ class WorkerProcesses:
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         share, own = max(1, available_threads() // len(self._listeners)), dict(os.environ)
         try:
-            with tempfile.TemporaryDirectory(prefix="bertie-metrics-") as metrics:
-                os.environ |= {METRICS_FOLDER: metrics, "OMP_NUM_THREADS": str(share)}  # what processes start with
-                return self._watch(metrics)
+            os.environ["OMP_NUM_THREADS"] = str(share)  # what processes start with
+            return self._watch()
         finally:
             os.environ.clear()
             os.environ |= own
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _watch(self, metrics: str) -> int:
+    def _watch(self) -> int:
         """Start processes, and replace those that end or hang, until all are to end and have."""
         code = 0
         while self._processes or not self._ending:
@@ -107,7 +105,7 @@ class WorkerProcesses:
                     self._end_if_hung(number, process)
                 else:
                     del self._processes[number]
-                    mark_process_dead(process.pid, metrics)
+                    Metrics(self._counts, number).note_load(0, 0)
                     code = code or self._note_end(number, process)
         return code
 
@@ -115,7 +113,7 @@ class WorkerProcesses:
         self._begun = self._begun or self._beats[0] > 0
         for number, time in enumerate(self._not_before if self._begun else self._not_before[:1]):
             if number not in self._processes and monotonic() >= time:
-                given = (self._serve, self._listeners[number], Seat(number, self._beats))
+                given = (self._serve, self._listeners[number], Seat(number, self._beats, self._counts))
                 process = self._context.Process(target=_work, args=given, name=f"bertie-{number}")
                 hold_hangups()
                 process.start()

@@ -53,7 +53,7 @@ class Grouper:
         texts = np.repeat(np.arange(len(sizes)), sizes)
         begins = np.cumsum(sizes) - sizes
         firsts, bounds, scores = self._units(scores, groups)
-        tags = chosen(scores, np.bincount(texts[firsts], minlength=len(sizes)), self._rules)
+        tags = best_labels(scores, np.bincount(texts[firsts], minlength=len(sizes)), self._rules)
         certainty = scores[np.arange(len(tags)), tags].tolist()
         names, starts, lasts = self._spans(tags, texts[firsts])
         source = None
@@ -146,7 +146,7 @@ class Grouper:
         return TagTable.of(self.labels, self.scheme)
 
 
-def chosen(scores: Array, sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
+def best_labels(scores: Array, sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
     """Return the label of each unit of texts side by side: the best one, or of each text the best that keep the rules.
 
     ``scores`` are probabilities ``[U, C]``, ``sizes`` the number of units of each text.

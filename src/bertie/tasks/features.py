@@ -191,6 +191,9 @@ class Features:
         """
         if self.owners is None and len(rows) == len(self.lengths) and list(rows) == list(range(len(rows))):
             return self
+        if self.owners is None and isinstance(rows, range) and rows.step == 1 and rows:  # side by side: no copies
+            tokens, own = slice(int(self.starts[rows[0]]), int(self.stops[rows[-1]])), slice(rows[0], rows[-1] + 1)
+            return self._at({"row": own, "input": own, "token": tokens}, None)
         numbers = np.array(rows, np.int64)
         return self._chosen(numbers, numbers if self.owners is None else self.owners[numbers], None)
 
@@ -237,7 +240,9 @@ class Features:
     def _chosen(self, rows: Integers, inputs: Integers, owners: Integers | None) -> "Features":
         """Return these rows, and of each of these inputs what it has an entry of."""
         tokens = ranges(self.starts[rows], (self.stops - self.starts)[rows])
-        places: dict[Each, Integers] = {"row": rows, "input": inputs, "token": tokens}
+        return self._at({"row": rows, "input": inputs, "token": tokens}, owners)
+
+    def _at(self, places: Mapping[Each, Integers | slice], owners: Integers | None) -> "Features":
         return Features(
             **{name: _taken(getattr(self, name), places[each]) for name, each in _ENTRIES.items()},
             owners=owners,
@@ -266,11 +271,13 @@ _ENTRIES: dict[str, Each] = {
 }
 
 
-def _taken(values: Any, places: Integers) -> Any:
+def _taken(values: Any, places: Integers | slice) -> Any:
     """Return the entries at these places, in this order, of an array or a list."""
-    if isinstance(values, np.ndarray):
+    if values is None:
+        return None
+    if isinstance(places, slice) or isinstance(values, np.ndarray):
         return values[places]
-    return None if values is None else [values[place] for place in places.tolist()]
+    return [values[place] for place in places.tolist()]
 
 
 def _joined(lists: Sequence[Any]) -> Any:

@@ -17,7 +17,7 @@ from bertie.tasks.features import Features, Outputs
 from bertie.tasks.operations import Loss
 from bertie.tasks.task import TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count, two_parts
-from bertie.tasks.windows import first_piece, in_windows, owned
+from bertie.tasks.windows import first_piece, in_windows, owned_pieces
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
 
@@ -104,7 +104,7 @@ class QuestionAnswering(TrainableTask):
         found = []
         for group in features.groups_read():
             windows = []
-            for row, encoding, own in zip(group.rows, group.encodings, owned(group.encodings), strict=True):
+            for row, encoding, own in zip(group.rows, group.encodings, owned_pieces(group.encodings), strict=True):
                 logits, place, window = rows[row], first_piece(encoding), encoding.windows[-1]
                 start, end = logits[place : place + len(window.ids)].T
                 windows.append(spans.WindowScores(window.start, start, end, own, tuple(logits[0].tolist())))

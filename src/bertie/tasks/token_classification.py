@@ -18,7 +18,7 @@ from bertie.tasks.alignment import LABELLED, MERGES, Alignment, words_read
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.calibrated_tasks import CalibratedTask, CalibrationSet
 from bertie.tasks.class_labels import ClassificationTask
-from bertie.tasks.entity_decoding import STRATEGIES, Grouper, chosen
+from bertie.tasks.entity_decoding import STRATEGIES, Grouper, best_labels
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.head_init import init_bias, log_priors
 from bertie.tasks.operations import Loss
@@ -204,7 +204,7 @@ class TokenClassification(ClassificationTask, CalibratedTask):
         rules = None if self.scheme is None else Rules.of(self._labels, self.scheme)
         words, begins, scores = self._scores_of_words(outputs)
         firsts = np.searchsorted(words.numbers, begins)
-        tags = [self._labels[tag] for tag in chosen(scores, np.diff(firsts), rules).tolist()]
+        tags = [self._labels[tag] for tag in best_labels(scores, np.diff(firsts), rules).tolist()]
         found = []
         for read, (begin, end) in zip(pairwise(firsts.tolist()), pairwise(begins.tolist()), strict=True):
             own = slice(*read)

@@ -55,7 +55,7 @@ def tokens_left_out(row: Encoding, group: Sequence[Encoding], moving: int = -1) 
     return sum(len(whole.ids) - kept for whole, kept in zip(row.windows, firsts, strict=True))
 
 
-def owned(group: Sequence[Encoding]) -> list[range]:
+def owned_pieces(group: Sequence[Encoding]) -> list[range]:
     """Return, for each window of one text, the pieces of the text that it owns; each piece has one owner.
 
     A piece belongs to the window whose middle is nearest, which is where the smaller of its left and right context is
@@ -79,7 +79,7 @@ def owned_tokens(group: Sequence[Encoding]) -> NDArray[np.bool_]:
     What stands before the text is the first window's own, what stands behind it the last one's.
     """
     masks = []
-    for number, (row, pieces) in enumerate(zip(group, owned(group), strict=True)):
+    for number, (row, pieces) in enumerate(zip(group, owned_pieces(group), strict=True)):
         mask, window, first = np.zeros(len(row), dtype=bool), row.windows[-1], first_piece(row)
         mask[first + pieces.start - window.start : first + pieces.stop - window.start] = True
         mask[:first] |= number == 0

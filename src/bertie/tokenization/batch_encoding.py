@@ -37,11 +37,14 @@ class BatchEncoding(UserDict[Any, Any]):
 
     Args:
         data: the values by name.
-        encoding: the rows that the values were made from; the attribute ``encodings`` has them, or is None.
+        encoding: the rows that the values were made from.
         tensor_type: ``"pt"`` or ``"np"``: turn the values into tensors or arrays.
         prepend_batch_axis: put an axis of length 1 before those of the tensors.
         n_sequences: 1 for single texts, 2 for pairs.
     """
+
+    encodings: Sequence[Encoding] | None = None
+    """The rows, or None where the values came without them."""
 
     def __init__(
         self,

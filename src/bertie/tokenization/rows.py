@@ -9,7 +9,7 @@ import numpy as np
 from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Special, Window
 from bertie.tokenization.pieces import Block, Integers, lazy_property
-from bertie.tokenization.truncation import rows_of
+from bertie.tokenization.truncation import truncate
 
 
 class Flat(NamedTuple):
@@ -53,7 +53,7 @@ class TextRows(Sequence[Encoding]):
         if isinstance(number, range):
             return [self[one] for one in number]
         if number not in self._made:
-            row = rows_of((Window.whole(self._block.pieces(number)),), self._call, self._frame, False)
+            row = truncate((Window.whole(self._block.pieces(number)),), self._call, self._frame, False)
             self._made[number] = row.padded(*self._padding) if self._padding else row
         return self._made[number]
 

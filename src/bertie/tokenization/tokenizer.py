@@ -14,7 +14,7 @@ from bertie.tokenization.encoding import Encoding, Frames, Special, Window, with
 from bertie.tokenization.inputs import Inputs, read_inputs
 from bertie.tokenization.pieces import Block
 from bertie.tokenization.rows import RowsInTurn, TextRows
-from bertie.tokenization.truncation import check_room, cut_of, rows_of
+from bertie.tokenization.truncation import check_room, cut_of, truncate
 from bertie.tokenization.vocab_mixin import VocabMixin
 
 COUNTED = 1 << 16
@@ -233,7 +233,7 @@ class Tokenizer(VocabMixin):
         return [Window.whole(block.pieces(number)) for number in range(len(block))]
 
     def _row(self, texts: tuple[Window, ...], call: Call, frames: Frames) -> Encoding:
-        return rows_of(texts, call, frames[len(texts) - 1], self._odd_to_first)
+        return truncate(texts, call, frames[len(texts) - 1], self._odd_to_first)
 
     def _give_back(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
         """Return the rows as the caller wants them."""

@@ -33,7 +33,7 @@ def cut_of(call: Call, frame: Frame, counted: int) -> Cut:
     return Cut(before, behind, most, call.truncation_side == "left", counted)
 
 
-def rows_of(texts: Pair, call: Call, frame: Frame, odd_to_first: bool) -> Encoding:
+def truncate(texts: Pair, call: Call, frame: Frame, odd_to_first: bool) -> Encoding:
     """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
     excess = frame.size - (call.max_length or 0)
     for text in texts:
