@@ -1,12 +1,16 @@
 """Optional packages: there, not there, and there but broken."""
 
 import json
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
+import bertie
+from bertie.data.dataset import ExampleReader
 from bertie.errors import BertieError
-from bertie.extras import loaded, missing, need
+from bertie.extras import loaded, missing, need, refuse_without_torch
 
 
 def test_what_is_installed_is_imported() -> None:
@@ -20,6 +24,26 @@ def test_what_is_missing_is_named_with_its_extra() -> None:
         need("no_such_package.parquet", "parquet", "Reading Parquet files")
     assert str(error.value) == says
     assert missing("no_such_package.parquet", "parquet", "Reading Parquet files") == says
+
+
+def test_a_sentence_that_says_all_is_the_only_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_torch() -> None:
+        try:
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        except ImportError as error:
+            refuse_without_torch(error, "bertie.BertModel")
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for call in (
+        lambda: need("no_such_package", "train"),
+        without_torch,
+        lambda: bertie.BertConfig.from_pretrained(tmp_path),
+        lambda: bertie.BertConfig.from_pretrained("no/such-model", local_files_only=True),
+        lambda: list(ExampleReader("text-classification").read([{"text": "", "label": "a"}])),
+    ):
+        with pytest.raises(BertieError) as error:
+            call()
+        assert "".join(traceback.format_exception(error.value)).count("Traceback") == 1
 
 
 def test_a_package_that_cannot_be_imported_is_not_called_missing(

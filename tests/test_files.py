@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import CheckpointError
-from bertie.files import atomic, atomic_files, checked_values, read_json, write_json, write_text
+from bertie.files import atomic, atomic_files, atomic_folder, checked_values, read_json, write_json, write_text
 from bertie.rules import Rule
 
 
@@ -53,6 +53,19 @@ def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: 
 def test_a_whole_character_may_be_written_as_two_halves(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(r'{"a": "\ud83d\ude00"}')
     assert read_json(tmp_path / "a.json") == {"a": "\N{GRINNING FACE}"}
+
+
+@pytest.mark.parametrize("full", [OSError(28, "No space left on device"), OSError("262144 requested and 1 written")])
+def test_a_full_disk_is_said_of_the_file_that_was_asked_for(full: OSError, tmp_path: Path) -> None:
+    with (
+        pytest.raises(CheckpointError) as error,
+        atomic_folder(tmp_path / "model") as folder,
+        atomic(folder / "config.json"),
+    ):
+        raise full
+    expected = f"cannot write '{tmp_path}/model/config.json': No space left on device; make room there, or choose"
+    assert str(error.value).startswith(expected)
+    assert not list(tmp_path.iterdir())
 
 
 RULES = {

@@ -72,6 +72,8 @@ def test_offline_by_environment_never_touches_the_network(
 def test_offline_a_missing_model_is_an_error_that_says_what_to_do(cache: Path, no_network: list[object]) -> None:
     with pytest.raises(CheckpointError, match=r"there is no folder 'someone/absent' here.*local_files_only=False"):
         resolve("someone/absent", files=["config.json"], cache_dir=cache, local_files_only=True)
+    with pytest.raises(CheckpointError, match=r"give a local folder\. Did you mean 'all-MiniLM-L6-v2'\?"):
+        resolve("all-minilm-L6", files=["config.json"], cache_dir=cache, local_files_only=True)
     with pytest.raises(CheckpointError, match="at revision 'v2'"):
         resolve("someone/tiny", files=["config.json"], cache_dir=cache, local_files_only=True, revision="v2")
     assert no_network == []

@@ -36,6 +36,12 @@ def test_an_ending_that_the_records_cannot_have_is_said(caplog: pytest.LogCaptur
     ]
 
 
+def test_a_workbook_is_not_written() -> None:
+    with pytest.raises(InputError, match=r"'a.XLSX' would be a workbook, which bertie does not write; a .csv opens"):
+        form_of_output(Path("a.XLSX"))
+    assert form_of_output(Path("a.xlsx"), "csv") == "csv"
+
+
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
 def test_tables(form: str, mark: str) -> None:
     out = io.StringIO()

@@ -1,6 +1,7 @@
 """bertie: BERT, whole and fast. The public names, imported when they are first used."""
 
 import importlib
+import sys
 from typing import Any
 
 __version__ = "0.1.0"
@@ -19,7 +20,8 @@ __all__ = ["__version__", *_MODULE_OF]
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
-        raise AttributeError(f"module 'bertie' has no attribute {name!r}")
+        # Python adds the nearest of the object's names
+        raise AttributeError(f"module 'bertie' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     try:
         module = importlib.import_module(_MODULE_OF[name])
     except ImportError as error:

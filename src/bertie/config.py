@@ -334,7 +334,7 @@ class BertConfig(FamilyConfig):
                 **overrides,
             )
         except ConfigError as error:
-            raise ConfigError(f"{str(path)!r}: {error}") from error
+            raise ConfigError(f"{str(path)!r}: {error}") from None
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Self:

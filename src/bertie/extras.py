@@ -19,7 +19,7 @@ def need(module: str, extra: str, what: str = "This") -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise _broken(name, what, error) from error
-        raise BertieError(f"{what} needs {name}, which is not installed: pip install 'bertie[{extra}]'") from error
+        raise BertieError(f"{what} needs {name}, which is not installed: pip install 'bertie[{extra}]'") from None
     except ImportError as error:
         raise _broken(name, what, error) from error
 

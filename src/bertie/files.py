@@ -26,8 +26,8 @@ def checked_path(given: object) -> Path:
         raise InputTypeError(f"{short(given)} is not a file or folder; give its path as a text")
     try:
         os.fsencode(named)
-    except UnicodeEncodeError as error:
-        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from error
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from None
     return Path(named)
 
 
@@ -47,8 +47,8 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
         if status.st_size > limit:
             raise CheckpointError(f"the {what} file {shown(path)} has {status.st_size} bytes; at most {limit} are read")
         raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no {what} file {shown(path)}; check the folder's name") from error
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {what} file {shown(path)}; check the folder's name") from None
     except (OSError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -220,15 +220,19 @@ def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[Non
     except OSError as error:
         if isinstance(error, BertieError):
             raise
-        raise CheckpointError(f"cannot {what} {shown(path)}: {why_refused(error)}") from error
+        final = _TEMPORARY.sub(lambda found: found["name"], os.fspath(path))
+        raise CheckpointError(f"cannot {what} {shown(final)}: {why_refused(error)}") from error
 
 
 def why_refused(error: OSError) -> str:
     """Return why the system refused to write, and what to do about it."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{reason}; {_REMEDIES.get(error.errno or 0, 'choose another place')}"
+    number, reason = error.errno or 0, error.strerror or str(error) or type(error).__name__
+    if not number and _CUT_SHORT.fullmatch(reason):
+        number, reason = errno.ENOSPC, "No space left on device"
+    return f"{reason}; {_REMEDIES.get(number, 'choose another place')}"
 
 
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # what NumPy says of a full disk
 _MAKE_ROOM = "make room there, or choose another place"
 _REMEDIES = {
     errno.ENOSPC: _MAKE_ROOM,
@@ -241,7 +245,7 @@ _REMEDIES = {
     errno.ENOTDIR: "a file stands where a folder belongs",
     errno.EEXIST: "a file stands where a folder belongs",
 }
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.[0-9a-f]{12}\.tmp")
 
 
 def _temporary(target: Path) -> Path:

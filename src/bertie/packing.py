@@ -406,8 +406,8 @@ def _chain(lists: Lists, name: str) -> "np.ndarray[Any, Any]":
 def _lengths(lists: Lists, name: str) -> tuple[int, ...]:
     try:
         return tuple(len(values) for values in lists)
-    except TypeError as error:
-        raise InputTypeError(f"{name} must be one list of integers a text, such as [[101, 7592, 102]].") from error
+    except TypeError:
+        raise InputTypeError(f"{name} must be one list of integers a text, such as [[101, 7592, 102]].") from None
 
 
 def _rows_and_columns(lengths: Sequence[int]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:

@@ -141,12 +141,19 @@ _WRITERS: dict[str, Callable[[IO[str] | None], Lines]] = {
 }
 FORMS = ("jsonl", "csv", "tsv", "parquet")
 """What any records can be written as."""
+_WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
 FORM_OF_SUFFIX = {".ndjson": "jsonl", **{f".{form}": form for form in _WRITERS if form != "squad"}}
 
 
 def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
     return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
+
+
+def refuse_workbook(output: Path | None) -> None:
+    """Refuse a file whose name says that it is a workbook, which a program would not open."""
+    if output is not None and output.suffix.lower() in _WORKBOOKS:
+        raise InputError(f"{str(output)!r} would be a workbook, which bertie does not write; a .csv opens there, too.")
 
 
 def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
@@ -156,6 +163,7 @@ def form_of_output(output: Path | None, to: str | None = None, more: Sequence[st
         raise InputError(f"--to is {to!r}; answers are written as {', '.join(forms[:-1])} or {forms[-1]}.")
     if to is not None or output is None or not output.suffix:
         return to or "jsonl"
+    refuse_workbook(output)
     form = FORM_OF_SUFFIX.get(output.suffix.lower())
     if form in forms:
         return form

@@ -49,6 +49,11 @@ def test_average(run: Run, tmp_path: Path) -> None:
     # asked for what cannot be known, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say for which task it was trained; name it with --task" in ran.err
+    for rows in (tmp_path / "nowhere.csv", tmp_path / "others.csv"):
+        (tmp_path / "others.csv").write_text("text,label\na film,lovely\n")
+        ran = run("average", *seeds, "--out", tmp_path / "none", "--data", rows)
+        assert ran.code == 2, ran.err
+        assert rows.name in ran.err or "'lovely'" in ran.err
     assert not (tmp_path / "none").exists()
 
 

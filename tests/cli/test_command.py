@@ -50,6 +50,10 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
             "bertie rerank has no option --input. The file is named without an option: bertie rerank FILE.",
         ),
         ("tag --agregation max", "bertie tag has no option --agregation. Did you mean '--aggregation'?"),
+        ("finetune ner a.csv", "bertie finetune has no place for 'a.csv'; did you mean --train a.csv?"),
+        ("distil a b --texts c", "bertie distil has no place for 'b'; did you mean --out b?"),
+        ("convert a b c", "bertie convert has no place for 'c'; bertie convert -h lists what it takes."),
+        ("finetune --train a.csv", "The task is missing: bertie finetune TASK --train FILE; -h lists the tasks."),
         ("tag --zzz", "bertie tag has no option --zzz. bertie tag -h lists all."),
     ],
 )

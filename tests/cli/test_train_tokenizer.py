@@ -24,6 +24,8 @@ def test_texts_become_a_vocabulary_and_shards(run: Run, tmp_path: Path) -> None:
     again = run("train-tokenizer", book, "--size", 500, "--cased", "--special-token", "<x>", "--out", tmp_path / "u")
     assert again.code == 0
     assert (tmp_path / "t" / "vocab.txt").read_bytes() == (tmp_path / "u" / "vocab.txt").read_bytes()
+    into = run("train-tokenizer", book, "--size", 500, "--out", tmp_path / "t")
+    assert (into.code, "is not empty; name a new one" in into.err) == (2, True)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "t")
     assert theirs.tokenize("Jim <x>") == bertie.BertTokenizer.from_pretrained(tmp_path / "t").tokenize("Jim <x>")
     assert "<x>" in theirs.tokenize("Jim <x>")

@@ -48,6 +48,16 @@ def test_quiet_keeps_answers_and_warnings(run: Callable[..., Any], tmp_path: Pat
     assert (ran.code, ran.err[:8]) == (2, "bertie: ")
 
 
+def test_quiet_keeps_what_was_guessed(run: Callable[..., Any], tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("review,stars\n" + "".join(f"A film {n}.,{'good' if n % 2 else 'bad'}\n" for n in range(40)))
+    ran = run("finetune", "text-classification", "--train", rows, "--dry-run", "--quiet")
+    assert ran.err.splitlines() == [
+        "bertie: No model is named: training begins with sentence-transformers/all-MiniLM-L6-v2.",
+        "bertie: text = review; label = stars; one label, 2 classes: bad, good",
+    ]
+
+
 def test_both_contradict_each_other(run: Callable[..., Any]) -> None:
     ran = run("version", "-q", "-v")
     assert (ran.code, ran.err) == (2, "bertie: --quiet and --verbose are both given; give one of them.\n")

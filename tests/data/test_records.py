@@ -44,6 +44,7 @@ def places(source: Any, **options: Any) -> list[str]:
         ("a.csv", "text;label\na, b;1\n", [{"text": "a, b", "label": "1"}]),
         ("a.csv", ",text\n0,one\n1,two\n", [{"text": "one"}, {"text": "two"}]),
         ("a.csv", "\n text , label\none,1\n", [{"text": "one", "label": "1"}]),
+        ("a.csv", "text,label\none,1\n  \n\n", [{"text": "one", "label": "1"}]),
         ("a.tsv", "text\tlabel\none, two\t1\n", [{"text": "one, two", "label": "1"}]),
         ("a.jsonl", '{"text": "one", "label": [1]}\n\n{}', [{"text": "one", "label": [1]}, {}]),
         ("a.ndjson", '{"a": null}\n', [{"a": None}]),
@@ -150,6 +151,10 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             'quotation marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
             "quoting='none'.",
         ),
+        ("a.xlsx", b"PK\x03\x04\x14\0", "FILE is a workbook of Excel or another zip archive; save the table as CSV, or "
+            "unpack the archive."),
+        ("a.csv", b"PAR1\x15\0", "FILE is a Parquet file; let its name end in .parquet."),
+        ("a.pdf", "%PDF-1.7\n", "FILE is a PDF; save its text as plain text."),
         ("a.csv", "a,b\n1\r2,3\n", "Line 2 of FILE has a carriage return within a row; save the file with line feeds."),
         ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is not a JSON object with named fields, as in {"text": …}.'),
         ("a.jsonl", "{}\n{\n", "Line 2 of FILE is not JSON: Expecting property name enclosed in double quotes: "

@@ -1,11 +1,13 @@
 """A model's card is read by the hub, says nothing private, and its code runs."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,14 +15,19 @@ from films import write_start
 from huggingface_hub import ModelCard
 
 import bertie
-from bertie.finetuning.model_card import in_hub, upload_command
+from bertie.finetuning.model_card import command_of, in_hub, upload_command
 from bertie.hub import DEFAULT_EMBEDDING_MODEL
+from bertie.tasks.registry import ROWS as ROWS_OF_TASKS
 
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROWS = [
     {"text": f"a {'good' if number % 2 else 'bad'} film {number}", "label": str(number % 2)} for number in range(60)
 ]
 PAIRS = [{"text1": f"a film {number}", "text2": f"a bad film {number}", "score": number / 60} for number in range(60)]
+ASKED = [
+    {"sentence1": f"a film {number}", "sentence2": "a good film?", "label": str(number % 2)} for number in range(60)
+]
+BESIDE = "The text beside it."
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +36,22 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("task", "rows", "tag", "library"),
+    ("task", "rows", "tag", "library", "answered"),
     [
-        ("classification", ROWS, "text-classification", "transformers"),
-        ("embed", PAIRS, "sentence-similarity", "sentence-transformers"),
+        ("classification", ROWS, "text-classification", "transformers", {"text": "A text."}),
+        ("classification", ASKED, "text-classification", "transformers", {"text": "A text.", "text_pair": BESIDE}),
+        ("embed", PAIRS, "sentence-similarity", "sentence-transformers", {"text": "A text."}),
     ],
 )
 def test_the_hub_reads_it_and_its_code_runs(
-    task: str, rows: Any, tag: str, library: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str,
+    rows: Any,
+    tag: str,
+    library: str,
+    answered: dict[str, str],
+    start: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bertie.finetune(task, rows, model=start, out="my model", epochs=1, batch_size=8, show_progress=False)
@@ -52,7 +67,27 @@ def test_the_hub_reads_it_and_its_code_runs(
     for code in CODE.findall(card.text):
         exec(code, {})
     command = re.findall(r"^\$ (.*)$", card.text, re.MULTILINE)[0]
-    subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True, cwd=tmp_path, env=dict(os.environ))
+    words = [sys.executable, "-m", *shlex.split(command)]
+    ran = subprocess.run(words, check=True, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
+    (answer,) = map(json.loads, ran.stdout.splitlines())
+    assert answered.items() <= answer.items()
+
+
+def test_the_hint_of_each_task_is_a_command_of_its_own() -> None:
+    tokenizer = SimpleNamespace(mask_token="<mask>")
+    pair = {"text-classification": {"columns": {"text": "a", "text_pair": "b"}}}
+    task: Any = SimpleNamespace(tokenizer=tokenizer, config=SimpleNamespace(task_specific_params=pair))
+    assert {row.name: command_of(row, task, "a run") for row in ROWS_OF_TASKS if row.learns} == {
+        "embed": """bertie embed "A text." --model 'a run'""",
+        "fill-mask": """bertie fill-mask "A <mask> text." --model 'a run'""",
+        "multiple-choice": """bertie choose "A prompt." "One choice." "Another." --model 'a run'""",
+        "reranking": """bertie rerank YOUR-PASSAGES.txt "A question?" --model 'a run'""",
+        "question-answering": """bertie answer "A question?" "A text that answers it." --model 'a run'""",
+        "token-classification": """bertie tag "A text." --model 'a run'""",
+        "next-sentence": """bertie next-sentence "A text." "What follows." --model 'a run'""",
+        "text-classification": """bertie classify "A text." "The text beside it." --model 'a run'""",
+        "text2text-generation": """bertie generate "A text." --model 'a run'""",
+    }
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_29_what_was_cut_is_told(classify: Any, caplog: pytest.LogCaptureFixture
 def test_7_a_typed_mask_is_a_mask_and_others_may_be_text(tiny: Tiny, classify: Any) -> None:
     fill = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), device="cpu")
     assert len(fill("a [MASK]")) == 5
-    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill\."):
+    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill; write it for a word\."):
         fill(["a [MASK]", "none"])
     with pytest.raises(InputError, match=r"Text 0 has no \[MASK\] to fill; 18 tokens were cut off"):
         fill("word " * 79 + "[MASK]")
@@ -128,6 +128,17 @@ def test_30_a_batch_that_is_too_large_is_split(classify: Any, monkeypatch: pytes
 def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
     with pytest.raises(InputTypeError, match=r"no option 'topk'; it has .*Did you mean 'top_k'\?"):
         classify("a", topk=2)
+    with pytest.raises(InputTypeError) as error:
+        classify("a", btach_size=2)
+    assert str(error.value) == (
+        "text-classification has no option 'btach_size'; it has batch_size, truncation, max_length, padding, "
+        "split_special_tokens, windows, overlap, temperature, window_scores, top_k, function_to_apply, thresholds. "
+        "Did you mean 'batch_size'?"
+    )
+    with pytest.raises(InputTypeError, match=r"embed has no option 'btach_size'; it has model, .*'batch_size'\?"):
+        bertie.pipeline("embed", "a model that is not looked for", btach_size=3)
+    with pytest.raises(InputTypeError, match="has no option 'focal'; it has"):  # which is for training
+        classify("a", focal=2.0)
     assert classify("a", topk=None, framework=None) == classify("a")  # nothing was asked for
     with pytest.raises(InputTypeError, match="no option 'maxlength'"):
         bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), maxlength=2)

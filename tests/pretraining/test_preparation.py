@@ -196,6 +196,15 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         read_tokenizer(data)
 
 
+def test_data_of_another_version_is_left_as_it_is(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+    manifest = prepare(["One document."], tokenizer, tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
+    before = files_in(tmp_path)
+    with pytest.raises(InputError, match="holds data of version 9, and this bertie writes version 1; choose another"):
+        prepare(["One document."], tokenizer, tmp_path)
+    assert files_in(tmp_path) == before
+
+
 def test_a_folder_of_something_else_is_left_as_it_is(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     before = files_in(tmp_path)

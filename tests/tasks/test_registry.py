@@ -8,6 +8,7 @@ import pytest
 
 import bertie
 from bertie.cli.app import PLACES
+from bertie.config import BertConfig
 from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.hub import default_embedding_model, default_pretrained_model
@@ -105,3 +106,9 @@ def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:
 def test_what_learns_names_the_command_that_answers() -> None:
     for row in ROWS:
         assert bool(row.learns) == (row.command.split(" ")[0] in PLACES), row.name
+
+
+def test_columns_without_a_name_are_kept_by_what_they_are() -> None:
+    row, config = find("text-classification"), BertConfig()
+    row.save_columns(config, {"text": "1", "text_pair": "2", "label": "Kind"})
+    assert row.saved_columns(config) == {"text": "text", "text_pair": "text_pair", "label": "Kind"}

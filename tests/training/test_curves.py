@@ -33,7 +33,7 @@ def test_curves(records: list, best: int | None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("main", "values", "limits"),
-    [("f1", (0.81, 0.83), (0, 1.02)), ("spearman", (-0.1, 0.2), None), ("loss", (0.3, 0.2), (0, 0.305))],
+    [("f1", (0.81, 0.83), (0, 1.02)), ("spearman", (-0.1, 0.2), None), ("loss", (0.3, 0.2), (0, 0.315))],
 )
 def test_shares_are_drawn_from_0_to_1(
     main: str, values: tuple[float, float], limits: tuple[float, float] | None, monkeypatch: pytest.MonkeyPatch
@@ -50,15 +50,18 @@ def test_shares_are_drawn_from_0_to_1(
     )
 
 
-@pytest.mark.parametrize(("losses", "low"), [((0.7, 0.6), 0), ((0.7, -0.6), -0.665)])
-def test_the_axis_of_losses_begins_at_0(
-    losses: tuple[float, float], low: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("losses", "limits"),
+    [((0.7, 0.6), (0, 0.735)), ((0.7, -0.6), (-0.665, 0.765)), ((0.7, float("inf")), (0, 0.735))],
+)
+def test_the_axis_of_losses_begins_at_0_and_has_room_above(
+    losses: tuple[float, float], limits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list = []
     monkeypatch.setattr(curves, "save_figure", lambda figure, _: drawn.append(figure.axes[0].get_ylim()))
     records = [{"step": 1, "loss": losses[0]}, {"step": 2, "metrics": {"f1": 0.5, "loss": losses[1]}}]
     curves.draw_curves(records, "f1", 1, Path("curves.png"), "tuning data")
-    assert drawn[0][0] == pytest.approx(low)
+    assert drawn[0] == pytest.approx(limits)
 
 
 def test_a_term_of_the_loss_is_drawn_beside_the_same_of_other_data(monkeypatch: pytest.MonkeyPatch) -> None:

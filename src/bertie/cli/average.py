@@ -1,7 +1,6 @@
 """``bertie average``: one model of the mean of several models' weights, scored beside each of them."""
 
 import json
-from contextlib import nullcontext
 from typing import Annotated, Any
 
 from typer import Argument, Option
@@ -26,17 +25,23 @@ def average(
 ) -> None:
     """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
     import bertie
+    from bertie.checkpoints.beside_weights import check_new
 
-    data = data or []
+    check_new(out)
     learned = _task(task, models[0]) if data else ""
+
+    def metrics_of(model: str) -> Any:
+        return bertie.evaluate(learned, one_or_all(data or []), model=model, device=device, **rows.arguments()).metrics
+
+    of_each: dict[str, Any] = {}
+    if data:
+        with quietly():  # rows that cannot be used are refused before anything is written
+            of_each = {models[0]: metrics_of(models[0])}
     notes = bertie.average(models, out)
-    metrics: dict[str, Any] = {}
-    for model in (str(out), *models) if data else ():
-        with nullcontext() if model == str(out) else quietly():  # what is said of the rows is said once
-            found = bertie.evaluate(learned, one_or_all(data), model=model, device=device, **rows.arguments())
-        metrics[model] = found.metrics
-    record = {"model": str(out), "averaged": models, "notes": notes, "metrics": metrics.pop(str(out), None)}
-    record["metrics_of_each"] = metrics
+    metrics = metrics_of(str(out)) if data else None
+    with quietly():  # what is said of the rows is said once
+        of_each |= {model: metrics_of(model) for model in models[1:] if data}
+    record = {"model": str(out), "averaged": models, "notes": notes, "metrics": metrics, "metrics_of_each": of_each}
     write_json(out / "average.json", record)
     print(json.dumps(record, ensure_ascii=False))
     say(*_said(record))

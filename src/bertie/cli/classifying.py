@@ -48,7 +48,8 @@ def classify(
     """Give each text its most likely label, with a score.
 
     With --labels, labels that no model was trained on, by a model of natural-language inference or of sentence vectors;
-    the default is all-MiniLM-L6-v2. Where the rows have the columns that the model was fine-tuned on, these are read.
+    the default is all-MiniLM-L6-v2. Where the rows have the columns that the model was fine-tuned on, these are read;
+    one that learned pairs takes texts two by two, or lines with a tab.
     """
     from bertie.tasks.registry import find
 
@@ -56,7 +57,8 @@ def classify(
     task, given = ("zero-shot-classification", free) if free else ("text-classification", {"top_k": top_k})
     pipe = model.pipeline(task, **given)
     learned = find(pipe.task).saved_columns(pipe.model.config)
-    asked = source.read(form, columns.get("text", "text"), columns.get("text_pair"), learned=learned | columns)
+    pair = columns.get("text_pair") or ("text_pair" if "text_pair" in learned else None)
+    asked = source.read(form, columns.get("text", "text"), pair, learned=learned | columns)
     output.write(pipe, source, asked, "labels", partial(_shown, top_k))
 
 

@@ -2,6 +2,8 @@
 
 import sys
 from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,8 +28,10 @@ _SYNONYMS = (
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
+# options that name what a command reads or writes
+_FILES = ("--train", "--data", "--texts", "--input", "--out")
 # options that the command line names differently than Python
-_OPTIONS = {"columns": "--column", "form": "--format"}
+_OPTIONS = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
 
 
 class Command(TyperCommand):
@@ -38,12 +42,14 @@ class Command(TyperCommand):
         if not ctx.resilient_parsing:
             try:
                 # a parser takes the arguments out of its list
-                _, _, order = self.make_parser(ctx).parse_args(list(args))
+                _, rest, order = self.make_parser(ctx).parse_args(list(args))
             except Exception as error:
                 # Typer's own copy of Click has the class of this error in a private place
                 if (option := getattr(error, "option_name", None)) is None or not hasattr(error, "possibilities"):
                     raise
                 raise InputError(self._unknown(option)) from error
+            if rest and all(parameter.name != "help" for parameter in order):
+                raise InputError(self._superfluous(rest[0], [parameter.name for parameter in order]))
             given = Counter(parameter.name for parameter in order)
             for parameter in self.params:
                 if given[parameter.name] > 1 and parameter.param_type_name == "option" and not parameter.multiple:
@@ -87,6 +93,14 @@ class Command(TyperCommand):
         found = next((one for one in self.params if one.name == name), None)
         options = [] if found is None else [*found.opts, "--" + name.replace("_", "-")]
         return next((option for option in options if option.startswith("--")), None)
+
+    def _superfluous(self, argument: str, given: Collection[str | None]) -> str:
+        """Return the sentence that refuses an argument more than the command takes, beside those ``given``."""
+        left = [option for one in self.params if one.name not in given for option in one.opts if option in _FILES]
+        is_read = bool(Path(argument).suffix) or Path(argument).exists()
+        named = sorted(left, key=lambda option: (option == "--out") == is_read)
+        hint = f"did you mean {named[0]} {argument}?" if named else f"bertie {self.name} -h lists what it takes."
+        return f"bertie {self.name} has no place for {argument!r}; {hint}"
 
     def _unknown(self, option: str) -> str:
         """Return the sentence that refuses an option, with the one that is probably meant."""

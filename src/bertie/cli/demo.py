@@ -1,6 +1,7 @@
 """``bertie demo``: masked words, a book searched, a model of one's own, for someone who never heard of BERT."""
 
 import json
+import shlex
 import time
 from itertools import count
 from pathlib import Path
@@ -202,7 +203,7 @@ def _show_result(console: "Console", result: "Finetuned", folder: Path) -> None:
     if why := missing("matplotlib.figure", "train", "Drawing the plots"):
         console.print(f"  {why}", markup=False)
     commands = (
-        ("Use it:", f'bertie classify "What a bore." --model {printable(str(folder))}'),
+        ("Use it:", f'bertie classify "What a bore." --model {printable(shlex.quote(str(folder)))}'),
         ("Your own:", "bertie finetune text-classification --train yours.csv --out runs/first"),
     )
     for title, command in commands:

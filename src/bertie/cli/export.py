@@ -1,6 +1,7 @@
 """``bertie export`` and ``convert``: a checkpoint as a graph for other programs, or in another library's format."""
 
 import json
+import shlex
 from typing import Annotated
 
 from typer import Argument, Option
@@ -65,5 +66,5 @@ def convert(
     write(model, out, to)
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     print(json.dumps({"model": str(out), "files": files}, ensure_ascii=False))
-    look = f"; 'bertie inspect {out}' shows what is in it" if to == "safetensors" else ""
+    look = f"; to see what is in it: bertie inspect {shlex.quote(str(out))}" if to == "safetensors" else ""
     say(printable(f"bertie: {out} is written{look}"))

@@ -163,9 +163,9 @@ def _asked(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
         asked = given | before | {name: value for name, value in given.items() if value != _LEFT_OPEN.get(name)}
         asked["options"] = before.get("options", {}) | given["options"]
     asked["settings"] = settings_of(given["settings"], before["settings"])
-    for name, what in (("task", "the task"), ("train", "--train")):
+    for name, what in (("task", "The task"), ("train", "--train")):
         if asked[name] is None:
-            raise InputError(f"{what.capitalize()} is missing; bertie finetune -h lists both.")
+            raise InputError(f"{what} is missing: bertie finetune TASK --train FILE; -h lists the tasks.")
     seed = asked["seed"]
     if asked.pop("tensorboard"):
         asked["report_to"] = "tensorboard"
@@ -182,9 +182,13 @@ def _preview(task: str, train: str | list[str], said: dict[str, Any], seeds: lis
     of_folds = f" in the first of {said['folds']} folds" if said["folds"] else ""
     say(f"bertie: rows {parts}{of_folds}; the first as they will be learned:")
     for row in found.rows:
-        label = f"  →  {row['label']}" if "label" in row else ""
+        label = f"  →  {_in_line(row['label'])}" if "label" in row else ""
         say(printable(f"  {row['where']}: {row['text']:.{_WIDTH}}{label}"))
     print(json.dumps(asdict(found), ensure_ascii=False))
+
+
+def _in_line(label: Any) -> str:
+    return " | ".join(map(str, label)) if isinstance(label, list | tuple) else str(label)
 
 
 def _train(task: str, train: str | list[str], said: dict[str, Any], seeds: list[int]) -> None:
@@ -206,7 +210,7 @@ def _sweep(task: str, train: str | list[str], said: dict[str, Any], seeds: list[
 
 
 def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
-    from bertie.finetuning.model_card import upload_command
+    from bertie.finetuning.model_card import command_of, upload_command
     from bertie.tasks.registry import find
 
     record = {"model": str(result.folder), "metrics": result.metrics, "intervals": result.intervals}
@@ -219,7 +223,7 @@ def _tell(result: "Finetuned", more: dict[str, Any]) -> None:
         say(*score_table(result.scored))
     folder = printable(str(result.folder))
     say(f"bertie: the report is {folder}/report.html (and .md); to use the model, and to share it:")
-    say(f"  bertie {find(result.pipeline.task).command} --model {folder}")
+    say(printable(f"  {command_of(find(result.pipeline.task), result.pipeline.codec, str(result.folder))}"))
     if result.folder is not None:
         say(f"  {upload_command(result.folder)}")
 

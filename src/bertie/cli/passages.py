@@ -83,7 +83,7 @@ def search(
     except CheckpointError as error:
         if kept is None:
             raise
-        raise CheckpointError(f"{error}. With --no-index, no vectors are kept.") from error
+        raise CheckpointError(f"{error}. With --no-index, no vectors are kept.") from None
     asked = [one.text for one in Questions(questions).read()]
     with answers_in(output.output, file):
         for question, hits in zip(asked, searched.search(asked, top_k, among), strict=True):

@@ -10,7 +10,7 @@ from typer import Argument
 
 from bertie.cli.options import FormatOptions, Input
 from bertie.cli.verbosity import say
-from bertie.errors import InputError
+from bertie.errors import InputError, plural
 from bertie.messages import printable
 from bertie.progress import logger
 
@@ -76,7 +76,8 @@ class InputOptions:
         written = form.as_format() or Format()
         kind = form_of(Path(self.input or ""), written.name)
         if self.is_interactive():
-            say("bertie: reading texts from standard input; end with Ctrl-D")
+            end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+            say(f"bertie: reading texts from standard input; end with {end}")
         if self.is_stream():
             rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
         else:
@@ -112,7 +113,8 @@ def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str
         yield from texts
         return
     if len(texts) % 2:
-        raise InputError(f"Texts are taken two by two, and {len(texts)} of them are given.")
+        is_given = plural(len(texts), "is", "are")
+        raise InputError(f"Texts are taken two by two, and {len(texts)} {is_given} given; give two for each pair.")
     yield from zip(texts[::2], texts[1::2], strict=True)
 
 

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from bertie.cli import options
 from bertie.cli.reading import say_notes
 from bertie.cli.verbosity import say
+from bertie.errors import InputError
 from bertie.messages import printable
 
 
@@ -33,8 +34,10 @@ def train_tokenizer(
 ) -> None:
     """Train a WordPiece vocabulary on texts: the same one, byte for byte, from the same texts."""
     import bertie
+    from bertie.checkpoints.beside_weights import check_new
     from bertie.data.running_text import Documents
 
+    check_new(out)
     texts = Documents(files, form.as_format(), column, "lines")
     plain = bertie.BertTokenizer(
         do_lower_case=not cased,
@@ -69,6 +72,8 @@ def extend_vocabulary(
 
     check_new(out)
     opened = open_model(model)
+    if opened.model.config.quantization_config is not None:
+        raise InputError(f"{model!r} has weights of 8 bits; extend the model that it was made from.")
     texts = Documents(files, form.as_format(), column, "lines")
     found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)

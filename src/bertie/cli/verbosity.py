@@ -18,9 +18,9 @@ from bertie.progress import lines, logger
 class Verbosity:
     """The options that every command has."""
 
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Write nothing but errors and warnings beside the answer.")] = (
-        False
-    )
+    quiet: Annotated[
+        bool, Option("--quiet", "-q", help="Beside the answer, write only errors, warnings and what was guessed.")
+    ] = False
     verbose: Annotated[
         bool, Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")
     ] = False

@@ -15,11 +15,11 @@ from bertie.compression.folder import Opened, open_model
 from bertie.errors import InputError
 from bertie.messages import short
 from bertie.progress import logger
-from bertie.run_files import MODEL_CARD, REPORT, RESULTS, RUN, read_run
+from bertie.run_files import MODEL_CARD, RUN, read_run
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 # Files of a fine-tuning that describe one model only.
-_NOT_COPIED = (MODEL_CARD, REPORT, RESULTS, RUN, "figures.json", "average.json")
+_NOT_COPIED = (MODEL_CARD, RUN)
 # Config fields that do not affect what the weights compute.
 _ANY = frozenset(
     {

@@ -21,6 +21,15 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+# how files begin that are no text, and what they are
+_NO_TEXT = {
+    b"PK\x03\x04": "a workbook of Excel or another zip archive; save the table as CSV, or unpack the archive",
+    b"\xd0\xcf\x11\xe0": "a file of an older Excel or Word; save the table as CSV, or the text as plain text",
+    b"%PDF-": "a PDF; save its text as plain text",
+    b"SQLite format 3": "a database of SQLite; export the table as CSV",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    b"\x1f\x8b": "packed by gzip; unpack it, or let its name end in .gz",
+}
 # French, German, Spanish, Portuguese, Italian, and those of the north
 _LETTERS = ("àâæçèéêëîïôœùûü", "äöüß", "áéíñóúüªº", "àáâãçéêíóôõúü", "àèéìíòóùú", "åäæéöøü")
 # where other code pages of Windows have these signs, they have them in the same places
@@ -98,7 +107,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         return path.open("rb") if unpack is None else BufferedReader(unpack(path), 2**18)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"The file {str(path)!r} cannot be read: {reason}.") from error
+        raise InputError(f"The file {str(path)!r} cannot be read: {reason}.") from None
 
 
 def remedy(encoding: str = "cp1252") -> str:
@@ -212,14 +221,18 @@ class Lines(Iterator[str]):
             where = f" ({wrong_byte(error, self._stream.tell() - len(error.object))})" if seekable else ""
             raise InputError(
                 f"Line {self._decoded} of {self.name} is not {self._encoding} text{where}; {remedy()}."
-            ) from error
+            ) from None
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read beyond line {self._decoded - 1}: {error}.") from error
         return self._as_text(raw.removeprefix(_BYTE_ORDER_MARK) if self._decoded == 1 else raw)
 
     def _begin(self) -> None:
-        """Decode the whole stream at once if a line feed is more than a byte in it."""
-        marked = next((name for mark, name in _MARKS.items() if self._stream.peek(4).startswith(mark)), None)
+        """Refuse what is no text, and decode the whole stream at once if a line feed is more than a byte in it."""
+        start = self._stream.peek(16)
+        for mark, what in _NO_TEXT.items():
+            if start.startswith(mark):
+                raise InputError(f"{self.name} is {what}.")
+        marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
         if self._encoding is None and marked:
             self._encoding = marked
             self.notes.append(f"{self.name} is read as {marked.upper()}, as its first bytes say.")

@@ -49,10 +49,11 @@ class BadRows:
 
     def add(self, sentence: str) -> None:
         """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected."""
+        # the error that found it says no more
         if self.on_bad_row is None:
-            raise InputError(sentence)
+            raise InputError(sentence) from None
         if self.on_bad_row == "error":
-            raise InputError(f"{sentence} {spelled('on_bad_row', 'skip')} leaves out and counts such rows.")
+            raise InputError(f"{sentence} {spelled('on_bad_row', 'skip')} leaves out and counts such rows.") from None
         self.count += 1
         if len(self.sentences) < SHOWN:
             self.sentences.append(sentence)

@@ -90,8 +90,8 @@ def _quoted_rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[i
             lines.refuse(_broken(error), lines.first)
             lines.put_back(1)
             continue
-        first = lines.first
-        if lines.forget() and cells:
+        first, is_blank = lines.first, not cells or (columns > 1 and not "".join(cells).strip() and len(cells) == 1)
+        if lines.forget() and not is_blank:
             yield first, cells
 
 
@@ -144,7 +144,7 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     try:
         header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
-        raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from error
+        raise InputError(f"Line {lines.number} of {lines.name} {_broken(error)}") from None
     _check(header, lines)
     return header, delimiter
 

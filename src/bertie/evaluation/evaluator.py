@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from bertie.data.example import Example
-from bertie.errors import counted, spelled
+from bertie.errors import counted
 from bertie.metrics import Scores
 from bertie.metrics.streaming import Figures, Intervals
 from bertie.progress import progress
@@ -126,8 +126,8 @@ class Scored:
         only = self._task.named(self._first)
         return (
             f"All {counted(self.scores.count, 'text')} are given the same answer, {only}: the model has not "
-            "learned to tell them apart; try another learning rate, more epochs, or (for classes) "
-            f"{spelled('class_weights', 'auto')}."
+            "learned to tell them apart; train it with another learning rate, more epochs, or (for classes) weights of "
+            "the classes."
         )
 
 

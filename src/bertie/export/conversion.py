@@ -67,7 +67,8 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
         InputError: there is no such format, or it has no place for a model of this kind.
     """
     if to not in FORMATS:
-        raise InputError(f"{spelled('to')} is {to!r}; allowed: {', '.join(FORMATS)}.{nearest(str(to), FORMATS)}")
+        hint = " bertie export onnx writes that." if to == "onnx" else nearest(str(to), FORMATS)
+        raise InputError(f"{spelled('to')} is {to!r}; allowed: {', '.join(FORMATS)}.{hint}")
     target = check_new(out)
     found, source, subfolder = _open_whole(path_or_name(model))
     with atomic_folder(target) as temporary:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.beside_weights import check_new, note_in_card
 from bertie.config import CONFIG_NAME
 from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine
@@ -23,6 +23,7 @@ from bertie.files import atomic_folder, make_folder, write_text
 from bertie.hub import member, resolve
 from bertie.pipelines.factory import load_task
 from bertie.pipelines.head_tasks import tasks_of
+from bertie.run_files import MODEL_CARD
 from bertie.tasks.features import Features
 from bertie.tasks.registry import Row, find
 from bertie.tasks.sentence_transformers_writing import write_recipe
@@ -33,7 +34,7 @@ PLACES = {False: "onnx/model.onnx", True: "onnx/model_quantized.onnx"}
 FARTHEST = 1e-4
 MIN_COSINE = 0.99
 _TEXTS = 16
-_COPIED = ("LICENSE", "NOTICE", "README.md")
+_COPIED = ("LICENSE", "NOTICE", MODEL_CARD)
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ class Source:
             graph = self.write(make_folder(path.parent) / path.name, weights)
             found = self.compare(path, small, min_cosine) if weights is None else {"difference": {}}
             self.write_beside(folder)
+            if small:
+                note_in_card(folder)
         return Exported(Path(out) / PLACES[small], self.row.name, tuple(graph.outputs), graph.bytes, **found)
 
     def compare(self, path: Path, small: bool, min_cosine: float) -> dict[str, Any]:

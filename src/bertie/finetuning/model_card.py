@@ -13,6 +13,7 @@ from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL, is_hub
 from bertie.markdown import plain, section, table
 from bertie.run_files import MODEL_CARD, RUN
 from bertie.tasks.registry import Row
+from bertie.tasks.task import Task
 
 # reports and predictions quote texts of the data, run.json and sweep.log say where files lie
 _NOT_SHARED = (
@@ -27,20 +28,27 @@ _PIPELINE_TAGS = {
 }
 
 
-def write_card(summary: RunSummary, row: Row, model: StartModel | None, folder: Path) -> None:
+def write_card(summary: RunSummary, row: Row, task: Task, model: StartModel | None, folder: Path) -> None:
     """Write the card of a model in ``folder`` that was fine-tuned from ``model``; whose it is may say the licence."""
     models = model if isinstance(model, tuple) else (model,)
     begun = [(in_hub(one), Path(called(one)).name) for one in models]
     summary = replace(summary, model=" and ".join(dict.fromkeys(hub or name for hub, name in begun)))
     sections = (
         head_section(summary),
-        _use(row, folder.resolve().name),
+        _use(row, task, folder.resolve().name),
         metrics_section(summary),
         _data(summary),
         f"---\n\n{plain(summary.made_with)}\n",
     )
     front = _front_matter(summary, row, [hub for hub, _ in begun if hub is not None], folder)
     write_text(folder / MODEL_CARD, f"---\n{front}\n---\n\n" + "\n".join(sections))
+
+
+def command_of(row: Row, task: Task, model: str) -> str:
+    """Return the command that tries a fine-tuned model on an input of the kind that it learned."""
+    is_pair = "text_pair" in row.saved_columns(task.config)
+    words = (is_pair and row.pair_command) or row.command
+    return f"bertie {words.replace('[MASK]', task.tokenizer.mask_token)} --model {shlex.quote(model)}"
 
 
 def upload_command(folder: Path) -> str:
@@ -73,10 +81,11 @@ def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path)
     return str(data.to_yaml())
 
 
-def _use(row: Row, name: str) -> str:
+def _use(row: Row, task: Task, name: str) -> str:
     """Return how the model is used in bertie and in transformers, where its name is a folder's or the hub's."""
-    words, quoted = shlex.split(row.command), json.dumps(name, ensure_ascii=False)
-    answer = [f"print(pipe({json.dumps(words[1])}))"] if len(words) == 2 else []
+    command, quoted = command_of(row, task, name), json.dumps(name, ensure_ascii=False)
+    texts = shlex.split(command)[2:-2]
+    answer = [f"print(pipe({json.dumps(texts[0])}))"] if len(texts) == 1 else []
     ours = ["import bertie", "", f'pipe = bertie.pipeline("{row.name}", {quoted})', *answer]
     theirs = [
         f"from transformers import {row.model_class}, AutoTokenizer",
@@ -87,7 +96,7 @@ def _use(row: Row, name: str) -> str:
     lines = [
         *(f"{plain(name)} is the model's folder, or its name in the hub. With bertie:", ""),
         *("```python", *ours, "```", "", "or on the command line:", ""),
-        *("```console", f"$ bertie {row.command} --model {shlex.quote(name)}", "```", ""),
+        *("```console", f"$ {command}", "```", ""),
         "With transformers, which knows nothing of what was tuned beside the weights (temperature, thresholds):",
         *("", "```python", *theirs, "```"),
     ]

@@ -11,7 +11,7 @@ from bertie.errors import InputError, counted
 from bertie.extras import need
 from bertie.metrics.counts import ratio
 from bertie.tasks.calibration import Reliability, f1_curves
-from bertie.training.drawing import BLUE, DRAWING, GREY, ORANGE, label_text, new_figure, save_figure, set_range
+from bertie.training.drawing import BLUE, DRAWING, GREY, ORANGE, SHARES, label_text, new_figure, save_figure, set_range
 
 # more cannot be read in one picture
 MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
@@ -64,7 +64,7 @@ def draw_thresholds(
             f"{label_text(labels[label])} ({counted(int(rows[label]), 'row')}): {thresholds[label]:.2f}", fontsize=8
         )
     panels[0].set_xlim(0, 1)
-    panels[0].set_ylim(0, 1)
+    panels[0].set_ylim(*SHARES)
     more = f"; the {len(shown)} of {len(labels)} labels with the most rows" if len(shown) < len(labels) else ""
     figure.suptitle(f"F1 by threshold; orange: chosen, dotted: 0.5{more}", fontsize=9)
     figure.supxlabel("threshold", fontsize=9)
@@ -151,7 +151,7 @@ def _draw_bins(panel: Any, sizes: Any, bins: Reliability) -> None:
     panel.bar(middles[filled], bins.accuracy[filled], width=0.9 * width, color=BLUE, alpha=0.35)
     panel.plot(bins.mean_confidence[filled], bins.accuracy[filled], color=BLUE, marker="o", markersize=4)
     panel.set_xlim(0, 1)
-    panel.set_ylim(0, 1)
+    panel.set_ylim(*SHARES)
     sizes.bar(middles, ratio(bins.count, bins.count.sum()), width=0.9 * width, color=GREY)
     sizes.set_xlabel("confidence")
 

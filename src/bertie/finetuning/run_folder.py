@@ -54,7 +54,7 @@ def write_folder(
             write(parts, outcome.predictions)
     drawn = {**_draw(outcome, folder), **_draw_runs(runs, folder), **(pictures or {})}
     summary = replace(_summary(outcome, drawn), runs=runs, notes=notes)
-    write_card(summary, outcome.job.plan.row, outcome.job.plan.model, folder)
+    write_card(summary, outcome.job.plan.row, outcome.task, outcome.job.plan.model, folder)
     write_report(summary, folder)
 
 

@@ -141,7 +141,7 @@ class GenerationConfig:
         try:
             return cls.from_dict(read_json(path))
         except ConfigError as error:
-            raise ConfigError(f"{str(path)!r}: {error}") from error
+            raise ConfigError(f"{str(path)!r}: {error}") from None
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **fields: Any) -> Self:

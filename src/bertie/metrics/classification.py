@@ -93,12 +93,12 @@ class ClassificationMetric(Additive):
     def _by_name(self, what: str, values: NDArray) -> NDArray:
         try:
             return np.fromiter((self._number_of[value] for value in values.tolist()), np.int64, len(values))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError):
             unknown = next((place, value) for place, value in enumerate(values.tolist()) if value not in self.labels)
             raise InputError(
                 f"{what} {unknown[0]} is {unknown[1]!r}; the classes are {listed(self.labels, 8)}."
                 f"{nearest(str(unknown[1]), self.labels)}"
-            ) from error
+            ) from None
 
     @property
     def meaning(self) -> str:  # type: ignore[override]

@@ -100,12 +100,12 @@ class EntityMetric(Additive):
     def _numbers(self, what: str, texts: Any) -> NDArray:
         try:
             return np.fromiter((self._number_of[tag] for tag in chain.from_iterable(texts)), np.int64)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError):
             text, tag = next((at, tag) for at, tags in enumerate(texts) for tag in tags if tag not in self.tags)
             raise InputError(
                 f"The {what} of text {text} has the tag {tag!r}, which the model does not know."
                 f"{nearest(str(tag), self.tags)}"
-            ) from error
+            ) from None
 
     @cached_property
     def _number_of(self) -> dict[str, int]:

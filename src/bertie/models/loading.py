@@ -270,10 +270,10 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
         asked = f"cuda:{asked}" if asked >= 0 else "cpu"
     try:
         device = torch.device("cpu" if asked is None else asked)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError):
         raise InputError(
             f"{name} is {asked!r}; allowed: one device such as 'cpu', 'cuda:0' or 'auto', or its number"
-        ) from error
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{name} is {str(asked)!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
     if device.type == "meta" and name == "device":  # where something is computed
@@ -281,8 +281,8 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
     if device.type not in ("cpu", "cuda", "meta"):
         try:
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise InputError(f"{name} is {str(asked)!r}, which this machine or its PyTorch does not have") from error
+        except (RuntimeError, AssertionError, NotImplementedError):
+            raise InputError(f"{name} is {str(asked)!r}, which this machine or its PyTorch does not have") from None
     return device
 
 

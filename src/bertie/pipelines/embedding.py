@@ -39,7 +39,8 @@ class EmbedPipeline(Pipeline):
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
         answered = self.answered([inputs] if single else as_list(inputs), batch_size, options)
-        vectors = np.zeros((len(answered), self.codec.with_options(**options).dimension), dtype=np.float32)
+        task: Any = self.task_with(options)
+        vectors = np.zeros((len(answered), task.dimension), dtype=np.float32)
         for row, one in zip(vectors, answered, strict=True):
             row[:] = one.answer
         truncated = np.array([one.truncated for one in answered], dtype=np.int64)

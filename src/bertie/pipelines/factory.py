@@ -4,6 +4,8 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from bertie.checkpoints.fitting import ALIKE, refuse_other_head
@@ -184,6 +186,7 @@ def pipeline(
     source = row.default_model() if model is None else model
     if row.by_vectors and _architecture(source, files) == "BertModel":
         row = find(row.by_vectors)
+    row.load_task().check_named(row.name, options, _arguments())
     loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
     if trust_remote_code is not None:
         loading["trust_remote_code"] = trust_remote_code
@@ -215,6 +218,12 @@ def pipeline(
     if logger.isEnabledFor(logging.INFO):  # putting it into words takes time
         logger.info("%s with %s: %s", row.name, made.model_name or "a model", made.explain())
     return made
+
+
+@cache
+def _arguments() -> tuple[str, ...]:
+    """Return the names of what `pipeline` itself takes beside a task's options."""
+    return tuple(name for name in signature(pipeline).parameters if name not in ("task", "options"))
 
 
 def pipeline_class(row: Row) -> type[Pipeline]:

@@ -108,7 +108,7 @@ class RerankPipeline(Pipeline):
         """Return the passages of each query, best first."""
         pairs = [_pairs(one) for one in queries]
         source, ranked = iter(self.answered([pair for some in pairs for pair in some], batch_size, options)), []
-        task: Any = self.codec.with_options(**options)
+        task: Any = self.task_with(options)
         for some in pairs:
             found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]
             ranked.append(sorted(found, key=lambda one: -one["score"])[: task.top_k or None])

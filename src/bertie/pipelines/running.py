@@ -135,7 +135,7 @@ class Pipeline:
         single = is_single(inputs)
         texts = [inputs] if single else as_list(inputs)
         answered = self.answered(texts, batch_size, options)
-        task = self.codec.with_options(**options)
+        task = self.task_with(options)
         return task.format_output([marked(one) for one in answered], inputs, single, list(options))
 
     def stream(
@@ -157,8 +157,14 @@ class Pipeline:
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
-        task, rows = self.codec.with_options(**options), self.rows_of(texts)
+        task, rows = self.task_with(options), self.rows_of(texts)
         return self._stream(task, rows, batch_size or self.batch_size, chunk)
+
+    def task_with(self, options: Mapping[str, Any]) -> Task:
+        """Return the task with the options of one call."""
+        if options:
+            self.codec.check_named(self.task or "The pipeline", options, ("batch_size",))
+        return self.codec.with_options(**options)
 
     def rows_of(self, inputs: Any) -> Any:
         """Return the rows of a table, by the names of the columns that the task reads; other inputs as they are."""
@@ -241,7 +247,7 @@ class TokenClassificationPipeline(Pipeline):
         Raises:
             BertieError: as `Pipeline.__call__`.
         """
-        task: Any = self.codec.with_options(**options)
+        task: Any = self.task_with(options)
         if isinstance(inputs, list | tuple) and all(isinstance(part, str) for part in inputs):
             # two strings are two texts or words, not a pair
             inputs = [list(inputs)] if task.is_split_into_words and inputs else list(inputs)

@@ -23,11 +23,13 @@ from bertie.data.sentences import sentences
 from bertie.errors import CheckpointError, InputError
 from bertie.files import make_folder, read_json, remove_leftovers, write_json
 from bertie.locking import LOCK
+from bertie.messages import short
 from bertie.pretraining.shards import (
     MANIFEST,
     OPTIONS,
     PARTS,
     TOKENIZER,
+    VERSION,
     Shard,
     ShardInfo,
     info_of,
@@ -114,6 +116,7 @@ def _begun(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[Shar
     Of a new one nothing is left if the documents are refused before any of them is in a shard.
     """
     path, is_new = out / OPTIONS, not out.exists()
+    _refuse_other_version(out)
     remove_leftovers(make_folder(out))
     if path.exists():
         _check_options(out, read_json(path, "options"), options)
@@ -131,6 +134,19 @@ def _begun(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[Shar
             if is_new:
                 out.rmdir()
         raise
+
+
+def _refuse_other_version(out: Path) -> None:
+    """Leave alone what another version of bertie has written; a manifest that cannot be read is written anew."""
+    try:
+        version = read_json(out / MANIFEST, "manifest").get("version", VERSION)
+    except CheckpointError:  # there is none, or it is damaged
+        return
+    if version != VERSION:
+        raise InputError(
+            f"{str(out)!r} holds data of version {short(version)}, and this bertie writes version {VERSION}; "
+            "choose another folder, or go on with the bertie that wrote it."
+        )
 
 
 def _check_options(out: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> None:

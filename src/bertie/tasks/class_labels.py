@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class ClassificationTask:
     class_weights: Sequence[float] | None = None  # what an item of each class counts in the loss; None: 1
     focal: float = 0.0  # gamma of the focal loss; 0 is the plain loss
     label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
+    learning: ClassVar[tuple[str, ...]] = ("class_weights", "focal", "label_smoothing")
 
     @property
     def loss_options(self) -> dict[str, Any]:

@@ -52,8 +52,8 @@ class FillMask(Task):
         for index, group in enumerate(features.groups()):
             if not any(mask in rows[row] for row in group):
                 cut = features.truncated[index]
-                why = f"; {cut} tokens were cut off, any mask with them: shorten it" if cut else ""
-                raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill{why}.")
+                why = f"{cut} tokens were cut off, any mask with them: shorten it" if cut else "write it for a word"
+                raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill; {why}.")
         return features
 
     def run(self, model: Model, features: Features) -> Computed:

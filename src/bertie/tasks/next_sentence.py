@@ -23,6 +23,7 @@ class NextSentence(SequenceTask):
     """
 
     label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
+    learning: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     pair: ClassVar[str] = "(A, B), or a mapping with both"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 

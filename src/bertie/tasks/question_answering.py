@@ -47,6 +47,7 @@ class QuestionAnswering(TrainableTask):
     max_question_len: int = 64  # the most tokens read of a question
     align_to_words: bool = True  # True lets answers begin and end with whole words
     works_on_tokens: ClassVar[bool] = True
+    other_names: ClassVar[tuple[str, ...]] = (*TrainableTask.other_names, *_ALIASES)
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),

@@ -26,6 +26,7 @@ class Row:
     trained: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, where it is another
     by_vectors: str = ""  # the task that answers instead where the model is an encoder without a head
     command: str = ""  # what ``bertie`` answers with, and an input to try; the model is added
+    pair_command: str = ""  # the same of a model that learned pairs, where inputs may be texts or pairs
 
     @property
     def architecture(self) -> str:
@@ -61,8 +62,8 @@ class Row:
         return {role: columns[role] for role in known}
 
     def save_columns(self, config: Any, columns: Mapping[str, str | list[str]]) -> None:
-        """Keep in a model's config what `saved_columns` returns, without columns that have a number for a name."""
-        named = {role: name for role, name in columns.items() if not str(name).isdigit()}
+        """Keep in a model's config what `saved_columns` returns; columns without a name have that of their role."""
+        named = {role: role if str(name).isdigit() else name for role, name in columns.items()}
         self._keep(config, {"columns": named})
 
     def _kept(self, config: Any) -> dict[str, Any]:
@@ -143,7 +144,7 @@ ROWS = (
         "bertie.tasks.reranking:Reranking",
         pipeline="RerankPipeline",
         learns=True,
-        command='rerank passages.txt "A question?"',
+        command='rerank YOUR-PASSAGES.txt "A question?"',
     ),
     Row(
         "question-answering",
@@ -152,7 +153,7 @@ ROWS = (
         "bertie.tasks.question_answering:QuestionAnswering",
         pipeline="QuestionAnsweringPipeline",
         learns=True,
-        command='answer "A question?" --context text.txt',
+        command='answer "A question?" "A text that answers it."',
     ),
     Row(
         "token-classification",
@@ -181,6 +182,7 @@ ROWS = (
         pipeline="TextClassificationPipeline",
         learns=True,
         command='classify "A text."',
+        pair_command='classify "A text." "The text beside it."',
     ),
     Row(
         "text-generation",

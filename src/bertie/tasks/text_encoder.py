@@ -38,6 +38,10 @@ class TextEncoder:
     overlap: int | None = None  # the tokens that neighbouring windows share; None: a quarter of ``limit``
     # the fields that are no options
     given: ClassVar[tuple[str, ...]] = ("tokenizer", "config")
+    # the options that are for training alone
+    learning: ClassVar[tuple[str, ...]] = ()
+    # what pipelines take in the place of options or around them
+    other_names: ClassVar[tuple[str, ...]] = NESTED
     # option → its values, where these are names
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # whether the task has an output for each token, and needs to know which characters each comes from
@@ -164,13 +168,15 @@ class TextEncoder:
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:
         """Refuse what can be refused before there is a model."""
-        known = cls.options()
-        for name in options:
-            if name not in known:
-                raise InputTypeError(
-                    f"This task has no option {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
-                )
+        refuse_unknown("This task", options, cls.options())
         cls.check_choices(options)
+
+    @classmethod
+    def check_named(cls, whose: str, options: Mapping[str, Any], beside: Sequence[str]) -> None:
+        """Refuse options that a pipeline, which has those ``beside`` too, does not have; None asks for nothing."""
+        asked = [name for name, value in options.items() if value is not None]
+        known = [*beside, *(name for name in cls.options() if name not in cls.learning)]
+        refuse_unknown(whose, asked, known, cls.other_names)
 
     @classmethod
     def check_choices(cls, options: Mapping[str, Any]) -> None:
@@ -190,6 +196,14 @@ class TextEncoder:
         options = self.unaliased({name: value for name, value in options.items() if value is not None or name in known})
         self.check_options(options)
         return dataclasses.replace(self, **options) if options else self
+
+
+def refuse_unknown(whose: str, names: Iterable[str], known: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Refuse names that are none of the options ``known``, which are listed, and none of ``others``."""
+    for name in names:
+        if name not in known and name not in others:
+            alike = nearest(name, (*known, *others))
+            raise InputTypeError(f"{whose} has no option {name!r}; it has {', '.join(known)}.{alike}")
 
 
 def is_pair(value: object) -> TypeGuard[Sequence[str]]:

@@ -43,6 +43,7 @@ class Generation(Task):
     skip_special_tokens: bool = True
     clean_up_tokenization_spaces: bool | None = None
     given: ClassVar[tuple[str, ...]] = (*Task.given, "windows", "overlap")
+    other_names: ClassVar[tuple[str, ...]] = (*Task.other_names, "generate_kwargs", *_GENERATION)
     # the reference's older models keep these for a task in their config
     saved: ClassVar[tuple[str, ...]] = (*FIELDS, "prefix")
     single: ClassVar[str] = "a str"

@@ -53,6 +53,7 @@ class TokenClassification(ClassificationTask, CalibratedTask):
     delimiter: str | None = None  # stands between words
     label_pieces: str = "first"  # whether training labels a word's "first" piece or "all" of them
     works_on_tokens: ClassVar[bool] = True
+    other_names: ClassVar[tuple[str, ...]] = (*CalibratedTask.other_names, "stride")
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("words",), ("tokens",))
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bertie.errors import InputError, InputTypeError
+from bertie.errors import InputError, InputTypeError, spelled
 from bertie.progress import say_once
 from bertie.tasks.arrays import Array, softmax
 from bertie.tasks.embed import Embed
@@ -47,7 +47,8 @@ class CandidateLabels(TextEncoder):
     def labels(self) -> list[str]:
         """The labels, at least one."""
         if not self._given:
-            raise InputError('There is no label to choose from; give candidate_labels=["sport", "politics"].')
+            how = spelled("candidate_labels", ["sport", "politics"])
+            raise InputError(f"There is no label to choose from; name some, such as {how}.")
         return self._given
 
     @property

@@ -30,8 +30,8 @@ class Window(NamedTuple):
         """Return the window of ids of which nothing else is known."""
         try:
             return cls.whole(Pieces(array("q", ids), lambda: Details([], [], [])))
-        except (TypeError, OverflowError) as error:
-            raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from error
+        except (TypeError, OverflowError):
+            raise InputTypeError(f"the ids are {ids!r:.60}; they must be integers, one a token") from None
 
     def cut(self, start: int, stop: int) -> "Window":
         return Window(self.pieces, self.ids[start:stop], start, stop)

@@ -1,5 +1,6 @@
 """Figures of a run as PNG files: what all of them share."""
 
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from bertie.files import atomic
 
 BLUE, GREY, ORANGE = "#0b5fa5", "#8a8f98", "#d1690e"
 NAME_LENGTH = 22
+SHARES = (0, 1.02)  # a point at 1 is seen whole
 DRAWING = "Drawing the run"
 # fonts whose names hold one of these have Chinese, Japanese and Korean, or nearly everything
 WIDE_FONTS = "CJK|WenQuanYi|PingFang|Hiragino Sans|YaHei|SimHei|Yu Gothic|Malgun|Arial Unicode"
@@ -41,15 +43,16 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def begin_at_0(panel: Any, values: Sequence[float]) -> None:
-    """Let the axis of losses and errors begin at 0; a model's own loss may fall below."""
-    if all(value >= 0 for value in values):
-        panel.set_ylim(bottom=0)
+    """Let the axis of losses and errors begin at 0, with room above; a model's own loss may fall below."""
+    highest = max(filter(math.isfinite, values), default=0.0)
+    if highest > 0 and all(value >= 0 for value in values):
+        panel.set_ylim(0, 1.05 * highest)
 
 
 def set_range(panel: Any, values: Sequence[float]) -> None:
     """Let the axis of shares go from 0 to 1, so that small differences look small; leave others some room."""
     if values and all(0 <= value <= 1 for value in values):
-        panel.set_ylim(0, 1.02)
+        panel.set_ylim(*SHARES)
     else:
         panel.margins(y=0.2)
 
