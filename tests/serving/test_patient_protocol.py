@@ -1,6 +1,5 @@
 """Connections that would wait for ever, and requests whose borders two programs might see in two places."""
 
-import asyncio
 import socket
 import threading
 import time
@@ -43,19 +42,6 @@ async def much(request: Request) -> Response:
     return Response(bytes(20_000_000))
 
 
-started, cancelled = threading.Event(), threading.Event()
-
-
-async def wait(request: Request) -> Response:
-    started.set()
-    try:
-        await asyncio.sleep(600)
-    except asyncio.CancelledError:
-        cancelled.set()
-        raise
-    return Response()
-
-
 def body_of(connection: socket.socket) -> bytes:
     """Return the body of a reply, of three bytes."""
     received = b""
@@ -67,7 +53,7 @@ def body_of(connection: socket.socket) -> bytes:
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
     """Where an application listens that sends back what it gets."""
-    app = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/much", much), Route("/wait", wait)])
+    app = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/much", much)])
     config = uvicorn.Config(app, port=0, http=patient_protocol.PatientProtocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -90,23 +76,6 @@ def test_chunks_are_read(address: Address) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
         assert body_of(connection) == b"abc"
-
-
-def test_a_head_that_comes_in_parts_may_be_as_large_and_no_larger(address: Address) -> None:
-    for size, status in ((patient_protocol.HEAD_BYTES - 200, b"200"), (patient_protocol.HEAD_BYTES + 200, b"400")):
-        with socket.create_connection(address, timeout=60) as connection:
-            connection.sendall(HEAD + b"X: " + b"a" * (size // 2))
-            time.sleep(0.2)
-            connection.sendall(b"a" * (size // 2) + b"\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
-            assert connection.recv(1000).startswith(b"HTTP/1.1 " + status)
-
-
-def test_what_a_client_that_leaves_waits_for_is_cancelled(address: Address) -> None:
-    with socket.create_connection(address, timeout=60) as leaving:
-        leaving.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert started.wait(60)
-        assert not cancelled.is_set()
-    assert cancelled.wait(60)
 
 
 def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from bertie.extras import need
 KEYS = "BERTIE_API_KEYS"
 
 # what the extra installs, as it is imported
-_NEEDED = ("uvicorn", "httptools", "msgspec")
+_NEEDED = ("uvicorn", "httptools", "starlette", "msgspec", "prometheus_client")
 
 
 def check_extra() -> None:

@@ -86,7 +86,7 @@ async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDoc
         kept, cut = await service.reader.run(_first_tokens, *given, characters=characters)
     scores, answers = await scores_of(exchange, [(body.query, text) for text in kept], body.model)
     answers = replace(answers, truncated=[sum(both) for both in zip(answers.truncated, cut, strict=True)])
-    exchange.answers = answers
+    exchange.asked[-1] = answers
     found = [
         RankedDocument(place, scores[place], Document(texts[place]) if body.return_documents else UNSET)
         for place in best_first(scores)[: body.top_n]

@@ -1,39 +1,58 @@
 """One HTTP request: its body within limits, what it asks of the service, and what headers and metrics say of it."""
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from random import getrandbits
 from time import monotonic, time
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
 
-from bertie.serving.refusals import BACKEND, GONE, MALFORMED, TOO_LARGE, UNSUPPORTED, VALIDATION, Refusal
-from bertie.serving.replies import Header, Receive, Reply
+from bertie.serving.refusals import (
+    BACKEND,
+    GONE,
+    LATE,
+    MALFORMED,
+    SLOW,
+    TOO_LARGE,
+    UNSUPPORTED,
+    VALIDATION,
+    Refusal,
+)
 from bertie.serving.service import Answers, Service
 from bertie.serving.service_metrics import Metrics
 from bertie.tasks.arrays import Array
 
-TIMEOUT_HEADER = b"x-request-timeout"
-RAW = b"application/octet-stream"
-_REQUEST_ID = re.compile(rb"[\w.:-]{1,64}")
+Reply = TypeVar("Reply")
+TIMEOUT_HEADER = "x-request-timeout"
+RAW = "application/octet-stream"
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
 class Exchange:
-    """One request to the service."""
+    """One request to the service.
 
-    client = ""  # in whose turn its work is done
-    model = _device_type = ""  # what answers
-    answers: Answers | None = None
+    Attributes:
+        id: the ``x-request-id`` that the client gave, or a new one.
+        client: in whose turn its work is done.
+        model: the name of the model that answered.
+        asked: what was asked of models, in order.
+    """
 
-    def __init__(self, service: Service, metrics: Metrics, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, service: Service, metrics: Metrics, request: Request, client: str) -> None:
+        self.service, self._metrics, self._request = service, metrics, request
+        given = request.headers.get("x-request-id", "")
+        self.id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+        self.client = client
+        self.model = self._device_type = ""
+        self.asked: list[Answers] = []
         self.began = monotonic()
-        self.service, self._metrics, self._headers = service, metrics, headers
-        given = headers.get(b"x-request-id", b"")
-        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
 
     # what comes in
 
@@ -41,34 +60,47 @@ class Exchange:
     def deadline(self) -> float:
         """The seconds that the request may take, all in all: its own header's, or the service's."""
         most = self.service.limits.seconds
-        if TIMEOUT_HEADER not in self._headers:
+        given = self._request.headers.get(TIMEOUT_HEADER)
+        if given is None:
             return most
-        given = self._headers[TIMEOUT_HEADER].decode("latin-1")
         with suppress(ValueError):
             if float(given) > 0:
                 return min(float(given), most)
-        raise Refusal(MALFORMED, f"The header {TIMEOUT_HEADER.decode()} is {given!r:.40}; give seconds, above 0.")
+        raise Refusal(MALFORMED, f"The header {TIMEOUT_HEADER} is {given!r:.40}; give seconds, above 0.")
 
     @property
     def wants_bytes(self) -> bool:
         """Whether the client asks for vectors as raw float32 numbers."""
-        return RAW in self._headers.get(b"accept", b"")
+        return RAW in self._request.headers.get("accept", "")
 
-    async def read(self, receive: Receive, shape: type) -> Any:
-        """Return the body as a request of this shape; refuse it if it is too large, compressed, or none."""
-        if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
+    async def read(self, shape: type) -> Any:
+        """Return the body as a request of this shape.
+
+        Raises:
+            Refusal: it is too large, comes too slowly, is compressed, no JSON, or of another shape.
+        """
+        headers = self._request.headers
+        if headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(UNSUPPORTED, "The body is compressed; send it as it is.")
-        most = self.service.limits.body
-        body, size, is_whole = bytearray(), int(self._headers.get(b"content-length") or 0), False
-        while not is_whole and size <= most:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refusal(GONE, "The client went away.")
-            body += message.get("body", b"")
-            size, is_whole = max(size, len(body)), not message.get("more_body")
-        if size > most:
-            raise Refusal(TOO_LARGE, f"The body is longer than {most} bytes; send fewer texts.")
+        if int(headers.get("content-length") or 0) > self.service.limits.body:
+            raise self._too_large()
+        body, is_whole = bytearray(), False
+        try:
+            async with asyncio.timeout(self.service.limits.seconds):
+                while not is_whole:
+                    message = await self._request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refusal(GONE, "The client went away.")
+                    body += message.get("body", b"")
+                    is_whole = not message.get("more_body")
+                    if len(body) > self.service.limits.body:
+                        raise self._too_large()
+        except TimeoutError as error:
+            raise Refusal(SLOW, "The body did not come in time.") from error
         return read_json(body, shape)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(TOO_LARGE, f"The body is longer than {self.service.limits.body} bytes; send fewer texts.")
 
     # what is asked
 
@@ -76,9 +108,33 @@ class Exchange:
         """As `Service.answer`, of the model of this name, or the first that has the task."""
         began, found = monotonic(), self.service.model_for(task, model)
         self.model, self._device_type = found.name, found.queue.model.device_type
-        self.answers = await self.service.answer(found, task, inputs, self.client, **options)
-        self._metrics.on_answers(task, self.answers, monotonic() - began)
-        return self.answers
+        answers = await self.service.answer(found, task, inputs, self.client, **options)
+        self.asked.append(answers)
+        self._metrics.on_answers(task, answers, monotonic() - began)
+        return answers
+
+    async def until_gone(self, seconds: float, reply: Awaitable[Reply]) -> Reply:
+        """Return what a reply gives; who goes away, or whose ``seconds`` are over, cancels it.
+
+        Raises:
+            Refusal: the client went away, or the time is over.
+        """
+        leaving = asyncio.ensure_future(self._request.receive())
+        try:
+            async with asyncio.timeout(seconds - (monotonic() - self.began)) as limit:
+
+                def end(_: Any) -> None:
+                    with suppress(RuntimeError):  # it is being answered
+                        limit.reschedule(0)
+
+                leaving.add_done_callback(end)
+                return await reply
+        except TimeoutError as error:
+            if leaving.done():
+                raise Refusal(GONE, "The client went away.") from error
+            raise Refusal(LATE, f"The answer was not there within {seconds:g} seconds.") from error
+        finally:
+            leaving.cancel()
 
     # what goes out
 
@@ -87,7 +143,7 @@ class Exchange:
         if not self.wants_bytes:
             return vectors.tolist()
         shape = ",".join(map(str, vectors.shape))
-        return Reply(vectors.astype("<f4").tobytes(), RAW, headers=[(b"x-shape", shape.encode()), (b"x-dtype", b"<f4")])
+        return Response(vectors.astype("<f4").tobytes(), media_type=RAW, headers={"x-shape": shape, "x-dtype": "<f4"})
 
     def listed(self, prefix: str, data: list[Any]) -> dict[str, Any]:
         """Return ``data`` as vLLM's replies hold it, with an id of this prefix and the tokens that were computed."""
@@ -103,48 +159,35 @@ class Exchange:
     @property
     def tokens(self) -> int:
         """How many tokens were computed."""
-        return self.answers.tokens if self.answers else 0
+        return sum(answers.tokens for answers in self.asked)
 
-    @property
-    def num_inputs(self) -> int:
-        """How many inputs were answered."""
-        return len(self.answers.values) if self.answers else 0
-
-    def headers(self) -> list[Header]:
+    def headers(self) -> dict[str, str]:
         """Return what every reply says of the request: its id, what was cut off, and times in milliseconds."""
-        told = [(b"x-request-id", self.id.encode())]
-        if (answers := self.answers) is not None:
+        told = {"x-request-id": self.id}
+        if self.asked:
             total = _milliseconds(monotonic() - self.began)
-            told += [
-                (b"x-compute-type", self._device_type.encode()),
-                (b"x-compute-time", total),
-                (b"x-total-time", total),
-                (b"x-tokenization-time", _milliseconds(answers.tokenization)),
-                (b"x-queue-time", _milliseconds(answers.queue)),
-                (b"x-inference-time", _milliseconds(answers.inference)),
-                (b"x-compute-characters", b"%d" % answers.characters),
-                (b"x-compute-tokens", b"%d" % answers.tokens),
-                (b"x-truncated-tokens", b"%d" % sum(answers.truncated)),
-            ]
+            told |= {"x-compute-type": self._device_type, "x-compute-time": total, "x-total-time": total}
+            told |= {
+                f"x-{part}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
+                for part in ("tokenization", "queue", "inference")
+            }
+            told["x-compute-characters"] = str(sum(answers.characters for answers in self.asked))
+            told["x-compute-tokens"] = str(self.tokens)
+            told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
         return told
 
-    def summary(self, path: str, status: int) -> dict[str, Any]:
-        """Return what is logged of the request, without a word of the user's."""
-        return {
-            "event": "request",
-            "id": self.id,
-            "path": path,
-            "status": status,
-            "ms": round((monotonic() - self.began) * 1000, 3),
-            "model": self.model,
-            "inputs": self.num_inputs,
-            "tokens": self.tokens,
-            "cut": sum(self.answers.truncated) if self.answers else 0,
-        }
+    def note(self, failure: str | None) -> None:
+        """Count the request in the metrics."""
+        single = sum(len(answers.values) for answers in self.asked) == 1
+        self._metrics.on_request("single" if single else "batch", failure)
 
 
 def read_json(body: bytes | bytearray, shape: type) -> Any:
-    """Return JSON as an object of a shape; refuse what is none, or has another shape, and say where."""
+    """Return JSON as an object of a shape.
+
+    Raises:
+        Refusal: it is none, or has another shape; where is named.
+    """
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
@@ -161,5 +204,5 @@ def check_finite(values: Array) -> None:
         raise Refusal(BACKEND, "The model gives NaN or infinite numbers for this input.")
 
 
-def _milliseconds(seconds: float) -> bytes:
-    return b"%.3f" % (seconds * 1000)
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"

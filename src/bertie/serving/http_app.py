@@ -1,26 +1,28 @@
 """The ASGI application: routes of all families, keys, errors in each family's shape, and a log without texts."""
 
-import asyncio
 import gc
 import hmac
 import logging
-import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, ClassVar
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
 from bertie.serving.exchange import Exchange
-from bertie.serving.refusals import BACKEND, GONE, LATE, SLOW, UNAUTHORIZED, Refusal, refusal_of
-from bertie.serving.replies import Receive, Reply, Scope, Send, reply_of
+from bertie.serving.refusals import BACKEND, GONE, UNAUTHORIZED, Refusal, refusal_of
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
 
 logger = logging.getLogger("bertie.serving")
 # a refusal → the body that tells it, in the shape of a family of clients, and the status
 Telling = Callable[[Refusal], tuple[int, Any]]
-Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Asked:
     methods: ClassVar = ("GET", "HEAD")
 
 
-class Application:
+class Application(Router):
     """What the server calls; with ``keys``, only who has one of them is answered.
 
     ``on_request`` is called with what the log says of each request, and its headers.
@@ -58,107 +60,95 @@ class Application:
         metrics: Metrics,
         routes: Sequence[Posted | Asked],
         keys: Sequence[str] = (),
-        on_request: Callable[[Mapping[str, Any], Headers], None] | None = None,
+        on_request: Callable[[Mapping[str, Any], Mapping[str, str]], None] | None = None,
     ) -> None:
+        # paths have no parameters: they are looked up, where Starlette's own routes would be matched one by one
+        super().__init__(default=self._respond, redirect_slashes=False, lifespan=self._running)
         self.metrics = metrics
         self._service, self._keys, self._on_request = service, tuple(key.encode() for key in keys), on_request
         self._routes: dict[str, dict[str, Posted | Asked]] = {}
         for route in routes:
             self._routes.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._respond(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            await send({"type": "websocket.close"})
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Make everything ready, and end it when the server ends."""
-        await receive()
-        try:
-            await self._service.warm_up(self._service.models.values())
-        except Exception:
-            await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
-            raise
+    @asynccontextmanager
+    async def _running(self, _: Any) -> AsyncIterator[None]:
+        await self._service.warm_up(self._service.models.values())
         gc.collect()
         gc.freeze()  # what is there now stays, and need not be looked through again and again
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        yield
         self._service.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")), scope["method"]
+        if scope["type"] != "http":
+            await self.not_found(scope, receive, send)  # closes a WebSocket
+            return
+        request = Request(scope, receive)
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         methods = self._routes.get(path.rstrip("/") or "/", {})
-        route = methods.get(method)
+        route = methods.get(request.method)
         if isinstance(route, Posted):
-            await self._post(scope, receive, send, route)
+            response = await self._posted(request, route)
         elif route is not None:
-            await (await self._reply_to_asked(scope, route)).send(send)
+            response = await self._asked(request, route)
         else:
-            await _nothing_there(method, ", ".join(methods)).send(send)
+            response = _nothing_there(request.method, ", ".join(methods))
+        await response(scope, receive, send)
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send, route: Posted) -> None:
-        headers = dict(scope["headers"])
-        exchange, refusal = Exchange(self._service, self.metrics, headers), None
+    async def _posted(self, request: Request, route: Posted) -> Response:
+        exchange, refusal = Exchange(self._service, self.metrics, request, _host(request)), None
         try:
-            reply = await self._reply_to_posted(exchange, scope, receive, route)
-        except asyncio.CancelledError:
-            self._note(exchange, headers, route.path, GONE.status, GONE.failure)
-            raise
+            response = await self._reply(exchange, request, route)
         except Exception as error:
             refusal = _told(error, f"request {exchange.id}")
-            reply = _refused(refusal, route.telling)
-        self._note(exchange, headers, route.path, reply.status, None if refusal is None else refusal.kind.failure)
-        await reply.send(send, exchange.headers())
+            response = _refused(refusal, route.telling)
+        response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
+        exchange.note(None if refusal is None else refusal.kind.failure)
+        is_logged = logger.isEnabledFor(logging.INFO)
+        if is_logged or self._on_request is not None:
+            told = _summary(exchange, route.path, response.status_code)
+            if self._on_request is not None:
+                self._on_request(told, request.headers)
+            if is_logged:
+                logger.info(msgspec.json.encode(told).decode())
+        return response
 
-    async def _reply_to_posted(self, exchange: Exchange, scope: Scope, receive: Receive, route: Posted) -> Reply:
-        exchange.client, seconds = self._checked(scope), exchange.deadline
-        asked = None
-        try:
-            async with asyncio.timeout(seconds):
-                asked = await exchange.read(receive, route.shape)
-                with self._service.admitted():
-                    return reply_of(await route.reply(exchange, asked))
-        except TimeoutError as error:
-            if asked is None:
-                raise Refusal(SLOW, "The body did not come in time.") from error
-            raise Refusal(LATE, f"The answer was not there within {seconds:g} seconds.") from error
+    async def _reply(self, exchange: Exchange, request: Request, route: Posted) -> Response:
+        exchange.client, seconds = self._checked(request), exchange.deadline
+        asked = await exchange.read(route.shape)
+        with self._service.admitted():
+            found = await exchange.until_gone(seconds, route.reply(exchange, asked))
+        return found if isinstance(found, Response) else _json(found)
 
-    async def _reply_to_asked(self, scope: Scope, route: Asked) -> Reply:
+    async def _asked(self, request: Request, route: Asked) -> Response:
         try:
             if not route.public:
-                self._checked(scope)
-            return reply_of(await route.reply(self._service, self.metrics))
+                self._checked(request)
+            found = await route.reply(self._service, self.metrics)
         except Exception as error:
             return _refused(_told(error, f"GET {route.path}"), route.telling)
+        return found if isinstance(found, Response) else _json(found)
 
-    def _checked(self, scope: Scope) -> str:
+    def _checked(self, request: Request) -> str:
         """Return who asks: by the key where there are keys, else by the address.
 
         All keys are compared, each in a time that does not depend on what was sent.
         """
         if not self._keys:
-            return scope["client"][0] if scope.get("client") else ""
-        given = dict(scope["headers"]).get(b"authorization", b"")
+            return _host(request)
+        given = dict(request.scope["headers"]).get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         equal = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         if scheme.lower() != b"bearer" or not any(equal):
             raise Refusal(UNAUTHORIZED, "The API key is missing or wrong; send Authorization: Bearer KEY.")
         return f"key {equal.index(True)}"
 
-    def _note(self, exchange: Exchange, headers: Headers, path: str, status: int, failure: str | None) -> None:
-        """Count a request, log it, and hand it on."""
-        self.metrics.on_request("single" if exchange.num_inputs == 1 else "batch", failure)
-        is_logged = logger.isEnabledFor(logging.INFO)
-        if is_logged or self._on_request is not None:
-            told = exchange.summary(path, status)
-            if self._on_request is not None:
-                self._on_request(told, headers)
-            if is_logged:
-                logger.info(msgspec.json.encode(told).decode())
+
+def _host(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def _told(error: Exception, what: str) -> Refusal:
@@ -170,17 +160,31 @@ def _told(error: Exception, what: str) -> Refusal:
     return refusal
 
 
-def _refused(refusal: Refusal, telling: Telling) -> Reply:
-    if refusal.kind is GONE:
-        return Reply(status=GONE.status)
-    wait = [] if refusal.retry_after is None else [(b"retry-after", b"%d" % refusal.retry_after)]
+def _refused(refusal: Refusal, telling: Telling) -> Response:
     status, body = telling(refusal)
-    return reply_of(body, status, wait)
+    response = Response(status_code=status) if refusal.kind is GONE else JSONResponse(body, status)
+    if refusal.retry_after is not None:
+        response.headers["retry-after"] = str(refusal.retry_after)
+    return response
 
 
-def _nothing_there(method: str, allowed: str) -> Reply:
-    said, status, headers = "There is nothing at this path.", 404, []
+def _nothing_there(method: str, allowed: str) -> Response:
+    said, status, headers = "There is nothing at this path.", 404, None
     if allowed:
-        said, status = f"This path takes {allowed}, and was asked with {method}.", 405
-        headers = [(b"allow", allowed.encode())]
-    return reply_of({"error": said, "error_type": "Validation"}, status, headers)
+        said, status, headers = f"This path takes {allowed}, and was asked with {method}.", 405, {"allow": allowed}
+    return JSONResponse({"error": said, "error_type": "Validation"}, status, headers)
+
+
+def _summary(exchange: Exchange, path: str, status: int) -> dict[str, Any]:
+    """Return what is logged of a request, without a word of the user's."""
+    return {
+        "event": "request",
+        "id": exchange.id,
+        "path": path,
+        "status": status,
+        "ms": round((monotonic() - exchange.began) * 1000, 3),
+        "model": exchange.model,
+        "inputs": sum(len(answers.values) for answers in exchange.asked),
+        "tokens": exchange.tokens,
+        "cut": sum(sum(answers.truncated) for answers in exchange.asked),
+    }

@@ -1,6 +1,5 @@
-"""HTTP as uvicorn reads it, for clients who send a head slowly or without an end, do not read an answer, or leave."""
+"""HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
 
-import asyncio
 import importlib.util
 import sys
 from asyncio import AbstractEventLoop, TimerHandle
@@ -18,7 +17,6 @@ UNREAD_SECONDS = 60.0
 # three before the first is counted, and of three before one that made room is closed
 ACCEPTED_AT_ONCE = 8
 _FILES_BESIDE = 32
-_TOO_LARGE = "The head of the request is too large."
 # beyond so many, one that is idle makes room for a new one
 most_connections = sys.maxsize
 
@@ -66,32 +64,13 @@ class _WholeReplies:
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """A connection that is closed when a head takes too long or grows too large, or an answer is not read.
-
-    When it is closed by its client, what is computed for it is cancelled.
-    """
+    """A connection that is closed when a head takes too long or grows too large, or an answer is not read."""
 
     _timer: TimerHandle | None = None
     _reader_timer: TimerHandle | None = None
     _last = 0.0  # when something was last heard
+    _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
-    _answering: "asyncio.Task[Any] | None" = None
-    _left = False  # whether the client went away before its answer was there
-
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._app, self.app = self.app, self._answer
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Call the application, until the client leaves."""
-        self._answering = asyncio.current_task()
-        try:
-            await self._app(scope, receive, send)
-        except asyncio.CancelledError:
-            if not self._left:
-                raise
-        finally:
-            self._answering = None
 
     def connection_made(self, transport: Any) -> None:
         whole: Any = _WholeReplies(transport, self.loop)
@@ -103,14 +82,14 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
-        self._unread += len(data)
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
             self._forget_timer()
             return
-        if self._unread > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(_TOO_LARGE)
+        self._unread += len(data)
+        if self._unread > HEAD_BYTES:
+            self.transport.close()
         elif self._timer is None:
             self._wait_for_head()
 
@@ -118,9 +97,6 @@ class PatientProtocol(HttpToolsProtocol):
         self._forget_timer()
         self._forget_reader()
         super().connection_lost(exc)
-        if self._answering is not None:
-            self._left = True
-            self._answering.cancel()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -130,17 +106,23 @@ class PatientProtocol(HttpToolsProtocol):
         self._forget_reader()
         super().resume_writing()
 
-    def on_headers_complete(self) -> None:
-        if self._unread > HEAD_BYTES:  # only then count the head without the body
-            head = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-            if head > HEAD_BYTES:
-                raise ValueError(_TOO_LARGE)  # the parser makes of it the answer 400
-        super().on_headers_complete()
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
 
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        if not self.pipeline:  # a body that was large paused the reading, and with it the news that the client left
-            self.flow.resume_reading()
+    def on_url(self, url: bytes) -> None:
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def _count(self, part: bytes) -> None:
+        """Count what was parsed; the parser makes of the error the answer 400."""
+        self._head += len(part)
+        if self._head > HEAD_BYTES:
+            raise ValueError("the head of a request is too large")
 
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

@@ -5,8 +5,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from starlette.responses import HTMLResponse
+
 from bertie.serving.http_app import Asked
-from bertie.serving.replies import Reply
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
 from bertie.serving.tei_shapes import tell
@@ -36,16 +37,11 @@ def _hash_of(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-async def show_page(_: Service, __: Metrics) -> Reply:
+async def show_page(_: Service, __: Metrics) -> HTMLResponse:
     """Reply with the page; it knows nothing of the models until it asks, with a key where one is needed."""
     html, policy = page()
-    headers = [
-        (b"content-security-policy", policy.encode()),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"cache-control", b"no-cache"),
-    ]
-    return Reply(html.encode(), b"text/html; charset=utf-8", headers=headers)
+    headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+    return HTMLResponse(html, headers=headers | {"cache-control": "no-cache"})
 
 
 ROUTES = (Asked("/", show_page, tell, public=True, media_types=("text/html",)),)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from starlette.responses import Response
 
 import bertie
 from bertie.errors import InputError
@@ -13,7 +14,6 @@ from bertie.serving.generate_routes import generate
 from bertie.serving.generate_shapes import GenerateRequest
 from bertie.serving.http_app import Asked, Posted
 from bertie.serving.refusals import VALIDATION, WRONG_MODEL, Refusal
-from bertie.serving.replies import Reply
 from bertie.serving.request_inputs import check_texts, one_or_several
 from bertie.serving.served_model import SPARSE, ServedModel
 from bertie.serving.service import Service
@@ -229,13 +229,13 @@ def model_type(model: ServedModel) -> dict[str, Any]:
 async def health(service: Service, _: Metrics) -> Any:
     """Reply with nothing if every model computes."""
     await service.check_health()
-    return Reply()
+    return Response()
 
 
 async def metrics(service: Service, kept: Metrics) -> Any:
     """Reply with Prometheus' text format."""
     kept.note_load(service.waiting, service.in_flight)
-    return Reply(kept.text(), b"text/plain; version=0.0.4; charset=utf-8")
+    return Response(kept.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {

@@ -28,12 +28,12 @@ class Tracing:
 
         return cls(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"))
 
-    def on_request(self, told: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+    def on_request(self, told: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Make a span of a request, by what its line in the log says, in the trace that its headers name."""
         end = time_ns()
         span = self._tracer.start_span(
             f"POST {told['path']}",
-            context=extract({name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}),
+            context=extract(headers),
             kind=SpanKind.SERVER,
             start_time=end - int(told["ms"] * 1e6),
             attributes={f"bertie.{name}": value for name, value in told.items() if name != "event"}
