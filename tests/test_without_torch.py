@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -343,7 +344,7 @@ COMMANDS = [
     "rerank passages.txt music --to csv -m score",
     "generate -i texts.txt --max-new-tokens 5 --full-text -m decoder",
     "generate -i reviews.csv --max-new-tokens 5 --num-beams 2 --num-return-sequences 2 -o out.csv -m pair",
-    "train-tokenizer texts.txt --size 40 --min-frequency 1 --out vocabulary",
+    "train-tokenizer texts.txt --size 40 --min-frequency 1 --out out.words",
     "prepare texts.txt -t words --heldout 0 --workers 1 --out shards",
     "env --json",
     "version",
@@ -394,11 +395,12 @@ def fixed(shown: str) -> str:
 
 
 def taken(place: Path) -> list[str]:
-    """Return the texts of the output files, which are removed."""
+    """Return the texts of the output files, also of those in folders, and remove all."""
     paths = sorted(place.glob("out.*"))
-    texts = [path.read_text(encoding="utf-8") for path in paths]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.iterdir()))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
     for path in paths:
-        path.unlink()
+        path.unlink() if path.is_file() else shutil.rmtree(path)
     return texts
 
 

@@ -28,9 +28,8 @@ class Family:
     prefix: str  # the encoder's name within a task model
     # the path of each module, BERT's → this family's; the longest that fits counts, * is a number
     modules: _Names = field(default_factory=dict)
-    heads: Mapping[str, _Names] = field(
-        default_factory=dict
-    )  # the same for single classes, by BERT's name of the class
+    # the same for single classes, by BERT's name of the class
+    heads: Mapping[str, _Names] = field(default_factory=dict)
     fields: _Names = field(default_factory=dict)  # fields of config.json, BERT's → this family's
     defaults: Mapping[str, Any] = field(default_factory=dict)  # fields that have another default than BERT's
     fixed: Mapping[str, Any] = field(default_factory=dict)  # fields that no file of the family has, with what they are

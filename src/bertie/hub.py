@@ -323,5 +323,5 @@ def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -
             f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "
             f"allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder{hint}"
         )
-    reason = " ".join(str(error).split())[:300]
+    reason = " ".join(str(error).split())[:300].rstrip(".")
     return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}{hint}"

@@ -36,6 +36,7 @@ def train_tokenizer(
     import bertie
     from bertie.checkpoints.beside_weights import check_new
     from bertie.data.running_text import Documents
+    from bertie.files import atomic_folder
 
     check_new(out)
     texts = Documents(files, form.as_format(), column, "lines")
@@ -48,7 +49,8 @@ def train_tokenizer(
     tokenizer = plain.train_new_from_iterator(
         texts, size, new_special_tokens=special_token, min_frequency=min_frequency
     )
-    tokenizer.save_pretrained(out)
+    with atomic_folder(out) as folder:
+        tokenizer.save_pretrained(folder)
     say_notes(texts.notes)
     print(json.dumps({"tokenizer": str(out), "size": len(tokenizer)}))
     say(f'bertie: "padding is never computed" → {tokenizer.tokenize("padding is never computed")}')

@@ -40,9 +40,8 @@ class Weights:
     # returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none
     read: Callable[[str], NDArray[Any] | None]
     stored: Collection[str]  # the names of all that there are
-    names: tuple[
-        str, ...
-    ] = ()  # those in a checkpoint, which stays to be read, as the architecture's own files have them
+    # those in a checkpoint, which stays to be read, as the architecture's own files have them
+    names: tuple[str, ...] = ()
     input_bits: Mapping[str, int] = field(default_factory=dict)  # of int8 layers by name, where they are not 8
     pages: LargePages = field(default_factory=LargePages)  # where layers are packed
 
