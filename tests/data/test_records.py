@@ -182,6 +182,13 @@ def test_damage_is_one_sentence(tmp_path: Path, name: str, content: Any, message
     assert str(error.value).replace(str(path), "FILE") == message
 
 
+@pytest.mark.parametrize("text", ["PAR1 receptors bind thrombin.", "SQLite format 3 is a format of files."])
+def test_a_text_may_begin_as_a_mark_does(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{text}\nsecond\n", encoding="utf-8")
+    assert fields(path) == [{text: "second"}]
+
+
 def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
     content = b'a,b\n1,2\n"open,2\n3,4\n5\n\xff,6\n"7\n\xff",8\n9,10\n'
     bad = BadRows("skip")

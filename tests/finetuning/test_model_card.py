@@ -18,6 +18,7 @@ import bertie
 from bertie.finetuning.model_card import command_of, in_hub, upload_command
 from bertie.hub import DEFAULT_EMBEDDING_MODEL
 from bertie.tasks.registry import ROWS as ROWS_OF_TASKS
+from bertie.tasks.registry import find
 
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROWS = [
@@ -88,6 +89,8 @@ def test_the_hint_of_each_task_is_a_command_of_its_own() -> None:
         "text-classification": """bertie classify "A text." "The text beside it." --model 'a run'""",
         "text2text-generation": """bertie generate "A text." --model 'a run'""",
     }
+    tokenizer.mask_token = None
+    assert command_of(find("fill-mask"), task, "run") == 'bertie fill-mask "A [MASK] text." --model run'
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bertie.attention.cache_layer import CachedKeys, CacheLayer
+from bertie.attention.cache_layer import CachedKeys, CacheLayer, Growth
 from bertie.errors import InputError
 from bertie.packing import Packed
 
@@ -60,6 +60,7 @@ class Cache(_Growing):
 
     def __init__(self) -> None:
         self.layers: list[CacheLayer] = []
+        self._growth: Growth | None = None  # of the layer that grew last
 
     def layer(self, layer_idx: int) -> CacheLayer:
         """Return a layer, made if it is new."""
@@ -99,7 +100,7 @@ class Cache(_Growing):
             InputError: if the batch size differs from the one the cache was filled with, or it holds padding.
         """
         layer = self.layer(layer_idx)
-        layer.append(key_states, value_states, tuple(packed.lengths))
+        self._growth = layer.append(key_states, value_states, tuple(packed.lengths), self._growth)
         return layer.packed()
 
     @property
@@ -181,7 +182,8 @@ class EncoderDecoderCache(_Growing):
     @property
     def lengths(self) -> tuple[int, ...] | None:
         """The number of tokens of each text of the decoder's half (see ``Cache.lengths``)."""
-        return getattr(self.self_attention_cache, "lengths", None)
+        found: tuple[int, ...] | None = getattr(self.self_attention_cache, "lengths", None)
+        return found
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return how many tokens a text of the decoder's half holds."""

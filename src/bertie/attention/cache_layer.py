@@ -1,7 +1,7 @@
 """The keys and values of one layer, in storage that has room for more, and where those of each text lie in it."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -49,19 +49,32 @@ class CachedKeys:
         return known[1]
 
 
-# The layers of a model grow alike, one after the other: what they share of a step is made once.
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """What a step appends to a layer: to texts of these ``lengths`` so many ``new`` tokens, in rooms of ``capacity``.
 
+    The layers of a model grow alike and share it.
+    """
 
-@lru_cache(maxsize=4)
-def _new_places(lengths: tuple[int, ...], ends: tuple[int, ...], capacity: int, device: torch.device) -> Tensor:
-    """Return the places ``[T]`` of tokens that texts with so many of them grow by, in rooms of ``capacity``."""
-    pairs = enumerate(zip(lengths, ends, strict=True))
-    places = [text * capacity + at for text, (length, end) in pairs for at in range(length, end)]
-    with torch.inference_mode(False):  # a tensor born in a caller's inference mode is refused by autograd
-        return torch.tensor(places, dtype=torch.int64, device=device)
+    lengths: tuple[int, ...]
+    new: tuple[int, ...]
+    capacity: int
+    device: torch.device
 
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        return tuple(length + more for length, more in zip(self.lengths, self.new, strict=True))
 
-_cached_keys = lru_cache(maxsize=4)(CachedKeys)
+    @cached_property
+    def index(self) -> Tensor:
+        """``[T]`` int64: the place of each new token."""
+        pairs = enumerate(zip(self.lengths, self.ends, strict=True))
+        places = [text * self.capacity + at for text, (length, end) in pairs for at in range(length, end)]
+        return torch.tensor(places, dtype=torch.int64, device=self.device)
+
+    @cached_property
+    def keys(self) -> CachedKeys:
+        return CachedKeys(self.ends, self.capacity)
 
 
 class _Storage(NamedTuple):
@@ -78,6 +91,7 @@ class CacheLayer:
         # the tokens of each text; of texts that grow unequally None says that they have padding between them
         self.lengths: tuple[int, ...] | None = ()
         self.width = 0
+        self._places: CachedKeys | None = None  # those that were asked for last
 
     @property
     def keys(self) -> Tensor | None:
@@ -122,8 +136,11 @@ class CacheLayer:
         assert self._storage is not None
         return self._filled(self._storage.keys), self._filled(self._storage.values)
 
-    def append(self, keys: Tensor, values: Tensor, new: tuple[int, ...]) -> None:
-        """Append to text ``i`` the next ``new[i]`` of the tokens ``[T, H, K]``."""
+    def append(self, keys: Tensor, values: Tensor, new: tuple[int, ...], growth: Growth | None = None) -> Growth:
+        """Append to text ``i`` the next ``new[i]`` of the tokens ``[T, H, K]``, and return how the layer grew.
+
+        ``growth``: how another layer grew, which is shared if this one grows alike.
+        """
         lengths = self.lengths
         if lengths is None:
             raise InputError(
@@ -133,10 +150,13 @@ class CacheLayer:
         lengths = lengths or (0,) * len(new)
         if len(lengths) != len(new):
             raise _other_batch(len(lengths), len(new))
-        ends = tuple(map(sum, zip(lengths, new, strict=True)))
-        width = max(ends, default=0)
+        width = max(map(sum, zip(lengths, new, strict=True)), default=0)
         storage = self._with_room(width, keys.new_empty(len(new), 0, *keys.shape[1:]))
-        index = _new_places(lengths, ends, storage.keys.shape[1], keys.device)
+        capacity = storage.keys.shape[1]
+        own = lengths, new, capacity, keys.device
+        if growth is None or (growth.lengths, growth.new, growth.capacity, growth.device) != own:
+            growth = Growth(*own)
+        index = growth.index
         if _are_differentiated(keys, values, *storage):
             self._storage = _Storage(
                 *(
@@ -147,14 +167,18 @@ class CacheLayer:
         else:
             for part, added in zip(storage, (keys, values), strict=True):
                 part.flatten(0, 1).index_copy_(0, index, added)
-        self.lengths, self.width = ends, width
+        self.lengths, self.width, self._places = growth.ends, width, growth.keys
+        return growth
 
     def packed(self) -> tuple[Tensor, Tensor, CachedKeys]:
         """Return keys and values ``[B * capacity, H, K]``, and which of them belong to each text."""
         assert self._storage is not None
         assert self.lengths is not None
         keys, values = self._storage
-        return keys.flatten(0, 1), values.flatten(0, 1), _cached_keys(self.lengths, keys.shape[1])
+        places = self._places
+        if places is None or (places.lengths, places.capacity) != (self.lengths, keys.shape[1]):
+            places = self._places = CachedKeys(self.lengths, keys.shape[1])
+        return keys.flatten(0, 1), values.flatten(0, 1), places
 
     def _with_room(self, width: int, like: Tensor) -> _Storage:
         """Return storage for ``width`` columns of rows such as ``like [B, ..., H, K]``, with what is held already."""

@@ -26,8 +26,8 @@ _NO_TEXT = {
     b"PK\x03\x04": "a workbook of Excel or another zip archive; save the table as CSV, or unpack the archive",
     b"\xd0\xcf\x11\xe0": "a file of an older Excel or Word; save the table as CSV, or the text as plain text",
     b"%PDF-": "a PDF; save its text as plain text",
-    b"SQLite format 3": "a database of SQLite; export the table as CSV",
-    b"PAR1": "a Parquet file; let its name end in .parquet",
+    b"SQLite format 3\x00": "a database of SQLite; export the table as CSV",
+    b"PAR1\x15": "a Parquet file; let its name end in .parquet",
     b"\x1f\x8b": "packed by gzip; unpack it, or let its name end in .gz",
 }
 # French, German, Spanish, Portuguese, Italian, and those of the north

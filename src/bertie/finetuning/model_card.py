@@ -48,7 +48,7 @@ def command_of(row: Row, task: Task, model: str) -> str:
     """Return the command that tries a fine-tuned model on an input of the kind that it learned."""
     is_pair = "text_pair" in row.saved_columns(task.config)
     words = (is_pair and row.pair_command) or row.command
-    return f"bertie {words.replace('[MASK]', task.tokenizer.mask_token)} --model {shlex.quote(model)}"
+    return f"bertie {words.replace('[MASK]', task.tokenizer.mask_token or '[MASK]')} --model {shlex.quote(model)}"
 
 
 def upload_command(folder: Path) -> str:

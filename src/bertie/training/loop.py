@@ -394,7 +394,7 @@ class _Run:
     def _leave(self, number: int) -> NoReturn:
         kept = self._keep()
         on = f"{spelled('resume', True)} goes on from {self.checkpointer.where!r}"
-        where = on if kept else "nothing was kept"
+        where = on if kept else "nothing was kept, since no folder was given"
         raise Stopped(f"Training was stopped after step {self.history.step} of {self.history.total}; {where}.", number)
 
     def _keep(self, wait: bool = True) -> bool:
