@@ -82,8 +82,6 @@ class ServedModel:
         ``truncation_side`` is an option too: the side of a long text that is cut off.
         """
         given = tuple(sorted([(option, _hashable(value)) for option, value in options.items() if value is not None]))
-        if not given:
-            return self._codecs[name]
         kept = len(repr(given)) < _LONGEST_KEPT
         return (self._variant if kept else self._make_variant)(name, given)
 

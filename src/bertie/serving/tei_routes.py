@@ -63,7 +63,7 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
 async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     """Reply with the vectors of each text's tokens."""
     model = exchange.service.model_for("feature-extraction", body.model)
-    inputs = _prompted(exchange, body, several(body.inputs))
+    inputs = _prompted(exchange, model, body, several(body.inputs))
     answers = await exchange.answer(
         "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
     )
@@ -116,17 +116,20 @@ async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
 
 async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
     """Reply with the tokens of each text, and the characters that each comes from."""
-    model, (texts, _) = exchange.service.named(body.model), one_or_several(body.inputs)
-    texts = _prompted(exchange, body, texts)
+    texts, _ = one_or_several(body.inputs)
+    model = exchange.service.named(body.model)
+    texts = _prompted(exchange, model, body, texts)
     size = exchange.service.check_size(texts)
     return await exchange.service.reader.run(_tokens, model, texts, body.add_special_tokens, characters=size)
 
 
-def _prompted(exchange: Exchange, body: EmbedAllRequest | TokenizeRequest, texts: list[Any]) -> list[Any]:
-    """Return texts behind the prompt that a request names."""
+def _prompted(
+    exchange: Exchange, model: ServedModel, body: EmbedAllRequest | TokenizeRequest, texts: list[Any]
+) -> list[Any]:
+    """Return texts behind the prompt of ``model`` that a request names."""
     if body.prompt_name is None:
         return texts
-    reader: Any = exchange.service.model_for("embed", body.model).task("embed", prompt_name=body.prompt_name)
+    reader: Any = exchange.service.model_for("embed", model.name).task("embed", prompt_name=body.prompt_name)
     return [reader.read(text) for text in texts]
 
 
