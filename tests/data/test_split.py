@@ -185,6 +185,12 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
         folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)
 
 
+def test_no_more_are_split_off_than_tell_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.data.split.MOST", 3)
+    left, held, _ = _split_off(named("a" * 100), None, 0, SCHEMAS["text-classification"], "dev")
+    assert (len(left), len(held)) == (97, 3)
+
+
 def test_large_groups_are_parted_first() -> None:
     texts = "abccdddd"
     assert sorted(map(len, folds([Example(text, 0.5) for text in texts], 2))) == [4, 4]
@@ -203,6 +209,9 @@ def test_a_share_is_below_1_and_leaves_a_row() -> None:
     schema = SCHEMAS["text-classification"]
     with pytest.raises(InputError, match=r"^One row is left of train, .*\(dev=0: the last epoch is kept\)"):
         _split_off(named("a"), None, 0, schema, "dev")
+    with pytest.raises(InputError, match="^All 2 rows have the same text, and choosing needs another"):
+        _split_off([Example("same", "a"), Example("same", "b")], None, 0, schema, "dev")
+    assert [len(part) for part in _split_off(named("ab"), None, 0, schema, "dev")[:2]] == [1, 1]
     for share in (1, -0.1):
         with pytest.raises(InputError, match=rf"^dev is {share}; .* from 0 \(the last epoch is kept\) to below 1\.$"):
             _split_off(named("ab"), share, 0, schema, "dev")
