@@ -1,5 +1,6 @@
 """The routes of text-embeddings-inference: their shapes, their sentences, and the numbers of bertie's pipelines."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 import bertie
+from bertie.serving.served_model import ServedModel
+from bertie.serving.server_process import make_service
+from bertie.serving.service import Limits
 
 Serve = Callable[..., Any]
 TEXTS = ["A cat sat on the mat.", "It rained.", "Why did she go?"]
@@ -208,6 +212,16 @@ def test_tokenize_and_decode(served: Serve) -> None:
     ids = [one["id"] for one in tokens]
     assert client.post("/decode", json={"ids": ids}).json() == client.post("/decode", json={"ids": [ids]}).json()
     assert "[CLS]" in client.post("/decode", json={"ids": ids, "skip_special_tokens": False}).json()[0]
+
+
+def test_info_says_what_the_main_task_reads(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["vectors"], tmp_path / "short")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    model = ServedModel.open(str(folder))
+    with TestClient(make_service([model], Limits(), ())[1]) as client:
+        info = client.get("/info").json()
+    assert (info["max_input_length"], info["models"][0]["max_input_length"]) == (32, 32)
+    assert model.task(model.tasks[1]).limit == 64
 
 
 def test_info_health_and_metrics(served: Serve) -> None:
