@@ -19,7 +19,9 @@ def test_what_holds_for_both_where_nobody_has_said_it() -> None:
     assert config.tie_word_embeddings
     assert config.use_cache
     assert config.return_dict
-    assert not (config.output_hidden_states or config.output_attentions or config.gradient_checkpointing)
+    assert not config.output_hidden_states
+    assert not config.output_attentions
+    assert not config.gradient_checkpointing
     for asked in ("eager", None):
         config._attn_implementation = asked
         assert config.encoder._attn_implementation == config.decoder._attn_implementation == "eager"

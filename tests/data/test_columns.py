@@ -144,6 +144,21 @@ def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
         assert ignored_data(SCHEMAS[CLASSIFY], found, NEWS) == []
 
 
+def test_columns_are_joined_for_texts_alone() -> None:
+    texts = {task: [role.name for role in schema.roles if role.is_text] for task, schema in SCHEMAS.items()}
+    assert texts == {
+        "text-classification": ["text", "text_pair"],
+        "token-classification": [],
+        "question-answering": ["question", "context"],
+        "multiple-choice": ["prompt", "prompt_end"],
+        "next-sentence": ["text", "text_pair"],
+        "fill-mask": ["text"],
+        "embed": ["positive", "negative", "anchor", "text", "text_pair"],
+        "text2text-generation": ["source"],
+        "reranking": ["query", "passage"],
+    }
+
+
 def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
     rows = [
         {"anchor": "a", "positive": "b", "negative": "c", "negative_2": "d", "id": "7"},
