@@ -10,6 +10,7 @@
 #ifdef HAS_TILES
 #include "gemm_tiles.h"
 #include "weight_gradient.h"
+#include "gemm_slices.h"
 #endif
 #include "packing.h"
 #include "matmul.h"
