@@ -15,5 +15,3 @@
 /* the low bytes of all numbers, at most 255; what is subtracted from them as they are multiplied */
 #define BYTE_OFFSET 0
 #define STORE_BYTES(place, a) _mm_storeu_si128((__m128i *)(place), _mm512_cvtusepi32_epi8(a))
-/* the low bytes of all numbers */
-#define STORE_LOW_BYTES(place, a) _mm_storeu_si128((__m128i *)(place), _mm512_cvtepi32_epi8(a))
