@@ -51,8 +51,8 @@ class PackedLinear:
         return y
 
 
-# of weights' slices: inputs that share a scale, bytes of a panel for each such block, the code of `input_bits`
-SLICED_INPUTS, SLICED_PANEL_BYTES, SLICED = 128, 32 * 128 * 3, 24
+# of slices.h: inputs and columns that share tiles, the tiles' bytes; of linear.h: what is in `input_bits`
+SLICED_INPUTS, SLICED_COLUMNS, GROUP_BYTES, SLICED = 128, 16, 16 * 128 * 3, 24
 
 
 class PackedWeight(PackedLinear):
@@ -91,9 +91,9 @@ def in_slices(
 ) -> tuple[NDArray[np.uint8], Floats]:
     """Return the slices of weights ``[out, in]`` in panels, and their scales."""
     columns, depth = weight.shape
-    blocks = -(-columns // instruction_set.panel_width) * -(-depth // SLICED_INPUTS)
-    panels = allocate(blocks * SLICED_PANEL_BYTES)
-    scale = allocate(4 * blocks * instruction_set.panel_width).view(np.float32)
+    groups = -(-columns // SLICED_COLUMNS) * -(-depth // SLICED_INPUTS)
+    panels = allocate(groups * GROUP_BYTES)
+    scale = allocate(4 * groups * SLICED_COLUMNS).view(np.float32)
     instruction_set.pack_slices(weight.ctypes.data, columns, depth, panels.ctypes.data, scale.ctypes.data, threads)
     return panels, scale
 

@@ -28,7 +28,7 @@ static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long de
     s->widened_per_thread = quantized_bytes(NR, depth);
     s->widened = carve(memory, next, threads * s->widened_per_thread);
 #ifdef HAS_TILES
-    const long groups = sliced_size(at_most(rows, SLICED_ROWS), depth);
+    const long groups = sliced_groups(at_most(rows, SLICED_ROWS)) * sliced_blocks(depth);
     s->slices = carve(memory, next, groups * GROUP_BYTES);
     s->scales = carve(memory, next, groups * TILE_ROWS * sizeof(float));
 #endif
@@ -41,7 +41,7 @@ static void apply_linear(const PackedWeight *w, const float *x, const float *res
     const Epilogue e = {w->bias, residual, y, w->columns, operation};
 #ifdef HAS_TILES
     if (w->input_bits == SLICED) {
-        const Slices weights = {(char *)w->panels, (float *)w->scale, sliced_blocks(w->depth), 2};
+        const Slices weights = {(char *)w->panels, (float *)w->scale, sliced_blocks(w->depth), 1};
         gemm_slices(x, &weights, scratch, rows, w->depth, &e);
         return;
     }

@@ -22,18 +22,20 @@ static void add_columns(const float *x, long stride, long count, long depth, flo
 static void multiply_sliced_rows(const Matmul *m, const MatmulBlock *b, const Slices *left, const Slices *right)
 {
     const float *a = m->a_is_transposed ? m->a + b->from * m->a_stride + b->row : m->a + b->row * m->a_stride + b->from;
-    float sums[SLICED_ROWS * NR] __attribute__((aligned(64)));
+    float sums[2 * SLICED_ROWS * LANES] __attribute__((aligned(64)));
+    const long count = sliced_groups(b->columns);
     if (m->sums && b->column == 0)
         add_columns(a, m->a_stride, b->rows, b->depth, m->sums + b->row);
 #pragma omp for schedule(static)
     for (long group = 0; group < sliced_groups(b->rows); group++)
         slice_group(a, m->a_stride, b->rows, b->depth, m->a_is_transposed, group, left);
 #pragma omp for schedule(static)
-    for (long p = 0; p < (b->columns + NR - 1) / NR; p++) {
-        multiply_panel_slices(left, sliced_groups(b->rows), right, p, sums);
+    for (long c = 0; c < count; c += 2) {
+        multiply_panel_slices(left, sliced_groups(b->rows), right, c, at_most(c + 2, count), sums);
         for (long r = 0; r < b->rows; r++)
-            for (long c = 0; c < NR; c += LANES)
-                finish_sum(LOAD(sums + r * NR + c), m, b->row + r, b->column + p * NR + c, b->from > 0);
+            for (long half = 0; half < 2; half++)
+                finish_sum(LOAD(sums + (half * SLICED_ROWS + r) * LANES), m, b->row + r, b->column + (c + half) * LANES,
+                           b->from > 0);
     }
 }
 
@@ -62,13 +64,14 @@ static void matmul_by_slices(const Matmul *m, Slices left, Slices right)
 static int matmul_of_slices(const Matmul *m, int threads)
 {
     const long depth = at_most(m->depth, SLICED_DEPTH);
-    const long left = sliced_size(at_most(m->rows, SLICED_ROWS), depth), right = sliced_size(at_most(m->columns, SLICED_COLUMNS), depth);
+    const long left = sliced_groups(at_most(m->rows, SLICED_ROWS)) * sliced_blocks(depth);
+    const long right = sliced_groups(at_most(m->columns, SLICED_COLUMNS)) * sliced_blocks(depth);
     char *tiles = aligned_memory((left + right) * (GROUP_BYTES + TILE_ROWS * sizeof(float)) + 64);
     float *scales = (float *)(tiles + (left + right) * GROUP_BYTES);
     if (!tiles)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    matmul_by_slices(m, (Slices){tiles, scales, 0, 1}, (Slices){tiles + left * GROUP_BYTES, scales + left * TILE_ROWS, 0, 2});
+    matmul_by_slices(m, (Slices){tiles, scales, 0, 0}, (Slices){tiles + left * GROUP_BYTES, scales + left * TILE_ROWS, 0, 1});
     free(tiles);
     return OK;
 }

@@ -8,27 +8,22 @@
 #define TILE_SIZE (TILE_ROWS * TILE_BYTES)
 #define GROUP_BYTES (2 * SLICES * TILE_SIZE) /* tiles [2, SLICES] of 16 rows', or columns', inputs that share scales */
 
-/* a matrix of [count, depth] in slices: groups [count / 16 / together, blocks, together] of tiles, and their scales, 16 each.
- * Rows lie one group after the other, and a line of a tile has inputs of one row; columns as NR together, and a line has 4
- * inputs of 16 columns. */
+/* a matrix of [count, depth] in slices: groups [count / 16, blocks] of tiles, and their scales, 16 each. A line of a tile has
+ * inputs of one row, or of columns 4 inputs of each. */
 typedef struct {
     char *tiles;
     float *scales;
-    long blocks;  /* of inputs that share a scale */
-    int together; /* 1 or 2 */
+    long blocks; /* of inputs that share a scale */
+    int of_columns;
 } Slices;
 
 static inline long sliced_blocks(long depth) { return (depth + SLICED_INPUTS - 1) / SLICED_INPUTS; }
 
 static inline long sliced_groups(long count) { return (count + TILE_ROWS - 1) / TILE_ROWS; }
 
-/* groups of a matrix, those of columns that fill a panel only in part included */
-static inline long sliced_size(long count, long depth) { return upto(sliced_groups(count), 2) * sliced_blocks(depth); }
+static inline char *tiles_of(const Slices *s, long group, long block) { return s->tiles + (group * s->blocks + block) * GROUP_BYTES; }
 
-INLINE long place_of_group(const Slices *s, long group, long block)
-{
-    return (group / s->together * s->blocks + block) * s->together + group % s->together;
-}
+static inline float *scales_of(const Slices *s, long group, long block) { return s->scales + (group * s->blocks + block) * TILE_ROWS; }
 
 /* what numbers are divided by, so that 24 bits hold the largest, of which ``bits`` are given; NaN if it is infinite or none */
 static inline float slicing_scale(int bits)
@@ -121,23 +116,23 @@ static void slice_group(const float *x, long stride, long count, long depth, int
 {
     const long first = group * TILE_ROWS, here = at_most(count - first, TILE_ROWS);
     for (long b = 0; b < to->blocks; b++) {
-        const long place = place_of_group(to, group, b), k = b * SLICED_INPUTS;
-        char *tiles = to->tiles + place * GROUP_BYTES;
-        float *scales = to->scales + place * TILE_ROWS;
+        const long k = b * SLICED_INPUTS;
+        char *tiles = tiles_of(to, group, b);
+        float *scales = scales_of(to, group, b);
         if (is_transposed)
             slice_one_below_another(x + k * stride + first, stride, here, depth - k, tiles, scales);
         else
             for (long r = 0; r < here; r++)
                 scales[r] = slice_side_by_side(x + (first + r) * stride + k, depth - k, tiles + r * TILE_BYTES);
-        if (is_transposed == (to->together == 1))
+        if (is_transposed != to->of_columns)
             transpose_tiles(tiles);
     }
 }
 
-/* panels of slices, and their scales, of weights [columns, depth]; memory is zero where there are no columns */
-void NAME(pack_slices)(const float *weights, long columns, long depth, char *panels, float *scales, int threads)
+/* the slices, and their scales, of weights [columns, depth] */
+void NAME(pack_slices)(const float *weights, long columns, long depth, char *tiles, float *scales, int threads)
 {
-    const Slices to = {panels, scales, sliced_blocks(depth), 2};
+    const Slices to = {tiles, scales, sliced_blocks(depth), 1};
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (long group = 0; group < sliced_groups(columns); group++)
         slice_group(weights, depth, columns, depth, 0, group, &to);
