@@ -37,8 +37,7 @@ def _answers(name: str, ids: list[list[int]]) -> Iterator[tuple[str, NDArray[np.
     yield "transformers", _reference(name, ids, torch.float32)
     for functions in library.instruction_sets():
         library.best = lambda chosen=functions: chosen
-        slices = "" if functions.pack_slices is None else " and slices by AMX"
-        yield functions.name + slices, Engine.open(name).hidden_states(_Rows(ids))
+        yield str(functions), Engine.open(name).hidden_states(_Rows(ids))
 
 
 @torch.inference_mode()

@@ -158,7 +158,10 @@ class InstructionSet:
     embeddings: Annotated[Any, CFUNCTYPE(c_int, POINTER(EmbeddingsStruct), c_void_p, c_int)]
     encoder: Annotated[Any, CFUNCTYPE(c_int, c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int)]
     weight_gradient: Any = None  # of bfloat16; None where no instructions multiply them
-    pack_slices: Any = None  # of float32 weights; None where vectors of floats are as fast as tiles of their slices
+    pack_slices: Any = None  # of float32 weights; None where there is no AMX, whose tiles multiply them
+
+    def __str__(self) -> str:
+        return self.name if self.pack_slices is None else f"{self.name} and AMX"
 
 
 # the columns of a panel: two vectors

