@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from texts import mixed
 
 from bertie import AutoTokenizer
 from bertie.engine import Engine
 from bertie.kernels import library
+from texts import mixed
 
 TEXTS, LONGEST = 100, 128
 
@@ -30,7 +30,8 @@ def main() -> None:
         size = np.sqrt(np.mean(exact**2))
         for kind, found in _answers(name, ids):
             off = abs(found - exact) / size
-            print(f"{name}, {kind}: largest {off.max():.1e}, root mean square {np.sqrt(np.mean(off**2)):.1e}", flush=True)
+            mean = np.sqrt(np.mean(off**2))
+            print(f"{name}, {kind}: largest {off.max():.1e}, root mean square {mean:.1e}", flush=True)
 
 
 def _answers(name: str, ids: list[list[int]]) -> Iterator[tuple[str, NDArray[np.float32]]]:

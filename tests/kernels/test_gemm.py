@@ -227,7 +227,8 @@ class TestSlices:
         powers=st.tuples(st.integers(0, 20), st.integers(0, 20)),
         seed=st.integers(0, 99),
     )
-    def test_a_number_is_off_by_2_to_the_minus_23_of_the_largest_beside_it(self, functions, shape, powers, seed) -> None:
+    def test_errors_are_bounded_by_the_largest_numbers(self, functions, shape, powers, seed) -> None:
+        """Each number is off by 2^-24 of the largest that shares its scale, at most; sums of 128 are bounded so."""
         rows, depth, columns = shape
         spread = [drawn(depth, seed=seed + i) * power for i, power in enumerate(powers)]
         x, weight = drawn(rows, depth) * spread[0].exp2(), drawn(columns, depth, seed=1) * spread[1].exp2()

@@ -56,7 +56,7 @@ SLICED_INPUTS, SLICED_COLUMNS, GROUP_BYTES, SLICED = 128, 16, 16 * 128 * 3, 24
 
 
 class PackedWeight(PackedLinear):
-    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``, or their slices as gemm_slices.h says."""
+    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``, or in the slices of slices.h."""
 
     def __init__(
         self,
