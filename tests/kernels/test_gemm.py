@@ -268,6 +268,14 @@ class TestSlices:
         assert torch.equal(found[:, 3], bias[3].expand(4))
 
     @each_slicing
+    @pytest.mark.parametrize("size", [1e-28, 1e-20, 1e20, 1e35])
+    def test_numbers_of_any_size(self, functions, size) -> None:
+        x, weight = drawn(4, 200) * size, drawn(20, 200, seed=1) / 100
+        exact = x.double() @ weight.double().T
+        for found in (product(packed(weight, torch.zeros(20), functions), x), multiplied(x, weight.T, functions)):
+            assert (found - exact).abs().max() <= 1e-6 * exact.abs().max()
+
+    @each_slicing
     def test_what_is_no_number_stays_in_its_column(self, functions) -> None:
         x, weight, bias, _ = operands(5, 300, 40)
         weight[4, 39], weight[20, 299] = float("inf"), float("nan")

@@ -17,7 +17,7 @@ typedef struct {
 
 INLINE void add_sums(const SlicedSums *s, int row)
 {
-    static const float weights[LEVELS] = {0x1p32f, 0x1p24f, 0x1p16f, 0x1p8f};
+    static const float weights[LEVELS] = {1, 0x1p-8f, 0x1p-16f, 0x1p-24f};
     const int *sums = s->sums + row * LANES;
     V sum = ZERO();
     for (int level = LEVELS - 1; level >= 0; level--)

@@ -1,10 +1,11 @@
 /* Numbers as three 8-bit integers, whose products AMX can sum exactly: the Ozaki scheme (Ootomo, Ozaki, Yokota: DGEMM on
  * Integer Matrix Multiplication Unit, 2024). Of each 128 inputs of a row, or of a column, numbers are rounded to 24 bits of the
- * largest and cut into slices: x = scale * (s0 * 2^16 + s1 * 2^8 + s2). Included after weight_gradient.h. */
+ * largest and cut into slices: x = scale * (s0 + s1 / 2^8 + s2 / 2^16). Included after weight_gradient.h. */
 
 #define SLICES 3
 #define SLICED_INPUTS (2 * TILE_BYTES) /* that share a scale: two tiles side by side */
-#define LARGEST_INTEGER (127 * 65536.0f)
+#define LARGEST_SLICE 127
+#define UNITS 0x1p16f /* of the last slice in one of the first */
 #define TILE_SIZE (TILE_ROWS * TILE_BYTES)
 #define GROUP_BYTES (2 * SLICES * TILE_SIZE) /* tiles [2, SLICES] of 16 rows', or columns', inputs that share scales */
 
@@ -31,12 +32,12 @@ static inline float *scales_of(const Slices *s, long group, long block)
     return s->scales + (group * s->blocks + block) * TILE_ROWS;
 }
 
-/* what numbers are divided by, so that 24 bits hold the largest, of which ``bits`` are given; NaN if it is infinite or none */
+/* of numbers whose largest has these bits; NaN if that is infinite or none */
 static inline float slicing_scale(int bits)
 {
     float largest;
     memcpy(&largest, &bits, sizeof(largest));
-    return largest < INFINITY ? fmaxf(largest, 1e-30f) / LARGEST_INTEGER : NAN;
+    return largest < INFINITY ? fmaxf(largest, 1e-30f) / LARGEST_SLICE : NAN;
 }
 
 /* as integers, numbers' sizes compare as they do, and what is no number is larger than all */
@@ -75,7 +76,7 @@ static float slice_side_by_side(const float *x, long count, char *line)
     }
     const float scale = slicing_scale(_mm512_reduce_max_epi32(most));
     for (int step = 0; step < 2; step++) {
-        cut(numbers + step * TILE_BYTES / LANES, SET1(1 / scale), slices);
+        cut(numbers + step * TILE_BYTES / LANES, SET1(UNITS / scale), slices);
         store_slices(slices, step, line);
     }
     return scale;
@@ -95,7 +96,7 @@ static void slice_one_below_another(const float *x, long stride, long columns, l
     U_STORE(bits, most);
     for (int i = 0; i < LANES; i++)
         scales[i] = slicing_scale(bits[i]);
-    const V factor = DIV(SET1(1), LOAD(scales));
+    const V factor = DIV(SET1(UNITS), LOAD(scales));
     for (int line = 0; line < 2 * TILE_ROWS; line++) {
         const V *of_line = numbers + line / TILE_ROWS * TILE_BYTES + line % TILE_ROWS;
         const V four[] = {of_line[0], of_line[TILE_ROWS], of_line[2 * TILE_ROWS], of_line[3 * TILE_ROWS]};
