@@ -185,6 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "src"
         shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        (Path(folder) / "models").symlink_to(ROOT / "models")  # the models that come with bertie lie beside src/
         sys.path.insert(0, str(package))
         os.environ["PYTHONPATH"] = str(package)
         sys.dont_write_bytecode = True

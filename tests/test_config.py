@@ -70,6 +70,8 @@ def test_files_go_to_transformers_and_back(tmp_path: Path, fields: dict[str, Any
     expected.added_by_a_trainer = [1, {"a": None}]
     assert theirs.to_diff_dict() == expected.to_diff_dict()
     theirs.save_pretrained(tmp_path / "theirs")
+    files = [(tmp_path / one / "config.json").read_text().splitlines() for one in ("ours", "theirs")]
+    assert files[0] == [line for line in files[1] if "transformers_version" not in line]
     back = BertConfig.from_pretrained(tmp_path / "theirs")
     assert back.transformers_version == transformers.__version__
     back.transformers_version, back.name_or_path = None, ""

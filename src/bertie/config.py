@@ -21,7 +21,7 @@ from bertie.fields import (
     checked_indices,
     checked_labels,
 )
-from bertie.files import make_folder, read_json, write_text
+from bertie.files import json_text, make_folder, read_json, write_text
 from bertie.hub import ADAPTER_CONFIG, architectures_of_adapter, is_adapter, member, path_or_name, resolve
 from bertie.layouts import what_lies_there
 from bertie.messages import short
@@ -387,7 +387,7 @@ class BertConfig(FamilyConfig):
             except (TypeError, ValueError) as error:
                 hint = "; name the activation instead" if name == "hidden_act" else ""
                 raise ConfigError(f"{name} is {short(value)}, which cannot be saved as JSON{hint}") from error
-        return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+        return json_text(fields)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Write `to_json_string` to a file, atomically."""

@@ -90,7 +90,7 @@ class EncoderDecoderConfig(BertConfig):
                 raise ConfigError(
                     f"the {half} is of type {getattr(self, half).model_type!r}; an EncoderDecoderModel is of two BERTs"
                 )
-        if not (self.decoder.is_decoder and self.decoder.add_cross_attention):
+        if not self.decoder.add_cross_attention:  # which only a decoder may have
             raise ConfigError(
                 "the decoder's is_decoder and add_cross_attention must be true; "
                 "EncoderDecoderConfig.from_encoder_decoder_configs sets them"

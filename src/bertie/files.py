@@ -127,9 +127,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def json_text(obj: object, allow_nan: bool = True) -> str:
+    """Return ``obj`` as indented JSON with sorted keys and a final newline, as the reference writes its files."""
+    return json.dumps(obj, indent=2, sort_keys=True, allow_nan=allow_nan) + "\n"
+
+
 def write_json(path: str | os.PathLike[str], obj: object) -> None:
-    """Write ``obj`` as indented JSON with sorted keys and a final newline, atomically."""
-    write_text(path, json.dumps(obj, indent=2, sort_keys=True) + "\n")
+    """Write ``obj`` as `json_text`, atomically."""
+    write_text(path, json_text(obj))
 
 
 @contextmanager

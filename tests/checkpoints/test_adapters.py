@@ -52,11 +52,7 @@ ADAPTERS: dict[str, tuple[str, str, Any]] = {
         TAG,
         peft.LoraConfig(target_modules=["query"], modules_to_save=["classifier"], init_lora_weights=False),
     ),
-    "distilbert": (
-        "distilbert",
-        CLASSIFY,
-        peft.LoraConfig(task_type="SEQ_CLS", target_modules=["q_lin", "lin2"], init_lora_weights=False),
-    ),
+    "distilbert": ("distilbert", CLASSIFY, peft.LoraConfig(task_type="SEQ_CLS", target_modules=["q_lin", "lin2"], r=1)),
 }
 
 

@@ -18,7 +18,7 @@ from old_files import field, table, write_bundle
 from bertie.checkpoints.flax_file import FlaxFile, write_flax
 from bertie.checkpoints.folder import Place
 from bertie.checkpoints.foreign_weights import folder_and_index, open_foreign
-from bertie.checkpoints.keras_file import KerasFile, write_keras
+from bertie.checkpoints.keras_file import KerasFile, _seconds, write_keras
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensor_bundle import TensorBundle
 from bertie.checkpoints.tensors import TensorFile
@@ -223,6 +223,10 @@ def test_keras_files_that_lack_a_part(change: Callable[[Any], None], says: str, 
         change(file)
     with pytest.raises(CheckpointError, match=says):
         KerasFile(path)
+
+
+def test_a_large_keras_file_has_more_time() -> None:
+    assert (_seconds(0), _seconds(2**30)) == (20, 80)
 
 
 def test_keras_names_that_one_attribute_cannot_hold(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """``bertie quantize``: a complete folder, or a sentence and nothing."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -128,25 +127,3 @@ def test_mistakes(run: Run, classifier: Path, texts: Path, tmp_path: Path) -> No
     (classifier / "config.json").write_text(json.dumps(config))
     ran = run("quantize", classifier, tmp_path / "small", "--texts", texts)
     assert (ran.code, "lacks 'qa_outputs.bias'; train it" in ran.err) == (2, True)
-
-
-def test_speed_is_measured() -> None:
-    from bertie.tasks.features import Features
-
-    config = bertie.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
-    model = bertie.BertModel(config).eval()
-    texts = Features.from_lists([[2, 9, 3], [2, 3]], [[0, 0, 0], [0, 0]], [0, 0], [False, False])
-    found = check.compare(model, model, texts, rounds=1)
-    assert found.cosine_worst > 0.9999
-    assert found.rate > 0
-    assert found.small_rate > 0
-    assert found.agreement is None
-
-
-def test_a_model_that_predicts_is_judged_by_its_predictions() -> None:
-    found = check.Comparison(10, 0.5, -0.2, 0.95, 1.0, 2.0, 2, 1)
-    assert found.problem(-1.0, min_mean=0.9, min_agreement=0.9) == ""
-    assert "Only 95.00% of the predictions are equal" in found.problem(-1.0, min_agreement=0.96)
-    found = dataclasses.replace(found, agreement=None)
-    assert "The mean cosine of the texts is 0.5000, below 0.9" in found.problem(-1.0, min_mean=0.9)
-    found.refuse(False, min_mean=0.5)

@@ -11,7 +11,6 @@ from small import TINY
 
 import bertie
 from bertie.compression import check
-from bertie.compression.check import held_out
 from bertie.compression.distillation import DistillationLearner, _task_of
 from bertie.compression.distillation_losses import hidden_sum, labels_sum, logits_sum, relations_sum
 from bertie.compression.folder import open_model
@@ -156,10 +155,3 @@ def test_refused(make: Callable[..., Path], mini: Path, tmp_path: Path) -> None:
     with pytest.raises(InputTypeError, match="The teacher is a BertForPreTraining; a student learns from 'BertModel'"):
         bertie.distil(mini, TEXTS, out)
     assert not out.exists()
-
-
-@pytest.mark.parametrize(("count", "held"), [(2, [1]), (4, [3]), (5, [4]), (12, [4, 9])])
-def test_every_fifth_text_is_held_out(count: int, held: list[int]) -> None:
-    learned, compared = held_out(list(range(count)), 5)
-    assert compared == held
-    assert sorted([*learned, *compared]) == list(range(count))

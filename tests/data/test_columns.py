@@ -144,6 +144,43 @@ def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
         assert ignored_data(SCHEMAS[CLASSIFY], found, NEWS) == []
 
 
+@pytest.mark.parametrize(
+    ("task", "columns", "lacking", "lacking_beside_labels"),
+    [
+        (CLASSIFY, "3 4", "text", "text and label"),
+        (TAG, "3 4", "words", "words and tags"),
+        (ANSWER, "3 4", "question and context", "question and context and answers"),
+        (CHOOSE, "3 4", "choices and prompt", "choices and prompt and label"),
+        ("next-sentence", "3 4", "text and text pair", "text and text pair and label"),
+        ("fill-mask", "3 4", "text", "text"),
+        ("embed", "3 4", "text and text pair", "text and text pair"),
+        ("embed", "3 4 positive", "anchor", "anchor"),
+        ("text2text-generation", "3 4", "target and source", "target and source"),
+        ("reranking", "3 4", "query and passage", "query and passage and label"),
+    ],
+)
+def test_what_rows_must_have(task: str, columns: str, lacking: str, lacking_beside_labels: str) -> None:
+    first = dict.fromkeys(columns.split(), "x")
+    for needs_label, wanted in ((False, lacking), (True, lacking_beside_labels)):
+        with pytest.raises(InputError, match=f"^No column is known to hold the {wanted}: "):
+            find_columns(SCHEMAS[task], [first], needs_label=needs_label)
+
+
+def test_columns_are_joined_for_texts_alone() -> None:
+    texts = {task: [role.name for role in schema.roles if role.is_text] for task, schema in SCHEMAS.items()}
+    assert texts == {
+        "text-classification": ["text", "text_pair"],
+        "token-classification": [],
+        "question-answering": ["question", "context"],
+        "multiple-choice": ["prompt", "prompt_end"],
+        "next-sentence": ["text", "text_pair"],
+        "fill-mask": ["text"],
+        "embed": ["positive", "negative", "anchor", "text", "text_pair"],
+        "text2text-generation": ["source"],
+        "reranking": ["query", "passage"],
+    }
+
+
 def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
     rows = [
         {"anchor": "a", "positive": "b", "negative": "c", "negative_2": "d", "id": "7"},

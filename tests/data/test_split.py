@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from bertie import progress
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.schemas import SCHEMAS, by_query
-from bertie.data.split import _split_off, folds, in_usual_words, make_splits, rare_classes, split
+from bertie.data.split import _split_off, folds, in_usual_words, is_share, make_folds, make_splits, rare_classes, split
 from bertie.errors import InputError
 
 
@@ -25,6 +26,18 @@ def test_classes_keep_their_shares() -> None:
     kept, held = split(named("a" * 50 + "b" * 30 + "c" * 20 + "d"), 0.1)
     assert Counter(example.label for example in held) == {"a": 5, "b": 3, "c": 2}
     assert len(kept) == 91
+
+
+@pytest.mark.parametrize(
+    ("labels", "held"),
+    [
+        ("a" * 14, 1),  # 1.4 texts
+        ("a" * 15, 2),  # 1.5
+        ("bcdefghijklmnopqrstu" + "a" * 10, 2),  # 1, and of what the classes of one text leave no more than another
+    ],
+)
+def test_shares_are_rounded(labels: str, held: int) -> None:
+    assert len(split(named(labels), 0.1)[1]) == held
 
 
 def test_the_seed_is_all_that_counts() -> None:
@@ -167,20 +180,58 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
         "1 of 2 classes have fewer rows than there are folds, 3, such as 'b' with 2: some folds are scored without "
         "them."
     ]
+    assert rare_classes(named("aaaabbb"), 3) == []
     with pytest.raises(InputError, match=r"folds is 3, but the 4 rows hold 2 different texts; give at most 2\."):
         folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)
 
 
-def test_the_last_row_is_not_called_several() -> None:
-    with pytest.raises(InputError, match="^One row is left of train, and choosing needs another: name a file"):
-        _split_off(named("a"), None, 0, SCHEMAS["text-classification"], "dev")
+def test_no_more_are_split_off_than_tell_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.data.split.MOST", 3)
+    left, held, _ = _split_off(named("a" * 100), None, 0, SCHEMAS["text-classification"], "dev")
+    assert (len(left), len(held)) == (97, 3)
 
 
-def test_what_dev_and_tune_were_is_read_so_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_large_groups_are_parted_first() -> None:
+    texts = "abccdddd"
+    assert sorted(map(len, folds([Example(text, 0.5) for text in texts], 2))) == [4, 4]
+
+
+def test_folds_are_numbered_from_1() -> None:
+    reader = ExampleReader("text-classification")
+    data = Dataset(named("aabb"), None, None, [], reader.bad, [], reader, reader.labelling, "", False)
+    parts = make_folds(data, 2, 0, 0, reader.schema, {"train": "a.csv"})
+    assert [part.sources["test"] for part in parts] == ["fold 1 of 2 of a.csv", "fold 2 of 2 of a.csv"]
+    assert [part.counts for part in parts] == [{"train": 2, "dev": 0, "test": 2}] * 2
+
+
+def test_a_share_is_below_1_and_leaves_a_row() -> None:
+    assert [is_share(part) for part in (None, 0, 0.2, "dev.csv", [])] == [True, True, True, False, False]
+    schema = SCHEMAS["text-classification"]
+    with pytest.raises(InputError, match=r"^One row is left of train, .*\(dev=0: the last epoch is kept\)"):
+        _split_off(named("a"), None, 0, schema, "dev")
+    with pytest.raises(InputError, match="^All 2 rows have the same text, and choosing needs another"):
+        _split_off([Example("same", "a"), Example("same", "b")], None, 0, schema, "dev")
+    assert [len(part) for part in _split_off(named("ab"), None, 0, schema, "dev")[:2]] == [1, 1]
+    for share in (1, -0.1):
+        with pytest.raises(InputError, match=rf"^dev is {share}; .* from 0 \(the last epoch is kept\) to below 1\.$"):
+            _split_off(named("ab"), share, 0, schema, "dev")
+
+
+def test_what_dev_and_tune_were_is_read_so_and_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_said", set())  # by another test of this process
+    assert in_usual_words("dev.csv", "test.csv", None, None) == ("dev.csv", "test.csv")
+    assert in_usual_words("dev.csv", None, None, 3) == ("dev.csv", None)
+    assert in_usual_words(None, None, None, None) == (None, None)
+    assert caplog.messages == []
     for _ in range(2):
         assert in_usual_words("old dev.csv", None, "old tune.csv", None) == ("old tune.csv", "old dev.csv")
         assert in_usual_words("dev.csv", None, None, None) == ("dev.csv", None)
-    assert in_usual_words("dev.csv", "test.csv", None, None) == ("dev.csv", "test.csv")
-    assert len(caplog.messages) <= 2  # another test of this process may have had them said
+    was = "test was called dev once, and dev tune"
+    assert caplog.messages == [
+        f"{was}: they are read so here; use the new names.",
+        f"dev chooses the best epoch, and test is what is scored ({was}).",
+    ]
     with pytest.raises(InputError, match="test was called dev once, and dev tune: give dev and test, without tune"):
         in_usual_words(None, "test.csv", 0.1, None)

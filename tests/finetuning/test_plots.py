@@ -57,3 +57,12 @@ def test_runs(tmp_path: Path) -> None:
 def test_a_matrix_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"shape \[2, 2\] for 3 labels"):
         plots.draw_confusion(np.zeros((2, 2)), ["a", "b", "c"], tmp_path / "confusion.png")
+
+
+@pytest.mark.parametrize(
+    ("number", "drawn"),
+    [(9_999, "9999"), (10_000, "10k"), (12_600, "13k"), (900_000, "900k"), (999_499, "999k"), (999_500, "1.0M"),
+     (2_340_000, "2.3M")],
+)  # fmt: skip
+def test_counts_are_short(number: int, drawn: str) -> None:
+    assert plots._short(number) == drawn

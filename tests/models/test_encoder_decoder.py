@@ -354,6 +354,8 @@ def begun(texts):
     ("make", "message"),
     [
         (lambda: bertie.EncoderDecoderModel(), "give a config, or both"),
+        (lambda: bertie.EncoderDecoderModel(encoder=pair()[0].encoder), "give a config, or both"),
+        (lambda: bertie.EncoderDecoderModel(decoder=pair()[0].decoder), "give a config, or both"),
         (lambda: bertie.EncoderDecoderModel(bertie.BertConfig(**ENCODER)), "made from a bertie.EncoderDecoderConfig"),
         (lambda: bertie.BertModel(pair()[0].config), "is made from a bertie.BertConfig"),
         (lambda: bertie.EncoderDecoderConfig(bertie.BertConfig(**ENCODER), None), "decoder is None"),

@@ -1,5 +1,6 @@
 """The routes of text-embeddings-inference: their shapes, their sentences, and the numbers of bertie's pipelines."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 import bertie
+from bertie.serving.served_model import ServedModel
+from bertie.serving.server_process import make_service
+from bertie.serving.service import Limits
 
 Serve = Callable[..., Any]
 TEXTS = ["A cat sat on the mat.", "It rained.", "Why did she go?"]
@@ -70,7 +74,7 @@ def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path])
         ("predict", {"inputs": "a"}, 424, "Backend", "model is not a classifier model"),
         ("rerank", {"query": "q", "texts": []}, 400, "Empty", "`texts` cannot be empty"),
         ("rerank", {"query": "q", "texts": ["a"]}, 424, "Backend", "model is not a re-ranker model"),
-        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` holds 30522"),
+        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` holds 30522; the model's vocabulary has 0 to 30521."),
         ("tokenize", {"inputs": []}, 400, "Empty", "`inputs` cannot be empty"),
         ("tokenize", {"inputs": ["a"] * 9}, 422, "Validation", "batch size 9 > maximum allowed batch size 8"),
         ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens, 100000 are allowed"),
@@ -202,12 +206,42 @@ def test_tokenize_and_decode(served: Serve) -> None:
     (tokens,) = client.post("/tokenize", json={"inputs": text}).json()
     assert (tokens[0]["text"], tokens[0]["special"], tokens[0]["start"]) == ("[CLS]", True, None)
     assert all(one["text"] == text[one["start"] : one["stop"]] for one in tokens[1:-1])
-    assert sum(one["special"] for one in tokens) == 2, "what a user types is text"
+    assert sum(one["special"] for one in tokens) == 2
+    assert [one["id"] for one in tokens].count(tokens[-1]["id"]) == 1  # what a user types is text
     (bare,) = client.post("/tokenize", json={"inputs": [text], "add_special_tokens": False}).json()
     assert bare == tokens[1:-1]
     ids = [one["id"] for one in tokens]
     assert client.post("/decode", json={"ids": ids}).json() == client.post("/decode", json={"ids": [ids]}).json()
     assert "[CLS]" in client.post("/decode", json={"ids": ids, "skip_special_tokens": False}).json()[0]
+
+
+def test_prompts_are_those_of_the_model_that_answers(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["vectors"], tmp_path / "prompted")
+    (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "query: "}}')
+    models = [ServedModel.open(str(each)) for each in (folders["vectors"], folder)]
+    with TestClient(make_service(models, Limits(), ())[1]) as client:
+
+        def reply(path: str, **body: Any) -> Any:
+            return client.post(path, json={"model": "prompted", **body}).json()
+
+        for path in ("/embed", "/embed_all", "/tokenize"):
+            assert reply(path, inputs=TEXTS[0], prompt_name="query") == reply(path, inputs=f"query: {TEXTS[0]}")
+            assert "no prompt 'query'" in reply(path, inputs=TEXTS, prompt_name="query", model="vectors")["error"]
+        (first,), (second,) = (reply("/embed", inputs=f"query: {text}") for text in TEXTS[:2])
+        asked = {"prompt_name": "query", "model": "prompted"}
+        body = {"inputs": {"source_sentence": TEXTS[0], "sentences": TEXTS[1:2]}, "parameters": asked}
+        cosines = client.post("/similarity", json=body).json()
+        assert cosines == pytest.approx([np.dot(first, second)], abs=1e-5)
+
+
+def test_info_says_what_the_main_task_reads(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["vectors"], tmp_path / "short")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    model = ServedModel.open(str(folder))
+    with TestClient(make_service([model], Limits(), ())[1]) as client:
+        info = client.get("/info").json()
+    assert (info["max_input_length"], info["models"][0]["max_input_length"]) == (32, 32)
+    assert model.task(model.tasks[1]).limit == 64
 
 
 def test_info_health_and_metrics(served: Serve) -> None:

@@ -3,6 +3,8 @@
 Thresholds are the best there are on the data they were found on, and modest where that says little.
 """
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from sklearn.metrics import f1_score
 
 from bertie.errors import InputError
 from bertie.tasks.calibration import (
+    check_temperature,
     confidences,
     f1_curves,
     find_no_answer_threshold,
@@ -111,6 +114,13 @@ def test_single_decisions_of_several_labels() -> None:
 def test_what_cannot_be_calibrated_is_refused(logits: list, labels: list, kind: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_temperature(logits, labels, kind)
+
+
+def test_a_temperature_is_above_0() -> None:
+    check_temperature(0.5)
+    for temperature in (0.0, -1.0, math.nan):
+        with pytest.raises(InputError, match=f"^temperature is {temperature}; it must be above 0"):
+            check_temperature(temperature)
 
 
 @given(ROWS)

@@ -325,6 +325,23 @@ def test_15_damaged_files(file: str, content: str, tmp_path: Path) -> None:
         BertTokenizer.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "stated", "says"),
+    [
+        ("normalizer", {"type": "BertNormalizer", "lowercase": "yes"}, "its 'normalizer': 'lowercase' is 'yes'"),
+        ("normalizer", {"type": "BertNormalizer", "strip_accents": 1}, "its 'normalizer': 'strip_accents' is 1"),
+        ("model", {"vocab": {"a": 0}, "unk_token": None}, "its 'model': 'unk_token' is None"),
+        ("added_tokens", [{"id": 0, "content": "a", "lstrip": 3}], "an added token: 'lstrip' is 3"),
+    ],
+)
+def test_15_a_value_of_another_kind_is_named(part: str, stated: Any, says: str, tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: stated}))
+    with pytest.raises(CheckpointError, match=f"{says}; allowed: "):
+        BertTokenizer.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [{"ids": []}, {"tokens": []}, {"ids": [2, 3]}])
 def test_15_a_post_processor_whose_ids_and_tokens_do_not_pair(tmp_path: Path, wrong: dict[str, list[int]]) -> None:
     make().save_pretrained(tmp_path)

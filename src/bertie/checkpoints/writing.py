@@ -1,6 +1,5 @@
 """Writing a model folder: safetensors, in shards if large, all files replaced together after all are on the disk."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from bertie.checkpoints.folder import SAFETENSORS, with_variant
 from bertie.checkpoints.safetensors_file import write_tensors
 from bertie.errors import InputError
-from bertie.files import atomic_files, make_folder
+from bertie.files import atomic_files, json_text, make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,7 @@ def write_checkpoint(
     texts = {"config.json": config, **(others or {})}
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = json.dumps(index, indent=2, sort_keys=True) + "\n"
+        texts[with_variant(f"{SAFETENSORS}.index.json", variant)] = json_text(index)
     target = make_folder(folder)
     names = [*plan.filename_to_tensors, *texts]
     with atomic_files([target / name for name in names]) as temporaries:

@@ -46,11 +46,11 @@ class Comparison:
         self, force: bool, *, min_worst: float = -1.0, min_mean: float = -1.0, min_agreement: float = 0.0
     ) -> None:
         """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
-        problem = self.problem(min_worst, min_mean, min_agreement)
+        problem = self._problem(min_worst, min_mean, min_agreement)
         if problem and not force:
             raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
 
-    def problem(self, min_worst: float, min_mean: float = -1.0, min_agreement: float = 0.0) -> str:
+    def _problem(self, min_worst: float, min_mean: float, min_agreement: float) -> str:
         """Return why the small model is not worth having, or an empty text; predictions count before the mean."""
         if not self.cosine_worst >= min_worst:  # NaN is below, too
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
@@ -127,7 +127,7 @@ def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
             f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "
             f"least, or {spelled('check')} too."
         )
-    held = range(max(0, min(every, len(texts)) - 1), len(texts), every)
+    held = range(min(every, len(texts)) - 1, len(texts), every)
     return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 

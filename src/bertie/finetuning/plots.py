@@ -159,4 +159,4 @@ def _draw_bins(panel: Any, sizes: Any, bins: Reliability) -> None:
 def _short(number: int) -> str:
     if number < 10_000:
         return str(number)
-    return f"{number / 1000:.0f}k" if number < 1_000_000 else f"{number / 1e6:.1f}M"
+    return f"{number / 1000:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest, spelled
-from bertie.files import make_folder, read_json, write_text
+from bertie.files import json_text, make_folder, read_json, write_text
 from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others, tokens_of
 from bertie.hub import member, resolve
 from bertie.messages import short
@@ -239,7 +239,7 @@ class GenerationConfig:
     def to_json_string(self) -> str:
         """Return the fields that are set as JSON."""
         try:
-            return json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+            return json_text(self.to_diff_dict(), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the generation config cannot be saved as JSON: {error}") from error
 
