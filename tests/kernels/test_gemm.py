@@ -276,6 +276,14 @@ class TestSlices:
             assert (found - exact).abs().max() <= 1e-6 * exact.abs().max()
 
     @each_slicing
+    def test_sums_of_many_rows(self, functions) -> None:
+        """All of one sign, which one sum after the other would round by some 5e-6 of theirs."""
+        dy = torch.rand(65536, 16, generator=torch.Generator().manual_seed(0))
+        _, sums = matmul(dy.numpy().T, dy[:, :1].numpy(), functions, needs_sums=True, threads=1)
+        exact = dy.double().sum(0).numpy()
+        assert (abs(sums - exact) <= 1e-6 * exact).all()
+
+    @each_slicing
     def test_what_is_no_number_stays_in_its_column(self, functions) -> None:
         x, weight, bias, _ = operands(5, 300, 40)
         weight[4, 39], weight[20, 299] = float("inf"), float("nan")

@@ -1,6 +1,6 @@
 /* Numbers as three 8-bit integers, whose products AMX can sum exactly: the Ozaki scheme (Ootomo, Ozaki, Yokota: DGEMM on
- * Integer Matrix Multiplication Unit, 2024). Of each 128 inputs of a row, or of a column, numbers are rounded to 24 bits of the
- * largest and cut into slices: x = scale * (s0 + s1 / 2^8 + s2 / 2^16). Included after weight_gradient.h. */
+ * Integer Matrix Multiplication Unit, 2024). Each 128 inputs of a row, or of a column, share a scale: numbers are rounded to
+ * 24 bits of the largest and cut into slices, x = scale * (s0 + s1 / 2^8 + s2 / 2^16). Included after weight_gradient.h. */
 
 #define SLICES 3
 #define SLICED_INPUTS (2 * TILE_BYTES) /* that share a scale: two tiles side by side */
@@ -32,21 +32,20 @@ static inline float *scales_of(const Slices *s, long group, long block)
     return s->scales + (group * s->blocks + block) * TILE_ROWS;
 }
 
-/* of numbers whose largest has these bits; NaN if that is infinite or none */
-static inline float slicing_scale(int bits)
+/* the bits of magnitudes compare as integers as the magnitudes do, and NaN's are larger than all others */
+INLINE U magnitude_bits(V number) { return _mm512_castps_si512(_mm512_abs_ps(number)); }
+
+/* scales of numbers whose largest magnitudes have these bits; NaN where that is infinite or NaN */
+INLINE V slicing_scales(U bits)
 {
-    float largest;
-    memcpy(&largest, &bits, sizeof(largest));
-    return largest < INFINITY ? fmaxf(largest, 1e-30f) / LARGEST_SLICE : NAN;
+    const V largest = _mm512_castsi512_ps(bits), scale = DIV(MAX(largest, SET1(1e-30f)), SET1(LARGEST_SLICE));
+    return SELECT_LT(largest, SET1(INFINITY), scale, SET1(NAN));
 }
 
-/* as integers, numbers' sizes compare as they do, and what is no number is larger than all */
-INLINE U size_bits(V number) { return _mm512_castps_si512(_mm512_abs_ps(number)); }
-
-/* slices [SLICES] of 4 vectors of numbers: a word has a byte of each, so inputs are in an order of their own */
+/* slices [SLICES] of 4 vectors of numbers: a word has a byte of each, so inputs are permuted, in both operands alike */
 INLINE void cut(const V *numbers, V factor, U slices[SLICES])
 {
-    const U rounding = U_SET1(0x8080); /* slices are signed: what is 128 or more counts in the one before */
+    const U rounding = U_SET1(0x8080); /* slices are signed: 128 and more carry into the one before */
     U n[4];
     for (int i = 0; i < 4; i++)
         n[i] = U_XOR(U_ADD(U_OF_FLOAT(MUL(numbers[i], factor)), rounding), rounding);
@@ -72,31 +71,28 @@ static float slice_side_by_side(const float *x, long count, char *line)
     U most = U_SET1(0), slices[SLICES];
     for (int i = 0; i < SLICED_INPUTS / LANES; i++) {
         numbers[i] = i * LANES < count ? load_partial(x + i * LANES, count - i * LANES) : ZERO();
-        most = U_MAX(most, size_bits(numbers[i]));
+        most = U_MAX(most, magnitude_bits(numbers[i]));
     }
-    const float scale = slicing_scale(_mm512_reduce_max_epi32(most));
+    const V scale = slicing_scales(U_SET1(_mm512_reduce_max_epi32(most)));
     for (int step = 0; step < 2; step++) {
-        cut(numbers + step * TILE_BYTES / LANES, SET1(UNITS / scale), slices);
+        cut(numbers + step * TILE_BYTES / LANES, DIV(SET1(UNITS), scale), slices);
         store_slices(slices, step, line);
     }
-    return scale;
+    return _mm512_cvtss_f32(scale);
 }
 
-/* a group's tiles, a line for 4 inputs of up to 16 columns, and its scales; inputs lie one below the other, ``stride`` apart */
+/* a group's tiles, a line for 4 inputs of up to 16 columns, and its scales; a column's inputs lie ``stride`` apart */
 static void slice_one_below_another(const float *x, long stride, long columns, long count, char *tiles, float *scales)
 {
-    V numbers[SLICED_INPUTS]; /* side by side: where they lie, they may share few places of the cache */
+    V numbers[SLICED_INPUTS]; /* a copy: rows a power of 2 apart would share few places of the cache */
     U most = U_SET1(0), slices[SLICES];
-    int bits[LANES];
     for (long k = 0; k < SLICED_INPUTS; k++) {
         numbers[k] = k < count ? load_partial(x + k * stride, columns) : ZERO();
-        most = U_MAX(most, size_bits(numbers[k]));
+        most = U_MAX(most, magnitude_bits(numbers[k]));
         __builtin_prefetch(x + k * stride + TILE_ROWS, 0, 2); /* the columns after these */
     }
-    U_STORE(bits, most);
-    for (int i = 0; i < LANES; i++)
-        scales[i] = slicing_scale(bits[i]);
-    const V factor = DIV(SET1(UNITS), LOAD(scales));
+    const V scale = slicing_scales(most), factor = DIV(SET1(UNITS), scale);
+    STORE(scales, scale);
     for (int line = 0; line < 2 * TILE_ROWS; line++) {
         const V *of_line = numbers + line / TILE_ROWS * TILE_BYTES + line % TILE_ROWS;
         const V four[] = {of_line[0], of_line[TILE_ROWS], of_line[2 * TILE_ROWS], of_line[3 * TILE_ROWS]};
@@ -117,7 +113,7 @@ static void transpose_tiles(char *tiles)
     }
 }
 
-/* a group of slices of x, which is [count, depth], or [depth, count] where it ``is_transposed``, and has rows ``stride`` apart */
+/* a group of slices of x [count, depth], or [depth, count] where it ``is_transposed``, whose rows lie ``stride`` apart */
 static void slice_group(const float *x, long stride, long count, long depth, int is_transposed, long group, const Slices *to)
 {
     const long first = group * TILE_ROWS, here = at_most(count - first, TILE_ROWS);
