@@ -49,7 +49,7 @@ INLINE void cut(const V *numbers, V factor, U slices[SLICES])
     U n[4];
     for (int i = 0; i < 4; i++)
         n[i] = U_XOR(U_ADD(U_OF_FLOAT(MUL(numbers[i], factor)), rounding), rounding);
-#define WITH_BYTE(word, byte, from) _mm512_mask_mov_epi8(word, 0x1111111111111111 << byte, from)
+#define WITH_BYTE(word, byte, from) _mm512_mask_mov_epi8(word, 0x1111111111111111u << byte, from)
 #define WORD(a, b, c, d) WITH_BYTE(WITH_BYTE(WITH_BYTE(a, 1, b), 2, c), 3, d)
     slices[0] = WORD(U_SHR(n[0], 16), U_SHR(n[1], 8), n[2], U_SHL(n[3], 8));
     slices[1] = WORD(U_SHR(n[0], 8), n[1], U_SHL(n[2], 8), U_SHL(n[3], 16));
