@@ -72,6 +72,18 @@ def test_what_could_be_smuggled_is_refused(address: Address, sent: bytes) -> Non
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 3\r\n\r\nabc", CHUNKED[len(HEAD) :] + b"3\r\nabc\r\n0\r\n\r\n"])
+def test_an_offer_of_another_protocol_is_ignored(address: Address, length: bytes) -> None:
+    """Java's clients offer HTTP/2 with each request, and the body was left out."""
+    offer = (
+        HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n" + length
+    )
+    with socket.create_connection(address, timeout=60) as connection:
+        for _ in range(2):
+            connection.sendall(offer)
+            assert body_of(connection) == b"abc"
+
+
 def test_chunks_are_read(address: Address) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")

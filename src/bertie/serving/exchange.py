@@ -32,6 +32,8 @@ from bertie.tasks.arrays import Array
 Reply = TypeVar("Reply")
 TIMEOUT_HEADER = "x-request-timeout"
 RAW = "application/octet-stream"
+# a body of no more bytes is read however many others there are
+_SMALL = 65_536
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -52,6 +54,7 @@ class Exchange:
         self.client = client
         self.model = self._device_type = ""
         self.asked: list[Answers] = []
+        self._held = 0  # bytes of the body that count for all
         self.began = monotonic()
 
     # what comes in
@@ -70,8 +73,9 @@ class Exchange:
 
     @property
     def wants_bytes(self) -> bool:
-        """Whether the client asks for vectors as raw float32 numbers."""
-        return RAW in self._request.headers.get("accept", "")
+        """Whether the client asks for vectors as raw float32 numbers, and would not rather or as well have JSON."""
+        accepted = _qualities(self._request.headers.get("accept", ""))
+        return accepted.get(RAW, 0) > accepted.get("application/json", 0)
 
     async def read(self, shape: type) -> Any:
         """Return the body as a request of this shape.
@@ -95,6 +99,9 @@ class Exchange:
                     is_whole = not message.get("more_body")
                     if len(body) > self.service.limits.body:
                         raise self._too_large()
+                    if len(body) > _SMALL:
+                        self.service.hold(len(body) - self._held)
+                        self._held = len(body)
         except TimeoutError as error:
             raise Refusal(SLOW, "The body did not come in time.") from error
         return read_json(body, shape)
@@ -176,8 +183,9 @@ class Exchange:
             told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
         return told
 
-    def note(self, failure: str | None) -> None:
-        """Count the request in the metrics."""
+    def end(self, failure: str | None) -> None:
+        """Give back what was held, and count the request in the metrics."""
+        self.service.bodies -= self._held
         single = sum(len(answers.values) for answers in self.asked) == 1
         self._metrics.on_request("single" if single else "batch", failure)
 
@@ -202,6 +210,17 @@ def check_finite(values: Array) -> None:
     """Refuse to send what is no number."""
     if not np.isfinite(values).all():
         raise Refusal(BACKEND, "The model gives NaN or infinite numbers for this input.")
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Return the media types of a header ``Accept``, and how much each is wanted: 1 unless it says less."""
+    found = {}
+    for part in accept.lower().split(","):
+        name, *parameters = (one.strip() for one in part.split(";"))
+        quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        with suppress(ValueError):
+            found[name] = float(quality)
+    return found
 
 
 def _milliseconds(seconds: float) -> str:

@@ -102,7 +102,7 @@ class Application(Router):
             refusal = _told(error, f"request {exchange.id}")
             response = _refused(refusal, route.telling)
         response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
-        exchange.note(None if refusal is None else refusal.kind.failure)
+        exchange.end(None if refusal is None else refusal.kind.failure)
         is_logged = logger.isEnabledFor(logging.INFO)
         if is_logged or self._on_request is not None:
             told = _summary(exchange, route.path, response.status_code)
@@ -163,6 +163,8 @@ def _told(error: Exception, what: str) -> Refusal:
 def _refused(refusal: Refusal, telling: Telling) -> Response:
     status, body = telling(refusal)
     response = Response(status_code=status) if refusal.kind is GONE else JSONResponse(body, status)
+    if refusal.kind is UNAUTHORIZED:
+        response.headers["www-authenticate"] = "Bearer"
     if refusal.retry_after is not None:
         response.headers["retry-after"] = str(refusal.retry_after)
     return response

@@ -1,6 +1,7 @@
 """HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
 
 import importlib.util
+import re
 import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from contextlib import suppress
@@ -13,6 +14,8 @@ HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
 # an answer of which nothing is read for so many seconds is kept no longer
 UNREAD_SECONDS = 60.0
+# httptools leaves out the body of a request that offers another protocol, as Java's clients do; a server may ignore it
+_UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=:)")
 # connections that the event loop accepts in one turn; beside those that are counted, those of six turns may be open: of
 # three before the first is counted, and of three before one that made room is closed
 ACCEPTED_AT_ONCE = 8
@@ -82,6 +85,9 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
+        if self._is_idle:
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"ignored", head) + end + body
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0

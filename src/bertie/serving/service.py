@@ -54,6 +54,7 @@ class Limits:
     characters: int = 50_000_000  # of all inputs together, a query counted once for each text that it is paired with
     numbers: int = 1 << 24  # in an answer, such as the vectors of tokens, or in what it is made of
     body: int = 10_000_000  # bytes of a request's body
+    bodies: int = 1 << 28  # of all bodies that are read or answered at a time, without those that are small
     seconds: float = 60.0  # how long a request may take, its body included
 
 
@@ -90,6 +91,7 @@ class Service:
         self.draining = False  # whether it answers no more than it has accepted
         self.is_complete: Callable[[], bool] = lambda: True  # whether all processes that serve beside this one do
         self.in_flight = 0
+        self.bodies = 0  # bytes that count for `Limits.bodies`
         self._tokens_a_second = 0.0
         self._on_step = on_step
         # texts are written for seconds: on threads of their own, not to hold up what takes milliseconds
@@ -117,6 +119,12 @@ class Service:
             yield
         finally:
             self.in_flight -= 1
+
+    def hold(self, count: int) -> None:
+        """Make room for so many bytes of a body that is not small; whoever holds them gives them back."""
+        if self.bodies + count > self.limits.bodies:
+            raise Refusal(OVERLOADED, "Model is overloaded", self._seconds_of_waiting())
+        self.bodies += count
 
     @property
     def waiting(self) -> int:
