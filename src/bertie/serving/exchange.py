@@ -146,9 +146,9 @@ class Exchange:
     # what goes out
 
     def vectors(self, vectors: Array) -> Any:
-        """Return vectors as the reply to this client: lists, or raw little-endian numbers."""
+        """Return vectors as the reply to this client: themselves, or raw little-endian numbers."""
         if not self.wants_bytes:
-            return vectors.tolist()
+            return vectors
         shape = ",".join(map(str, vectors.shape))
         return Response(vectors.astype("<f4").tobytes(), media_type=RAW, headers={"x-shape": shape, "x-dtype": "<f4"})
 
@@ -162,6 +162,11 @@ class Exchange:
             "data": data,
             "usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens},
         }
+
+    @property
+    def characters(self) -> int:
+        """How many characters were read."""
+        return sum(answers.characters for answers in self.asked)
 
     @property
     def tokens(self) -> int:
@@ -178,7 +183,7 @@ class Exchange:
                 f"x-{part}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
                 for part in ("tokenization", "queue", "inference")
             }
-            told["x-compute-characters"] = str(sum(answers.characters for answers in self.asked))
+            told["x-compute-characters"] = str(self.characters)
             told["x-compute-tokens"] = str(self.tokens)
             told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
         return told
@@ -204,6 +209,22 @@ def read_json(body: bytes | bytearray, shape: type) -> Any:
         raise Refusal(MALFORMED, f"The body is not JSON: {error}.") from error
     except RecursionError as error:
         raise Refusal(MALFORMED, "The body is not JSON that can be read: it is nested too deep.") from error
+
+
+def json_of(value: Any) -> bytes:
+    """Return a reply as JSON; its arrays become lists of Python's row by row, which is faster, and fewer at a time."""
+    return _JSON.encode(value)
+
+
+def _plain(array: Array) -> list[Any]:
+    """Return an array's numbers, rows or records."""
+    if array.dtype.names:
+        return [dict(zip(array.dtype.names, record, strict=True)) for record in array.tolist()]
+    found: list[Any] = array.tolist() if array.ndim == 1 else list(array)
+    return found
+
+
+_JSON = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def check_finite(values: Array) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from bertie.serving.exchange import Exchange
+from bertie.serving.exchange import Exchange, json_of
 from bertie.serving.refusals import BACKEND, GONE, UNAUTHORIZED, Refusal, refusal_of
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
@@ -117,7 +117,11 @@ class Application(Router):
         asked = await exchange.read(route.shape)
         with self._service.admitted():
             found = await exchange.until_gone(seconds, route.reply(exchange, asked))
-        return found if isinstance(found, Response) else _json(found)
+            if isinstance(found, Response):
+                return found
+            # what is much holds up the other requests, unless it is written beside them
+            written: Response = await self._service.reader.run(_json, found, characters=exchange.characters)
+            return written
 
     async def _asked(self, request: Request, route: Asked) -> Response:
         try:
@@ -148,7 +152,7 @@ def _host(request: Request) -> str:
 
 
 def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return Response(json_of(value), media_type="application/json")
 
 
 def _told(error: Exception, what: str) -> Refusal:

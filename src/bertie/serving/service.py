@@ -190,12 +190,10 @@ class Service:
         characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
         reading, computing = model.task(task, **options), model.computing_task(task, **options)
-        by_ids = are_ids(inputs[0])
-        size = sum(map(len, inputs)) if by_ids else characters
-        if by_ids:
-            features = await self.reader.run(rows_of_ids, reading, inputs, characters=size)
+        if are_ids(inputs[0]):
+            features = await self.reader.run(rows_of_ids, reading, inputs, characters=characters)
         else:
-            features = await self.reader.features_of(reading, inputs, size)
+            features = await self.reader.features_of(reading, inputs, characters)
         self.check_numbers(len(features.ids) * numbers_a_token)
         if refuse_cut:
             refuse_cut_texts(features, reading)
@@ -204,7 +202,7 @@ class Service:
         (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.reader.run(decoded, reading, kept, features, characters=size)
+        values = await self.reader.run(decoded, reading, kept, features, characters=characters)
         return Answers(
             values,
             features.truncated,
