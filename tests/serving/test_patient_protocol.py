@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -97,6 +98,20 @@ def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatc
         assert body_of(slow) == b"abc"
         slow.sendall(HEAD)
         assert slow.recv(1000) == b"", "closed"
+
+
+def test_a_body_that_is_refused_is_read_before_its_connection_goes_on(address: Address) -> None:
+    """Most clients send all of a body before they read why it was refused."""
+    size = 5_000_000
+    with socket.create_connection(address, timeout=60) as connection:
+        for _ in range(2):
+            connection.sendall(b"PUT /much HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            assert b" 405 " in connection.recv(1000)
+        connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+        assert body_of(connection) == b"abc"
+        with suppress(OSError):
+            connection.sendall(HEAD + b"X: " + b"a" * 100_000)
+            assert connection.recv(1000) == b"", "closed: a head may not be as long"
 
 
 def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_embed(served: Serve, folders: dict[str, Path]) -> None:
 
 
 def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
-    client = served("vectors", bodies=300_000)
+    client = served("vectors", bodies=300_000, body=300_000)
     large, small = {"inputs": "a " * 100_000}, {"inputs": "a"}
     assert client.post("/embed", json=large).status_code == 200
     assert client.post("/embed", json=large | {"dimensions": 0}).status_code == 422
@@ -51,6 +51,8 @@ def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
     assert int(refused.headers["retry-after"]) >= 1
     assert client.post("/embed", json=small).status_code == 200
     assert client.service.bodies == 150_000
+    client = served("vectors", bodies=100_000, body=300_000)
+    assert client.post("/embed", json=large).status_code == 200, "one that is allowed has room alone"
 
 
 @pytest.mark.parametrize(

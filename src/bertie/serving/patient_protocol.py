@@ -74,6 +74,7 @@ class PatientProtocol(HttpToolsProtocol):
     _last = 0.0  # when something was last heard
     _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
+    _in_body = False  # whether what comes next belongs to a body
 
     def connection_made(self, transport: Any) -> None:
         whole: Any = _WholeReplies(transport, self.loop)
@@ -85,15 +86,17 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
-        if self._is_idle:
+        if self._is_idle and not self._in_body:
             head, end, body = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"ignored", head) + end + body
+        in_body = self._in_body
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
             self._forget_timer()
             return
-        self._unread += len(data)
+        # the rest of a body that was refused is read for as long as a head may take: its sender reads why after that
+        self._unread = 0 if in_body else self._unread + len(data)
         if self._unread > HEAD_BYTES:
             self.transport.close()
         elif self._timer is None:
@@ -123,6 +126,14 @@ class PatientProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(name + value)
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
 
     def _count(self, part: bytes) -> None:
         """Count what was parsed; the parser makes of the error the answer 400."""

@@ -54,7 +54,7 @@ class Limits:
     characters: int = 50_000_000  # of all inputs together, a query counted once for each text that it is paired with
     numbers: int = 1 << 24  # in an answer, such as the vectors of tokens, or in what it is made of
     body: int = 10_000_000  # bytes of a request's body
-    bodies: int = 1 << 28  # of all bodies that are read or answered at a time, without those that are small
+    bodies: int = 1 << 28  # or `body`, if that is more: of all bodies of a time together, without those that are small
     seconds: float = 60.0  # how long a request may take, its body included
 
 
@@ -122,7 +122,7 @@ class Service:
 
     def hold(self, count: int) -> None:
         """Make room for so many bytes of a body that is not small; whoever holds them gives them back."""
-        if self.bodies + count > self.limits.bodies:
+        if self.bodies + count > max(self.limits.bodies, self.limits.body):
             raise Refusal(OVERLOADED, "Model is overloaded", self._seconds_of_waiting())
         self.bodies += count
 
