@@ -63,7 +63,7 @@ def attend(functions: library.InstructionSet, draw: Draw) -> None:
 
 def multiply(functions: library.InstructionSet, draw: Draw) -> None:
     depth = draw.choice((draw.randint(1, 130), 64, 128))  # tiles divide the last two
-    rows, columns = draw.randint(0, 60), draw.randint(1, 130)
+    rows, columns = draw.choice((draw.randint(0, 60), 200)), draw.randint(1, 130)  # 192 rows are sliced at a time
     after = draw.choice((NONE, GELU, RESIDUAL, draw.choice(list(ACTIVATION_CODES.values()))))
     is_int8 = draw.random() < 0.5
     print("product", functions.name, rows, depth, columns, after, is_int8, flush=True)

@@ -16,8 +16,10 @@ from bertie.layers.int8 import Int8Linear
 
 SETS = library.instruction_sets()
 VNNI = [functions for functions in SETS if functions.multiplies_bytes]
+SLICING = [functions for functions in SETS if functions.pack_slices is not None]
 pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
+each_slicing = pytest.mark.parametrize("functions", SLICING, ids=lambda functions: functions.name)
 each_vnni = pytest.mark.parametrize("functions", VNNI, ids=lambda functions: functions.name)
 
 shapes = st.tuples(st.integers(1, 30), st.integers(1, 70), st.integers(1, 70))
@@ -212,6 +214,82 @@ class TestMatmul:
             multiplied(drawn(2, 5), drawn(3, 4), SETS[0])
         with pytest.raises(InputError, match="transposed matrix alone"):
             matmul(drawn(2, 3).numpy(), drawn(3, 4).numpy(), SETS[0], needs_sums=True, threads=1)
+
+
+@pytest.mark.skipif(not SLICING, reason="the processor has no AMX")
+class TestSlices:
+    """AMX multiplies floats as three integers of 8 bits each; numbers of 128 inputs share a scale."""
+
+    @each_slicing
+    @settings(max_examples=60, deadline=None)
+    @given(
+        shape=st.tuples(st.integers(1, 40), st.integers(1, 400), st.integers(1, 40)),
+        powers=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+        seed=st.integers(0, 99),
+    )
+    def test_errors_are_bounded_by_the_largest_numbers(self, functions, shape, powers, seed) -> None:
+        """Each number is off by 2^-24 of the largest that shares its scale, at most; sums of 128 are bounded so."""
+        rows, depth, columns = shape
+        spread = [drawn(depth, seed=seed + i) * power for i, power in enumerate(powers)]
+        x, weight = drawn(rows, depth) * spread[0].exp2(), drawn(columns, depth, seed=1) * spread[1].exp2()
+        exact = x.double() @ weight.double().T
+        room = sum(
+            128 * (a.abs().amax(1)[:, None] * b.abs().amax(1)).double()
+            for a, b in zip(x.split(128, 1), weight.split(128, 1), strict=True)
+        )
+        for found in (product(packed(weight, torch.zeros(columns), functions), x), multiplied(x, weight.T, functions)):
+            assert ((found - exact).abs() <= 2**-22 * room).all()
+
+    @each_slicing
+    def test_nearer_to_the_exact_sums_than_plain_ones(self, functions) -> None:
+        """With inputs 40 times as large as others, as real models have them."""
+        x, weight = drawn(60, 768), drawn(80, 768, seed=1)
+        x[:, 70], x[::7, 400] = 40 * x[:, 70], 40.0
+        exact = x.double() @ weight.double().T
+        found, plain = product(packed(weight, torch.zeros(80), functions), x), F.linear(x, weight)
+        assert (found - exact).square().mean() <= 1.1 * (plain - exact).square().mean()
+
+    @each_slicing
+    def test_a_large_number_disturbs_only_those_that_share_its_scale(self, functions) -> None:
+        x, weight = drawn(3, 256), drawn(5, 256, seed=1)
+        weight[:, 128:] = 0
+        alone = product(packed(weight, torch.zeros(5), functions), x)
+        x[1, 200] = 1e6
+        assert torch.equal(product(packed(weight, torch.zeros(5), functions), x), alone)
+
+    @each_slicing
+    def test_zeros_and_numbers_next_to_it(self, functions) -> None:
+        x, weight, bias, _ = operands(4, 200, 20)
+        x[0], x[1], x[2], weight[3] = 0, 1e-38, 1e38, 0
+        found = product(packed(weight, bias, functions), x)
+        assert torch.equal(found[0], bias)
+        assert torch.allclose(found[1], bias)
+        assert found.isfinite().all()
+        assert torch.equal(found[:, 3], bias[3].expand(4))
+
+    @each_slicing
+    @pytest.mark.parametrize("size", [1e-28, 1e-20, 1e20, 1e35])
+    def test_numbers_of_any_size(self, functions, size) -> None:
+        x, weight = drawn(4, 200) * size, drawn(20, 200, seed=1) / 100
+        exact = x.double() @ weight.double().T
+        for found in (product(packed(weight, torch.zeros(20), functions), x), multiplied(x, weight.T, functions)):
+            assert (found - exact).abs().max() <= 1e-6 * exact.abs().max()
+
+    @each_slicing
+    def test_what_is_no_number_stays_in_its_column(self, functions) -> None:
+        x, weight, bias, _ = operands(5, 300, 40)
+        weight[4, 39], weight[20, 299] = float("inf"), float("nan")
+        found = product(packed(weight, bias, functions), x)
+        assert found.isnan().all(0).nonzero().flatten().tolist() == [4, 20]
+        assert torch.equal(found.isnan().any(0), found.isnan().all(0))
+
+    @each_slicing
+    def test_more_than_is_cut_at_a_time(self, functions) -> None:
+        """Of rows and inputs, and of columns, whose rest is not a whole panel."""
+        x, weight = drawn(210, 1100), drawn(3090, 1100, seed=1) / 33
+        exact = x.double() @ weight.double().T
+        assert close(multiplied(x, weight.T, functions, 2), exact)
+        assert close(multiplied(weight, x.T, functions, 2).T, exact)
 
 
 @pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")

@@ -23,6 +23,7 @@ def test_the_fastest_comes_first() -> None:
     names, arm = ["avx512vnni", "avx512", "avx2"], ["neondot", "neon"]
     assert [each.name for each in sets] in (names, names[1:], names[2:], arm, arm[1:])
     assert [each.multiplies_bytes for each in sets] == [each.name in ("avx512vnni", "neondot") for each in sets]
+    assert [each.name for each in sets if each.pack_slices is not None] in ([], ["avx512vnni"])
 
 
 @needs_kernels

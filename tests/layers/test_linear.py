@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -124,20 +125,23 @@ class TestPacked:
         assert packing == [9, 9]
 
     @pytest.mark.parametrize(
-        ("chip", "best", "rows", "pays"),
+        ("chip", "best", "has_tiles", "rows", "pays"),
         [
-            (Chip(), "avx512", LEAST_ROWS, False),
-            (Chip(amd=True), "avx512", LEAST_ROWS, True),
-            (Chip(amd=True), "avx512", LEAST_ROWS - 1, False),
-            (Chip(amd=True), "avx2", LEAST_ROWS, False),
+            (Chip(), "avx512", False, LEAST_ROWS, False),
+            (Chip(), "avx512vnni", True, LEAST_ROWS, True),
+            (Chip(), "avx512vnni", True, LEAST_ROWS - 1, False),
+            (Chip(amd=True), "avx512", False, LEAST_ROWS, True),
+            (Chip(amd=True), "avx512", False, LEAST_ROWS - 1, False),
+            (Chip(amd=True), "avx2", False, LEAST_ROWS, False),
         ],
     )
-    def test_where_it_pays(self, monkeypatch, chip, best, rows, pays) -> None:
+    def test_where_it_pays(self, monkeypatch, chip, best, has_tiles, rows, pays) -> None:
         monkeypatch.setattr(products, "chip", lambda: chip)
-        monkeypatch.setattr(library, "best", lambda: type("Best", (), {"name": best}))
+        functions = SimpleNamespace(name=best, pack_slices=print if has_tiles else None)
+        monkeypatch.setattr(library, "best", lambda: functions)
         products.mkl_is_slower.cache_clear()
         assert products.packing_pays(torch.empty(rows, 3)) is pays
-        assert ("packed" in explain_linear(Linear(3, 3))) is (chip.amd and best == "avx512")
+        assert ("packed" in explain_linear(Linear(3, 3))) is (has_tiles or (chip.amd and best == "avx512"))
         products.mkl_is_slower.cache_clear()
 
 

@@ -355,7 +355,7 @@ class Engine:
     def explain(self) -> str:
         """Return what computes: which kernels, or why none."""
         best = library.best()
-        kernels = f"{best.name} kernels" if best else f"NumPy's products, for {library.why_none()}"
+        kernels = f"{best} kernels" if best else f"NumPy's products, for {library.why_none()}"
         packed = self._blocks is not None and self._blocks.packed
         blocks = "all blocks in one call" if packed else "one block after the other"
         precise = f", inputs of 16 bits in {self._with_16_bits} int8 layers" if self._with_16_bits else ""

@@ -51,8 +51,12 @@ class PackedLinear:
         return y
 
 
+# of slices.h: inputs and columns that share tiles, the tiles' bytes; of linear.h: what is in `input_bits`
+SLICED_INPUTS, SLICED_COLUMNS, GROUP_BYTES, SLICED = 128, 16, 16 * 128 * 3, 24
+
+
 class PackedWeight(PackedLinear):
-    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``."""
+    """Weights ``[out, in]`` in float32 as ``[out / panel_width, in, panel_width]``, or in the slices of slices.h."""
 
     def __init__(
         self,
@@ -63,8 +67,13 @@ class PackedWeight(PackedLinear):
         threads: int = 1,
     ) -> None:
         columns, depth = weight.shape
-        panels = in_panels(np.asarray(weight, np.float32), instruction_set, allocate, threads)
-        super().__init__(instruction_set, panels, bias, depth=depth, columns=columns)
+        weight = np.ascontiguousarray(weight, np.float32)
+        if instruction_set.pack_slices is None:
+            panels, fields = in_panels(weight, instruction_set, allocate, threads), {}
+        else:
+            panels, scale = in_slices(weight, instruction_set, allocate, threads)
+            fields = {"scale": scale, "input_bits": SLICED}
+        super().__init__(instruction_set, panels, bias, depth=depth, columns=columns, **fields)
 
 
 def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: Allocate, threads: int) -> NDArray[Any]:
@@ -75,6 +84,18 @@ def in_panels(weight: NDArray[Any], instruction_set: InstructionSet, allocate: A
     panels = allocate(weight.itemsize * math.prod(shape)).view(weight.dtype).reshape(shape)
     instruction_set.pack(weight.ctypes.data, columns, depth, weight.itemsize, panels.ctypes.data, threads)
     return panels
+
+
+def in_slices(
+    weight: Floats, instruction_set: InstructionSet, allocate: Allocate, threads: int
+) -> tuple[NDArray[np.uint8], Floats]:
+    """Return the slices of weights ``[out, in]`` in panels, and their scales."""
+    columns, depth = weight.shape
+    groups = -(-columns // SLICED_COLUMNS) * -(-depth // SLICED_INPUTS)
+    panels = allocate(groups * GROUP_BYTES)
+    scale = allocate(4 * groups * SLICED_COLUMNS).view(np.float32)
+    instruction_set.pack_slices(weight.ctypes.data, columns, depth, panels.ctypes.data, scale.ctypes.data, threads)
+    return panels, scale
 
 
 def matmul(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from bertie.openmp import let_children_compute
 
-ABI_VERSION = 9  # as in abi.h
+ABI_VERSION = 10  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -158,6 +158,10 @@ class InstructionSet:
     embeddings: Annotated[Any, CFUNCTYPE(c_int, POINTER(EmbeddingsStruct), c_void_p, c_int)]
     encoder: Annotated[Any, CFUNCTYPE(c_int, c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int)]
     weight_gradient: Any = None  # of bfloat16; None where no instructions multiply them
+    pack_slices: Any = None  # of float32 weights; None where there is no AMX, whose tiles multiply them
+
+    def __str__(self) -> str:
+        return self.name if self.pack_slices is None else f"{self.name} and AMX"
 
 
 # the columns of a panel: two vectors
@@ -196,6 +200,10 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     if by_tiles is not None and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
         by_tiles.argtypes = [POINTER(WeightGradientStruct), c_int]
         functions["weight_gradient"] = by_tiles
+    by_slices = getattr(library, f"bertie_{name}_pack_slices", None)
+    if by_slices is not None and c_int.in_dll(library, "bertie_has_tiles").value:
+        by_slices.argtypes, by_slices.restype = [c_void_p, c_long, c_long, c_void_p, c_void_p, c_int], None
+        functions["pack_slices"] = by_slices
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 

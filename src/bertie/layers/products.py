@@ -14,11 +14,12 @@ from bertie.kernels.cpu import chip
 from bertie.kernels.gemm import matmul, weight_gradient
 from bertie.zero_copy import as_array, as_tensor, parameter_as_array
 
-# From so many rows on bertie's AVX-512 kernels, packing included, are surely faster than MKL's AVX2 code: 1.6 to 1.7
-# times for 640 to 4,096 rows of 384 to 1,536 numbers (75 to 82 GFLOP/s beside 110 to 144; benchmarks/products.py with
-# MKL_ENABLE_INSTRUCTIONS=AVX2), 1.2 times for 32 rows; chips that take a 512-bit vector in two halves gain less. A step
-# of a model of 6 layers and width 384 then takes 1/1.5 of its time. Where both have the same vectors MKL is faster, by
-# 1 to 7 % with AVX2 and 4 to 7 % with AVX-512 (bertie's AVX2 makes that step 8 % longer): there PyTorch multiplies.
+# From so many rows on, packing included, bertie's kernels are surely faster than MKL where it leaves instructions
+# unused (benchmarks/products.py). By AMX 1.4 to 1.6 times for 256 to 4,096 rows of 384 to 1,536 numbers (210 GFLOP/s
+# beside 270 to 350), 0.8 times for 64. By AVX-512 beside MKL's AVX2 code (MKL_ENABLE_INSTRUCTIONS=AVX2) 1.6 to 1.7
+# times for 640 to 4,096 rows (75 to 82 beside 110 to 144), 1.2 times for 32, where a step of a model of 6 layers and
+# width 384 takes 1/1.5 of its time; chips that take a 512-bit vector in two halves gain less. With the same
+# instructions MKL is faster, by 1 to 7 % with AVX2 and 4 to 7 % with AVX-512 (a step by AVX2 takes 8 % longer).
 LEAST_ROWS = 256
 
 
@@ -29,9 +30,9 @@ def packing_pays(x: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def mkl_is_slower() -> bool:
-    """Whether MKL leaves vectors unused that bertie's kernels use: on AMD's chips it runs its AVX2 code."""
+    """Whether MKL leaves instructions unused that bertie's kernels use: AMX, and on AMD's chips AVX-512."""
     best = library.best()
-    return chip().amd and best is not None and best.name.startswith("avx512")
+    return best is not None and (best.pack_slices is not None or (chip().amd and best.name.startswith("avx512")))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -10,9 +10,15 @@
 #ifdef HAS_TILES
 #include "gemm_tiles.h"
 #include "weight_gradient.h"
+#include "slices.h"
+#include "gemm_slices.h"
 #endif
 #include "packing.h"
 #include "matmul.h"
+#ifdef HAS_TILES
+#include "matmul_slices.h"
+#endif
+#include "matmul_doors.h"
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"

@@ -7,8 +7,8 @@ typedef struct {
     long activation; /* after the intermediate product, of activations.h */
 } Block;
 
-/* rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
-#define FEED_FORWARD_ROWS (2 * MC)
+/* the most rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
+#define FEED_FORWARD_ROWS (4 * MC)
 
 /* memory of a batch: qkv [rows, 3 H K], context [rows, H K], attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what
  * attention and products of integers need; blocks may have fewer heads than D / K */
@@ -47,8 +47,9 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
     attend_in_team(&a, w->attention, w->attention_per_thread);
     apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, s);
     layer_norm_rows(w->attended, &b->attention_norm, rows, hidden);
-    for (long first = 0; first < rows; first += FEED_FORWARD_ROWS) {
-        const long here = rows - first < FEED_FORWARD_ROWS ? rows - first : FEED_FORWARD_ROWS;
+    const long step = b->output.input_bits == SLICED ? FEED_FORWARD_ROWS : FEED_FORWARD_ROWS / 2;
+    for (long first = 0; first < rows; first += step) {
+        const long here = at_most(rows - first, step);
         const float *attended = w->attended + first * hidden;
         apply_linear(&b->intermediate, attended, 0, w->wide, here, b->activation, s);
         apply_linear(&b->output, w->wide, attended, y + first * hidden, here, RESIDUAL, s);

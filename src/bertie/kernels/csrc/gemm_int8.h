@@ -59,12 +59,15 @@ static RowQuant quantize_row(const float *x, long depth, const QuantParams *para
     return row;
 }
 
-/* memory of a product of integers: the rounded rows and what they mean, and a panel of widened weights for each thread */
+/* memory of a product of integers: the rounded rows and what they mean, and a panel of widened weights for each thread; of
+ * floats by integers: slices of rows and their scales */
 typedef struct {
     RowQuant *rows; /* [rows] */
     char *q;        /* quantized_bytes(rows, depth) */
     char *widened;
     long widened_per_thread; /* quantized_bytes(NR, depth) */
+    char *slices;            /* of gemm_slices.h */
+    float *scales;
 } IntegerScratch;
 
 /* whole blocks of 32 rows, which gemm_tiles.h reads to their end */

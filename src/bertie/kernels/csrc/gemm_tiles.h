@@ -25,6 +25,9 @@ static void configure_tiles(void)
 
 static void release_tiles(void) { _tile_release(); }
 
+/* compilers are not aware that tiles are loaded from memory, and may leave out what was written for them */
+static inline void finish_writing(void) { __asm__ volatile("" ::: "memory"); }
+
 /* sums [BLOCK_ROWS, NR] = a . panel, of the first TILE_ROWS rows alone if ``whole`` is 0; rows of ``a`` are ``stride``
  * apart */
 INLINE void multiply_tiles(const int whole, const char *a, long stride, const char *panel, long depth, int *sums)
@@ -59,6 +62,7 @@ INLINE void multiply_tiles(const int whole, const char *a, long stride, const ch
 static __attribute__((noinline)) void multiply_block(long rows, const char *a, long stride, const char *panel, long depth,
                                                      int *sums)
 {
+    finish_writing();
     if (rows > TILE_ROWS)
         multiply_tiles(1, a, stride, panel, depth, sums);
     else

@@ -1,6 +1,9 @@
 /* A linear layer over packed weights, floats or 8-bit integers, whichever they are. */
 
-/* panels of floats, where ``input_bits`` is 0, or of 8-bit integers with what gemm_int8.h needs beside them */
+#define SLICED 24
+
+/* panels of floats, where ``input_bits`` is 0, of their slices, where it is 24, or of 8-bit integers, and what gemm_slices.h or
+ * gemm_int8.h needs beside them */
 typedef struct {
     const void *panels;
     const float *bias, *scale, *smooth;
@@ -24,6 +27,11 @@ static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long de
     s->q = carve(memory, next, q_bytes);
     s->widened_per_thread = quantized_bytes(NR, depth);
     s->widened = carve(memory, next, threads * s->widened_per_thread);
+#ifdef HAS_TILES
+    const long groups = sliced_groups(at_most(rows, SLICED_ROWS)) * sliced_blocks(depth);
+    s->slices = carve(memory, next, groups * GROUP_BYTES);
+    s->scales = carve(memory, next, groups * TILE_ROWS * sizeof(float));
+#endif
 }
 
 /* shared by a team of threads */
@@ -31,6 +39,13 @@ static void apply_linear(const PackedWeight *w, const float *x, const float *res
                          const IntegerScratch *scratch)
 {
     const Epilogue e = {w->bias, residual, y, w->columns, operation};
+#ifdef HAS_TILES
+    if (w->input_bits == SLICED) {
+        const Slices weights = {(char *)w->panels, (float *)w->scale, sliced_blocks(w->depth), 1};
+        gemm_slices(x, &weights, scratch, rows, w->depth, &e);
+        return;
+    }
+#endif
     if (w->input_bits) {
         const Scales scales = {w->scale, w->sums, scratch->rows};
         const QuantParams params = {w->input_bits, w->input_step, w->smooth};

@@ -122,17 +122,3 @@ static void matmul_by_blocks(const Matmul *m, float *left, float *right)
             }
         }
 }
-
-/* each number is summed in one order, whatever the number of threads */
-int NAME(matmul)(const Matmul *m, int threads)
-{
-    const long depth = at_most(m->depth, BLOCK_DEPTH), right = upto(at_most(m->columns, BLOCK_SIDE), NR) * depth;
-    const long left = m->a_is_transposed ? upto(at_most(m->rows, BLOCK_SIDE), MR) * depth : 0;
-    float *memory = aligned_memory((left + right + 16) * sizeof(float));
-    if (!memory)
-        return NO_MEMORY;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    matmul_by_blocks(m, memory + right, memory);
-    free(memory);
-    return OK;
-}

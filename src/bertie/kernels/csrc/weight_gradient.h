@@ -82,6 +82,7 @@ static __attribute__((noinline)) void multiply_bfloat16(const void *a, const Lay
                                                         float *sums, long stride)
 {
     const char *from = a;
+    finish_writing();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
