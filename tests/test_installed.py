@@ -56,7 +56,7 @@ def answers(
 ) -> list[np.ndarray]:
     monkeypatch.setattr(library, "instruction_sets", lambda: () if functions is None else (functions,))
     embed = pipeline("embed", Engine.open(folder), folder)
-    assert ("NumPy" if functions is None else f"{functions.name} kernels") in embed.explain()
+    assert ("NumPy" if functions is None else f"{functions} kernels") in embed.explain()
     return list(embed(TEXTS))
 
 
