@@ -85,6 +85,25 @@ def test_an_offer_of_another_protocol_is_ignored(address: Address, length: bytes
             assert body_of(connection) == b"abc"
 
 
+def test_an_offer_that_comes_too_late_to_be_ignored_is_refused(address: Address) -> None:
+    """The body that was left out was read as the next request."""
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HEAD + b"Connection: Upgrade\r\nUpg")
+        time.sleep(0.2)
+        connection.sendall(b"rade: h2c\r\nContent-Length: %d\r\n\r\n" % len(HEAD) + HEAD)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+        assert connection.recv(1000) == b"", "closed"
+
+
+def test_an_offer_in_a_body_is_a_part_of_it(address: Address) -> None:
+    body = b"\nUpgrade: a\r\n\r\n"
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r" % len(body))
+        time.sleep(0.2)
+        connection.sendall(b"\n" + body)
+        assert body_of(connection) == body
+
+
 def test_chunks_are_read(address: Address) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")

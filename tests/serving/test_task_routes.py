@@ -165,6 +165,16 @@ def test_a_field_that_would_have_no_effect_is_refused(served: Serve, path: str, 
     )
 
 
+def test_a_field_of_one_of_several_that_would_have_no_effect_is_refused(served: Serve) -> None:
+    for path, one, field in (
+        ("/answer", {"question": "a", "context": "b", "top_k": 2}, "top_k"),
+        ("/choose", {"prompt": "a", "choices": ["b", "c"], "model": "d"}, "model"),
+    ):
+        reply = served("tags").post(path, json={"inputs": [one]})
+        assert reply.status_code == 422
+        assert f"unknown field `{field}`" in reply.json()["error"]
+
+
 def test_attention(served: Serve, folders: dict[str, Path]) -> None:
     client = served("tags", "words")
     reply = client.post("/attention", json={"inputs": TEXT, "head": 1}).json()

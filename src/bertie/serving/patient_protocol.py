@@ -5,7 +5,7 @@ import re
 import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -74,7 +74,7 @@ class PatientProtocol(HttpToolsProtocol):
     _last = 0.0  # when something was last heard
     _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
-    _in_body = False  # whether what comes next belongs to a body
+    _part: Literal["head", "body"] | None = None  # of a request, that is being read
 
     def connection_made(self, transport: Any) -> None:
         whole: Any = _WholeReplies(transport, self.loop)
@@ -86,10 +86,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
-        if self._is_idle and not self._in_body:
+        if self._part is None:
             head, end, body = data.partition(b"\r\n\r\n")
             data = _UPGRADE.sub(b"ignored", head) + end + body
-        in_body = self._in_body
+        in_body = self._part == "body"
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
@@ -116,7 +116,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        self._head = 0
+        self._head, self._part = 0, "head"
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -128,11 +128,14 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_body = True
+        names = {name for name, value in self.headers if value != b"0"}
+        if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
+            raise ValueError("the body of a request that still offers another protocol would be read as the next one")
+        self._part = "body"
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self._part = None
         super().on_message_complete()
 
     def _count(self, part: bytes) -> None:

@@ -34,7 +34,7 @@ class EmbedSpansRequest(OwnRequest, kw_only=True):
     prompt_name: str | None = None
 
 
-class Question(Struct):
+class Question(Struct, forbid_unknown_fields=True):
     question: str
     context: str
 
@@ -70,7 +70,7 @@ class NextSentenceRequest(OwnRequest, kw_only=True):
     inputs: list[str | list[str]]
 
 
-class Prompt(Struct):
+class Prompt(Struct, forbid_unknown_fields=True):
     prompt: str
     choices: list[str]
 
