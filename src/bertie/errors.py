@@ -48,10 +48,15 @@ class Stopped(KeyboardInterrupt):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the allowed name closest to ``name``, or an empty string."""
+    found = closest(name, allowed)
+    return "" if found is None else f" Did you mean {found!r}?"
+
+
+def closest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name closest to ``name``; None if none is close."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return next(iter(difflib.get_close_matches(name, list(allowed), n=1)), None)
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:

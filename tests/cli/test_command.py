@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,11 +48,32 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
         ("evaluate ner -o a.csv", "bertie evaluate has no option -o. Did you mean '--predictions'?"),
         (
             "rerank --input a.csv",
-            "bertie rerank has no option --input. The file is named without an option: bertie rerank FILE.",
+            "bertie rerank has no option --input. Give FILE without an option: bertie rerank FILE QUERIES.",
+        ),
+        (
+            "quantize --model a b",
+            "bertie quantize has no option --model. Give MODEL without an option: bertie quantize MODEL OUT.",
+        ),
+        ("serve --model a", "bertie serve has no option --model. Give MODELS without an option: bertie serve MODELS."),
+        (
+            "distil --model a",
+            "bertie distil has no option --model. Give TEACHER without an option: bertie distil TEACHER.",
+        ),
+        (
+            "export --to onnx a b",
+            "bertie export has no option --to. Give ONNX without an option: bertie export ONNX MODEL OUT.",
+        ),
+        (
+            "generate --prompt a",
+            "bertie generate has no option --prompt. Give TEXTS without an option: bertie generate TEXTS.",
         ),
         ("tag --agregation max", "bertie tag has no option --agregation. Did you mean '--aggregation'?"),
         ("finetune ner a.csv", "bertie finetune has no place for 'a.csv'; did you mean --train a.csv?"),
         ("distil a b --texts c", "bertie distil has no place for 'b'; did you mean --out b?"),
+        (
+            "finetune ner --train a.csv b.csv",
+            "bertie finetune has no place for 'b.csv'; bertie finetune -h lists what it takes.",
+        ),
         ("convert a b c", "bertie convert has no place for 'c'; bertie convert -h lists what it takes."),
         ("finetune --train a.csv", "The task is missing: bertie finetune TASK --train FILE; -h lists the tasks."),
         ("tag --zzz", "bertie tag has no option --zzz. bertie tag -h lists all."),
@@ -60,6 +82,16 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
 def test_options_of_other_commands_have_a_hint(run: Callable[..., Any], given: str, sentence: str) -> None:
     ran = run(*given.split())
     assert (ran.code, ran.err) == (2, f"bertie: {sentence}\n")
+
+
+def test_a_model_is_read_as_no_text(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    for command, hint in (
+        ("bench", f"did you mean --model {tmp_path}?"),
+        ("finetune ner", f"did you mean --model {tmp_path}?"),
+        ("distil teacher", "bertie distil -h lists what it takes."),
+    ):
+        assert run(*command.split(), str(tmp_path)).err.endswith(f" has no place for '{tmp_path}'; {hint}\n")
 
 
 def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:

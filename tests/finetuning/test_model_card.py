@@ -15,7 +15,7 @@ from films import write_start
 from huggingface_hub import ModelCard
 
 import bertie
-from bertie.finetuning.model_card import command_of, in_hub, upload_command
+from bertie.finetuning.model_card import call_of, command_of, in_hub, upload_command
 from bertie.hub import DEFAULT_EMBEDDING_MODEL
 from bertie.tasks.registry import ROWS as ROWS_OF_TASKS
 from bertie.tasks.registry import find
@@ -91,6 +91,26 @@ def test_the_hint_of_each_task_is_a_command_of_its_own() -> None:
     }
     tokenizer.mask_token = None
     assert command_of(find("fill-mask"), task, "run") == 'bertie fill-mask "A [MASK] text." --model run'
+
+
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_the_call_of_each_task_is_one_that_its_pipeline_takes(is_pair: bool, tmp_path: Path) -> None:
+    start = write_start(tmp_path / "start", num_hidden_layers=1)
+    columns = {"text": "a", "text_pair": "b"} if is_pair else {"text": "a"}
+    for row in ROWS_OF_TASKS:
+        if not row.learns or row.name == "text2text-generation":
+            continue
+        config = bertie.BertConfig.from_pretrained(start, num_labels=1 if row.name == "reranking" else 2)
+        row.save_columns(config, columns)
+        folder = tmp_path / row.name
+        getattr(bertie, row.architecture)(config).save_pretrained(folder)
+        bertie.BertTokenizer.from_pretrained(start).save_pretrained(folder)
+        names: dict[str, Any] = {"pipe": bertie.pipeline(row.name, folder, show_progress=False)}
+        exec(f"answer = pipe({call_of(row, names['pipe'].codec)})", names)
+        answer = names["answer"]
+        assert len(answer) > 0, row.name
+        if row.name in ("next-sentence", "text-classification"):
+            assert len(answer) == 1, "a pair is one input"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Cohere's routes and those made after them: types of vectors, order of documents, scores of pairs."""
 
 import base64
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Ser
     cut, told = rank(documents=["Unaffable cats [SEP] purr.", "It rained."], max_tokens_per_doc=3)
     assert told == (["1 of 2 texts were too long, and were cut."], "7")
     assert cut == rank(documents=["Unaffable", "It rained."])[0]
-    assert rank(documents=TEXTS, max_tokens_per_doc=4_096) == rank(documents=TEXTS)
+    for enough in (4_096, sys.maxsize, 1 << 70):
+        assert rank(documents=TEXTS, max_tokens_per_doc=enough) == rank(documents=TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,8 @@ def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Ser
         ("/v2/embed", {"texts": []}, 400, "`texts` cannot be empty"),
         ("/v2/embed", {"inputs": [{"content": [{"type": "image_url"}]}]}, 400, "a part that is not text"),
         ("/v2/embed", {"texts": ["a"], "embedding_types": ["binary"], "output_dimension": 9}, 400, "multiple of 8"),
+        ("/v2/embed", {"texts": ["a"], "output_dimension": 0}, 400, "`output_dimension` should be positive"),
+        ("/v2/embed", {"texts": ["a"], "output_dimension": 17}, 400, "`output_dimension` should be smaller"),
         ("/v2/embed", {"texts": ["a"], "model": "embed-v4.0"}, 404, "no model 'embed-v4.0'"),
         ("/v2/rerank", {"query": "a", "documents": [{}]}, 400, "neither a text nor an object"),
         ("/v2/rerank", {"query": "", "documents": ["a"]}, 400, "`query` cannot be empty"),

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -72,6 +73,37 @@ def test_what_could_be_smuggled_is_refused(address: Address, sent: bytes) -> Non
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 3\r\n\r\nabc", CHUNKED[len(HEAD) :] + b"3\r\nabc\r\n0\r\n\r\n"])
+def test_an_offer_of_another_protocol_is_ignored(address: Address, length: bytes) -> None:
+    """Java's clients offer HTTP/2 with each request, and the body was left out."""
+    offer = (
+        HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n" + length
+    )
+    with socket.create_connection(address, timeout=60) as connection:
+        for _ in range(2):
+            connection.sendall(offer)
+            assert body_of(connection) == b"abc"
+
+
+def test_an_offer_that_comes_too_late_to_be_ignored_is_refused(address: Address) -> None:
+    """The body that was left out was read as the next request."""
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HEAD + b"Connection: Upgrade\r\nUpg")
+        time.sleep(0.2)
+        connection.sendall(b"rade: h2c\r\nContent-Length: %d\r\n\r\n" % len(HEAD) + HEAD)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+        assert connection.recv(1000) == b"", "closed"
+
+
+def test_an_offer_in_a_body_is_a_part_of_it(address: Address) -> None:
+    body = b"\nUpgrade: a\r\n\r\n"
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r" % len(body))
+        time.sleep(0.2)
+        connection.sendall(b"\n" + body)
+        assert body_of(connection) == body
+
+
 def test_chunks_are_read(address: Address) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
@@ -85,6 +117,20 @@ def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatc
         assert body_of(slow) == b"abc"
         slow.sendall(HEAD)
         assert slow.recv(1000) == b"", "closed"
+
+
+def test_a_body_that_is_refused_is_read_before_its_connection_goes_on(address: Address) -> None:
+    """Most clients send all of a body before they read why it was refused."""
+    size = 5_000_000
+    with socket.create_connection(address, timeout=60) as connection:
+        for _ in range(2):
+            connection.sendall(b"PUT /much HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            assert b" 405 " in connection.recv(1000)
+        connection.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+        assert body_of(connection) == b"abc"
+        with suppress(OSError):
+            connection.sendall(HEAD + b"X: " + b"a" * 100_000)
+            assert connection.recv(1000) == b"", "closed: a head may not be as long"
 
 
 def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:

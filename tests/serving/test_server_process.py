@@ -102,6 +102,14 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
     assert "Two models are called 'v'; give one of them" in run(f"v={vectors}", f"v={vectors}", f"w={vectors}")[1]
     code, said = run(str(tmp_path))
     assert (code, said.count("\n")) == (2, 1)
+    model = bertie.BertModel.from_pretrained(vectors)
+    model.embeddings.LayerNorm.weight.data[:] = 3e38
+    for saved in (model, bertie.BertTokenizer.from_pretrained(vectors)):
+        saved.save_pretrained(tmp_path / "broken")
+    for more in ((), ("--workers", "2")):
+        code, said = run(str(tmp_path / "broken"), *more)
+        assert (code, said.count("\n")) == (2, 1)
+        assert "The model gives NaN or infinite numbers" in said
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -119,6 +127,11 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
         (["--api-key", "a b"], {}, "characters that no header can have"),
         (["--timeout", "nan"], {}, "--timeout is nan; give seconds"),
         (["--timeout", "inf"], {}, "--timeout is inf; give seconds"),
+        (
+            ["--otlp-endpoint", "localhost:4318"],
+            {},
+            "--otlp-endpoint is 'localhost:4318'; give an address such as http",
+        ),
     ],
 )
 def test_options_that_would_open_or_break_the_server_are_refused(

@@ -144,6 +144,37 @@ def test_spans_that_cannot_be(served: Serve, spans: Any, says: str) -> None:
     assert says in reply.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tag", {"inputs": TEXT, "agregation_strategy": "max"}),
+        ("/tag", {"inputs": TEXT, "parameters": {"aggregation_strategy": "max"}}),
+        ("/answer", {"question": "a", "context": "b", "topk": 2}),
+        ("/fill-mask", {"inputs": "[MASK]", "target": "a"}),
+        ("/next-sentence", {"inputs": ["a", "b"], "truncate": True}),
+        ("/choose", {"prompt": "a", "choices": ["b", "c"], "top_k": 1}),
+        ("/embed_spans", {"inputs": TEXT, "spans": [[0, 3]], "dimension": 2}),
+        ("/attention", {"inputs": TEXT, "heads": 1}),
+    ],
+)
+def test_a_field_that_would_have_no_effect_is_refused(served: Serve, path: str, body: Any) -> None:
+    reply = served("tags").post(path, json=body)
+    assert (reply.status_code, reply.json()["error"]) == (
+        422,
+        f"The request has the wrong shape: Object contains unknown field `{list(body)[-1]}`.",
+    )
+
+
+def test_a_field_of_one_of_several_that_would_have_no_effect_is_refused(served: Serve) -> None:
+    for path, one, field in (
+        ("/answer", {"question": "a", "context": "b", "top_k": 2}, "top_k"),
+        ("/choose", {"prompt": "a", "choices": ["b", "c"], "model": "d"}, "model"),
+    ):
+        reply = served("tags").post(path, json={"inputs": [one]})
+        assert reply.status_code == 422
+        assert f"unknown field `{field}`" in reply.json()["error"]
+
+
 def test_attention(served: Serve, folders: dict[str, Path]) -> None:
     client = served("tags", "words")
     reply = client.post("/attention", json={"inputs": TEXT, "head": 1}).json()

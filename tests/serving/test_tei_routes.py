@@ -38,9 +38,39 @@ def test_embed(served: Serve, folders: dict[str, Path]) -> None:
     assert client.post("/", json={"inputs": TEXTS}).json() == reply.json()
     one = client.post("/embed", json={"inputs": TEXTS[0], "normalize": False, "dimensions": 5}).json()
     np.testing.assert_allclose(one, vectors[:1, :5], atol=1e-6)
-    raw = client.post("/embed", json={"inputs": TEXTS}, headers={"accept": "application/octet-stream"})
+    raw = client.post("/embed", json={"inputs": TEXTS}, headers={"accept": "Application/Octet-Stream, */*;q=0.1"})
     assert raw.headers["x-shape"] == "3,16"
     np.testing.assert_allclose(np.frombuffer(raw.content, "<f4").reshape(3, 16), normal(vectors), atol=1e-6)
+
+
+def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
+    client = served("vectors", bodies=300_000, body=300_000)
+    large, small = {"inputs": "a " * 100_000}, {"inputs": "a"}
+    assert client.post("/embed", json=large).status_code == 200
+    assert client.post("/embed", json=large | {"dimensions": 0}).status_code == 422
+    assert client.service.bodies == 0, "given back"
+    client.service.bodies = 150_000  # others are being read, or answered
+    refused = client.post("/embed", json=large)
+    assert (refused.status_code, refused.json()["error_type"]) == (429, "Overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert client.post("/embed", json=small).status_code == 200
+    assert client.service.bodies == 150_000
+    client = served("vectors", bodies=100_000, body=300_000)
+    assert client.post("/embed", json=large).status_code == 200, "one that is allowed has room alone"
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json, application/octet-stream",
+        "application/octet-stream;q=0",
+        "x-application/octet-stream",
+        "a;q=",
+    ],
+)
+def test_who_does_not_want_bytes_more_than_json_gets_json(served: Serve, accept: str) -> None:
+    reply = served("vectors").post("/embed", json={"inputs": "a"}, headers={"accept": accept})
+    assert np.shape(reply.json()) == (1, 16)
 
 
 def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path]) -> None:
@@ -268,7 +298,7 @@ def test_info_health_and_metrics(served: Serve) -> None:
 def test_wrong_keys(served: Serve, sent: str) -> None:
     client = served("vectors", keys=("secret", "other"))
     reply = client.post("/embed", json={"inputs": "a"}, headers={"authorization": sent})
-    assert reply.status_code == 401
+    assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
     assert "secret" not in reply.text
     assert client.post("/embed", json={"inputs": "a"}, headers={"authorization": "bearer other"}).status_code == 200
 

@@ -174,6 +174,8 @@ def test_11_no_room_for_text(cls: type, length: int) -> None:
     with pytest.raises(InputError, match="max_length is 3, but 3 special tokens go with a pair"):
         tokenizer("hello", "world", truncation=True, max_length=3)
     assert tokenizer("hello world", truncation=True, max_length=3)["input_ids"] == [2, 5, 3]
+    for length in (sys.maxsize, int(1e30)):
+        assert tokenizer("hello world", truncation=True, max_length=length) == tokenizer("hello world")
 
 
 @BOTH

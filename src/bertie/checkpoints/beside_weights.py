@@ -17,7 +17,7 @@ _COPIED_NAMES = ("LICENSE", "NOTICE")
 # how good the model was that a folder was written for; run.json, which says what it learned from, goes along
 _SCORES = (REPORT, RESULTS, "average.json")
 _NOTE = b"> This is the card of the model that this one was made from by bertie; its figures are that model's.\n\n"
-_FRONT_MATTER = re.compile(rb"\A(?:---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE | re.DOTALL)
+_FRONT_MATTER = re.compile(rb"\A(?:\s*---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE | re.DOTALL)
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
@@ -47,7 +47,8 @@ def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collec
 def note_in_card(folder: Path) -> None:
     """Let the card in the folder of a model with other weights say whose it is, behind what it says to programs."""
     if (path := folder / MODEL_CARD).is_file() and _NOTE not in (card := path.read_bytes()):
-        path.write_bytes(_FRONT_MATTER.sub(lambda front: front[0] + _NOTE, card, count=1))
+        ended = card if card.endswith(b"\n") else card + b"\n"
+        path.write_bytes(_FRONT_MATTER.sub(lambda front: front[0] + _NOTE, ended, count=1))
 
 
 def _base_of(adapter: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from bertie.errors import InputError, nearest, spelling
+from bertie.errors import InputError, closest, spelling
 from bertie.extras import refuse_without_torch
 from bertie.messages import printable
 
@@ -22,14 +22,15 @@ _SYNONYMS = (
     ("--column", "--text-column", "--text-pair-column", "--pair-column", "--label-column", "--question-column")
     + ("--context-column",),
     ("--max-length", "--max-seq-length", "--max-len"),
-    ("--model", "--model-name-or-path", "--checkpoint"),
+    ("--model", "model", "models", "teacher", "first", "--model-name-or-path", "--checkpoint"),
+    ("texts", "--prompt"),
     ("--epochs", "--num-epochs", "--num-train-epochs", "--steps", "--max-steps"),
     ("--batch-size", "--batch-tokens", "--per-device-train-batch-size"),
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
-# options that name what a command reads or writes
-_FILES = ("--train", "--data", "--texts", "--input", "--out")
+# options that name what a command reads
+_READ = ("--train", "--data", "--texts", "--input")
 # options that the command line names differently than Python
 _OPTIONS = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
 
@@ -96,22 +97,28 @@ class Command(TyperCommand):
 
     def _superfluous(self, argument: str, given: Collection[str | None]) -> str:
         """Return the sentence that refuses an argument more than the command takes, beside those ``given``."""
-        left = [option for one in self.params if one.name not in given for option in one.opts if option in _FILES]
-        is_read = bool(Path(argument).suffix) or Path(argument).exists()
-        named = sorted(left, key=lambda option: (option == "--out") == is_read)
+        left = [option for one in self.params if one.name not in given for option in one.opts]
+        place = Path(argument)
+        if (place / "config.json").exists():
+            fitting: Collection[str] = ("--model",)
+        else:
+            fitting = _READ if place.suffix or place.exists() else ("--out", *_READ)
+        named = [option for option in fitting if option in left]
         hint = f"did you mean {named[0]} {argument}?" if named else f"bertie {self.name} -h lists what it takes."
         return f"bertie {self.name} has no place for {argument!r}; {hint}"
 
     def _unknown(self, option: str) -> str:
         """Return the sentence that refuses an option, with the one that is probably meant."""
-        known = [
-            name for one in self.params for name in (one.opts if one.param_type_name == "option" else [str(one.name)])
-        ]
-        meant = next((name for group in _SYNONYMS if option in group for name in group if name in known), None)
-        if meant == "file":
-            hint = f" The file is named without an option: bertie {self.name} FILE."
-        elif meant is not None:
-            hint = f" Did you mean {meant!r}?"
+        arguments = {str(one.name): one.metavar or one.name for one in self._of_kind("argument")}
+        known = [*(name for one in self._of_kind("option") for name in one.opts), *arguments]
+        synonym = next((name for group in _SYNONYMS if option in group for name in group if name in known), None)
+        meant = synonym or closest(option, known)
+        if meant in arguments:
+            words = " ".join(map(str.upper, arguments.values()))
+            hint = f"Give {arguments[meant].upper()} without an option: bertie {self.name} {words}."
         else:
-            hint = nearest(option, known) or f" bertie {self.name} -h lists all."
-        return f"bertie {self.name} has no option {option}.{hint}"
+            hint = f"bertie {self.name} -h lists all." if meant is None else f"Did you mean {meant!r}?"
+        return f"bertie {self.name} has no option {option}. {hint}"
+
+    def _of_kind(self, kind: str) -> list[Any]:
+        return [one for one in self.params if one.param_type_name == kind]

@@ -48,6 +48,8 @@ def serve(
     keys = read_keys(api_key or [])
     if not math.isfinite(timeout):
         raise InputError(f"--timeout is {timeout}; give seconds, such as 60.")
+    if otlp_endpoint is not None and not otlp_endpoint.startswith(("http://", "https://")):
+        raise InputError(f"--otlp-endpoint is {otlp_endpoint!r}; give an address such as http://localhost:4318.")
     from bertie.serving.server_process import Settings
     from bertie.serving.server_process import serve as run
     from bertie.serving.service import Limits

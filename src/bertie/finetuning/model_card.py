@@ -46,9 +46,20 @@ def write_card(summary: RunSummary, row: Row, task: Task, model: StartModel | No
 
 def command_of(row: Row, task: Task, model: str) -> str:
     """Return the command that tries a fine-tuned model on an input of the kind that it learned."""
-    is_pair = "text_pair" in row.saved_columns(task.config)
-    words = (is_pair and row.pair_command) or row.command
-    return f"bertie {words.replace('[MASK]', task.tokenizer.mask_token or '[MASK]')} --model {shlex.quote(model)}"
+    words, _ = _words_and_call(row, task)
+    return f"bertie {words} --model {shlex.quote(model)}"
+
+
+def call_of(row: Row, task: Task) -> str:
+    """Return the arguments by which the pipeline of a fine-tuned model is tried on such an input."""
+    words, call = _words_and_call(row, task)
+    return call or json.dumps(shlex.split(words)[1], ensure_ascii=False)
+
+
+def _words_and_call(row: Row, task: Task) -> tuple[str, str]:
+    if row.pair_command and "text_pair" in row.saved_columns(task.config):
+        return row.pair_command, row.pair_call
+    return row.command.replace("[MASK]", task.tokenizer.mask_token or "[MASK]"), row.call
 
 
 def upload_command(folder: Path) -> str:
@@ -84,9 +95,11 @@ def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path)
 def _use(row: Row, task: Task, name: str) -> str:
     """Return how the model is used in bertie and in transformers, where its name is a folder's or the hub's."""
     command, quoted = command_of(row, task, name), json.dumps(name, ensure_ascii=False)
-    texts = shlex.split(command)[2:-2]
-    answer = [f"print(pipe({json.dumps(texts[0])}))"] if len(texts) == 1 else []
-    ours = ["import bertie", "", f'pipe = bertie.pipeline("{row.name}", {quoted})', *answer]
+    ours = [
+        *("import bertie", ""),
+        f'pipe = bertie.pipeline("{row.name}", {quoted})',
+        f"print(pipe({call_of(row, task)}))",
+    ]
     theirs = [
         f"from transformers import {row.model_class}, AutoTokenizer",
         "",

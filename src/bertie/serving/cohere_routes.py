@@ -36,6 +36,7 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
         texts,
         body.model,
         dimensions=body.output_dimension,
+        field="output_dimension",
         prompt_name=prompt,
         refuse_cut=body.truncate == "NONE",
         truncation_side="left" if body.truncate == "START" else "right",

@@ -90,17 +90,17 @@ def written(vectors: Array, kind: EmbeddingType) -> Any:
     a number is its bit.
     """
     if kind == "float":
-        return vectors.tolist()
+        return vectors
     if kind == "base64":
         return [base64_of(vector) for vector in vectors]
     if kind in ("int8", "uint8"):
         scale = 127 * np.sqrt(vectors.shape[1]) / _REACH
         whole = np.clip(np.rint(vectors * scale), -128, 127).astype(np.int64)
-        return (whole + 128 * (kind == "uint8")).tolist()
+        return whole + 128 * (kind == "uint8")
     if vectors.shape[1] % 8:
         raise Refusal(VALIDATION, f"A vector has {vectors.shape[1]} numbers; {kind} needs a multiple of 8.")
     bits = np.packbits(vectors > 0, axis=1).astype(np.int64)
-    return (bits - 128 * (kind == "binary")).tolist()
+    return bits - 128 * (kind == "binary")
 
 
 def tell(refusal: Refusal) -> tuple[int, Any]:

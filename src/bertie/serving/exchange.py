@@ -32,6 +32,8 @@ from bertie.tasks.arrays import Array
 Reply = TypeVar("Reply")
 TIMEOUT_HEADER = "x-request-timeout"
 RAW = "application/octet-stream"
+# a body of no more bytes is read however many others there are
+_SMALL = 65_536
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -52,6 +54,7 @@ class Exchange:
         self.client = client
         self.model = self._device_type = ""
         self.asked: list[Answers] = []
+        self._held = 0  # bytes of the body that count for all
         self.began = monotonic()
 
     # what comes in
@@ -70,8 +73,9 @@ class Exchange:
 
     @property
     def wants_bytes(self) -> bool:
-        """Whether the client asks for vectors as raw float32 numbers."""
-        return RAW in self._request.headers.get("accept", "")
+        """Whether the client asks for vectors as raw float32 numbers, and would not rather or as well have JSON."""
+        accepted = _qualities(self._request.headers.get("accept", ""))
+        return accepted.get(RAW, 0) > accepted.get("application/json", 0)
 
     async def read(self, shape: type) -> Any:
         """Return the body as a request of this shape.
@@ -95,6 +99,9 @@ class Exchange:
                     is_whole = not message.get("more_body")
                     if len(body) > self.service.limits.body:
                         raise self._too_large()
+                    if len(body) > _SMALL:
+                        self.service.hold(len(body) - self._held)
+                        self._held = len(body)
         except TimeoutError as error:
             raise Refusal(SLOW, "The body did not come in time.") from error
         return read_json(body, shape)
@@ -139,9 +146,9 @@ class Exchange:
     # what goes out
 
     def vectors(self, vectors: Array) -> Any:
-        """Return vectors as the reply to this client: lists, or raw little-endian numbers."""
+        """Return vectors as the reply to this client: themselves, or raw little-endian numbers."""
         if not self.wants_bytes:
-            return vectors.tolist()
+            return vectors
         shape = ",".join(map(str, vectors.shape))
         return Response(vectors.astype("<f4").tobytes(), media_type=RAW, headers={"x-shape": shape, "x-dtype": "<f4"})
 
@@ -155,6 +162,11 @@ class Exchange:
             "data": data,
             "usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens},
         }
+
+    @property
+    def characters(self) -> int:
+        """How many characters were read."""
+        return sum(answers.characters for answers in self.asked)
 
     @property
     def tokens(self) -> int:
@@ -171,13 +183,14 @@ class Exchange:
                 f"x-{part}-time": _milliseconds(sum(getattr(answers, part) for answers in self.asked))
                 for part in ("tokenization", "queue", "inference")
             }
-            told["x-compute-characters"] = str(sum(answers.characters for answers in self.asked))
+            told["x-compute-characters"] = str(self.characters)
             told["x-compute-tokens"] = str(self.tokens)
             told["x-truncated-tokens"] = str(sum(sum(answers.truncated) for answers in self.asked))
         return told
 
-    def note(self, failure: str | None) -> None:
-        """Count the request in the metrics."""
+    def end(self, failure: str | None) -> None:
+        """Give back what was held, and count the request in the metrics."""
+        self.service.bodies -= self._held
         single = sum(len(answers.values) for answers in self.asked) == 1
         self._metrics.on_request("single" if single else "batch", failure)
 
@@ -198,10 +211,37 @@ def read_json(body: bytes | bytearray, shape: type) -> Any:
         raise Refusal(MALFORMED, "The body is not JSON that can be read: it is nested too deep.") from error
 
 
+def json_of(value: Any) -> bytes:
+    """Return a reply as JSON; its arrays become lists of Python's row by row, which is faster, and fewer at a time."""
+    return _JSON.encode(value)
+
+
+def _plain(array: Array) -> list[Any]:
+    """Return an array's numbers, rows or records."""
+    if array.dtype.names:
+        return [dict(zip(array.dtype.names, record, strict=True)) for record in array.tolist()]
+    found: list[Any] = array.tolist() if array.ndim == 1 else list(array)
+    return found
+
+
+_JSON = msgspec.json.Encoder(enc_hook=_plain)
+
+
 def check_finite(values: Array) -> None:
     """Refuse to send what is no number."""
     if not np.isfinite(values).all():
         raise Refusal(BACKEND, "The model gives NaN or infinite numbers for this input.")
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Return the media types of a header ``Accept``, and how much each is wanted: 1 unless it says less."""
+    found = {}
+    for part in accept.lower().split(","):
+        name, *parameters = (one.strip() for one in part.split(";"))
+        quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        with suppress(ValueError):
+            found[name] = float(quality)
+    return found
 
 
 def _milliseconds(seconds: float) -> str:

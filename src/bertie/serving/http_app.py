@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from bertie.serving.exchange import Exchange
+from bertie.serving.exchange import Exchange, json_of
 from bertie.serving.refusals import BACKEND, GONE, UNAUTHORIZED, Refusal, refusal_of
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
@@ -102,7 +102,7 @@ class Application(Router):
             refusal = _told(error, f"request {exchange.id}")
             response = _refused(refusal, route.telling)
         response.raw_headers += [(name.encode(), told.encode()) for name, told in exchange.headers().items()]
-        exchange.note(None if refusal is None else refusal.kind.failure)
+        exchange.end(None if refusal is None else refusal.kind.failure)
         is_logged = logger.isEnabledFor(logging.INFO)
         if is_logged or self._on_request is not None:
             told = _summary(exchange, route.path, response.status_code)
@@ -117,7 +117,11 @@ class Application(Router):
         asked = await exchange.read(route.shape)
         with self._service.admitted():
             found = await exchange.until_gone(seconds, route.reply(exchange, asked))
-        return found if isinstance(found, Response) else _json(found)
+            if isinstance(found, Response):
+                return found
+            # what is much holds up the other requests, unless it is written beside them
+            written: Response = await self._service.reader.run(_json, found, characters=exchange.characters)
+            return written
 
     async def _asked(self, request: Request, route: Asked) -> Response:
         try:
@@ -148,7 +152,7 @@ def _host(request: Request) -> str:
 
 
 def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return Response(json_of(value), media_type="application/json")
 
 
 def _told(error: Exception, what: str) -> Refusal:
@@ -163,6 +167,8 @@ def _told(error: Exception, what: str) -> Refusal:
 def _refused(refusal: Refusal, telling: Telling) -> Response:
     status, body = telling(refusal)
     response = Response(status_code=status) if refusal.kind is GONE else JSONResponse(body, status)
+    if refusal.kind is UNAUTHORIZED:
+        response.headers["www-authenticate"] = "Bearer"
     if refusal.retry_after is not None:
         response.headers["retry-after"] = str(refusal.retry_after)
     return response

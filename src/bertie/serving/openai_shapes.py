@@ -25,7 +25,7 @@ class Embedding(Struct):
     """One vector; ``truncated`` is bertie's own, the tokens that were cut off a text too long."""
 
     index: int
-    embedding: list[float] | str
+    embedding: Array | str
     object: str = "embedding"
     truncated: int | UnsetType = UNSET
 
@@ -37,9 +37,9 @@ class EmbeddingsReply(Struct):
     object: str = "list"
 
 
-def written(vector: Array, encoding: str | None) -> list[float] | str:
-    """Return a vector as numbers, or in base64."""
-    return base64_of(vector) if encoding == "base64" else vector.tolist()
+def written(vector: Array, encoding: str | None) -> Array | str:
+    """Return a vector as it is, or in base64."""
+    return base64_of(vector) if encoding == "base64" else vector
 
 
 def base64_of(vector: Array) -> str:

@@ -1,10 +1,11 @@
 """HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
 
 import importlib.util
+import re
 import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -13,6 +14,8 @@ HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
 # an answer of which nothing is read for so many seconds is kept no longer
 UNREAD_SECONDS = 60.0
+# httptools leaves out the body of a request that offers another protocol, as Java's clients do; a server may ignore it
+_UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=:)")
 # connections that the event loop accepts in one turn; beside those that are counted, those of six turns may be open: of
 # three before the first is counted, and of three before one that made room is closed
 ACCEPTED_AT_ONCE = 8
@@ -71,6 +74,7 @@ class PatientProtocol(HttpToolsProtocol):
     _last = 0.0  # when something was last heard
     _head = 0  # bytes of the head that is being read, as far as they are parsed
     _unread = 0  # bytes that came since a request was last complete in its head
+    _part: Literal["head", "body"] | None = None  # of a request, that is being read
 
     def connection_made(self, transport: Any) -> None:
         whole: Any = _WholeReplies(transport, self.loop)
@@ -82,12 +86,17 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
+        if self._part is None:
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(b"ignored", head) + end + body
+        in_body = self._part == "body"
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
             self._forget_timer()
             return
-        self._unread += len(data)
+        # the rest of a body that was refused is read for as long as a head may take: its sender reads why after that
+        self._unread = 0 if in_body else self._unread + len(data)
         if self._unread > HEAD_BYTES:
             self.transport.close()
         elif self._timer is None:
@@ -107,7 +116,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        self._head = 0
+        self._head, self._part = 0, "head"
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -117,6 +126,17 @@ class PatientProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(name + value)
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        names = {name for name, value in self.headers if value != b"0"}
+        if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
+            raise ValueError("the body of a request that still offers another protocol would be read as the next one")
+        self._part = "body"
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._part = None
+        super().on_message_complete()
 
     def _count(self, part: bytes) -> None:
         """Count what was parsed; the parser makes of the error the answer 400."""

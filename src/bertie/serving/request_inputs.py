@@ -21,12 +21,12 @@ def count_inputs(inputs: Sequence[Any]) -> int:
 
 
 def count_characters(value: Any) -> int:
-    """Return the characters of texts in lists and tuples; a prompt's count once for each choice."""
+    """Return the characters of texts in lists and tuples; a prompt's count once for each choice. A number is one."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, tuple) and isinstance(value[-1], list):
         return len(value[0]) * len(value[1]) + count_characters(value[1])
-    return sum(map(count_characters, value)) if isinstance(value, list | tuple) else 0
+    return sum(map(count_characters, value)) if isinstance(value, list | tuple) else 1
 
 
 def are_ids(given: Any) -> bool:

@@ -16,6 +16,7 @@ from bertie.pipelines.head_tasks import TASKS, tasks_of
 from bertie.serving.scheduler import ModelQueue
 from bertie.tasks.attention_weights import AttentionWeights
 from bertie.tasks.embed import SparseEmbedding
+from bertie.tasks.feature_extraction import TokenVectors
 from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
 from bertie.tasks.task import Task
@@ -54,7 +55,7 @@ class ServedModel:
         self.writes = self.tasks[0] in _WRITERS
         more = _tasks_without_pipeline(pipelines, self.writes)
         self._codecs |= more
-        self.tasks += tuple(more)
+        self.tasks = tuple(self._codecs)
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
         # requests with the same options share an object, and with it steps; nothing refers back to this model, for what
@@ -124,12 +125,14 @@ def _make_variant(codecs: Mapping[str, Any], name: str, options: tuple[tuple[str
 
 
 def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> dict[str, Task]:
-    """Return what a model with these pipelines does too."""
+    """Return what a model with these pipelines does too, or otherwise than they."""
     main = next(iter(pipelines.values()))
     given = {"tokenizer": main.tokenizer, "config": main.codec.config}
     found: dict[str, Task] = {}
     if "fill-mask" in pipelines:
         found[SPARSE] = SparseEmbedding(**given, split_special_tokens=True)
+    if "feature-extraction" in pipelines:
+        found["feature-extraction"] = TokenVectors(**given, split_special_tokens=True)
     if "embed" in pipelines:
         found[SPANS] = LateChunking(**{**vars(pipelines["embed"].codec), "windows": True})
     if writes:

@@ -149,6 +149,8 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
     service, app = make_service(opened, settings.limits, settings.keys, tracing, Metrics(seat.counts, seat.number))
+    # uvicorn would show a traceback of what a model cannot compute
+    asyncio.run(service.warm_up(service.models.values()))
     allow_connections()
     service.is_complete = lambda: seat.all_taken
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)

@@ -54,6 +54,7 @@ class Limits:
     characters: int = 50_000_000  # of all inputs together, a query counted once for each text that it is paired with
     numbers: int = 1 << 24  # in an answer, such as the vectors of tokens, or in what it is made of
     body: int = 10_000_000  # bytes of a request's body
+    bodies: int = 1 << 28  # or `body`, if that is more: of all bodies of a time together, without those that are small
     seconds: float = 60.0  # how long a request may take, its body included
 
 
@@ -90,6 +91,7 @@ class Service:
         self.draining = False  # whether it answers no more than it has accepted
         self.is_complete: Callable[[], bool] = lambda: True  # whether all processes that serve beside this one do
         self.in_flight = 0
+        self.bodies = 0  # bytes that count for `Limits.bodies`
         self._tokens_a_second = 0.0
         self._on_step = on_step
         # texts are written for seconds: on threads of their own, not to hold up what takes milliseconds
@@ -117,6 +119,12 @@ class Service:
             yield
         finally:
             self.in_flight -= 1
+
+    def hold(self, count: int) -> None:
+        """Make room for so many bytes of a body that is not small; whoever holds them gives them back."""
+        if self.bodies + count > max(self.limits.bodies, self.limits.body):
+            raise Refusal(OVERLOADED, "Model is overloaded", self._seconds_of_waiting())
+        self.bodies += count
 
     @property
     def waiting(self) -> int:
@@ -182,12 +190,10 @@ class Service:
         characters = self.check_size(inputs)
         began, loop = monotonic(), asyncio.get_running_loop()
         reading, computing = model.task(task, **options), model.computing_task(task, **options)
-        by_ids = are_ids(inputs[0])
-        size = sum(map(len, inputs)) if by_ids else characters
-        if by_ids:
-            features = await self.reader.run(rows_of_ids, reading, inputs, characters=size)
+        if are_ids(inputs[0]):
+            features = await self.reader.run(rows_of_ids, reading, inputs, characters=characters)
         else:
-            features = await self.reader.features_of(reading, inputs, size)
+            features = await self.reader.features_of(reading, inputs, characters)
         self.check_numbers(len(features.ids) * numbers_a_token)
         if refuse_cut:
             refuse_cut_texts(features, reading)
@@ -196,7 +202,7 @@ class Service:
         (self._writing if model.writes else self._reading).submit(model.queue, work)
         kept = await work.answered
         computed, started = monotonic(), work.started or began
-        values = await self.reader.run(decoded, reading, kept, features, characters=size)
+        values = await self.reader.run(decoded, reading, kept, features, characters=characters)
         return Answers(
             values,
             features.truncated,

@@ -124,7 +124,7 @@ async def attention(exchange: Exchange, body: AttentionRequest) -> Any:
     tokens, weights = answers.values[0]
     return {
         "tokens": tokens,
-        "weights": weights.astype(np.float64).round(4).tolist(),
+        "weights": weights.astype(np.float64).round(4),
         "layer": body.layer,
         "head": body.head,
         "truncated": answers.truncated[0],

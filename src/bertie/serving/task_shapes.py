@@ -9,17 +9,22 @@ from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.service import Answers
 
 
-class TagRequest(Struct, kw_only=True):
+class OwnRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What bertie alone asks for: no client sends fields that it could do without, and a misspelt one is refused."""
+
+    model: str | None = None
+
+
+class TagRequest(OwnRequest, kw_only=True):
     """``inputs``: a text, several, or several lists of words."""
 
     inputs: str | list[str | list[str]]
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = None
     ignore_labels: list[str] | None = None
     windows: bool = True
-    model: str | None = None
 
 
-class EmbedSpansRequest(Struct, kw_only=True):
+class EmbedSpansRequest(OwnRequest, kw_only=True):
     """``spans`` of the text ``inputs``: pairs of a first character and the one behind the last."""
 
     inputs: str
@@ -27,15 +32,14 @@ class EmbedSpansRequest(Struct, kw_only=True):
     normalize: bool = True
     dimensions: int | None = None
     prompt_name: str | None = None
-    model: str | None = None
 
 
-class Question(Struct):
+class Question(Struct, forbid_unknown_fields=True):
     question: str
     context: str
 
 
-class AnswerRequest(Struct, kw_only=True):
+class AnswerRequest(OwnRequest, kw_only=True):
     """One question with its context, or several as ``inputs``."""
 
     question: str | None = None
@@ -44,7 +48,6 @@ class AnswerRequest(Struct, kw_only=True):
     top_k: int = 1
     handle_impossible_answer: bool | None = None
     max_answer_len: int | None = None
-    model: str | None = None
 
     def pairs(self) -> tuple[list[tuple[str, str]], bool]:
         """Return the questions with their contexts, and whether they came as a batch."""
@@ -55,32 +58,29 @@ class AnswerRequest(Struct, kw_only=True):
         return [(self.question, self.context)], False
 
 
-class FillMaskRequest(Struct, kw_only=True):
+class FillMaskRequest(OwnRequest, kw_only=True):
     inputs: str | list[str]
     top_k: int = 5
     targets: str | list[str] | None = None
-    model: str | None = None
 
 
-class NextSentenceRequest(Struct, kw_only=True):
+class NextSentenceRequest(OwnRequest, kw_only=True):
     """``inputs``: one pair of texts, or several pairs."""
 
     inputs: list[str | list[str]]
-    model: str | None = None
 
 
-class Prompt(Struct):
+class Prompt(Struct, forbid_unknown_fields=True):
     prompt: str
     choices: list[str]
 
 
-class ChooseRequest(Struct, kw_only=True):
+class ChooseRequest(OwnRequest, kw_only=True):
     """One prompt with its choices, or several as ``inputs``."""
 
     prompt: str | None = None
     choices: list[str] | None = None
     inputs: list[Prompt] | None = None
-    model: str | None = None
 
     def prompts(self) -> tuple[list[tuple[str, list[str]]], bool]:
         """Return the prompts with their choices, and whether they came as a batch."""
@@ -91,11 +91,10 @@ class ChooseRequest(Struct, kw_only=True):
         return [(self.prompt, self.choices)], False
 
 
-class AttentionRequest(Struct, kw_only=True):
+class AttentionRequest(OwnRequest, kw_only=True):
     inputs: str
     layer: int = 0
     head: int = 0
-    model: str | None = None
 
 
 def told(name: str, values: Sequence[Any], answers: Answers, batch: bool) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET
 from starlette.responses import Response
 
@@ -45,6 +46,7 @@ from bertie.serving.vectors_and_scores import best_first, scores_of, vectors_of
 
 # of all texts of a request to /tokenize or /decode: what is told of a token is far larger than its text
 MOST_TOKENS = 100_000
+_WEIGHED_WORD = np.dtype([("index", np.int64), ("value", np.float32)])
 
 
 async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
@@ -67,17 +69,14 @@ async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     answers = await exchange.answer(
         "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
     )
-    return [text[0] for text in answers.values]
+    return answers.values
 
 
 async def embed_sparse(exchange: Exchange, body: EmbedSparseRequest) -> Any:
     """Reply with the words that each text is about, and their weights."""
     answers = await exchange.answer(SPARSE, several(body.inputs), **body.options)
     exchange.service.check_numbers(sum(len(words) for words, _ in answers.values))
-    return [
-        [{"index": word, "value": weight} for word, weight in zip(words.tolist(), weights.tolist(), strict=True)]
-        for words, weights in answers.values
-    ]
+    return [np.rec.fromarrays(text, dtype=_WEIGHED_WORD) for text in answers.values]
 
 
 async def predict(exchange: Exchange, body: PredictRequest) -> Any:

@@ -20,24 +20,25 @@ async def vectors_of(
     *,
     normalize: bool = True,
     dimensions: int | None = None,
+    field: str = "dimensions",
     **options: Any,
 ) -> tuple[Array, Answers]:
     """Return the vectors ``[N, D]`` of texts or rows of ids, and what they took.
 
-    ``dimensions`` numbers are kept of each, None: all; ``normalize`` then gives it length 1, which it has anyway if the
-    model itself normalises. Options are those of `Exchange.answer`.
+    ``dimensions`` numbers are kept of each, None: all, as the client's ``field`` says; ``normalize`` then gives it
+    length 1, which it has anyway if the model itself normalises. Options are those of `Exchange.answer`.
     """
     answers = await exchange.answer("embed", inputs, model, **options)
-    return shaped(np.array(answers.values), normalize, dimensions), answers
+    return shaped(np.array(answers.values), normalize, dimensions, field), answers
 
 
-def shaped(vectors: Array, normalize: bool, dimensions: int | None) -> Array:
+def shaped(vectors: Array, normalize: bool, dimensions: int | None, field: str = "dimensions") -> Array:
     """Return vectors ``[N, D]`` as `vectors_of` does."""
     if dimensions is not None:
         if dimensions < 1:
-            raise Refusal(VALIDATION, "`dimensions` should be positive")
+            raise Refusal(VALIDATION, f"`{field}` should be positive")
         if dimensions > vectors.shape[1]:
-            raise Refusal(VALIDATION, "`dimensions` should be smaller than the maximum embedding dimension.")
+            raise Refusal(VALIDATION, f"`{field}` should be smaller than the maximum embedding dimension.")
         vectors = vectors[:, :dimensions]
     vectors = Operations().normalize(vectors) if normalize else vectors
     check_finite(vectors)

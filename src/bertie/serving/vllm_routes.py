@@ -60,7 +60,7 @@ async def pooling(exchange: Exchange, body: PoolingRequest) -> Any:
     else:
         width = exchange.service.model_for("feature-extraction", body.model).config.hidden_size
         answers = await exchange.answer("feature-extraction", texts, body.model, numbers_a_token=width)
-        values = [text[0] for text in answers.values]
+        values = list(answers.values)
     data = [{"index": number, "object": "pooling", "data": value} for number, value in enumerate(values)]
     return exchange.listed("pool", data)
 

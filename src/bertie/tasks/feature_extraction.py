@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from bertie.extras import need
+from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
-from bertie.tasks.operations import Computed
+from bertie.tasks.operations import Computed, operations_on
 from bertie.tasks.task import Task
 
 
@@ -35,3 +36,15 @@ class FeatureExtraction(Task):
             return [[[vector for part in parts for vector in part.tolist()]] for parts in outputs.values]
         torch = need("torch", "torch", "return_tensors=True")
         return [torch.cat([torch.as_tensor(part) for part in parts])[None] for parts in outputs.values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenVectors(FeatureExtraction):
+    """Answers are arrays ``[S, D]``, one a text, in float32."""
+
+    def rows(self, output: Any, features: Features) -> Sequence[Array]:
+        do = operations_on(output)
+        return features.own(features.by_row(do.to_host(do.widened(output))))
+
+    def decode(self, outputs: Outputs) -> list[Array]:
+        return list(map(np.concatenate, outputs.values))

@@ -26,7 +26,9 @@ class Row:
     trained: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, where it is another
     by_vectors: str = ""  # the task that answers instead where the model is an encoder without a head
     command: str = ""  # what ``bertie`` answers with, and an input to try; the model is added
-    pair_command: str = ""  # the same of a model that learned pairs, where inputs may be texts or pairs
+    call: str = ""  # the arguments of its pipeline for such an input, where that is more than a text
+    pair_command: str = ""  # both of a model that learned pairs, where inputs may be texts or pairs
+    pair_call: str = ""
 
     @property
     def architecture(self) -> str:
@@ -128,6 +130,7 @@ ROWS = (
         pipeline="ChoicePipeline",
         learns=True,
         command='choose "A prompt." "One choice." "Another."',
+        call='"A prompt.", ["One choice.", "Another."]',
     ),
     Row(
         "pseudo-log-likelihood",
@@ -145,6 +148,7 @@ ROWS = (
         pipeline="RerankPipeline",
         learns=True,
         command='rerank YOUR-PASSAGES.txt "A question?"',
+        call='"A question?", ["A passage.", "Another."]',
     ),
     Row(
         "question-answering",
@@ -154,6 +158,7 @@ ROWS = (
         pipeline="QuestionAnsweringPipeline",
         learns=True,
         command='answer "A question?" "A text that answers it."',
+        call='question="A question?", context="A text that answers it."',
     ),
     Row(
         "token-classification",
@@ -173,6 +178,7 @@ ROWS = (
         head="cls.seq_relationship",
         learns=True,
         command='next-sentence "A text." "What follows."',
+        call='[("A text.", "What follows.")]',
     ),
     Row(
         "text-classification",
@@ -183,6 +189,7 @@ ROWS = (
         learns=True,
         command='classify "A text."',
         pair_command='classify "A text." "The text beside it."',
+        pair_call='[("A text.", "The text beside it.")]',
     ),
     Row(
         "text-generation",

@@ -1,11 +1,15 @@
 """Which pieces of a text, or of a pair of texts, fit into a row, and which windows hold the rest."""
 
+import sys
+
 from bertie.errors import InputError
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.arguments import Call
 from bertie.tokenization.encoding import Encoding, Frame, Window
 
 Pair = tuple[Window, ...]
+# a row that is allowed more tokens has all of them
+_LONGEST = sys.maxsize // 2
 
 
 def check_room(call: Call, pair: bool, added: int) -> None:
@@ -28,7 +32,7 @@ def check_room(call: Call, pair: bool, added: int) -> None:
 
 def cut_of(call: Call, frame: Frame, counted: int) -> Cut:
     """Return how the rows of single texts are made; of what is cut off, up to ``counted`` tokens are counted."""
-    most = call.max_length - frame.size if call.truncates and call.max_length is not None else None
+    most = min(call.max_length, _LONGEST) - frame.size if call.truncates and call.max_length is not None else None
     before, behind = frame.codes
     return Cut(before, behind, most, call.truncation_side == "left", counted)
 
