@@ -167,6 +167,11 @@ class InstructionSet:
 # the columns of a panel: two vectors
 _PANEL_WIDTHS = {"avx512vnni": 32, "avx512": 32, "avx2": 16, "neondot": 8, "neon": 8}
 _MULTIPLY_BYTES = ("avx512vnni", "neondot")
+# functions that need tiles: what says whether there are any, the result and the arguments
+_BY_TILES = {
+    "weight_gradient": ("bertie_has_bfloat16_tiles", c_int, (POINTER(WeightGradientStruct), c_int)),
+    "pack_slices": ("bertie_has_tiles", None, (c_void_p, c_long, c_long, c_void_p, c_void_p, c_int)),
+}
 
 
 def best() -> InstructionSet | None:
@@ -196,14 +201,11 @@ def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
     for one in fields(InstructionSet):
         for prototype in getattr(one.type, "__metadata__", ()):
             functions[one.name] = prototype((f"bertie_{name}_{one.name}", library))
-    by_tiles = getattr(library, f"bertie_{name}_weight_gradient", None)  # some compilers know no tiles
-    if by_tiles is not None and c_int.in_dll(library, "bertie_has_bfloat16_tiles").value:
-        by_tiles.argtypes = [POINTER(WeightGradientStruct), c_int]
-        functions["weight_gradient"] = by_tiles
-    by_slices = getattr(library, f"bertie_{name}_pack_slices", None)
-    if by_slices is not None and c_int.in_dll(library, "bertie_has_tiles").value:
-        by_slices.argtypes, by_slices.restype = [c_void_p, c_long, c_long, c_void_p, c_void_p, c_int], None
-        functions["pack_slices"] = by_slices
+    for optional, (instructions, result, arguments) in _BY_TILES.items():
+        function = getattr(library, f"bertie_{name}_{optional}", None)  # some compilers know no tiles
+        if function is not None and c_int.in_dll(library, instructions).value:
+            function.restype, function.argtypes = result, arguments
+            functions[optional] = function
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 
