@@ -115,6 +115,8 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
     model.similarity_fn_name = name
     np.testing.assert_allclose(model.similarity(ones, others), matrix, rtol=1e-6)
     np.testing.assert_allclose(model.similarity_pairwise(ones, others), pairs, rtol=1e-6)
+    np.testing.assert_allclose(model.similarity_pairwise(ones[1], others[1]), pairs[1], rtol=1e-6)
+    assert np.shape(model.similarity_pairwise(ones[1], others[1])) == ()
     np.testing.assert_allclose(model.similarity(ones[0], list(others)), matrix[:1], rtol=1e-6)
     tensor = model.similarity(list(torch.from_numpy(ones)), others)
     assert isinstance(tensor, torch.Tensor)

@@ -168,7 +168,8 @@ class SentenceTransformer(DropIn):
         return similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return how near each of the first vectors is to its neighbour of the second, ``[N]``."""
+        """Return how near each of the first vectors is to its neighbour of the second, ``[N]``; of two
+        single vectors, a number."""
         return pairwise_similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def get_embedding_dimension(self) -> int:

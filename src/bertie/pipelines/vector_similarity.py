@@ -35,11 +35,12 @@ def similarities(name: str, ones: Any, others: Any) -> Any:
 
 
 def pairwise_similarities(name: str, ones: Any, others: Any) -> Any:
-    """Return how near each of the first vectors is to that of the second in its place, float32 ``[N]``."""
+    """Return how near each of the first vectors is to that of the second in its place, float32 ``[N]``; of two, one."""
     first, second = _rows(name, ones, others)
     if len(first) != len(second):
         raise InputError(f"There are {len(first)} vectors and {len(second)}; give one for each.")
-    return _SIMILARITIES[name](first, second)
+    found = _SIMILARITIES[name](first, second)
+    return found[0] if all(getattr(given, "ndim", 2) == 1 for given in (ones, others)) else found
 
 
 def _rows(name: str, *given: Any) -> list[Any]:
