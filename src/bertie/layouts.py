@@ -17,6 +17,7 @@ class Layout:
     signs: tuple[str, ...]
     what: str
     todo: str  # {names} is replaced by the files' names
+    lacks: tuple[str, ...] = ()  # files of which it has none
 
 
 _CONVERT = "convert it once, bertie convert FOLDER OUT, or load it as it is with from_pretrained(FOLDER, {flag}=True)"
@@ -53,6 +54,12 @@ LAYOUTS = (
         "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
     ),
     Layout(("*.7z", "*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive", "unpack it first"),
+    Layout(
+        ("modules.json",),
+        "of sentence-transformers, and without config.json it names a table of vectors (StaticEmbedding)",
+        "embed and search with it, or give the model that it was made from",
+        lacks=("config.json", "*_Pooling/*"),
+    ),
     Layout(("checkpoint-*/config.json",), "what a training kept on its way", "give one of them: {names}"),
     # not the modules of sentence-transformers, such as 1_Pooling
     Layout(("[!0-9]*/config.json",), "a model's in a folder of models", "give one of them: {names}"),
@@ -66,7 +73,7 @@ def recognised(names: Iterable[str]) -> str:
         return "it is empty"
     for layout in LAYOUTS:
         found = [name for sign in layout.signs for name in names if fnmatchcase(name, sign)]
-        if found:
+        if found and not any(fnmatchcase(name, sign) for sign in layout.lacks for name in names):
             folders = sorted({name.rpartition("/")[0] for name in found if "/" in name}, key=_number)
             todo = layout.todo.replace("{names}", ", ".join(folders[-4:]))
             return f"{found[0]!r:.200} is {layout.what}: {todo}"

@@ -13,6 +13,9 @@ Value = TypeVar("Value")
 # old ending → today's; (the TensorFlow code called LayerNorm's parameters gamma and beta)
 ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 PREFIX = "bert."
+WORDS = "bert.embeddings.word_embeddings.weight"
+DECODER = "cls.predictions.decoder.weight"
+TRANSFORM = "cls.predictions.transform.dense.weight"  # which every head for words has, tied or not
 # the parts of a bare encoder, which a checkpoint saved from one names without the prefix
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
 _BARE_PARTS_OF_SIBLINGS = (*BARE_PARTS, "transformer.", "embeddings_project.")
