@@ -128,7 +128,7 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
 
 def test_answers_are_learned_by_a_model_that_had_other_classes(tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_labels=3)
-    rows = [{"question": "A good film?", "context": f"a bad plot {number}", "answer_text": "bad"} for number in range(8)]
+    rows = [{"question": "A film?", "context": f"a bad plot {number}", "answer_text": "bad"} for number in range(8)]
     options: dict[str, Any] = {"epochs": 1, "show_progress": False, "dev": 0}
     found = bertie.finetune("question-answering", rows, model=start, test=rows, out=tmp_path / "run", **options)
     assert found is not None
