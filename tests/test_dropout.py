@@ -13,7 +13,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have everything happen with and without compiled kernels."""
     if request.param == "by PyTorch":
         monkeypatch.setattr(library, "instruction_sets", lambda: ())
-    elif why := library.why_none():
+    elif why := library.why_no_kernels():
         pytest.skip(why)
     return str(request.param)
 

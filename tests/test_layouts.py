@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import bertie
 from bertie.cli.app import app
 from bertie.errors import CheckpointError
-from bertie.layouts import LAYOUTS, recognised
+from bertie.layouts import LAYOUTS, describe_files
 
 TINY = {"vocab_size": 9, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 437955512\n"
@@ -57,15 +57,15 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "keras": (with_config("tf_model.h5"), "'tf_model.h5' is weights of Keras: .*bertie convert.*from_tf=True"),
     "flax": (with_config("flax_model.msgpack"), "weights of Flax: convert it once, bertie convert.*from_flax=True"),
     "rust": (with_config("rust_model.ot"), "weights for rust-bert: fetch model.safetensors"),
-    "served": (with_config("saved_model.pb"), "a SavedModel of TensorFlow"),
-    "onnx": (with_config("onnx/model.onnx"), "a program for ONNX Runtime: fetch model.safetensors"),
-    "openvino": (with_config("openvino_model.bin"), "a program for OpenVINO"),
+    "served": (with_config("saved_model.pb"), "a TensorFlow SavedModel"),
+    "onnx": (with_config("onnx/model.onnx"), "a model for ONNX Runtime: fetch model.safetensors"),
+    "openvino": (with_config("openvino_model.bin"), "a model for OpenVINO"),
     "llama.cpp": (with_config("model.gguf"), "weights for llama.cpp"),
     "pointer": (with_config("model.safetensors", POINTER), "is a pointer of git-lfs.*git lfs pull"),
     "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a pointer of git-lfs"),
     "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a pointer of git-lfs"),
     "checkpoints": (checkpoints, "give one of them: checkpoint-500, checkpoint-1000, checkpoint-1500"),
-    "models": (lambda folder: config(folder / "english"), "a model's in a folder of models: give one of them: english"),
+    "models": (lambda folder: config(folder / "english"), "part of a model in a subfolder: give one of them: english"),
 }
 
 
@@ -124,7 +124,7 @@ def test_an_adapter_in_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     names = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: names)
     for open_it in (bertie.BertModel.from_pretrained, bertie.AutoTokenizer.from_pretrained):
-        with pytest.raises(CheckpointError, match="'adapter_config.json' is a peft adapter"):
+        with pytest.raises(CheckpointError, match="'adapter_config.json' is part of a peft adapter"):
             open_it("someone/adapter")
 
 
@@ -163,14 +163,14 @@ def test_old_sentence_transformers_folders_open_everywhere(tmp_path: Path, mini:
     assert "mean, reads 512 tokens" in shown.output
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.signs[0])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.patterns[0])
 def test_each_layout_has_its_own_sentence(layout: Any) -> None:
-    sign = layout.signs[0].replace("[!0-9]", "a").replace("*", "7")
-    sentence = recognised(["README.md", sign])
-    assert layout.what in sentence
+    pattern = layout.patterns[0].replace("[!0-9]", "a").replace("*", "7")
+    sentence = describe_files(["README.md", pattern])
+    assert layout.description in sentence
     assert "{" not in sentence
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
-    assert recognised(["README.md", "notes.txt"]) == ""
-    assert recognised(["modules.json", "1_Pooling/config.json"]) == ""
+    assert describe_files(["README.md", "notes.txt"]) == ""
+    assert describe_files(["modules.json", "1_Pooling/config.json"]) == ""

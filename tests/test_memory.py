@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.memory import LARGE_PAGE, LargePages, drop_pages, own_pages
+from bertie.memory import LARGE_PAGE, LargePages, anonymous_pages, drop_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -109,26 +109,26 @@ def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("size", [0, 1, 3 * LARGE_PAGE + 5])
 def test_pages_of_ones_own(size: int) -> None:
     pages = LargePages()
-    first, second = pages.take(size), pages.take(size)
-    for bytes_ in (own_pages(size), first, second):
+    first, second = pages.allocate(size), pages.allocate(size)
+    for bytes_ in (anonymous_pages(size), first, second):
         assert (bytes_.dtype, bytes_.shape, bytes_.flags.writeable) == (np.uint8, (size,), True)
         bytes_[:] = 7
         assert (bytes_ == 7).all()
     assert (first == 7).all(), "they lie in each other"
     assert not size or (first.ctypes.data % LARGE_PAGE, second.ctypes.data % 64) == (0, 0)
-    larger = pages.take(40 << 20)
+    larger = pages.allocate(40 << 20)
     assert not larger.any()
     assert larger.ctypes.data % LARGE_PAGE == 0
 
 
 def test_only_pages_of_files_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    present, of_a_file, swapped = 1 << room._PRESENT, 1 << room._OF_A_FILE, 1 << room._SWAPPED
-    pages = [present, present | of_a_file, 0, present | of_a_file, swapped]
+    present, file_backed, swapped = 1 << room._PRESENT, 1 << room._FILE_BACKED, 1 << room._SWAPPED
+    pages = [present, present | file_backed, 0, present | file_backed, swapped]
     np.array(pages, np.uint64).tofile(tmp_path / "pagemap")
     monkeypatch.setattr(room, "_PAGEMAP", str(tmp_path / "pagemap"))
-    assert room._all_of_a_file(1, 3)
-    assert not room._all_of_a_file(0, 2)
-    assert not room._all_of_a_file(3, 2)
+    assert room._all_file_backed(1, 3)
+    assert not room._all_file_backed(0, 2)
+    assert not room._all_file_backed(3, 2)
 
 
 @linux
@@ -137,7 +137,7 @@ def test_freed_memory_is_kept_within_the_block() -> None:
     program = """
 import ctypes
 import resource
-from bertie.memory import freed_memory_kept
+from bertie.memory import keep_freed_memory
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
@@ -151,7 +151,7 @@ def fresh_pages():
 
 c.memset.restype = ctypes.c_void_p
 outside = [fresh_pages() for _ in range(3)]
-with freed_memory_kept():
+with keep_freed_memory():
     fresh_pages()
     inside = [fresh_pages() for _ in range(3)]
 after = [fresh_pages() for _ in range(3)]
@@ -165,7 +165,7 @@ print(min(outside) > 1000, max(inside) < 1000, min(after) > 1000)
 def test_freed_memory_between_used_pieces_is_returned() -> None:
     program = """
 import ctypes
-from bertie.memory import freed_memory_kept, return_freed_memory
+from bertie.memory import keep_freed_memory, return_freed_memory
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
@@ -174,7 +174,7 @@ c.memset.restype, c.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
 
-with freed_memory_kept():
+with keep_freed_memory():
     pieces = [c.memset(c.malloc(1 << 20), 1, 1 << 20) for _ in range(200)]
     for piece in pieces[::2]:
         c.free(piece)
@@ -188,8 +188,8 @@ with freed_memory_kept():
 
 def test_onednn_keeps_few_programs_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    room.keep_few_primitives()
+    room.limit_primitive_cache()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "32"
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "5")
-    room.keep_few_primitives()
+    room.limit_primitive_cache()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "5"

@@ -169,7 +169,7 @@ def test_no_cache_is_kept_where_none_is_wanted(model, ids):
 
 def test_a_cache_of_another_batch_is_refused(model, ids):
     cache = model(ids).past_key_values
-    with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call brings 1"):
+    with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call has 1"):
         model(ids[:1, :1], past_key_values=cache)
 
 
@@ -253,7 +253,7 @@ def test_packed_prompts_of_unequal_lengths_go_on_without_padding(prompts, steps,
     assert cache.lengths == tuple(map(len, texts))
 
 
-@pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+@pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 def test_a_packed_step_computes_no_padding(model, ids, encoder, monkeypatch):
     """Attention reads the cache where it lies, by the kernel that takes the texts' boundaries."""
     chosen = []
@@ -389,19 +389,19 @@ def test_gradients_through_a_cache(model, reference, ids, is_packed):
 class TestRefusedCaches:
     def test_rows_after_packed_texts(self, model, ids):
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
-        with pytest.raises(bertie.InputError, match="holds texts of unequal lengths, which were a Packed"):
+        with pytest.raises(bertie.InputError, match="holds texts of unequal lengths, from a Packed"):
             model(ids[:, :1], past_key_values=cache)
 
     @pytest.mark.parametrize("padding", ["left", "right"])
     def test_packed_texts_after_padded_rows(self, model, ids, padding):
         cache = model(ids[:, :5], attention_mask=MASKS[padding][:, :5]).past_key_values
         step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [5]])
-        with pytest.raises(bertie.InputError, match="was filled with padded rows; go on with rows"):
+        with pytest.raises(bertie.InputError, match="was filled with padded rows; continue with rows"):
             model(step, past_key_values=cache)
 
     def test_a_packed_batch_of_another_size(self, model, ids):
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
-        with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call brings 1"):
+        with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call has 1"):
             model(bertie.Packed.from_lists([[5]]), past_key_values=cache)
 
     def test_another_form_of_the_encoder(self, model, ids, encoder):
@@ -424,7 +424,7 @@ class TestRefusedCaches:
 
     def test_packed_texts_of_unequal_lengths_in_another_cache(self, model, ids):
         texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
-        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of one length; .* need a bertie.Cache"):
+        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of equal length; .* need a bertie.Cache"):
             model(texts, past_key_values=transformers.DynamicCache())
 
     def test_distances_between_texts_of_unequal_lengths(self, ids):

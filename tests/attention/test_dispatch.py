@@ -12,7 +12,7 @@ from bertie.kernels import library
 
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
 # where bertie was installed without a compiler, PyTorch's operators do the work
-NO_KERNELS = bool(library.why_none())
+NO_KERNELS = bool(library.why_no_kernels())
 SERVES = "grouped" if NO_KERNELS else "native"
 
 
@@ -59,7 +59,7 @@ def test_grouped_drops_weights_as_often_as_asked() -> None:
     assert float(each.std()) > 0.05
 
 
-@pytest.mark.skipif(NO_KERNELS, reason=library.why_none())
+@pytest.mark.skipif(NO_KERNELS, reason=library.why_no_kernels())
 @pytest.mark.parametrize("foreign", [False, True])
 def test_native_and_grouped_agree(foreign: bool) -> None:
     packed, (q, k, v) = batch()

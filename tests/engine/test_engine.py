@@ -423,5 +423,5 @@ def test_it_says_what_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     best = library.best()
     assert best is None or best.name in engine.explain()
     monkeypatch.setattr(library, "best", lambda: None)
-    monkeypatch.setattr(library, "why_none", lambda: "there is no compiler")
+    monkeypatch.setattr(library, "why_no_kernels", lambda: "there is no compiler")
     assert "NumPy's products, for there is no compiler" in Engine.of(pair("BertModel")[0]).explain()

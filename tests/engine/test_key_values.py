@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bertie.engine.key_values import ROOM, KeyValues
+from bertie.engine.key_values import BLOCK, KeyValues
 
 LAYERS, HEADS = 2, (3, 8)
 
@@ -22,7 +22,7 @@ def kept(tokens: int, beams: int) -> KeyValues:
     return made
 
 
-@pytest.mark.parametrize("tokens", [1, ROOM, 3 * ROOM + 7])
+@pytest.mark.parametrize("tokens", [1, BLOCK, 3 * BLOCK + 7])
 def test_beams_move_whole(tokens: int) -> None:
     beams, texts = kept(tokens, 4), np.array([2, 1, 0, 2])
     before = beams._numbers[:, :, :, : 5 + tokens].copy()
@@ -33,10 +33,10 @@ def test_beams_move_whole(tokens: int) -> None:
 
 def test_a_longer_past_moves_in_the_same_memory() -> None:
     peaks = []
-    for tokens in (2 * ROOM, 20 * ROOM):
+    for tokens in (2 * BLOCK, 20 * BLOCK):
         beams = kept(tokens, 4)
         tracemalloc.start()
         beams.reorder(np.array([3, 2, 1, 0]))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.1 * peaks[0] < 20 * ROOM * 4 * 3 * 8 * 4
+    assert peaks[1] < 1.1 * peaks[0] < 20 * BLOCK * 4 * 3 * 8 * 4

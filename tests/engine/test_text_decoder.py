@@ -17,7 +17,7 @@ from tests.models.test_encoder_decoder import pair as pair_of_berts
 
 import bertie
 from bertie.engine import Engine
-from bertie.engine.key_values import ROOM
+from bertie.engine.key_values import BLOCK
 from bertie.engine.text_decoder import Decoding
 from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 from bertie.tasks.features import Features
@@ -118,10 +118,10 @@ def test_without_kernels(beams: str, without_kernels: Callable[[], None]) -> Non
 def test_more_tokens_than_there_is_room_at_first() -> None:
     torch.manual_seed(2)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    config = bertie.BertConfig(vocab_size=50, max_position_embeddings=3 * ROOM, is_decoder=True, **sizes)
+    config = bertie.BertConfig(vocab_size=50, max_position_embeddings=3 * BLOCK, is_decoder=True, **sizes)
     model = bertie.BertLMHeadModel(config).eval()
     for beams in (1, 3):
-        asked = {"max_new_tokens": 2 * ROOM + 3, "num_beams": beams, "pad_token_id": 0}
+        asked = {"max_new_tokens": 2 * BLOCK + 3, "num_beams": beams, "pad_token_id": 0}
         packed = bertie.Packed.from_flat(rows_of(PROMPTS).ids, rows_of(PROMPTS).lengths)
         assert Engine.of(model).generate(rows_of(PROMPTS), asked).tolist() == model.generate(packed, **asked).tolist()
 
@@ -218,7 +218,7 @@ def test_an_engine_that_reads_imports_no_loops() -> None:
 
 
 def test_a_step_allocates_no_more_after_many_tokens_than_after_few() -> None:
-    ids, peaks = np.full((2, ROOM), 5), []
+    ids, peaks = np.full((2, BLOCK), 5), []
     decoder = engine("decoder")._decoder
     assert decoder is not None
     decoding = Decoding(decoder, rows_of([[5] * 4] * 2), 1)

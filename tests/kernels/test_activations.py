@@ -10,7 +10,7 @@ from bertie.kernels.gemm import PackedWeight
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 EDGES = [0.0, -0.0, 1e-30, -1e-30, 0.625, -0.625, 87.0, -87.0, -87.1, -88.5, 104.0, -104.0, 1e4, -1e4, 1e9, -1e9]
 NUMBERS = np.concatenate([np.linspace(-30, 30, 60_001), np.linspace(-1, 1, 2_003), EDGES]).astype(np.float32)

@@ -21,7 +21,7 @@ def test_memory_begins_with_a_cache_line(shape: tuple[int, ...], dtype: type) ->
 def test_other_numbers_and_dimensions_are_refused() -> None:
     arrays.check_float32((4,), np.zeros((2, 4), np.float32), np.zeros(4, np.float32))
     for wrong, said in ((np.zeros((2, 4)), r"float64 \[2, 4\]"), (np.zeros((4, 2), np.float32), r"float32 \[4, 2\]")):
-        with pytest.raises(InputError, match=rf"was given {said}; it takes float32 with \[4\] as last dimensions"):
+        with pytest.raises(InputError, match=rf"was given {said}; it takes float32 whose last dimensions are \[4\]"):
             arrays.check_float32((4,), np.zeros(4, np.float32), wrong)
 
 
@@ -29,7 +29,7 @@ def test_either_all_arrays_hold_bfloat16_or_none() -> None:
     single, half = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.uint16)
     assert (arrays.check_numbers((2, 4), single, single), arrays.check_numbers((4,), half, half)) == (False, True)
     for mixed, takes in (((single, half), "float32"), ((half, single), "uint16")):
-        with pytest.raises(InputError, match=rf"it takes {takes} with \[4\]"):
+        with pytest.raises(InputError, match=rf"it takes {takes} whose last dimensions are \[4\]"):
             arrays.check_numbers((4,), *mixed)
 
 
@@ -50,7 +50,7 @@ def test_lengths_are_a_list_of_32_bit_integers(wrong: np.ndarray) -> None:
 
 def test_what_return_codes_mean() -> None:
     arrays.check_returned(0, 9)
-    with pytest.raises(InputError, match="must lie one after the other in 9 tokens"):
+    with pytest.raises(InputError, match="must rise from 0 to 9"):
         arrays.check_returned(1, 9)
     with pytest.raises(MemoryError):
         arrays.check_returned(2, 9)

@@ -15,7 +15,7 @@ from bertie.kernels.normalization import residual_norm, residual_norm_backward
 from bertie.zero_copy import as_array, as_tensor
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 each_shape = pytest.mark.parametrize("shape", [(1, 1), (3, 31), (65, 48), (200, 130)], ids=str)
@@ -124,13 +124,13 @@ def test_weight_gradient(functions, shape, threads) -> None:
 @pytest.mark.parametrize("queries", [None, [1, 3, 0, 40]], ids=["own", "others'"])
 def test_attention(functions, width, dropped, queries) -> None:
     """Within bfloat16's rounding of inputs, weights and answers; the same weights are dropped as in float32."""
-    from bertie.kernels.dropout import drop_params
+    from bertie.kernels.dropout import dropout_params
 
     keys = [5, 0, 70, 33]
     starts = [np.cumsum([0, *each], dtype=np.int32) for each in (queries or keys, keys)]
     q, dy = (drawn(starts[0][-1], 2, width, dtype=torch.bfloat16, seed=seed) for seed in (0, 1))
     k, v = drawn(starts[1][-1], 2, 2, width, dtype=torch.bfloat16, seed=2).unbind(1)  # rows that lie apart
-    params = drop_params(5, dropped) if dropped else None
+    params = dropout_params(5, dropped) if dropped else None
 
     def run(*given: Tensor) -> list[Tensor]:
         arrays, lse = [as_array(each) for each in given], np.zeros(q.shape[:2], np.float32)

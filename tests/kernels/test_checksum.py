@@ -15,8 +15,8 @@ def of(*arrays: np.ndarray, threads: int = 1) -> tuple[int, ...]:
 @pytest.fixture(params=["kernel", "zlib"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "zlib":
-        monkeypatch.setattr(checksum, "_function", lambda: None)
-    elif checksum._function() is None:
+        monkeypatch.setattr(checksum, "_kernel", lambda: None)
+    elif checksum._kernel() is None:
         pytest.skip("the kernel was not compiled")
 
 

@@ -13,7 +13,7 @@ from bertie.kernels.embeddings import PackedEmbeddings
 from bertie.kernels.normalization import layer_norm
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 DRAW = np.random.default_rng(0)
 
@@ -71,8 +71,8 @@ def test_ids_beyond_their_tables_are_refused(functions) -> None:
         (([-1, 0], fine, fine), "word_ids is -1"),
         ((fine, [0, 2], fine), "type_ids is 2"),
         ((fine, fine, [5, 0]), "position_ids is 5"),
-        ((fine, fine[:1], fine), "as many as the tokens"),
-        ((fine, None, None), "as many as the tokens"),
+        ((fine, fine[:1], fine), "as many token types and positions as ids"),
+        ((fine, None, None), "as many token types and positions as ids"),
     ):
         with pytest.raises(InputError, match=why):
             embed(*(None if each is None else np.array(each) for each in arguments), threads=1)

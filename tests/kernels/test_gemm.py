@@ -17,7 +17,7 @@ from bertie.layers.int8 import Int8Linear
 SETS = library.instruction_sets()
 VNNI = [functions for functions in SETS if functions.multiplies_bytes]
 SLICING = [functions for functions in SETS if functions.pack_slices is not None]
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_slicing = pytest.mark.parametrize("functions", SLICING, ids=lambda functions: functions.name)
 each_vnni = pytest.mark.parametrize("functions", VNNI, ids=lambda functions: functions.name)
@@ -138,7 +138,7 @@ class TestFloats:
     @each_set
     def test_a_residual_must_be_there(self, functions) -> None:
         x, weight, bias, _ = operands(2, 3, 4)
-        with pytest.raises(InputError, match="takes a residual"):
+        with pytest.raises(InputError, match="needs a residual"):
             product(packed(weight, bias, functions), x, RESIDUAL)
 
     @each_set
@@ -210,9 +210,11 @@ class TestMatmul:
         assert multiplied(a, b, functions).isnan().any(1).tolist() == [False, False, True, False, False]
 
     def test_what_does_not_fit_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"given float32 \[3, 4\]; it takes float32 with \[5, 4\]"):
+        with pytest.raises(
+            InputError, match=r"given float32 \[3, 4\]; it takes float32 whose last dimensions are \[5, 4\]"
+        ):
             multiplied(drawn(2, 5), drawn(3, 4), SETS[0])
-        with pytest.raises(InputError, match="transposed matrix alone"):
+        with pytest.raises(InputError, match="transposed matrices only"):
             matmul(drawn(2, 3).numpy(), drawn(3, 4).numpy(), SETS[0], needs_sums=True, threads=1)
 
 

@@ -12,7 +12,7 @@ import pytest
 from bertie.kernels import library
 
 needs_kernels = pytest.mark.skipif(
-    not library.instruction_sets(), reason=f"no compiled kernels here: {library.why_none()}"
+    not library.instruction_sets(), reason=f"no compiled kernels here: {library.why_no_kernels()}"
 )
 
 
@@ -28,12 +28,12 @@ def test_the_fastest_comes_first() -> None:
 
 @needs_kernels
 def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert library.why_none() == ""
+    assert library.why_no_kernels() == ""
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
-    assert "AVX2 and for 64-bit Arm only" in library.why_none()
+    assert "AVX2 and for 64-bit Arm only" in library.why_no_kernels()
     library._library.cache_clear()
     monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".missing"])
-    assert "for another Python or system (_kernels." in library.why_none()
+    assert "for another Python or system (_kernels." in library.why_no_kernels()
     library._library.cache_clear()
 
 
@@ -48,12 +48,12 @@ def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for lies_there, why in (
         (None, "no C compiler when bertie was installed, or it runs from its sources"),
         (b"no library", "cannot be loaded"),
-        (Path(other.__file__).read_bytes(), "another library lies in their place"),
+        (Path(other.__file__).read_bytes(), "is some other library"),
     ):
         if lies_there is not None:
             place.write_bytes(lies_there)
         library._library.cache_clear()
-        assert why in library.why_none()
+        assert why in library.why_no_kernels()
     library._library.cache_clear()
 
 
@@ -69,7 +69,7 @@ def test_machines_without_kernels_are_named(
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(sysconfig, "get_platform", lambda: named)
     library._library.cache_clear()
-    assert library.why_none().endswith(f"on Linux and macOS, not for {named}")
+    assert library.why_no_kernels().endswith(f"on Linux and macOS, not for {named}")
     library._library.cache_clear()
 
 
@@ -83,7 +83,7 @@ def test_the_library_for_every_python_comes_before_one_for_this_python(
     for ending in endings:
         (tmp_path / f"_kernels{ending}").write_bytes(b"no library")
     library._library.cache_clear()
-    assert f"_kernels{endings[-1]}: " in library.why_none()
+    assert f"_kernels{endings[-1]}: " in library.why_no_kernels()
     library._library.cache_clear()
 
 
@@ -95,7 +95,7 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch, 
     setattr(other, name, getattr(other, name) + 1)
     monkeypatch.setattr(library, "_ABI", other)
     library._library.cache_clear()
-    assert "compiled from other sources" in library.why_none()
+    assert "compiled from other sources" in library.why_no_kernels()
     library._library.cache_clear()
 
 

@@ -8,7 +8,7 @@ from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
 from bertie.kernels import library
 
-pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+pytestmark = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 LABELS = torch.tensor([0, 1, 1])
 
 

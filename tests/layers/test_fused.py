@@ -11,7 +11,7 @@ import bertie
 from bertie.kernels import library
 from bertie.layers import fused, products
 
-pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+pytestmark = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 SMALL = {
     "vocab_size": 211,
     "hidden_size": 60,  # no multiple of any width of vectors
@@ -87,7 +87,7 @@ def multiplied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     matmul = products.matmul
     monkeypatch.setattr(products, "matmul", lambda *a, **b: shapes.append(str(a[0].shape)) or matmul(*a, **b))
     monkeypatch.setattr(products, "mkl_is_slower", lambda: request.param == "bertie's")
-    monkeypatch.setattr(products, "LEAST_ROWS", 1)
+    monkeypatch.setattr(products, "MIN_PACKED_ROWS", 1)
     return shapes
 
 

@@ -79,7 +79,7 @@ class TestNumbers:
         _, made, x = layer_of(kind)
         scaled = x if made.input_scale is None else x * made.input_scale
         assert torch.allclose(made(x), scaled @ (made.weight * made.weight_scale[:, None]).T + made.bias, atol=1e-5)
-        assert explain_product(made) == "PyTorch's product with the weights as numbers"
+        assert explain_product(made) == "PyTorch's product with dequantised weights"
         with pytest.raises(InputError, match="is int8, and this processor has no kernel for it"):
             make_deterministic(made)
 

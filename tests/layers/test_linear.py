@@ -16,10 +16,10 @@ from bertie.kernels import library
 from bertie.kernels.cpu import Chip
 from bertie.layers import linear as linear_file
 from bertie.layers import products
-from bertie.layers.linear import MOST_ROWS, Linear
-from bertie.layers.products import LEAST_ROWS
+from bertie.layers.linear import MAX_UNPACKED_ROWS, Linear
+from bertie.layers.products import MIN_PACKED_ROWS
 
-needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+needs_kernels = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 
 
 def rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
@@ -40,7 +40,7 @@ def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
     rows = rows_of(monkeypatch, "_packed_product")
     monkeypatch.setattr(products, "mkl_is_slower", lambda: True)
-    monkeypatch.setattr(products, "LEAST_ROWS", 8)
+    monkeypatch.setattr(products, "MIN_PACKED_ROWS", 8)
     return rows
 
 
@@ -127,12 +127,12 @@ class TestPacked:
     @pytest.mark.parametrize(
         ("chip", "best", "has_tiles", "rows", "pays"),
         [
-            (Chip(), "avx512", False, LEAST_ROWS, False),
-            (Chip(), "avx512vnni", True, LEAST_ROWS, True),
-            (Chip(), "avx512vnni", True, LEAST_ROWS - 1, False),
-            (Chip(amd=True), "avx512", False, LEAST_ROWS, True),
-            (Chip(amd=True), "avx512", False, LEAST_ROWS - 1, False),
-            (Chip(amd=True), "avx2", False, LEAST_ROWS, False),
+            (Chip(), "avx512", False, MIN_PACKED_ROWS, False),
+            (Chip(), "avx512vnni", True, MIN_PACKED_ROWS, True),
+            (Chip(), "avx512vnni", True, MIN_PACKED_ROWS - 1, False),
+            (Chip(amd=True), "avx512", False, MIN_PACKED_ROWS, True),
+            (Chip(amd=True), "avx512", False, MIN_PACKED_ROWS - 1, False),
+            (Chip(amd=True), "avx2", False, MIN_PACKED_ROWS, False),
         ],
     )
     def test_where_it_pays(self, monkeypatch, chip, best, has_tiles, rows, pays) -> None:
@@ -158,7 +158,7 @@ class TestFewRows:
     @pytest.mark.parametrize("bias", [True, False])
     def test_numbers(self, short, depth, columns, bias) -> None:
         module = Linear(depth, columns, bias=bias)
-        for rows in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17, MOST_ROWS):
+        for rows in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17, MAX_UNPACKED_ROWS):
             x = drawn(rows, depth)
             with torch.no_grad():
                 assert close(module(x), F.linear(x, module.weight, module.bias))
@@ -191,7 +191,7 @@ class TestFewRows:
         turned.weight = nn.Parameter(drawn(32, 50).T, requires_grad=False)
         with torch.no_grad():
             assert torch.equal(turned(x), F.linear(x, turned.weight, turned.bias))
-            assert module(drawn(MOST_ROWS + 1, 32)).shape == (MOST_ROWS + 1, 50)
+            assert module(drawn(MAX_UNPACKED_ROWS + 1, 32)).shape == (MAX_UNPACKED_ROWS + 1, 50)
         sparse = Linear(32, 50).requires_grad_(False)
         sparse.weight = nn.Parameter(drawn(50, 32).to_sparse_csr(), requires_grad=False)
         assert close(sparse(x), x @ sparse.weight.to_dense().T + sparse.bias)

@@ -1,14 +1,14 @@
-/* The functions of attention and of its gradient: memory, threads, and by which of the ways before it; included last. */
+/* The entry points of attention and its gradient: they allocate scratch, start threads, and choose between AMX and vectors. */
 
-/* whether sequences lie one after the other, and the most queries and keys of one */
-static int measure(const Attention *a, long *queries, long *keys)
+/* the most queries and keys of a sequence; returns 0 if the sequences do not partition the tokens */
+static int longest_sequences(const Attention *a, long *queries, long *keys)
 {
     *queries = max_seqlen(a->cu_seqlens_q, a->batch, a->tokens_q);
     *keys = max_seqlen(a->cu_seqlens_k, a->batch, a->tokens_k);
     return *queries >= 0 && *keys >= 0;
 }
 
-/* numbers of memory that each thread needs, whichever way it goes */
+/* floats of scratch that each thread needs, with and without AMX */
 static long scratch_of_attention(long queries, long keys, long width, int half)
 {
     long numbers = upto(attention_scratch(queries, keys, width, half), 16);
@@ -19,11 +19,11 @@ static long scratch_of_attention(long queries, long keys, long width, int half)
     return numbers;
 }
 
-/* shared by a team of threads, each with ``scratch_per_thread`` numbers of scratch */
+/* run by a team of threads, each with ``scratch_per_thread`` floats of scratch */
 static void attend_in_team(const Attention *a, float *scratch, long scratch_per_thread)
 {
 #ifdef HAS_TILES
-    if (attention_by_tiles(a)) {
+    if (attention_uses_tiles(a)) {
         attend_by_tiles(a, (char *)scratch, 4 * scratch_per_thread);
         return;
     }
@@ -34,7 +34,7 @@ static void attend_in_team(const Attention *a, float *scratch, long scratch_per_
 int NAME(attention)(const Attention *a, int threads)
 {
     long queries, keys;
-    if (!measure(a, &queries, &keys))
+    if (!longest_sequences(a, &queries, &keys))
         return BAD_SEQLENS;
     const long numbers = scratch_of_attention(queries, keys, a->width, a->half);
     float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
@@ -50,11 +50,11 @@ int NAME(attention_backward)(const AttentionBackward *g, int threads)
 {
     const Attention *a = &g->forward;
     long queries, keys;
-    if (!measure(a, &queries, &keys))
+    if (!longest_sequences(a, &queries, &keys))
         return BAD_SEQLENS;
     long numbers = upto(backward_scratch(queries, keys, a->width, a->half), 16);
 #ifdef HAS_TILES
-    if (attention_by_tiles(a))
+    if (attention_uses_tiles(a))
         numbers = upto(tiles_scratch_backward(queries, keys, a->width), 64) / 4;
 #endif
     float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
@@ -63,7 +63,7 @@ int NAME(attention_backward)(const AttentionBackward *g, int threads)
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #ifdef HAS_TILES
-        if (attention_by_tiles(a))
+        if (attention_uses_tiles(a))
             backward_by_tiles(g, (char *)scratch, 4 * numbers);
         else
 #endif
