@@ -1,4 +1,4 @@
-"""layouts: folders that hold no model bertie reads are recognised, and every door says the same of them."""
+"""Folders without a model that bertie can read are recognised, with the same message from every entry point."""
 
 import json
 import shutil
@@ -69,8 +69,8 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-def doors(folder: Path) -> dict[str, Callable[[], Any]]:
-    """Every way to open a model, by the messages that they end with."""
+def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
+    """The ways to open a model, by name."""
     return {
         "model": lambda: bertie.BertModel.from_pretrained(folder),
         "auto": lambda: bertie.AutoModelForMaskedLM.from_pretrained(str(folder)),
@@ -80,10 +80,10 @@ def doors(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_every_door_says_the_same(name: str, tmp_path: Path) -> None:
+def test_every_way_to_open_reports_the_same(name: str, tmp_path: Path) -> None:
     build, says = FOLDERS[name]
     build(tmp_path)
-    for open_it in doors(tmp_path).values():
+    for open_it in entry_points(tmp_path).values():
         with pytest.raises(CheckpointError, match=says):
             open_it()
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path)])
@@ -110,7 +110,7 @@ def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
         bertie.BertTokenizer.from_pretrained(tmp_path)
 
 
-def test_of_a_hub_name_the_whole_repository_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_hub_repository_is_considered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = tmp_path / "snapshot"
     config(snapshot)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
@@ -128,7 +128,7 @@ def test_an_adapter_in_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             open_it("someone/adapter")
 
 
-def test_a_hubs_bin_is_inspected_truly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
+def test_a_pickled_model_on_the_hub_is_inspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
     import torch
 
     snapshot, model = tmp_path / "snapshot", bertie.BertForMaskedLM(bertie.BertConfig(**TINY))
@@ -164,13 +164,13 @@ def test_old_sentence_transformers_folders_open_everywhere(tmp_path: Path, mini:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.patterns[0])
-def test_each_layout_has_its_own_sentence(layout: Any) -> None:
+def test_each_layout_has_its_own_message(layout: Any) -> None:
     pattern = layout.patterns[0].replace("[!0-9]", "a").replace("*", "7")
     sentence = describe_files(["README.md", pattern])
     assert layout.description in sentence
     assert "{" not in sentence
 
 
-def test_what_is_not_known_is_not_guessed() -> None:
+def test_unknown_files_are_not_described() -> None:
     assert describe_files(["README.md", "notes.txt"]) == ""
     assert describe_files(["modules.json", "1_Pooling/config.json"]) == ""

@@ -1,4 +1,4 @@
-"""The activations: PyTorch's numbers everywhere, alone, after a product and in the blocks."""
+"""The activations equal PyTorch's: alone, after a product and in the blocks."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_everywhere_as_pytorch(functions, name) -> None:
 
 @each_set
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_what_is_not_a_number_stays_visible(functions, name) -> None:
+def test_nan_propagates(functions, name) -> None:
     x = np.linspace(-3, 3, 37, dtype=np.float32)
     x[5] = np.nan
     found = activate(x, ACTIVATION_CODES[name], functions, threads=2)

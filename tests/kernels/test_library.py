@@ -1,4 +1,4 @@
-"""The library is ours, compiled from these sources, and nothing of the room knows PyTorch."""
+"""The library is bertie's, compiled from these sources, and the package imports no PyTorch."""
 
 import platform
 import subprocess
@@ -17,7 +17,7 @@ needs_kernels = pytest.mark.skipif(
 
 
 @needs_kernels
-def test_the_fastest_comes_first() -> None:
+def test_instruction_sets_are_sorted_by_speed() -> None:
     sets = library.instruction_sets()
     assert library.best() is sets[0]
     names, arm = ["avx512vnni", "avx512", "avx2"], ["neondot", "neon"]
@@ -27,7 +27,7 @@ def test_the_fastest_comes_first() -> None:
 
 
 @needs_kernels
-def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_for_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.why_no_kernels() == ""
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
     assert "AVX2 and for 64-bit Arm only" in library.why_no_kernels()
@@ -37,7 +37,7 @@ def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     library._library.cache_clear()
 
 
-def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_other_libraries_are_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import safetensors._safetensors_rust as other
 
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
@@ -60,7 +60,7 @@ def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("system", "machine", "named"), [("win32", "AMD64", "win-amd64"), ("linux", "riscv64", "linux-riscv64")]
 )
-def test_machines_without_kernels_are_named(
+def test_unsupported_machines_are_named(
     system: str, machine: str, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
@@ -74,9 +74,7 @@ def test_machines_without_kernels_are_named(
 
 
 @pytest.mark.skipif(len(EXTENSION_SUFFIXES) < 2, reason="this Python has one ending of libraries")
-def test_the_library_for_every_python_comes_before_one_for_this_python(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_stable_abi_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     endings = [ending for ending in EXTENSION_SUFFIXES if "abi3" in ending or "cpython" in ending]

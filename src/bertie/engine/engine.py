@@ -357,7 +357,7 @@ class Engine:
     def explain(self) -> str:
         """Return how the model is computed: which kernels, or why none."""
         best = library.best()
-        kernels = f"{best} kernels" if best else f"NumPy's products, for {library.why_no_kernels()}"
+        kernels = f"{best} kernels" if best else f"NumPy's products, because {library.why_no_kernels()}"
         packed = self._blocks is not None and self._blocks.packed
         blocks = "all blocks in one call" if packed else "one block after the other"
         precise = f", inputs of 16 bits in {self._count_16_bits} int8 layers" if self._count_16_bits else ""

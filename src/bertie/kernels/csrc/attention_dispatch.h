@@ -11,12 +11,12 @@ static int longest_sequences(const Attention *a, long *queries, long *keys)
 /* floats of scratch that each thread needs, with and without AMX */
 static long scratch_of_attention(long queries, long keys, long width, int half)
 {
-    long numbers = upto(attention_scratch(queries, keys, width, half), 16);
+    long floats = upto(attention_scratch(queries, keys, width, half), 16);
 #ifdef HAS_TILES
     const long by_tiles = upto(tiles_scratch(queries, keys, width), 64) / 4;
-    numbers = by_tiles > numbers ? by_tiles : numbers;
+    floats = by_tiles > floats ? by_tiles : floats;
 #endif
-    return numbers;
+    return floats;
 }
 
 /* run by a team of threads, each with ``scratch_per_thread`` floats of scratch */
@@ -36,12 +36,12 @@ int NAME(attention)(const Attention *a, int threads)
     long queries, keys;
     if (!longest_sequences(a, &queries, &keys))
         return BAD_SEQLENS;
-    const long numbers = scratch_of_attention(queries, keys, a->width, a->half);
-    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
+    const long floats = scratch_of_attention(queries, keys, a->width, a->half);
+    float *scratch = aligned_memory((threads * floats + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    attend_in_team(a, scratch, numbers);
+    attend_in_team(a, scratch, floats);
     free(scratch);
     return OK;
 }
@@ -52,22 +52,22 @@ int NAME(attention_backward)(const AttentionBackward *g, int threads)
     long queries, keys;
     if (!longest_sequences(a, &queries, &keys))
         return BAD_SEQLENS;
-    long numbers = upto(backward_scratch(queries, keys, a->width, a->half), 16);
+    long floats = upto(backward_scratch(queries, keys, a->width, a->half), 16);
 #ifdef HAS_TILES
     if (attention_uses_tiles(a))
-        numbers = upto(tiles_scratch_backward(queries, keys, a->width), 64) / 4;
+        floats = upto(tiles_scratch_backward(queries, keys, a->width), 64) / 4;
 #endif
-    float *scratch = aligned_memory((threads * numbers + 16) * sizeof(float));
+    float *scratch = aligned_memory((threads * floats + 16) * sizeof(float));
     if (!scratch)
         return NO_MEMORY;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
 #ifdef HAS_TILES
         if (attention_uses_tiles(a))
-            backward_by_tiles(g, (char *)scratch, 4 * numbers);
+            backward_by_tiles(g, (char *)scratch, 4 * floats);
         else
 #endif
-        attend_backward(g, scratch, numbers);
+        attend_backward(g, scratch, floats);
     }
     free(scratch);
     return OK;

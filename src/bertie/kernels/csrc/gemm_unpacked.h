@@ -25,9 +25,9 @@ INLINE void dot_tile(const int rows, const int columns, const float *x, const fl
             __builtin_prefetch(w + (columns + c) * depth + k); /* the next tile's weights */
         }
         for (int r = 0; r < rows; r++) {
-            const V numbers = LOAD(x + r * depth + k);
+            const V inputs = LOAD(x + r * depth + k);
             for (int c = 0; c < columns; c++)
-                sums[r][c] = FMA(numbers, weights[c], sums[r][c]);
+                sums[r][c] = FMA(inputs, weights[c], sums[r][c]);
         }
     }
     if (k < depth)
