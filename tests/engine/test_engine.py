@@ -147,7 +147,7 @@ def test_odd_widths(width: int, rows: Features) -> None:
     assert_close(Engine.of(ours).hidden_states(rows), hidden_states(reference, rows))
 
 
-def test_a_quantised_model_answers_as_its_modules_do(mini: Path, tmp_path: Path) -> None:
+def test_a_quantized_model_answers_as_its_modules_do(mini: Path, tmp_path: Path) -> None:
     tokenizer = bertie.AutoTokenizer.from_pretrained(mini)
     texts = ["Paris is the [MASK] of France.", "A longer text about rivers, and the towns that lie beside them."] * 4
     model = bertie.quantize(bertie.BertForMaskedLM.from_pretrained(mini), "int8", texts=texts, tokenizer=tokenizer)

@@ -26,7 +26,7 @@ SHAPES = ((3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE)
 
 
 class Weights:
-    """Blocks' weights: of products as [out, in] with bias, of normalisations with epsilon."""
+    """Blocks' weights: of products as [out, in] with bias, of normalizations with epsilon."""
 
     def __init__(self, blocks: int = 2) -> None:
         draw = torch.Generator().manual_seed(0)
@@ -56,8 +56,8 @@ class Weights:
             for part in linear(x, *qkv).view(-1, 3, HEADS, WIDTH).split(lengths):
                 context = F.scaled_dot_product_attention(*part.permute(1, 2, 0, 3))
                 contexts.append(context.transpose(0, 1).flatten(1))
-            x = normalised(x + linear(torch.cat(contexts), *output), *self.norms[0])
-            x = normalised(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
+            x = normalized(x + linear(torch.cat(contexts), *output), *self.norms[0])
+            x = normalized(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
         return x
 
 
@@ -72,7 +72,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight.double(), bias.double())
 
 
-def normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def normalized(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (HIDDEN,), weight.double(), bias.double(), eps)
 
 
@@ -136,7 +136,7 @@ def test_blocks_that_do_not_fit_are_refused(functions) -> None:
 @each_set
 @pytest.mark.parametrize(("heads", "width"), [(3, 20), (2, 12), (4, 16), (3, 128)])
 def test_a_variance_that_overflows_gives_what_pytorch_gives(functions, heads, width) -> None:
-    """A block whose products are zero normalises its input twice; rows become NaN, the bias, or finite numbers."""
+    """A block whose products are zero normalizes its input twice; rows become NaN, the bias, or finite numbers."""
     hidden = heads * width
     draw = torch.Generator().manual_seed(0)
     norm = (torch.randn(hidden, generator=draw), torch.randn(hidden, generator=draw), 1e-12)

@@ -74,12 +74,12 @@ class TestNumbers:
         assert torch.allclose(made(x), _product(made, x), rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_without_a_kernel_weights_are_dequantised(self, kind: str, without_kernels: Callable[[], None]) -> None:
+    def test_without_a_kernel_weights_are_dequantized(self, kind: str, without_kernels: Callable[[], None]) -> None:
         without_kernels()
         _, made, x = layer_of(kind)
         scaled = x if made.input_scale is None else x * made.input_scale
         assert torch.allclose(made(x), scaled @ (made.weight * made.weight_scale[:, None]).T + made.bias, atol=1e-5)
-        assert explain_product(made) == "PyTorch's product with dequantised weights"
+        assert explain_product(made) == "PyTorch's product with dequantized weights"
         with pytest.raises(InputError, match="is int8, and this processor has no kernel for it"):
             make_deterministic(made)
 
@@ -144,7 +144,7 @@ class TestModule:
         _, made, x = layer_of()
         assert torch.equal(made(x.view(4, 10, 64)), made(x).view(4, 10, 48))
 
-    def test_captured_graphs_use_dequantised_weights(self) -> None:
+    def test_captured_graphs_use_dequantized_weights(self) -> None:
         plain, made, x = layer_of()
         found = torch.export.export(made, (x,)).module()(x)
         assert F.cosine_similarity(found, plain(x), dim=1).min() > 0.999

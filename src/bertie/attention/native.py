@@ -36,7 +36,7 @@ class Native:
         if request.causal:
             reasons.append("it has no causal mask")
         if request.dropout_p >= 1:
-            reasons.append("it cannot scale the weights that remain if all are dropped")
+            reasons.append("it cannot drop all weights")
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""From ids to vectors: word, token-type and position embeddings, added and normalised (BERT, figure 2)."""
+"""From ids to vectors: word, token-type and position embeddings, added and normalized (BERT, figure 2)."""
 
 from dataclasses import dataclass
 from functools import cached_property

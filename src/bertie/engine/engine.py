@@ -55,7 +55,7 @@ class Engine:
         architecture: the name of the model's class, which decides its heads.
         device_type: "cpu".
         threads: the number of cores that a call uses.
-        dtype: "float32", the dtype of hidden states, in a quantised model too.
+        dtype: "float32", the dtype of hidden states, in a quantized model too.
         weights: the checkpoint's arrays; None if it was made from a model.
     """
 
@@ -188,7 +188,7 @@ class Engine:
         return made
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors (float32, or int8 as quantised) of the architecture into a folder.
+        """Write config.json and model.safetensors (float32, or int8 as quantized) of the architecture into a folder.
 
         Raises:
             CheckpointError: the folder cannot be made or written.

@@ -27,12 +27,12 @@ class Linear(Protocol):
 
 
 class Int8Weight(NamedTuple):
-    """A layer of a quantised checkpoint; `bertie.layers.int8.Int8Linear` defines its parts."""
+    """A layer of a quantized checkpoint; `bertie.layers.int8.Int8Linear` defines its parts."""
 
     weight: NDArray[np.int8]  # [out, in]
     scale: Array  # [out]
     input_scale: Array | None  # [in]
-    input_bits: int = 8  # the minimum to quantize inputs to
+    input_bits: int = 8  # inputs are quantized to at least this many
 
     def dequantized(self) -> Array:
         """Return the whole weight in float32."""

@@ -25,7 +25,7 @@ from bertie.threads import available_threads
 Part = TypeVar("Part")
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"
-# where a tied parameter is stored, and the scale of a quantised one
+# where a tied parameter is stored, and the scale of a quantized one
 TIED = {
     f"{DECODER}.weight": f"{WORDS}.weight",
     f"{DECODER}.weight_scale": f"{WORDS}.weight_scale",
@@ -37,7 +37,7 @@ TIED = {
 class Weights:
     """A model's parameters, in the forms that the engine computes with."""
 
-    # returns the array of a name: float32, or int8 for a quantised layer; None if there is none
+    # returns the array of a name: float32, or int8 for a quantized layer; None if there is none
     read: Callable[[str], NDArray[Any] | None]
     stored: Collection[str]  # the names of all parameters
     # the names in a checkpoint that remains readable, as in the architecture's own files
@@ -51,7 +51,7 @@ class Weights:
         return np.ascontiguousarray(found, np.float32)
 
     def table(self, name: str) -> Array | Int8Weight:
-        """Return the weight ``[rows, D]`` of a layer or an embedding table, with its scales if it is quantised."""
+        """Return the weight ``[rows, D]`` of a layer or an embedding table, with its scales if it is quantized."""
         weight = self.read(f"{name}.weight")
         assert weight is not None, name
         if weight.dtype != np.int8:

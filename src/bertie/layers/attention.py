@@ -1,4 +1,4 @@
-"""The attention sub-layers of a block: projections around ``attend``, with residual and normalisation after.
+"""The attention sub-layers of a block: projections around ``attend``, with residual and normalization after.
 
 Each part takes the reference's arguments. Hidden states are packed, ``[T, D]``, if a `Packed` is passed as the mask,
 else a rectangle ``[B, S, D]``.

@@ -1,4 +1,4 @@
-"""From ids to vectors: word, position and token-type embeddings, added and normalised (BERT, figure 2)."""
+"""From ids to vectors: word, position and token-type embeddings, added and normalized (BERT, figure 2)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Layers with 8-bit weights, as in quantised checkpoints, whose inputs are quantised during inference."""
+"""Layers with 8-bit weights, as in quantized checkpoints, whose inputs are quantized during inference."""
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,11 @@ class Int8Linear(nn.Module):
     """``y = (x · input_scale) Wᵀ + bias`` with ``W = weight · weight_scale[:, None]``: ``[T, in]`` to ``[T, out]``.
 
     Parameters, none of them trainable: ``weight`` int8 ``[out, in]`` and ``weight_scale`` ``[out]``; ``bias`` ``[out]``
-    and ``input_scale`` ``[in]`` may be None. Each row of inputs is quantised within its own range to ``input_bits``:
+    and ``input_scale`` ``[in]`` may be None. Each row of inputs is quantized within its own range to ``input_bits``:
     8, or 16, which is also used on processors that cannot multiply 8 bits.
 
     On a CPU with kernels, weights are packed for every call, which takes about as long as the product of a short text;
-    pipelines made from a folder pack them once. Elsewhere, and while a graph is captured, weights are dequantised.
+    pipelines made from a folder pack them once. Elsewhere, and while a graph is captured, weights are dequantized.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Int8Linear(nn.Module):
         if self.has_kernel():
             precise = "inputs of 16 bits, " if self.input_bits == 16 else ""
             return f"bertie's kernel for 8-bit integers, {precise}the weights packed for every product"
-        return "PyTorch's product with dequantised weights"
+        return "PyTorch's product with dequantized weights"
 
     def as_arrays(self) -> Int8Weight:
-        """Return the weight and the quantisation of inputs, for the engine."""
+        """Return the weight and the quantization of inputs, for the engine."""
         smooth = self.input_scale
         return Int8Weight(
             self.weight.numpy(),

@@ -12,7 +12,7 @@ static void pack_transposed(const float *k, long stride, long keys, long width, 
 {
     const long wide = width / 4 * 4;
     for (long first = 0; first < keys; first += NR, panels += width * NR, k += NR * stride) {
-        const long here = keys - first < NR ? keys - first : NR, fours = here / 4 * 4;
+        const long here = at_most(keys - first, NR), fours = here / 4 * 4;
         if (here < NR)
             memset(panels, 0, width * NR * sizeof(float));
         for (long j = 0; j < fours; j += 4)
@@ -28,7 +28,7 @@ static void pack_transposed(const float *k, long stride, long keys, long width, 
 static void pack_columns(const float *v, long stride, long keys, long width, float *panels)
 {
     for (long first = 0; first < width; first += NR, panels += keys * NR) {
-        long columns = width - first < NR ? width - first : NR;
+        const long columns = at_most(width - first, NR);
         for (long j = 0; j < keys; j++) {
             memcpy(panels + j * NR, v + j * stride + first, columns * sizeof(float));
             memset(panels + j * NR + columns, 0, (NR - columns) * sizeof(float));
@@ -194,7 +194,7 @@ static void attend_head(const Attention *a, long sequence, long head, float *scr
 #define BODY(n)                                                                                                        \
     attend_rows(n, a, q.rows + row * q.stride, q.stride, key_panels, value_panels, keys, scores, y.rows + row * y.stride,     \
                 y.stride, row_lse, row, &key)
-            FOR_ROWS(queries - row < step ? queries - row : step, BODY)
+            FOR_ROWS(at_most(queries - row, step), BODY)
 #undef BODY
         }
     }

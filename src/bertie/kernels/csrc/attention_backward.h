@@ -113,14 +113,14 @@ static void backward_head(const AttentionBackward *g, long sequence, long head, 
     int step = rows_per_microkernel(w.keys);
     for (long row = 0; row < w.keys; row += step) {
 #define BODY(n) key_rows(n, g, &w, dk.rows + row * dk.stride, dv.rows + row * dv.stride, dk.stride, row, &key)
-        FOR_ROWS(w.keys - row < step ? w.keys - row : step, BODY)
+        FOR_ROWS(at_most(w.keys - row, step), BODY)
 #undef BODY
     }
     step = rows_per_microkernel(w.queries);
     for (long row = 0; row < w.queries; row += step) {
 #define BODY(n)                                                                                                        \
     multiply_rows(n, w.dS + row, 1, w.padded, w.k, w.keys, ONES, dq.rows + row * dq.stride, dq.stride, width)
-        FOR_ROWS(w.queries - row < step ? w.queries - row : step, BODY)
+        FOR_ROWS(at_most(w.queries - row, step), BODY)
 #undef BODY
     }
     store_rows(a, dk, g->dk, stride, first_key, w.keys, head);

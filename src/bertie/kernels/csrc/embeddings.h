@@ -7,7 +7,7 @@ typedef struct {
     long count;
 } EmbeddingTable;
 
-/* the tables and each token's ids; null ``ids`` mean 0 for every token, null ``rows`` mean that there is no such table */
+/* the tables and each token's ids; null ids mean 0 for every token, null ``rows`` that there is no such table */
 typedef struct {
     EmbeddingTable words, types, positions;
     const long long *word_ids, *type_ids, *position_ids; /* [tokens] */

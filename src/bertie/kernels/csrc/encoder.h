@@ -62,7 +62,7 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
 static long lay_out_workspace(Workspace *w, const Block *b, long rows, long longest, int threads, char *memory)
 {
     const long hidden = b->output.columns, wide = b->intermediate.columns, number = sizeof(float);
-    const long few = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
+    const long few = at_most(rows, FEED_FORWARD_ROWS);
     const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
     const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;
     long bytes = 0;

@@ -45,13 +45,13 @@ static void gemm(const float *x, const float *panels, long rows, long depth, con
 {
     const long count = (e->columns + NR - 1) / NR;
     for (long first = 0; first < rows; first += MC) {
-        const long end = first + MC < rows ? first + MC : rows;
+        const long end = at_most(first + MC, rows);
         const int step = rows_per_microkernel(end - first);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
             for (long row = first; row < end; row += step) {
 #define BODY(n) gemm_microkernel(n, x, panels + p * depth * NR, depth, e, row, p * NR)
-                FOR_ROWS(end - row < step ? end - row : step, BODY)
+                FOR_ROWS(at_most(end - row, step), BODY)
 #undef BODY
             }
     }

@@ -116,14 +116,14 @@ static void gemm_tiles(const float *x, const char *panels, const IntegerScratch 
     int sums[BLOCK_ROWS * NR] __attribute__((aligned(64)));
     configure_tiles();
     for (long first = 0; first < rows; first += 4 * MC) {
-        const long end = first + 4 * MC < rows ? first + 4 * MC : rows;
+        const long end = at_most(first + 4 * MC, rows);
 #pragma omp for schedule(static)
         for (long row = first; row < end; row++)
             scratch->rows[row] = quantize_bytes(x + row * depth, depth, params, scratch->q + row * stride);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
             for (long top = first; top < end; top += BLOCK_ROWS) {
-                const long here = end - top < BLOCK_ROWS ? end - top : BLOCK_ROWS;
+                const long here = at_most(end - top, BLOCK_ROWS);
                 prefetch_share(panels + (p + 1) * size, size, top - first, here, end - first);
                 prefetch_outputs(e, top, here, p * NR);
                 multiply_block(here, scratch->q + top * stride, stride, panels + p * size, depth, sums);

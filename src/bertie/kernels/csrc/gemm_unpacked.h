@@ -48,7 +48,7 @@ INLINE void dot_columns(const int columns, const float *x, const float *w, const
     for (long row = 0; row < rows; row += step) {
         const float *from = x + row * depth;
         float *to = y + row * y_stride;
-        switch (rows - row < step ? rows - row : step) {
+        switch (at_most(rows - row, step)) {
         case 1: dot_tile(1, columns, from, w, bias, to, depth, y_stride); break;
         case 2: dot_tile(2, columns, from, w, bias, to, depth, y_stride); break;
         case 3: dot_tile(3, columns, from, w, bias, to, depth, y_stride); break;
@@ -67,7 +67,7 @@ void NAME(linear_unpacked)(const float *w, const float *bias, const float *x, fl
 {
 #pragma omp parallel num_threads(threads) if (threads > 1)
     for (long first = 0; first < rows; first += MC) {
-        const long count = rows - first < MC ? rows - first : MC;
+        const long count = at_most(rows - first, MC);
         const float *from = x + first * depth;
         float *to = y + first * columns;
 #pragma omp for schedule(static) nowait

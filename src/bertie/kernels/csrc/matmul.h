@@ -72,7 +72,7 @@ INLINE void multiply_panel(const int packed, const Matmul *m, const MatmulBlock 
         if (packed && m->sums && b->column + p == 0)
             add_panel(a, b->depth, at_most(end - row, MR), m->sums + row);
 #define BODY(n) matmul_microkernel(n, packed, a, panel, m, b, row, b->column + p * NR)
-        FOR_ROWS(end - row < step ? end - row : step, BODY)
+        FOR_ROWS(at_most(end - row, step), BODY)
 #undef BODY
     }
 }

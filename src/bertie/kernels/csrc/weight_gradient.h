@@ -109,7 +109,7 @@ static __attribute__((noinline)) void multiply_bfloat16(const void *a, const Lay
 static void gradient_tile(const WeightGradient *g, long row, long column, const int *a, const int *b, long count, int adds)
 {
     float sums[32 * 32] __attribute__((aligned(64)));
-    const long rows = g->columns - row < 32 ? g->columns - row : 32, width = g->depth - column < 32 ? g->depth - column : 32;
+    const long rows = at_most(g->columns - row, 32), width = at_most(g->depth - column, 32);
     multiply_bfloat16(a, &TILES, b, count, sums, 32);
     for (long r = 0; r < rows; r++)
         for (long c = 0; c < width; c += LANES) {
@@ -144,7 +144,7 @@ static void gradient_blocks(const WeightGradient *g, int *a, int *b)
 
 int NAME(weight_gradient)(const WeightGradient *g, int threads)
 {
-    const long size = upto(g->rows < BLOCK_TOKENS ? g->rows : BLOCK_TOKENS, TILE_TOKENS) * BLOCK_WIDTH / 2;
+    const long size = upto(at_most(g->rows, BLOCK_TOKENS), TILE_TOKENS) * BLOCK_WIDTH / 2;
     int *memory = aligned_memory((2 * size + 16) * sizeof(int));
     if (!memory)
         return NO_MEMORY;
