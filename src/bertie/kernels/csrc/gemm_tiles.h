@@ -57,7 +57,7 @@ INLINE void multiply_tiles(const int whole, const char *a, long stride, const ch
     }
 }
 
-/* not inlined, so that no caller is compiled for AMX */
+/* not inlined: its callers are not compiled for AMX */
 static __attribute__((noinline)) void multiply_block(long rows, const char *a, long stride, const char *panel, long depth,
                                                      int *sums)
 {
