@@ -25,9 +25,9 @@ def kept(tokens: int, beams: int) -> KeyValues:
 @pytest.mark.parametrize("tokens", [1, BLOCK, 3 * BLOCK + 7])
 def test_reordering_moves_whole_beams(tokens: int) -> None:
     beams, texts = kept(tokens, 4), np.array([2, 1, 0, 2])
-    before = beams._numbers[:, :, :, : 5 + tokens].copy()
+    before = beams._storage[:, :, :, : 5 + tokens].copy()
     beams.reorder(texts)
-    np.testing.assert_array_equal(beams._numbers[:, :, :, : 5 + tokens], before[:, :, texts])
+    np.testing.assert_array_equal(beams._storage[:, :, :, : 5 + tokens], before[:, :, texts])
     assert beams.lengths.tolist() == [5 + tokens] * 4
 
 
