@@ -101,11 +101,16 @@ static void prefetch_outputs(const Epilogue *e, long row, long rows, long column
         }
 }
 
-/* few rows are bound by reading weights, which gemm_int8 prefetches earlier; the depth must fill whole tiles */
+/* the rows of a single microkernel are bound by reading weights, which gemm_int8 prefetches earlier; the depth must fill whole
+ * tiles */
 static int tiles_are_faster(long rows, long depth, long bits)
 {
-    return bertie_has_tiles && bits == 8 && rows > TILE_ROWS && depth % TILE_BYTES == 0;
+    return bertie_has_tiles && bits == 8 && rows > MR && depth % TILE_BYTES == 0;
 }
+
+/* with more rows than this, each block prefetches its share of the next panel; the larger shares of fewer blocks would stall the
+ * core, and 32 tokens would take 1.4 times as long */
+#define PREFETCH_ROWS (4 * BLOCK_ROWS)
 
 /* gemm_int8, by AMX */
 static void gemm_tiles(const float *x, const char *panels, const IntegerScratch *scratch, long rows, long depth,
@@ -124,7 +129,8 @@ static void gemm_tiles(const float *x, const char *panels, const IntegerScratch 
         for (long p = 0; p < count; p++)
             for (long top = first; top < end; top += BLOCK_ROWS) {
                 const long here = at_most(end - top, BLOCK_ROWS);
-                prefetch_share(panels + (p + 1) * size, size, top - first, here, end - first);
+                if (end - first > PREFETCH_ROWS)
+                    prefetch_share(panels + (p + 1) * size, size, top - first, here, end - first);
                 prefetch_outputs(e, top, here, p * NR);
                 multiply_block(here, scratch->q + top * stride, stride, panels + p * size, depth, sums);
                 for (long r = 0; r < here; r++)
