@@ -30,7 +30,7 @@ class Answers:
 
     def figures(self) -> Figures:
         """Return the figures."""
-        return self._scores().figures()
+        return self._scores().metrics()
 
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""

@@ -369,10 +369,10 @@ def test_every_task_knows_the_names_of_its_figures() -> None:
     (single,) = (row.load_trained() for row in ROWS if row.name == "text-classification")
     scores = Scores(single.metrics["single-label"](["a", "b"]))
     scores.add([0, 1], [0, 1])
-    assert tuple(scores.figures()) == ClassificationMetric.names
+    assert tuple(scores.metrics()) == ClassificationMetric.names
     scores = Scores(MultiLabelMetric(["a", "b"]))
     scores.add([[0, 1]], [[0, 1]])
-    assert set(scores.figures()) == set(MultiLabelMetric.names)
+    assert set(scores.metrics()) == set(MultiLabelMetric.names)
     scores = Scores(RerankingMetric())
     scores.add([("q", 0.5), ("q", 0.2)], [1, 0])
-    assert set(scores.figures()) == set(RerankingMetric.names)
+    assert set(scores.metrics()) == set(RerankingMetric.names)

@@ -136,7 +136,7 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     scores = Scores(task.metric())
     scores.add(task.predictions(Outputs(values[:3], features)), task.references([None] * 3))
     scores.add(task.predictions(Outputs(values[3:], features)), task.references([None] * 4))
-    figures = scores.figures()
+    figures = scores.metrics()
     assert figures["loss"] == pytest.approx(float(loss))
     assert figures["perplexity"] == pytest.approx(float(loss.exp()))
     assert figures["accuracy"] == pytest.approx(float(right) / len(wanted))

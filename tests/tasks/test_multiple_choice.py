@@ -144,7 +144,7 @@ def test_temperature_and_figures(model: Any) -> None:
     assert [fault is None for fault in faults] == (chosen == gold).tolist()
     scores = Scores(task.metric())
     scores.add(chosen, task.references(gold))
-    assert scores.figures() == {"accuracy": np.mean(chosen == gold)}
+    assert scores.metrics() == {"accuracy": np.mean(chosen == gold)}
     with pytest.raises(InputError, match="give one number a row"):
         MultipleChoiceMetric().rows(["a"], [1])
 

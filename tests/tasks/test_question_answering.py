@@ -96,11 +96,11 @@ def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: An
     assert not task.prepare_labels(LABELS[:2]).handle_impossible_answer
     scores = Scores(asked.metric(), replicates=0)
     scores.add(["london", "1816", ""], asked.references(LABELS))
-    assert scores.figures()["exact_match"] == pytest.approx(2 / 3)
-    assert {"HasAns_f1", "NoAns_f1"} <= set(scores.figures())
+    assert scores.metrics()["exact_match"] == pytest.approx(2 / 3)
+    assert {"HasAns_f1", "NoAns_f1"} <= set(scores.metrics())
     scores = Scores(task.metric(), replicates=0)
     scores.add(["London.", "in 1815"], task.references(LABELS[:2]))
-    assert scores.figures() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
+    assert scores.metrics() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
 
 
 def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:

@@ -185,7 +185,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     found.add([predictions[at] for at in order[:2]], task.references([labels[at] for at in order[:2]]))
     found.add([predictions[at] for at in order[2:]], task.references([labels[at] for at in order[2:]]))
     accuracy = np.mean((np.array(scores) >= 0.5) == (np.array(labels) >= 0.5))
-    assert found.figures() == pytest.approx({**expected.figures(), "accuracy": accuracy})
+    assert found.metrics() == pytest.approx({**expected.metrics(), "accuracy": accuracy})
     assert found.intervals()["map"] is not None
     faults = task.errors(Outputs(values, features, labels))
     assert sum(fault is None for fault in faults) == round(accuracy * 5)
@@ -199,7 +199,7 @@ def test_queries_with_one_passage_each_are_one_ranking() -> None:
     given, gold = random.random(50).round(2), random.random(50) < 0.3
     scores = Scores(RerankingMetric())
     scores.add([(str(number), score) for number, score in enumerate(given)], gold.astype(float))
-    assert scores.figures()["map"] == pytest.approx(average_precision_score(gold, given), abs=0.02)
+    assert scores.metrics()["map"] == pytest.approx(average_precision_score(gold, given), abs=0.02)
     assert scores.intervals()["map"] is None
     assert "one ranking" in scores.notes()[0]
 
@@ -210,7 +210,7 @@ def test_queries_of_two_systems() -> None:
     first, second = Scores(RerankingMetric()), Scores(RerankingMetric())
     first.add(right, gold)
     second.add([(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
-    difference = {name: figure - second.figures()[name] for name, figure in first.figures().items()}
+    difference = {name: figure - second.metrics()[name] for name, figure in first.metrics().items()}
     assert difference == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
     assert first.resampled().keys() == difference.keys()
     scores = Scores(RerankingMetric())

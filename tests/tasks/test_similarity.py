@@ -200,7 +200,7 @@ def test_figures_with_scores(model: Any) -> None:
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RegressionMetric)
     scores.add(found, task.references(gold))
-    assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
+    assert scores.metrics()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
     faults = task.errors(Outputs(values, features, gold))
     assert [fault.size if fault else None for fault in faults] == [
@@ -221,7 +221,7 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RetrievalMetric)
     scores.add(ranks, task.references([None] * 4))
-    figures = scores.figures()
+    figures = scores.metrics()
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["recall@1"] == np.mean(ranks == 1)
     assert [fault is None for fault in task.errors(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()

@@ -199,14 +199,14 @@ def test_entities_are_counted_in_every_scheme(scheme: str, gold: list[str], said
     scores = Scores(entities_metric(sorted({*gold, *said}), scheme), replicates=0)
     scores.add([said], [gold])
     prefixed = [[tag if tag == "O" or "-" in tag else f"I-{tag}" for tag in tags] for tags in (gold, said)]
-    assert scores.figures()["f1"] == pytest.approx(f1_score([prefixed[0]], [prefixed[1]]))
+    assert scores.metrics()["f1"] == pytest.approx(f1_score([prefixed[0]], [prefixed[1]]))
 
 
 def test_bilou_is_counted_as_bioes() -> None:
     scores = Scores(entities_metric(["O", "B-A", "I-A", "L-A", "U-A"], "BIOES"), replicates=0)
     scores.add([["B-A", "L-A", "O", "U-A"]], [["B-A", "L-A", "U-A", "U-A"]])
-    assert scores.figures()["precision"] == 1
-    assert scores.figures()["recall"] == pytest.approx(2 / 3)
+    assert scores.metrics()["precision"] == 1
+    assert scores.metrics()["recall"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("letters", ["BMES", "BIES", "BILU", "BMEW"])
@@ -214,8 +214,8 @@ def test_bare_letters_are_no_types(letters: str) -> None:
     begin, inside, end, single = letters
     scores = Scores(entities_metric(list(letters), None), replicates=0)
     scores.add([[begin, inside, end, begin, end]], [[begin, inside, end, single, single]])
-    assert scores.figures()["recall"] == pytest.approx(1 / 3)
-    assert scores.figures()["precision"] == pytest.approx(1 / 2)
+    assert scores.metrics()["recall"] == pytest.approx(1 / 3)
+    assert scores.metrics()["precision"] == pytest.approx(1 / 2)
 
 
 def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
@@ -233,7 +233,7 @@ def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
     answers = task.prepare_labels(LABELS)
     scores = Scores(answers.metric(), replicates=0)
     scores.add(answers.predictions(Outputs(compute(answers, learner, features), features)), answers.references(LABELS))
-    assert scores.figures()["f1"] == 1
+    assert scores.metrics()["f1"] == 1
     (entities, *_) = answers.decode(Outputs(compute(answers, learner, features), features))
     text = " ".join(WORDS[0])
     assert [text[one["start"] : one["end"]] for one in entities] == ["Ada Lovelace", "London"]

@@ -85,7 +85,7 @@ class BertTagger(LearningEstimator):
                 raise InputError(f"Text {place} has {len(given)} words and {len(wanted)} tags; each word has one tag.")
         scores = Scores(self.pipeline_.codec.metric(), replicates=0)
         scores.add(predictions, tags)
-        return float(scores.figures()[scores.metric.main] or 0.0)
+        return float(scores.metrics()[scores.metric.main] or 0.0)
 
     @property
     def classes_(self) -> NDArray[np.str_]:

@@ -13,7 +13,7 @@ from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
 from bertie.markdown import table as table_of
 from bertie.messages import listed
-from bertie.metrics.streaming import LOWER, paired_difference
+from bertie.metrics.streaming import LOWER_IS_BETTER, paired_difference
 from bertie.progress import logger
 from bertie.run_files import read_run
 from bertie.tasks.registry import find_learned
@@ -47,7 +47,7 @@ class Comparison:
         interval = self.intervals[metric]
         if interval is None or interval[0] <= 0 <= interval[1]:
             return "no winner"
-        return "better" if (interval[0] > 0) != (metric in LOWER) else "worse"
+        return "better" if (interval[0] > 0) != (metric in LOWER_IS_BETTER) else "worse"
 
     def table(self) -> list[list[str]]:
         """Return a row for each metric: name, both values, difference, interval, verdict."""

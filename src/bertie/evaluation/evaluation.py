@@ -159,5 +159,5 @@ def _evaluation(scored: Scored, rows: ExampleReader, line: str, learned: Sequenc
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(
-        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
+        scores.metrics(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
     )

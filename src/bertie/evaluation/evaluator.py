@@ -13,7 +13,7 @@ import numpy as np
 from bertie.data.example import Example
 from bertie.errors import counted
 from bertie.metrics import Scores
-from bertie.metrics.streaming import Figures, Intervals
+from bertie.metrics.streaming import Intervals, MetricValues
 from bertie.progress import progress
 from bertie.tasks.calibration import Reliability
 from bertie.tasks.features import Outputs, Values
@@ -85,9 +85,9 @@ class Scored:
         return [mistake for _, mistake in self._worst]
 
     @property
-    def metrics(self) -> Figures:
+    def metrics(self) -> MetricValues:
         """Each metric by its name; none where no row was scored."""
-        return self.scores.figures() if self.scores.count else {}
+        return self.scores.metrics() if self.scores.count else {}
 
     @property
     def positive(self) -> str | None:

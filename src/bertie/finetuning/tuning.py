@@ -36,7 +36,7 @@ class Tuning:
         rows = self._rows = self._computed()
         self._last = Scored(self.task)
         self._last.add(self._outputs(rows), self.examples)
-        found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
+        found = {name: float("nan") if value is None else value for name, value in self._last.scores.metrics().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
 
     def warning(self, _: Mapping[str, float]) -> str | None:

@@ -132,7 +132,7 @@ class Seq2Seq(TrainableTask):
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         metric, written = self.metric(), self.predictions(outputs)
-        likeness = np.asarray(metric.figures(metric.rows(written, outputs.labels))[metric.main])
+        likeness = np.asarray(metric.compute(metric.rows(written, outputs.labels))[metric.main])
         return [
             None if said in right else WrongAnswer(1 - float(alike), right[0], said)
             for said, right, alike in zip(written, outputs.labels, likeness, strict=True)
