@@ -19,7 +19,7 @@ from sklearn.utils import estimator_checks
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
-from bertie.estimators.estimator import NOTE
+from bertie.estimators.estimator import STATE_FILE
 
 
 def classifier(start: Path, **more: Any) -> Any:
@@ -154,7 +154,7 @@ def test_saved_in_hub_layout(fitted: Any, texts: list[str], start: Path, tmp_pat
     assert bertie.pipeline("text-classification", tmp_path / "saved")(texts[1])[0]["label"] == "pos"
     with pytest.raises(CheckpointError, match="of a 'BertClassifier'; load it with that class"):
         bertie.BertRegressor.from_pretrained(tmp_path / "saved")
-    (tmp_path / "saved" / NOTE).unlink()
+    (tmp_path / "saved" / STATE_FILE).unlink()
     plain = bertie.BertClassifier.from_pretrained(tmp_path / "saved")
     np.testing.assert_array_equal(plain.predict(texts), fitted.predict(texts))
 
@@ -189,7 +189,11 @@ def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:
         model.predict(texts)
     with pytest.raises(NotFittedError):
         model.save_pretrained("nowhere")
-    for given, message in (("a text", "X is a text"), ([3, 4], r"X\[0\] is 3 \(int\)"), ([["a", "b", "c"]], r"X\[0\]")):
+    for given, message in (
+        ("a text", "X is a single text"),
+        ([3, 4], r"X\[0\] is 3 \(int\)"),
+        ([["a", "b", "c"]], r"X\[0\]"),
+    ):
         with pytest.raises(InputTypeError, match=message):
             fitted.predict(given)
     with pytest.raises(ValueError, match="inconsistent"):
@@ -198,7 +202,7 @@ def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:
         model.fit(texts, ["neg"] * 60)
     with pytest.raises(InputError, match=r"y\[1\] is ' '; each text needs a class"):
         model.fit(texts, ["neg", " "] * 30)
-    with pytest.raises(InputError, match="differ in spaces"):
+    with pytest.raises(InputError, match="differ only in spaces"):
         model.fit(texts, ["neg", "neg "] * 30)
     with pytest.raises(ValueError, match="Unknown label type"):
         model.fit(texts, np.linspace(0, 1, 60))

@@ -165,13 +165,13 @@ def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Pa
 def test_one_answer_for_all_is_warned_of(start: Path) -> None:
     same = [{"text": "the plot is", "label": "pos" if number % 5 else "neg"} for number in range(60)]
     result = finetuned(start, same, test=same[:30], dev=0, epochs=2)
-    assert any("All 30 texts are given the same answer, pos" in warning for warning in result.warnings)
+    assert any("All 30 texts got the same answer, pos" in warning for warning in result.warnings)
     tagged = [{"words": row["text"].split(), "tags": "B-X" if number == 0 else "O"} for number, row in enumerate(same)]
     tagged = [{"words": row["words"], "tags": [row["tags"], "O", "O"]} for row in tagged]
     result = bertie.finetune(
         "token-classification", tagged, test=tagged[:30], model=start, dev=0, epochs=2, learning_rate=1e-2
     )
-    assert any("All 30 texts are given the same answer, O" in warning for warning in result.warnings)
+    assert any("All 30 texts got the same answer, O" in warning for warning in result.warnings)
 
 
 def test_long_texts_in_windows(steady: Path) -> None:
@@ -363,10 +363,10 @@ def test_a_figure_that_the_kind_of_labels_lacks_is_refused_before_training(start
 
 
 def test_every_task_knows_the_names_of_its_figures() -> None:
-    for task in (row.load_trained() for row in ROWS if row.learns):
+    for task in (row.load_trainable() for row in ROWS if row.learns):
         for metric in task.metrics.values():
             assert metric.main in metric.names
-    (single,) = (row.load_trained() for row in ROWS if row.name == "text-classification")
+    (single,) = (row.load_trainable() for row in ROWS if row.name == "text-classification")
     scores = Scores(single.metrics["single-label"](["a", "b"]))
     scores.add([0, 1], [0, 1])
     assert tuple(scores.metrics()) == ClassificationMetric.names

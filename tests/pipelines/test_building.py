@@ -71,7 +71,7 @@ def test_a_model_with_another_head_is_refused_when_the_pipeline_is_made(row: Any
             assert bertie.pipeline(row.name, model, tokenizer=tokenizer).task == row.name
         else:
             wanted = getattr(bertie, row.model_class).model_class.__name__
-            with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, and the model is a {name};"):
+            with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, but the model is a {name};"):
                 bertie.pipeline(row.name, model, tokenizer=tokenizer)
 
 
@@ -115,7 +115,7 @@ def test_wrapped_models_and_classes_of_ones_own(models: Any, tokenizer: Any) -> 
     own.bert = models["BertModel"]
     bertie.pipeline("text-classification", Wrapped(models["BertForSequenceClassification"]), tokenizer=tokenizer)
     bertie.pipeline("text-classification", own, tokenizer=tokenizer)
-    with pytest.raises(bertie.InputTypeError, match="needs a bertie.BertForMaskedLM, and the model is a Own"):
+    with pytest.raises(bertie.InputTypeError, match="needs a bertie.BertForMaskedLM, but the model is a Own"):
         bertie.pipeline("fill-mask", own, tokenizer=tokenizer)
     with pytest.raises(bertie.InputTypeError, match="the model is a BertForTokenClassification"):
         bertie.pipeline("text-classification", Wrapped(models["BertForTokenClassification"]), tokenizer=tokenizer)
@@ -193,7 +193,7 @@ def test_pooling_that_no_file_states_is_said(minilm: Path, tmp_path: Path, caplo
     bertie.BertModel(bertie.BertConfig(**TINY)).save_pretrained(tmp_path)
     bertie.BertTokenizer.from_pretrained(minilm).save_pretrained(tmp_path)
     caplog.set_level("INFO", "bertie")
-    said = f"{str(tmp_path)!r} does not say how to pool its tokens into a vector: mean pooling is used."
+    said = f"{str(tmp_path)!r} does not say how to pool tokens into a vector; mean pooling is used."
     bertie.pipeline("embed", minilm)
     bertie.pipeline("feature-extraction", tmp_path)
     assert said not in caplog.messages

@@ -75,7 +75,7 @@ def test_functions_by_name(make: Any) -> None:
     [
         ({"prompt": "query: "}, "CrossEncoder has no prompt='query: '; keep sentence-transformers' own class"),
         ({"activation_fn": "Sigmoide"}, "activation_fn is 'Sigmoide'"),
-        ({"device": "cuda"}, "device is 'cuda', and the model is on 'cpu'"),
+        ({"device": "cuda"}, "device is 'cuda', but the model is on 'cpu'"),
     ],
 )
 def test_what_it_has_not_is_refused_by_name(make: Any, options: dict[str, Any], sentence: str) -> None:
@@ -85,9 +85,9 @@ def test_what_it_has_not_is_refused_by_name(make: Any, options: dict[str, Any], 
 
 def test_what_does_not_fit_the_model(make: Any) -> None:
     folder = make(num_labels=3)
-    with pytest.raises(bertie.InputError, match="num_labels is 1, and the model has 3; leave it out"):
+    with pytest.raises(bertie.InputError, match="num_labels is 1, but the model has 3; leave it out"):
         bertie.CrossEncoder(folder, num_labels=1)
-    with pytest.raises(bertie.InputError, match="The model has 3 labels, and rank needs one"):
+    with pytest.raises(bertie.InputError, match="The model has 3 labels, but rank needs one"):
         bertie.CrossEncoder(folder).rank("a", ["b"])
     with pytest.raises(bertie.InputError, match="Input 1 is not a pair of texts"):
         bertie.CrossEncoder(folder).predict([("a", "b"), "c"])

@@ -28,7 +28,7 @@ def test_a_folder_on_a_cpu_has_the_engine(tiny: Tiny) -> None:
     [
         ({"dtype": "bfloat16"}, "the dtype is bfloat16"),
         ({"torch_dtype": torch.float64}, "the dtype is torch.float64"),
-        ({"model_kwargs": {"attn_implementation": "eager"}}, "attn_implementation is for models of PyTorch"),
+        ({"model_kwargs": {"attn_implementation": "eager"}}, "attn_implementation is for PyTorch models only"),
     ],
 )
 def test_what_is_asked_for_may_need_pytorch(tiny: Tiny, arguments: dict[str, object], why: str) -> None:
@@ -60,7 +60,7 @@ def test_without_kernels_pytorch_multiplies(tiny: Tiny, monkeypatch: pytest.Monk
 
 def test_an_engine_of_another_head_is_refused(tiny: Tiny) -> None:
     engine = Engine.open(tiny())
-    with pytest.raises(InputTypeError, match="'fill-mask' needs a BertForMaskedLM, and the engine is of a BertModel"):
+    with pytest.raises(InputTypeError, match="'fill-mask' needs a BertForMaskedLM, but the engine runs a BertModel"):
         bertie.pipeline("fill-mask", engine)
     with pytest.raises(InputError, match="device is 'cuda', but the engine"):
         bertie.pipeline("embed", engine, device="cuda")

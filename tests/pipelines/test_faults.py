@@ -63,7 +63,7 @@ def test_29_what_was_cut_is_told(classify: Any, caplog: pytest.LogCaptureFixture
 def test_7_a_typed_mask_is_a_mask_and_others_may_be_text(tiny: Tiny, classify: Any) -> None:
     fill = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), device="cpu")
     assert len(fill("a [MASK]")) == 5
-    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill; write it for a word\."):
+    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill; put one for a word\."):
         fill(["a [MASK]", "none"])
     with pytest.raises(InputError, match=r"Text 0 has no \[MASK\] to fill; 18 tokens were cut off"):
         fill("word " * 79 + "[MASK]")

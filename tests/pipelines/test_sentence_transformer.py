@@ -130,7 +130,7 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
         ({"output_value": None}, "has no output_value=None; keep"),
         ({"pool": {}}, r"has no pool=\{\}; keep"),
         ({"normalise": True}, "has no normalise=True; keep"),
-        ({"device": "cuda:1"}, "device is 'cuda:1', and the model is on 'cpu'; name the device when it is made"),
+        ({"device": "cuda:1"}, "device is 'cuda:1', but the model is on 'cpu'; name the device when you make it"),
         ({"prompt_name": "title"}, "The model has no prompt 'title'; it has 'query', 'document', 'passage'"),
         ({"precision": "int4"}, "precision is 'int4'"),
     ],

@@ -138,7 +138,7 @@ def test_another_models_index_is_made_anew(
         assert embedded == WORDS
         embedded.clear()
         np.testing.assert_allclose(found.vectors, embed_alone(other, WORDS), atol=1e-5)
-    assert "is of another model, settings or version: it is made anew" in caplog.text
+    assert "is of another model, settings or version; it is rebuilt" in caplog.text
 
 
 def test_an_index_of_a_model_that_differs_in_one_word_is_made_anew(
@@ -219,16 +219,14 @@ def test_an_index_of_another_version_is_made_anew(
     index = bertie.SearchIndex(WORDS, embed, folder, precision="binary")
     assert embedded == WORDS
     assert index.search("red cat", 1)[0].text == "red cat"
-    assert caplog.messages == [
-        f"the index in {str(folder)!r} is of another model, settings or version: it is made anew"
-    ]
+    assert caplog.messages == [f"the index in {str(folder)!r} is of another model, settings or version; it is rebuilt"]
 
 
 def test_a_folder_of_something_else_is_refused(embed: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="holds 'thesis.tex' and no index; name a new one"):
+    with pytest.raises(InputError, match="holds 'thesis.tex' and no index; name a new folder"):
         bertie.SearchIndex(WORDS, embed, folder)
     with pytest.raises(InputError, match="is a file; name a folder"):
         bertie.SearchIndex(WORDS, embed, folder / "thesis.tex")

@@ -109,7 +109,7 @@ def test_bad_input(decoder: Path, pair: Path, tiny: Save) -> None:
         (PROMPTS[0], {"num_beams": 0}, "num_beams is 0"),
         (PROMPTS[0], {"max_new_tokens": 100}, "goes beyond the model's positions"),
         ("word " * 70, {}, "A text has 70 tokens"),
-        (["a", ""], {}, "has no token to go on from"),
+        (["a", ""], {}, "has no token to continue"),
         (("a", "b"), {}, "it must be a str"),
         (PROMPTS[0], {"prefix": 3}, "prefix is 3; it must be a text"),
         (PROMPTS[0], {"seed": "a"}, "seed is 'a'; it must be an integer"),

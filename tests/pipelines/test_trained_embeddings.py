@@ -23,7 +23,7 @@ from bertie.tasks.vector_layers import load_layers
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
-    task: Similarity = row.load_trained().from_inference_task(pipe.codec)
+    task: Similarity = row.load_trainable().from_inference_task(pipe.codec)
     return task
 
 
@@ -33,7 +33,7 @@ def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
     assert (task.recipe, task.limit, type(task.inference_task())) == (pipe.codec.recipe, 256, Embed)
     assert task.inference_task() == pipe.codec
     with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
-        find("choose").load_trained().from_inference_task(pipe.codec)
+        find("choose").load_trainable().from_inference_task(pipe.codec)
 
 
 def save(folder: Path, pipe: Any, task: Similarity) -> Path:

@@ -127,7 +127,7 @@ def test_a_temperature_is_above_0() -> None:
 @settings(deadline=None)
 def test_no_other_threshold_is_better(rows: list) -> None:
     chances, labels = np.array([row[:2] for row in rows]), np.array([row[2:] for row in rows])
-    thresholds = find_thresholds(chances, labels, caution=0)
+    thresholds = find_thresholds(chances, labels, prior_rows=0)
     # thresholds between any two chances that could occur
     places = [0.05, 0.2, 0.3, 0.45, 0.55, 0.75, 0.95, 1.05]
     curves = f1_curves(chances, labels, places)
@@ -142,20 +142,20 @@ def test_no_other_threshold_is_better(rows: list) -> None:
 
 def test_a_threshold_lies_between_two_chances() -> None:
     chances = np.array([[0.9], [0.3], [0.1], [0.0]])
-    assert find_thresholds(chances, [[1], [1], [0], [0]], caution=0) == pytest.approx([0.2])
+    assert find_thresholds(chances, [[1], [1], [0], [0]], prior_rows=0) == pytest.approx([0.2])
 
 
 def test_of_equally_good_thresholds_the_nearest_to_a_half_is_taken() -> None:
     # one right of one given, or two of three: 2 · 1 / (1 + 2) = 2 · 2 / (4 + 2)
     chances = np.array([[0.8], [0.5], [0.45], [0.4], [0.1]])
-    assert find_thresholds(chances, [[1], [0], [0], [1], [0]], caution=0) == pytest.approx([0.65])
+    assert find_thresholds(chances, [[1], [0], [0], [1], [0]], prior_rows=0) == pytest.approx([0.65])
 
 
 def test_a_label_with_few_rows_is_drawn_to_the_common_threshold() -> None:
     random = np.random.default_rng(0)
     truth = random.random((400, 2)) < (0.4, 0.01)
     chances = np.where(truth, (0.3, 0.9), 0.1) + random.random((400, 2)) * 0.05
-    own = find_thresholds(chances, truth, caution=0)
+    own = find_thresholds(chances, truth, prior_rows=0)
     common, rare = find_thresholds(chances, truth)
     assert truth[:, 1].sum() < 10
     assert common == pytest.approx(own[0], abs=0.02)
@@ -168,7 +168,7 @@ def test_without_any_label_the_threshold_is_a_half() -> None:
 
 def test_constant_chances_leave_the_usual_threshold_or_give_all() -> None:
     assert find_thresholds(np.zeros((20, 1)), np.ones((20, 1))).tolist() == [0.5]
-    assert find_thresholds(np.full((20, 1), 0.2), np.ones((20, 1)), caution=0) == pytest.approx([0.1])
+    assert find_thresholds(np.full((20, 1), 0.2), np.ones((20, 1)), prior_rows=0) == pytest.approx([0.1])
 
 
 def squad_search(differences: list, f1: list, answerable: list) -> float:

@@ -96,7 +96,7 @@ def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | 
         part = features.select(list(rows))
         assert (part.ids.tolist(), part.truncated, part.empty) == expected[:3]
         assert part.labels
-        assert (part.labels[LABELS].each, part.wanted.tolist()) == (each, expected[place])
+        assert (part.labels[LABELS].level, part.targets.tolist()) == (each, expected[place])
         assert part.owners is None  # each row is an input of its own
         assert part.lengths == [features.lengths[row] for row in rows]
         assert part.types is not None
@@ -111,7 +111,7 @@ def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | 
 def test_rows_of_a_range_are_those_of_a_list(rows: range) -> None:
     features = counted(None, "token")
     part, listed = features.select(rows), features.select(list(rows))
-    for name in ("ids", "types", "lengths", "truncated", "empty", "owned", "parts", "wanted"):
+    for name in ("ids", "types", "lengths", "truncated", "empty", "owned", "parts", "targets"):
         np.testing.assert_array_equal(getattr(part, name), getattr(listed, name))
 
 
@@ -127,7 +127,7 @@ def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners()
 def test_several_kinds_of_labels_go_with_their_rows() -> None:
     features = counted([0, 0, 1], "token").with_labels(np.array([5, 6]), name="follows")
     features = features.with_labels(np.array([[0.1], [0.2], [0.3]]), "row", "teacher")
-    part = Features.joined([features.of_inputs([1]), features.of_inputs([1, 0])])
+    part = Features.concatenate([features.select_inputs([1]), features.select_inputs([1, 0])])
     found = {name: labels.values.ravel().tolist() for name, labels in part.labels.items()}
     assert found == {
         "labels": [105, 105, *range(100, 105)],

@@ -31,7 +31,7 @@ from bertie.tasks.task import TrainableTask
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.text_generation import Generation
 from bertie.tasks.token_classification import TokenClassification, WordTags
-from bertie.tasks.vector_layers import ACTIVATIONS, Dense, LayerNorm, Normalize, through
+from bertie.tasks.vector_layers import ACTIVATIONS, Dense, LayerNorm, Normalize, apply_layers
 from bertie.tasks.zero_shot import CandidateLabels
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
@@ -202,7 +202,7 @@ def test_every_task_is_compared() -> None:
     # those that write are held to the engine's words in tests/engine/test_text_decoder.py and tests/pipelines, those
     # whose labels are named in a call to the reference in tests/pipelines/test_zero_shot.py
     rows = [row for row in ROWS if not issubclass(row.load_task(), Generation | CandidateLabels)]
-    named = {row.load_task() for row in rows} | {row.load_trained() for row in rows}
+    named = {row.load_task() for row in rows} | {row.load_trainable() for row in rows}
     assert named <= {kind for kind, *_ in CASES.values()}
 
 
@@ -229,7 +229,7 @@ def test_a_batch_of_its_own_for_each_core() -> None:
     assert len(engine.asked) >= 2
     assert {threads for _, threads in engine.asked} == {1}
     engine.asked.clear()
-    np.testing.assert_allclose(compute_rows(task, engine, features.of_inputs([0])), many[:1], atol=1e-6)
+    np.testing.assert_allclose(compute_rows(task, engine, features.select_inputs([0])), many[:1], atol=1e-6)
     assert engine.asked == [("logits", 2)]  # all cores for one text
 
 
@@ -287,7 +287,7 @@ def test_requests_of_several_callers_share_batches(case: str) -> None:
     model = model_of(name, **fields)
     task, engine = kind(tokenizer=TOKENIZER, config=model.config, **options), FakeEngine(TaskModel(model))
     requests = [task.encode(inputs[:1]), task.encode(inputs[1:]), task.encode(inputs[:1])]
-    together = Features.joined(requests)
+    together = Features.concatenate(requests)
     alone = [task.decode(task.outputs(compute_rows(task, engine, part), part)) for part in requests]
     engine.asked.clear()
     answers = task.decode(task.outputs(compute_rows(task, engine, together), together))
@@ -300,7 +300,7 @@ def test_windows_beside_whole_texts() -> None:
         TextClassification(tokenizer=TOKENIZER, config=bertie.BertConfig(), **more).encode(["a b c d e f g h i j"])
         for more in (WINDOWS, {})
     )
-    joined = Features.joined([cut, whole])
+    joined = Features.concatenate([cut, whole])
     assert cut.owned is not None
     assert joined.owned is not None
     assert joined.owned.tolist() == [*cut.owned.tolist(), *[True] * len(whole.ids)]
@@ -309,5 +309,5 @@ def test_windows_beside_whole_texts() -> None:
 
 def test_a_vector_is_bitwise_its_own_behind_the_layers() -> None:
     vectors = RANDOM.normal(size=(300, 16)).astype(np.float32)
-    alone = np.concatenate([through(LAYERS, vectors[row : row + 1]) for row in range(300)])
-    np.testing.assert_array_equal(through(LAYERS, vectors), alone)
+    alone = np.concatenate([apply_layers(LAYERS, vectors[row : row + 1]) for row in range(300)])
+    np.testing.assert_array_equal(apply_layers(LAYERS, vectors), alone)

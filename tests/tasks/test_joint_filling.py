@@ -94,7 +94,7 @@ def test_pytorch_fills_as_the_engine(fill: Any, mini: Path) -> None:
 def test_what_cannot_be_is_refused(fill: Any) -> None:
     with pytest.raises(bertie.InputError, match="jointly is 'best'; it must be one of 'left-to-right', 'confidence'"):
         fill(TEXTS, jointly="best")
-    with pytest.raises(bertie.InputError, match="read whole; leave out jointly or windows"):
+    with pytest.raises(bertie.InputError, match="texts read whole; leave out jointly or windows"):
         fill(TEXTS, jointly="confidence", windows=True)
     with pytest.raises(bertie.InputTypeError, match="targets is 5; give a word, or a list of words"):
         fill(TEXTS, targets=5)

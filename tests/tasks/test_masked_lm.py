@@ -55,7 +55,7 @@ def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, 
     features = task.encode([text(length, seed) for seed, length in enumerate(lengths)])
     drawn = task.apply_masking(features, np.random.default_rng(1))
     assert drawn.labels
-    labels, ordinary = drawn.wanted, features.ids > 4
+    labels, ordinary = drawn.targets, features.ids > 4
     assert features.owned is not None
     own = ordinary & features.owned
     assert own.sum() == sum(lengths)  # every token of a text can be drawn once, in windows too
@@ -73,7 +73,7 @@ def test_what_becomes_of_drawn_tokens() -> None:
     features = task.encode([text(30, seed) for seed in range(2000)])
     drawn = task.apply_masking(features, np.random.default_rng(0))
     assert drawn.labels
-    chosen = drawn.wanted != IGNORED
+    chosen = drawn.targets != IGNORED
     new, old = drawn.ids[chosen], features.ids[chosen]
     masked, kept = new == TOKENIZER.mask_token_id, new == old
     assert masked.mean() == pytest.approx(0.8, abs=0.02)
@@ -92,7 +92,7 @@ def test_words_are_drawn_whole() -> None:
     features = task.encode(["abcd efgh ij abcd efgh"])
     cut = 0
     for seed in range(30):
-        chosen = (task.apply_masking(features, np.random.default_rng(seed)).wanted != IGNORED)[1:-1]
+        chosen = (task.apply_masking(features, np.random.default_rng(seed)).targets != IGNORED)[1:-1]
         words = np.split(chosen, [4, 8, 10, 14])
         assert chosen.sum() == 9
         cut += sum(word.any() and not word.all() for word in words)
@@ -105,12 +105,12 @@ def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
     drawn = task.apply_masking(features, np.random.default_rng(0))
     assert drawn.labels
     loss = loss_of(task, model, drawn)
-    own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.wanted)).loss
+    own = model(TaskModel(model).packed(drawn), labels=torch.from_numpy(drawn.targets)).loss
     torch.testing.assert_close(loss / task.divisor(drawn), own)
-    parts = [drawn.of_inputs(part) for part in ([5, 0], [1, 2, 3], [4])]
+    parts = [drawn.select_inputs(part) for part in ([5, 0], [1, 2, 3], [4])]
     torch.testing.assert_close(sum(loss_of(task, model, part) for part in parts), loss)
-    joined = Features.joined([features.of_inputs([0, 1]), features.of_inputs([5])])
-    assert task.divisor(joined) == sum(task.divisor(features.of_inputs([number])) for number in (0, 1, 5))
+    joined = Features.concatenate([features.select_inputs([0, 1]), features.select_inputs([5])])
+    assert task.divisor(joined) == sum(task.divisor(features.select_inputs([number])) for number in (0, 1, 5))
     loss.backward()
     assert model.bert.embeddings.word_embeddings.weight.grad.abs().sum() > 0
     model.zero_grad()
@@ -124,11 +124,11 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     np.testing.assert_allclose(compute(task, model, features, batch_tokens=20), values, rtol=1e-5)
     backwards = task.encode(texts[::-1])
     np.testing.assert_allclose(np.asarray(compute(task, model, backwards))[::-1], values, rtol=1e-5)
-    fixed = task.fixed(features)
+    fixed = task.apply_fixed_masking(features)
     assert fixed.labels
     with torch.inference_mode():
         logits = task.run(TaskModel(model), fixed)
-    wanted = torch.from_numpy(fixed.wanted[fixed.wanted != IGNORED])
+    wanted = torch.from_numpy(fixed.targets[fixed.targets != IGNORED])
     right = (logits.argmax(1) == wanted).sum()
     loss = torch.nn.functional.cross_entropy(logits, wanted)
     assert values.sum(axis=0)[[0, 2]].tolist() == [float(right), task.divisor(features)]
@@ -140,13 +140,13 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     assert figures["loss"] == pytest.approx(float(loss))
     assert figures["perplexity"] == pytest.approx(float(loss.exp()))
     assert figures["accuracy"] == pytest.approx(float(right) / len(wanted))
-    assert task.named(values[5]).endswith("of 12 tokens")
+    assert task.describe(values[5]).endswith("of 12 tokens")
 
 
 def test_what_learns_is_made_from_what_answers(model: Any) -> None:
     pipe = bertie.pipeline("masked-lm", model, tokenizer=TOKENIZER, max_length=9)
     row = find("fill-mask")
-    task = row.load_trained().from_inference_task(pipe.codec)
+    task = row.load_trainable().from_inference_task(pipe.codec)
     assert (type(task), task.limit, task.windows) == (MaskedLM, 9, True)
     assert type(task.inference_task()) is FillMask
     assert task.inference_task().max_length == 9

@@ -85,9 +85,9 @@ def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
     ]
     assert float(loss.detach()) == pytest.approx(float(sum(each)), rel=1e-5)
     assert task.divisor(features) == 4
-    joined = Features.joined([features.of_inputs([3, 0]), features.of_inputs([1, 2])])
+    joined = Features.concatenate([features.select_inputs([3, 0]), features.select_inputs([1, 2])])
     assert joined.part_counts.tolist() == [5, 3, 3, 2]
-    parts = [loss_of(task, model, joined.of_inputs(part)) for part in ([0], [3, 1], [2])]
+    parts = [loss_of(task, model, joined.select_inputs(part)) for part in ([0], [3, 1], [2])]
     assert float(sum(parts).detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     loss.backward()
     assert model.classifier.weight.grad.abs().sum() > 0
@@ -109,7 +109,7 @@ def test_long_prompts_are_read_in_windows(model: Any, way: str) -> None:
     assert features.truncated == [0, 0]
     assert features.parts is not None
     assert features.parts.tolist() == [0, 0, 1, 1, 1, 0, 1]
-    assert features.by_part().sizes() == [18, 27, 5, 5]
+    assert features.by_part().input_lengths() == [18, 27, 5, 5]
     first = [TOKENIZER.convert_ids_to_tokens(row) for row in features.input_ids[:2]]
     assert first == [["[CLS]", *"abcde", "[SEP]", "j", "[SEP]"], ["[CLS]", *"fghij", "[SEP]", "j", "[SEP]"]]
     values = compute(task, model, features)

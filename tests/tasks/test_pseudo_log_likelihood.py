@@ -97,7 +97,7 @@ def test_copies_have_no_padding_and_one_token_each_for_the_head(mini: Path) -> N
     part = features.select([3, 0])
     mask = tokenizer.mask_token_id
     assert [row.tolist() for row in part.by_row(part.ids == mask)] == [[0, 1, 0, 0], [0, 1, 0, 0, 0]]
-    assert np.flatnonzero(part.wanted != -100).tolist() == [1, 5]
+    assert np.flatnonzero(part.targets != -100).tolist() == [1, 5]
     assert features.ids.max() != mask  # the texts themselves stay
 
 

@@ -46,7 +46,7 @@ def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
     features = task.add_labels(task.encode(INPUTS), LABELS)
     assert features.labels
     assert features.labels["labels"].each == "row"
-    for row, (start, end), text in zip(features.encodings, features.wanted, ["london", "1815", ""], strict=True):
+    for row, (start, end), text in zip(features.encodings, features.targets, ["london", "1815", ""], strict=True):
         found = row.tokens[start : end + 1]
         assert "".join(token.removeprefix("##") for token in found) == text or (not text and (start, end) == (0, 0))
     assert task.divisor(features) == 3
@@ -58,7 +58,7 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
     assert len(features.lengths) > 2
     size = len(task.tokenizer.tokenize("london"))
     holding = 0
-    for row, (start, end) in zip(features.encodings, features.wanted, strict=True):
+    for row, (start, end) in zip(features.encodings, features.targets, strict=True):
         assert (start, end) == (0, 0) or end - start + 1 == size
         holding += start > 0
         joined = "".join(token.removeprefix("##") for token in row.tokens)
@@ -68,7 +68,7 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
 
 def test_answers_that_stand_elsewhere_are_refused(task: QuestionAnswering) -> None:
     features = task.encode(INPUTS[:1])
-    with pytest.raises(InputError, match="'paris' does not stand at character 3 of its context, where 'lived' does"):
+    with pytest.raises(InputError, match="'paris' is not at character 3 of its context, where 'lived' is"):
         task.add_labels(features, [{"answers": [{"text": "paris", "answer_start": 3}]}])
 
 
@@ -76,10 +76,10 @@ def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: An
     features = task.add_labels(task.encode(INPUTS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    starts, ends = torch.from_numpy(features.wanted).unbind(1)
+    starts, ends = torch.from_numpy(features.targets).unbind(1)
     expected = model(TaskModel(model).packed(features), start_positions=starts, end_positions=ends).loss * 3
     torch.testing.assert_close(loss, expected)
-    parts = [features.of_inputs([number]) for number in range(3)]
+    parts = [features.select_inputs([number]) for number in range(3)]
     torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     loss.backward()
     assert model.qa_outputs.weight.grad.abs().sum() > 0
@@ -118,7 +118,7 @@ def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAns
         "" if number == order[0] else text for number, text in enumerate(texts)
     ]
     assert tuned.errors(Outputs(values, features, labels)) == [None] * 3
-    (fault,) = task.errors(Outputs(values[:1], features.of_inputs([0]), [{"answers": []}]))
+    (fault,) = task.errors(Outputs(values[:1], features.select_inputs([0]), [{"answers": []}]))
     assert fault is not None
     assert (fault.expected, fault.given) == ("no answer", texts[0])
     assert task.tune(Outputs(values, features, [labels[order[1]]] * 3)) == task

@@ -13,7 +13,7 @@ from bertie.data.schemas import SCHEMAS
 from bertie.errors import InputError
 from bertie.hub import default_embedding_model, default_pretrained_model
 from bertie.pipelines import factory
-from bertie.tasks.registry import ROWS, find, find_learned
+from bertie.tasks.registry import ROWS, find, find_trainable
 from bertie.tasks.task import Task, TrainableTask
 
 
@@ -57,7 +57,7 @@ def test_type_checkers_know_all_names_of_a_task() -> None:
 )
 def test_usual_names(alias: str, name: str) -> None:
     assert find(alias).name == name
-    assert find_learned(alias).name == name
+    assert find_trainable(alias).name == name
 
 
 def test_no_two_tasks_share_a_name() -> None:
@@ -67,9 +67,9 @@ def test_no_two_tasks_share_a_name() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.learns], ids=lambda row: row.name)
 def test_what_learns(row) -> None:
-    assert all(find_learned(name) is row for name in (row.name, *row.aliases))
-    assert issubclass(row.load_trained(), TrainableTask)
-    assert set(row.load_trained().saved) <= set(row.load_trained().options())
+    assert all(find_trainable(name) is row for name in (row.name, *row.aliases))
+    assert issubclass(row.load_trainable(), TrainableTask)
+    assert set(row.load_trainable().saved) <= set(row.load_trainable().options())
 
 
 def test_all_labelled_data_has_its_task() -> None:
@@ -95,11 +95,11 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
 
 
 def test_an_unknown_task_to_learn_is_answered_with_those_that_learn() -> None:
-    assert find_learned("ner").name == "token-classification"
+    assert find_trainable("ner").name == "token-classification"
     with pytest.raises(
         InputError, match="There is no task 'sequence-clasification' to learn; .* Did you mean 'seq"
     ) as told:
-        find_learned("sequence-clasification")
+        find_trainable("sequence-clasification")
     assert "feature-extraction" not in str(told.value)
 
 

@@ -139,7 +139,7 @@ def test_a_single_text_and_a_model_of_two_labels(rerank: Any) -> None:
     with pytest.raises(InputError, match="Input 0 is not a pair"):
         rerank(["a text"])
     model = bertie.BertForSequenceClassification(bertie.BertConfig(num_hidden_layers=1, num_labels=2))
-    with pytest.raises(InputError, match="The model has 2 labels; a reranker scores with one"):
+    with pytest.raises(InputError, match="The model has 2 labels; a reranker has one"):
         bertie.pipeline("reranking", model, tokenizer=rerank.tokenizer)
 
 

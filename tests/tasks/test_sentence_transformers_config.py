@@ -107,7 +107,10 @@ def test_everything_at_once(tmp_path: Path) -> None:
         ({"sentence_roberta_config": {"max_seq_length": 0}}, "max_seq_length' is 0"),
         ({"config_sentence_transformers": {"prompts": [1]}}, "'prompts' is "),
         ({"config_sentence_transformers": {"prompts": {"a": 1}}}, "'prompts' must be"),
-        ({"config_sentence_transformers": {"prompts": {"a": "b"}, "default_prompt_name": "c"}}, "none of its prompts"),
+        (
+            {"config_sentence_transformers": {"prompts": {"a": "b"}, "default_prompt_name": "c"}},
+            "not one of its pro",
+        ),
         ({"config_sentence_transformers": {"truncate_dim": 0}}, "truncate_dim' is 0"),
         ({"config_sentence_transformers": {"similarity_fn_name": "near"}}, "similarity_fn_name' is 'near'"),
         ({"config_sentence_transformers": {"model_type": "SparseEncoder"}}, "is a SparseEncoder"),

@@ -95,11 +95,11 @@ def test_no_padding_is_computed(tokenizer: Any, model: Any, monkeypatch: pytest.
     sources = sum(len(text.split()) + 2 for text in SOURCES)
     targets = sum(len(right[0].split()) + 1 for right in TARGETS)
     assert task.divisor(features) == targets
-    assert features.sizes() == [9 + 4, 4 + 8, 11 + 3]
+    assert features.input_lengths() == [9 + 4, 4 + 8, 11 + 3]
     both = [(targets, targets, False), (targets, sources, False)]
     assert seen == [(sources, sources, False)] * 2 + both * 2
     # a part of a batch has the same losses
-    apart = [features.of_inputs([number]) for number in (2, 0, 1)]
+    apart = [features.select_inputs([number]) for number in (2, 0, 1)]
     torch.testing.assert_close(
         sum(loss_of(task, model, each) for each in apart), loss_of(task, model, features), atol=1e-5, rtol=1e-5
     )
@@ -127,7 +127,7 @@ def test_answers_are_scored(tokenizer: Any, model: Any) -> None:
     assert right is None
     assert other is None  # the second of the right targets
     assert (wrong.expected, wrong.given) == ("c d e f g h", "c d")
-    assert wrong.size == pytest.approx(0.5)
+    assert wrong.severity == pytest.approx(0.5)
     assert task.metric().lowercase is True
 
 

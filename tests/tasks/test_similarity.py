@@ -17,7 +17,7 @@ from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.sentence_transformers_config import read_recipe
 from bertie.tasks.similarity import Similarity, ranks_of_partners
-from bertie.tasks.summed_losses import contrast_sum, false_negatives
+from bertie.tasks.summed_losses import contrastive_sum, false_negatives
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -100,7 +100,7 @@ def test_matryoshka_dims_that_no_vector_has(model: Any, caplog: pytest.LogCaptur
         with pytest.raises(InputError, match=f"matryoshka_dims is {dim}; allowed are 1 to {width}"):
             task_of(model, matryoshka_dims=[width, dim])
     task_of(model, matryoshka_dims=[2])
-    assert f"matryoshka_dims leaves out {width}" in caplog.text
+    assert f"matryoshka_dims does not include {width}" in caplog.text
 
 
 def test_cut_vectors_are_saved_so(model: Any, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_pairs_and_triples_may_be_mixed() -> None:
     found = 20 * anchors @ torch.cat([positives, negatives]).T
     expected = torch.nn.functional.cross_entropy(found, torch.arange(3), reduction="sum")
     texts = np.arange(3), np.arange(3, 6), np.arange(6, 7)
-    torch.testing.assert_close(contrast_sum(anchors, positives, negatives, 20, texts), expected)
+    torch.testing.assert_close(contrastive_sum(anchors, positives, negatives, 20, texts), expected)
 
 
 @pytest.mark.parametrize("windows", [False, True])
@@ -160,13 +160,13 @@ def test_scores_are_learned_as_cosines(model: Any) -> None:
     scores = [5.0, 0.0, 2.5, 4.0]
     task = task_of(model).prepare_labels(scores)
     assert (task.scored, task.lowest, task.highest, task.divisible) == (True, 0.0, 5.0, True)
-    features = Features.joined([task.add_labels(task.encode(PAIRS), scores)])
+    features = Features.concatenate([task.add_labels(task.encode(PAIRS), scores)])
     first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
     peer = losses.CosineSimilarityLoss(None)
     expected = peer.compute_loss_from_embeddings([first, second], torch.tensor(scores) / 5)
     whole = loss_of(task, model, features)
     torch.testing.assert_close(whole.detach() / 4, expected)
-    parts = [loss_of(task, model, features.of_inputs(part)) for part in ([3, 1], [0], [2])]
+    parts = [loss_of(task, model, features.select_inputs(part)) for part in ([3, 1], [0], [2])]
     torch.testing.assert_close(sum(parts), whole)
     assert task_of(model).prepare_labels([0.2, 0.9]).highest == 1.0
     assert task_of(model).prepare_labels([-1.0, 1.0]).lowest == -1.0
@@ -203,7 +203,7 @@ def test_figures_with_scores(model: Any) -> None:
     assert scores.metrics()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
     faults = task.errors(Outputs(values, features, gold))
-    assert [fault.size if fault else None for fault in faults] == [
+    assert [fault.severity if fault else None for fault in faults] == [
         pytest.approx(gap, abs=1e-6) if gap >= 0.25 else None for gap in gaps
     ]
 
@@ -225,7 +225,7 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["recall@1"] == np.mean(ranks == 1)
     assert [fault is None for fault in task.errors(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()
-    assert task.predictions(Outputs([], features.of_inputs([]))).tolist() == []
+    assert task.predictions(Outputs([], features.select_inputs([]))).tolist() == []
 
 
 def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:

@@ -53,7 +53,7 @@ def task(tokenizer: Any, model: Any) -> TokenClassification:
 
 def numbers(task: Any, features: Any) -> list[list[tuple[str, int]]]:
     """Return, for each row, its labelled tokens and their labels."""
-    rows = np.split(features.wanted, np.cumsum(features.lengths)[:-1])
+    rows = np.split(features.targets, np.cumsum(features.lengths)[:-1])
     return [
         [(token, int(label)) for token, label in zip(row.tokens, labels, strict=True) if label != -100]
         for row, labels in zip(features.encodings, rows, strict=True)
@@ -94,7 +94,7 @@ def test_each_word_is_labelled_once_in_the_window_that_owns_it(task: TokenClassi
 
 def test_what_cannot_be_learned_is_refused(task: TokenClassification) -> None:
     features = task.encode(WORDS[:1])
-    with pytest.raises(InputError, match="'B-PRE' is none of the model's 5 labels .* Did you mean 'B-PER'"):
+    with pytest.raises(InputError, match="'B-PRE' is not one of the model's 5 labels .* Did you mean 'B-PER'"):
         task.add_labels(features, [["B-PRE", *LABELS[0][1:]]])
     with pytest.raises(InputError, match="8 words and 7 labels"):
         task.add_labels(features, [LABELS[0][1:]])
@@ -106,9 +106,9 @@ def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> No
     features = task.add_labels(task.encode(WORDS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    wanted = torch.from_numpy(features.wanted)
+    wanted = torch.from_numpy(features.targets)
     torch.testing.assert_close(loss, F.cross_entropy(output, wanted, reduction="sum"))
-    parts = [features.of_inputs([number]) for number in range(3)]
+    parts = [features.select_inputs([number]) for number in range(3)]
     torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     weighted = task.with_options(class_weights=[1.0, 2.0, 2.0, 3.0, 1.0])
     assert weighted.divisor(features) == 5 + 2 + 2 + 3 + 3 + 1

@@ -78,7 +78,7 @@ class Tuning:
         # where a loss compares inputs with each other, as many of them as in a usual step
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
-            part = features.of_inputs(inputs)
+            part = features.select_inputs(inputs)
             with model.inference():
                 if task.loss_of_answers:
                     output: Any = _together(rows[firsts[begin] : firsts[inputs.stop]])
