@@ -127,7 +127,7 @@ def test_parameters(start: Path) -> None:
 )
 @pytest.mark.parametrize("kind", ["BertClassifier", "BertRegressor", "BertTagger", "BertEmbedder"])
 def test_checks_of_scikit_learn(start: Path, name: str, kind: str) -> None:
-    # its other checks fit numbers, which are no texts
+    # its other checks fit numbers instead of texts
     getattr(estimator_checks, name)(kind, getattr(bertie, kind)(model=str(start)))
 
 
@@ -136,7 +136,7 @@ def test_pickled_as_files(fitted: Any, texts: list[str], start: Path, tmp_path: 
     assert b"model.safetensors" in data
     assert b"torch" not in data
     again = pickle.loads(data)  # noqa: S301 (the pickle is our own)
-    # PyTorch's model was trained, and the engine answers with what was saved of it
+    # trained with PyTorch, then answered by the engine from the saved model
     np.testing.assert_allclose(again.predict_proba(texts), fitted.predict_proba(texts), atol=1e-6)
     assert again.metrics_ == fitted.metrics_
     stream = io.BytesIO()
@@ -174,7 +174,7 @@ def test_class_weights(start: Path, texts: list[str], weights: Any) -> None:
     assert list(model.pipeline_.codec.class_weights) == list(expected)
 
 
-def test_tuning_is_as_in_finetune(start: Path, texts: list[str]) -> None:
+def test_dev_rows_work_as_in_finetune(start: Path, texts: list[str]) -> None:
     y = ["neg", "pos"] * 30
     untuned = classifier(start, epochs=1, dev=0).fit(texts, y)
     assert untuned.metrics_ == {}

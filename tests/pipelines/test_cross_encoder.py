@@ -1,4 +1,4 @@
-"""bertie.CrossEncoder beside sentence-transformers' own, where it is installed; what it refuses."""
+"""bertie.CrossEncoder against sentence-transformers' own, if installed, and what it refuses."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def make(mini: Path, tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("config", [{"num_labels": 1}, {"num_labels": 1, **IDENTITY}, {"num_labels": 3}], ids=str)
-def test_predicts_as_the_reference(make: Any, config: dict[str, Any]) -> None:
+def test_predicts_like_the_reference(make: Any, config: dict[str, Any]) -> None:
     own = pytest.importorskip("sentence_transformers")
     folder = make(**config)
     model, reference = bertie.CrossEncoder(folder), own.CrossEncoder(str(folder), device="cpu")
@@ -78,12 +78,12 @@ def test_functions_by_name(make: Any) -> None:
         ({"device": "cuda"}, "device is 'cuda', but the model is on 'cpu'"),
     ],
 )
-def test_what_it_has_not_is_refused_by_name(make: Any, options: dict[str, Any], sentence: str) -> None:
+def test_unsupported_arguments_are_refused_by_name(make: Any, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(bertie.BertieError, match=sentence):
         bertie.CrossEncoder(make(num_labels=1)).predict(PAIRS, **options)
 
 
-def test_what_does_not_fit_the_model(make: Any) -> None:
+def test_arguments_must_fit_the_model(make: Any) -> None:
     folder = make(num_labels=3)
     with pytest.raises(bertie.InputError, match="num_labels is 1, but the model has 3; leave it out"):
         bertie.CrossEncoder(folder, num_labels=1)

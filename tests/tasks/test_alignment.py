@@ -1,4 +1,4 @@
-"""Words and pieces: literal cases, and what the tokenizer makes of odd words."""
+"""The alignment of words and pieces, on literal cases and on the tokenizer's pieces of unusual words."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_labels_on_first_or_all_pieces() -> None:
     assert alignment.piece_labels([7, 8, 9, 5, 6], "all").tolist() == [7, 7, 8, 5, 5, 5]
 
 
-def test_pieces_of_no_word_have_no_label() -> None:
+def test_pieces_outside_words_have_no_label() -> None:
     alignment = Alignment.of([None, 0, 0, None, 1])
     assert alignment.piece_labels([1, 2], "all").tolist() == [-100, 1, 1, -100, 2]
     assert Alignment.of([]).without_pieces == []
@@ -38,7 +38,7 @@ def test_scores_of_words() -> None:
     assert Alignment.of([]).word_scores(np.zeros((0, 2)), "max").shape == (0, 2)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_words_and_labels_must_match_the_text() -> None:
     alignment = Alignment.of([0, 1])
     with pytest.raises(InputError, match="2 words and 3 labels"):
         alignment.piece_labels([1, 2, 3])
@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_refused() -> None:
         Alignment.of([0, 1], 1)
 
 
-def test_words_without_pieces_shift_nothing(tokenizer: bertie.BertTokenizer) -> None:
+def test_words_without_pieces_do_not_shift_others(tokenizer: bertie.BertTokenizer) -> None:
     words = ["\x00", "Zürich", "", "is", "\u200b\u200e", "unbelievably", "U.S.", "\ufeff"]
     (row,) = tokenizer.rows([words], is_split_into_words=True)
     alignment = Alignment.of(row.windows[0].pieces.word_ids, len(words))

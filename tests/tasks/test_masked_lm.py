@@ -1,4 +1,4 @@
-"""Masked words: how many tokens are drawn and what becomes of them, the loss, and figures without luck."""
+"""Masked language modelling: how many tokens are drawn and how they are replaced, the loss, reproducible metrics."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def task_of(**options: Any) -> MaskedLM:
 
 
 def text(length: int, seed: int = 0) -> str:
-    """Words of one to four pieces, ``length`` pieces in all."""
+    """Return words of one to four pieces, ``length`` pieces in total."""
     random = np.random.default_rng(seed)
     letters = random.choice(list("abcdefghij"), length)
     return "".join(" " * bool(gap) + letter for gap, letter in zip(random.random(length) < 0.4, letters, strict=True))
@@ -50,7 +50,7 @@ def text(length: int, seed: int = 0) -> str:
 
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=6), st.booleans(), st.sampled_from([0.15, 0.4]))
 @settings(max_examples=50, deadline=None)
-def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, share: float) -> None:
+def test_the_exact_number_of_tokens_is_drawn(lengths: list[int], whole_word: bool, share: float) -> None:
     task = task_of(whole_word=whole_word, share=share)
     features = task.encode([text(length, seed) for seed, length in enumerate(lengths)])
     drawn = task.apply_masking(features, np.random.default_rng(1))
@@ -58,7 +58,7 @@ def test_exactly_so_many_tokens_are_drawn(lengths: list[int], whole_word: bool, 
     labels, ordinary = drawn.targets, features.ids > 4
     assert features.owned is not None
     own = ordinary & features.owned
-    assert own.sum() == sum(lengths)  # every token of a text can be drawn once, in windows too
+    assert own.sum() == sum(lengths)  # every token of a text is owned once, in windows too
     stops = np.cumsum(features.lengths)
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         able, chosen = own[start:stop].sum(), labels[start:stop] != IGNORED
@@ -84,7 +84,7 @@ def test_what_becomes_of_drawn_tokens() -> None:
     assert (other.ids != drawn.ids).any()
     assert (task.apply_masking(features, np.random.default_rng(0)).ids == drawn.ids).all()
     places = chosen.reshape(2000, 32).mean(axis=0)[1:-1]
-    np.testing.assert_allclose(places, 4 / 30, atol=0.03)  # no place is more likely than others
+    np.testing.assert_allclose(places, 4 / 30, atol=0.03)  # all positions are equally likely
 
 
 def test_words_are_drawn_whole() -> None:
@@ -96,10 +96,10 @@ def test_words_are_drawn_whole() -> None:
         words = np.split(chosen, [4, 8, 10, 14])
         assert chosen.sum() == 9
         cut += sum(word.any() and not word.all() for word in words)
-    assert 0 < cut <= 30  # at most one word a text
+    assert 0 < cut <= 30  # at most one word per text
 
 
-def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
+def test_the_loss_is_that_of_the_drawn_tokens(model: Any) -> None:
     task = task_of()
     features = task.encode([text(28, seed) for seed in range(5)] + [text(90)])
     drawn = task.apply_masking(features, np.random.default_rng(0))
@@ -116,7 +116,7 @@ def test_the_loss_is_that_of_drawn_tokens(model: Any) -> None:
     model.zero_grad()
 
 
-def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
+def test_metrics_do_not_depend_on_batches_or_seeds(model: Any) -> None:
     task = task_of()
     texts = [text(28, seed) for seed in range(5)] + [text(90), ""]
     features = task.encode(texts)
@@ -143,7 +143,7 @@ def test_figures_do_not_depend_on_batches_or_luck(model: Any) -> None:
     assert task.describe(values[5]).endswith("of 12 tokens")
 
 
-def test_what_learns_is_made_from_what_answers(model: Any) -> None:
+def test_the_training_task_is_made_from_the_inference_task(model: Any) -> None:
     pipe = bertie.pipeline("masked-lm", model, tokenizer=TOKENIZER, max_length=9)
     row = find("fill-mask")
     task = row.load_trainable().from_inference_task(pipe.codec)

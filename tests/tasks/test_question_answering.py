@@ -1,4 +1,4 @@
-"""Question answering as it is learned and scored: places of answers, summed losses, SQuAD's figures, the threshold."""
+"""Question answering in training and scoring: answer positions, summed losses, SQuAD's metrics, the threshold."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def task(model: Any) -> QuestionAnswering:
     return QuestionAnswering(tokenizer=tokenizer, config=model.config)
 
 
-def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
+def test_answers_become_token_positions(task: QuestionAnswering) -> None:
     features = task.add_labels(task.encode(INPUTS), LABELS)
     assert features.labels
     assert features.labels["labels"].each == "row"
@@ -52,7 +52,7 @@ def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
     assert task.divisor(features) == 3
 
 
-def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> None:
+def test_windows_without_the_whole_answer_are_labelled_no_answer(task: QuestionAnswering) -> None:
     asked = task.with_options(max_length=28, overlap=8)
     features = asked.add_labels(asked.encode(INPUTS[:1]), LABELS[:1])
     assert len(features.lengths) > 2
@@ -66,7 +66,7 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
     assert holding >= 1
 
 
-def test_answers_that_stand_elsewhere_are_refused(task: QuestionAnswering) -> None:
+def test_answers_at_wrong_offsets_are_refused(task: QuestionAnswering) -> None:
     features = task.encode(INPUTS[:1])
     with pytest.raises(InputError, match="'paris' is not at character 3 of its context, where 'lived' is"):
         task.add_labels(features, [{"answers": [{"text": "paris", "answer_start": 3}]}])
@@ -103,7 +103,7 @@ def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: An
     assert scores.metrics() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
 
 
-def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:
+def test_the_threshold_is_tuned_if_some_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:
     features = task.encode(INPUTS)
     values = compute(task, model, features)
     texts, differences = task.margins(Outputs(values, features))

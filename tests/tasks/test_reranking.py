@@ -1,4 +1,4 @@
-"""Reranking: scores equal to sentence-transformers' CrossEncoder, passages in order, and rankings scored by query."""
+"""Reranking: scores equal to sentence-transformers' CrossEncoder, ranked passages, and metrics per query."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def test_the_scores_of_a_cross_encoder(folder: Path, rerank: Any) -> None:
         {"sbert_ce_default_activation_function": "torch.nn.Softplus"},
     ],
 )
-def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: dict[str, Any]) -> None:
+def test_a_cross_encoder_without_an_activation(folder: Path, tmp_path: Path, known: dict[str, Any]) -> None:
     model = bertie.BertForSequenceClassification.from_pretrained(folder)
     for name, value in known.items():
         setattr(model.config, name, value)
@@ -87,7 +87,7 @@ def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: 
 
 
 @pytest.mark.parametrize("named", ["os.system", "torch.hub.load", "torch.nn.Softmax", "mine.Tanh", 5])
-def test_an_activation_that_is_none_of_torchs_is_refused(folder: Path, tmp_path: Path, named: Any) -> None:
+def test_an_unknown_activation_is_refused(folder: Path, tmp_path: Path, named: Any) -> None:
     model = bertie.BertForSequenceClassification.from_pretrained(folder)
     model.config.sentence_transformers = {"activation_fn": named}
     model.save_pretrained(tmp_path)
@@ -107,7 +107,7 @@ def test_a_cross_encoder_as_sentence_transformers_saves_it(
     np.testing.assert_allclose(found, CrossEncoder(str(tmp_path), device="cpu").predict(pairs), atol=1e-5)
 
 
-def test_forms_of_asking(rerank: Any) -> None:
+def test_forms_of_input(rerank: Any) -> None:
     best = rerank(QUERY, PASSAGES, top_k=2)
     assert best == rerank(QUERY, PASSAGES)[:2]
     one = {"query": QUERY, "passages": PASSAGES}
@@ -130,7 +130,7 @@ def test_forms_of_asking(rerank: Any) -> None:
         (("a", "b"), "The passages are 'b'"),
     ],
 )
-def test_what_is_no_query_is_refused(rerank: Any, arguments: tuple[Any, ...], message: str) -> None:
+def test_bad_queries_are_refused(rerank: Any, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InputTypeError, match=message):
         rerank(*arguments)
 
@@ -171,7 +171,7 @@ def test_learning_by_binary_cross_entropy(folder: Path, task: Reranking) -> None
     assert Reranking.head(None, []) == {"num_labels": 1, "problem_type": "multi_label_classification"}
 
 
-def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
+def test_metrics_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     labels = [1.0, 0.0, 0.0, 1.0, 0.0]
     features = task.encode(PAIRS)
     values = compute(task, rerank.model, features)
@@ -181,7 +181,7 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     expected = Scores(RankingMetric())
     expected.add([scores[:2], scores[2:]], [labels[:2], labels[2:]])
     found = Scores(task.metric())
-    order = [4, 0, 2, 1, 3]  # rows of a query may stand anywhere
+    order = [4, 0, 2, 1, 3]  # rows of a query need not be adjacent
     found.add([predictions[at] for at in order[:2]], task.references([labels[at] for at in order[:2]]))
     found.add([predictions[at] for at in order[2:]], task.references([labels[at] for at in order[2:]]))
     accuracy = np.mean((np.array(scores) >= 0.5) == (np.array(labels) >= 0.5))
@@ -218,7 +218,7 @@ def test_queries_of_two_systems() -> None:
     assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
-def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
+def test_tuned_options_are_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
     from bertie.tasks.registry import find
 
     model = bertie.BertForSequenceClassification.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Windows: every token of a long text is read, and owned by the window where it stands most in context."""
+"""Windows: every token of a long text is read, and owned by the window where it has the most context."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_windows_of_a_pair_may_be_cut_from_its_first_text() -> None:
     assert tokens_left_out(whole, parts, windowed=0) == 0
 
 
-def test_a_text_beside_a_short_one_has_the_room_it_leaves() -> None:
+def test_a_text_paired_with_a_short_one_gets_the_room_it_leaves() -> None:
     whole = row(9, 2)
     (only,) = in_windows(whole, 13, 3)
     assert only.tokens == ["[CLS]", *"abcdefgh", "[SEP]", "a", "b", "[SEP]"]
@@ -138,7 +138,7 @@ def test_batches_of_rows_and_of_inputs() -> None:
 
 
 @pytest.mark.parametrize("way", ["mean", "max"])
-def test_logits_of_windows_are_combined(way: str) -> None:
+def test_logits_of_windows_are_reduced(way: str) -> None:
     torch.manual_seed(0)
     model = bertie.BertForSequenceClassification(config(num_labels=3)).eval()
     options = {"tokenizer": TOKENIZER, "config": model.config, "max_length": 6, "window_scores": way}
