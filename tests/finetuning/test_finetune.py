@@ -229,7 +229,7 @@ def test_several_seeds(
         assert old in text
         (turned / name).write_text(text.replace(old, new))
     bertie.compare(top / "seed-1", turned, show_progress=False)
-    assert "f1 are about 'pos' in the first model, and about 'neg' in the second" in caplog.messages[-1]
+    assert "f1 refer to 'pos' in the first model and to 'neg' in the second" in caplog.messages[-1]
     (top / "seed-2" / "predictions.jsonl").write_text("")
     with pytest.raises(InputError, match="were scored on different rows; name rows .*: data='…'"):
         bertie.compare(top / "seed-1", top / "seed-2")

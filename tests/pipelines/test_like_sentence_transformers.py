@@ -157,7 +157,7 @@ def test_a_length_beyond_the_positions_is_reported(
     folder = tiny()
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 9999}')
     pipe = bertie.pipeline("embed", folder, device="cpu")
-    assert "max_seq_length is 9999 in the model's files, but it has 64 positions" in caplog.text
+    assert "max_seq_length is 9999 in the model's files, but the model has only 64 positions" in caplog.text
     _, cut = pipe(["word " * 100], return_truncated=True)
     assert cut.tolist() == [38]
 

@@ -360,5 +360,5 @@ def test_a_graph_of_another_model_is_rebuilt(embed: Any, tmp_path: Path) -> None
         assert [hit.text for hit in index.search(WORDS, 1)[3]] == [WORDS[3]]
     assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search("a") == []
     assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search(["a", "b"]) == [[], []]
-    with pytest.raises(InputError, match="give one beside approximate=True"):
+    with pytest.raises(InputError, match="give one with approximate=True"):
         bertie.SearchIndex(WORDS, embed, approximate=True)

@@ -168,7 +168,7 @@ def test_each_token_is_taken_from_the_window_with_the_most_context(bio: Any) -> 
 def test_inputs_that_are_neither_texts_nor_words_are_refused(bio: Any) -> None:
     with pytest.raises(InputTypeError, match="Input 1 is 7"):
         bio(["a", 7])
-    with pytest.raises(InputTypeError, match="Input 1 is words and input 0"):
+    with pytest.raises(InputTypeError, match="Input 1 is a list of words, but input 0 is not"):
         bio(["a", ["b", "c"]])
     with pytest.raises(InputTypeError, match="'text' alone"):
         bio({"text": "a", "text_pair": "b"})

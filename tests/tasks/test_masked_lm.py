@@ -152,5 +152,5 @@ def test_the_training_task_is_made_from_the_inference_task(model: Any) -> None:
     assert task.inference_task().max_length == 9
     row.save_options(model.config, task)
     assert row.saved_options(model.config) == {"max_length": 9}
-    with pytest.raises(InputError, match="to guess is 1.5"):
+    with pytest.raises(InputError, match="to predict is 1.5"):
         task_of(share=1.5)

@@ -200,13 +200,13 @@ def test_spans_have_geometric_lengths() -> None:
 
 
 def test_impossible_masking_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="to guess is 0; it must be between 0 and 1"):
+    with pytest.raises(InputError, match="to predict is 0; it must be between 0 and 1"):
         Masking(0)
     with pytest.raises(InputError, match="Masking draws tokens, words, spans, not 'word'. Did you mean 'words'"):
         Masking(units="word")
     other: Any = bertie.BertTokenizer(vocab=ID)
     monkeypatch.setattr(type(other), "continuing_subword_prefix", None, raising=False)
-    with pytest.raises(InputError, match="single tokens can be drawn alone, not whole spans"):
+    with pytest.raises(InputError, match="only tokens can be drawn, not spans"):
         Masker(Masking(units="spans"), other)
     other.mask_token = None
     with pytest.raises(InputError, match="has no mask token"):

@@ -145,7 +145,7 @@ def test_temperature_and_metrics(model: Any) -> None:
     scores = Scores(task.metric())
     scores.add(chosen, task.references(gold))
     assert scores.metrics() == {"accuracy": np.mean(chosen == gold)}
-    with pytest.raises(InputError, match="give one number a row"):
+    with pytest.raises(InputError, match="give one number per row"):
         MultipleChoiceMetric().rows(["a"], [1])
 
 

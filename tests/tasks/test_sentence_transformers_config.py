@@ -141,5 +141,5 @@ def test_only_the_encoder_of_a_cross_encoder_is_used(tmp_path: Path) -> None:
     assert read_recipe(tmp_path) == Recipe()
     assert read_activation(tmp_path) == "torch.nn.modules.activation.Tanh"
     write(tmp_path, modules=modules("Transformer", "Dense"))
-    with pytest.raises(CheckpointError, match="the module 'Dense' behind the model"):
+    with pytest.raises(CheckpointError, match="the module 'Dense' after the model"):
         read_activation(tmp_path)

@@ -237,5 +237,5 @@ def test_ranks_with_repeated_texts_and_constant_vectors() -> None:
     # other partners of an anchor, and its own text, are equally good answers
     assert ranks_of_partners(same, ["a", "b", "a", "d", "e", "f"]).tolist() == [2, 2, 3]
     assert ranks_of_partners(same, ["a", "b", "b", "c", "d", "e"]).tolist() == [3, 2, 3]
-    with pytest.raises(InputError, match="one integer from 1"):
+    with pytest.raises(InputError, match="one integer of at least 1 per row"):
         RetrievalMetric().rows([0.5], [None])

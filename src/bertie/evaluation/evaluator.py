@@ -62,14 +62,15 @@ class Scored:
         self.num_truncated += outputs.features.num_truncated
         found = task.reliability(outputs)
         self.reliability = found if before is None else before if found is None else before + found
-        self._compare_answers(list(map(task.signature, predictions)))
+        self._compare_answers(predictions)
         if self._max_mistakes:
             self._keep_worst(task.errors(outputs), examples)
         return predictions
 
-    def _compare_answers(self, signatures: Sequence[Any]) -> None:
+    def _compare_answers(self, predictions: Values) -> None:
         if self._first_answer is None:
-            self._first_answer = signatures[0]
+            self._first_answer = self._task.signature(predictions[0])
+        signatures: Iterable[Any] = map(self._task.signature, predictions)
         self._all_equal = self._all_equal and all(
             one is not None and np.array_equal(self._first_answer, one) for one in signatures
         )
