@@ -7,7 +7,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.pipelines.running import Pipeline
 
-# arguments of sentence-transformers that are accepted with these values, their defaults
+# arguments of sentence-transformers → the values with which they change nothing; for all others that is None
 _ACCEPTED = {"backend": "torch", "output_value": "sentence_embedding"}
 _INSTEAD = "keep sentence-transformers' own class for it, which bertie.accelerate makes faster"
 
@@ -27,7 +27,7 @@ class DropIn:
         return self._pipeline.device
 
     def refuse_others(self, others: Mapping[str, Any]) -> None:
-        """Refuse arguments that bertie does not have, unless they are None or the default."""
+        """Refuse arguments that bertie does not have, unless their values change nothing."""
         for name, value in others.items():
             if value != _ACCEPTED.get(name):
                 raise InputTypeError(f"bertie's {type(self).__name__} has no {name}={value!r:.60}; {_INSTEAD}.")

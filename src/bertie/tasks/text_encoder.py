@@ -172,10 +172,10 @@ class TextEncoder:
         cls.check_choices(options)
 
     @classmethod
-    def check_names(cls, whose: str, options: Mapping[str, Any], beside: Sequence[str]) -> None:
-        """Refuse unknown options of a pipeline, which also has those in ``beside``; those that are None are ignored."""
+    def check_names(cls, whose: str, options: Mapping[str, Any], others: Sequence[str]) -> None:
+        """Refuse unknown options of a pipeline, which also takes ``others``; those that are None are ignored."""
         names = [name for name, value in options.items() if value is not None]
-        known = [*beside, *(name for name in cls.options() if name not in cls.training_options)]
+        known = [*others, *(name for name in cls.options() if name not in cls.training_options)]
         refuse_unknown(whose, names, known, cls.aliases)
 
     @classmethod
