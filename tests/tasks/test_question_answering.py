@@ -45,7 +45,7 @@ def task(model: Any) -> QuestionAnswering:
 def test_answers_become_token_positions(task: QuestionAnswering) -> None:
     features = task.add_labels(task.encode(INPUTS), LABELS)
     assert features.labels
-    assert features.labels["labels"].each == "row"
+    assert features.labels["labels"].level == "row"
     for row, (start, end), text in zip(features.encodings, features.targets, ["london", "1815", ""], strict=True):
         found = row.tokens[start : end + 1]
         assert "".join(token.removeprefix("##") for token in found) == text or (not text and (start, end) == (0, 0))
