@@ -68,7 +68,7 @@ def test_both_configs_are_made_one_and_tied_only_if_asked() -> None:
 @pytest.mark.parametrize(("width", "encoder"), [(32, 32), (32, 16)])
 def test_cross_attention_is_of_both_widths_where_it_states_one(width: int, encoder: int) -> None:
     first, second = ENCODER | {"hidden_size": encoder}, DECODER | {"cross_attention_hidden_size": width}
-    with pytest.raises(ConfigError, match=f"cross_attention_hidden_size is {width}, but .* have {encoder} numbers"):
+    with pytest.raises(ConfigError, match=f"cross_attention_hidden_size is {width}, but .* are {encoder} wide"):
         EncoderDecoderConfig(first, second)
     assert EncoderDecoderConfig(ENCODER, second | {"cross_attention_hidden_size": 16}).encoder.hidden_size == 16
 

@@ -37,7 +37,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": ' + b"1" * 5000 + b"}", "not valid JSON"),
-        (b'{"a": {"b\\uD800": 1}}', r"half a UTF-16 character"),
+        (b'{"a": {"b\\uD800": 1}}', r"a lone surrogate"),
     ],
 )
 def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: bytes, says: str) -> None:
@@ -74,8 +74,8 @@ RULES = {
     "special": Rule("", "true or false"),
     "eps": Rule("", "number", 0, 1, above=True),
     "model": Rule("", "mapping", none=True),
-    "token": Rule("", "text or mapping"),
-    "files": Rule("", "mapping of texts"),
+    "token": Rule("", "string or mapping"),
+    "files": Rule("", "mapping of strings"),
     "parts": Rule("", "list"),
 }
 
@@ -89,8 +89,8 @@ RULES = {
         ("special", 1, "true or false"),
         ("eps", float("nan"), "a number above 0 and at most 1"),
         ("model", [], "a mapping or None"),
-        ("token", None, "a text or mapping"),
-        ("files", {"a": 1}, "a mapping of texts"),
+        ("token", None, "a string or mapping"),
+        ("files", {"a": 1}, "a mapping of strings"),
         ("parts", "x" * 5000, "a list"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
 def test_a_folder_or_device_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "queue")
-    for name, message in (("folder", "it is a folder"), ("queue", "it is no plain file")):
+    for name, message in (("folder", "it is a folder"), ("queue", "it is not a plain file")):
         with pytest.raises(CheckpointError, match=message):
             write_text(tmp_path / name, "")
     assert (tmp_path / "queue").is_fifo()

@@ -24,9 +24,9 @@ def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_was_said_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_said", said := set())
-    for number in range(3 * progress._REMEMBERED):
+    for number in range(3 * progress._MOST_REMEMBERED):
         progress.say_once(f"top_p={number} has no effect", logging.DEBUG)
-    assert 0 < len(said) <= progress._REMEMBERED
+    assert 0 < len(said) <= progress._MOST_REMEMBERED
 
 
 @pytest.mark.parametrize(

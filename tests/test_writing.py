@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import InputError
-from bertie.writing import form_of_output, writer
+from bertie.writing import output_format, writer
 
 
 @pytest.mark.parametrize(
@@ -24,22 +24,25 @@ from bertie.writing import form_of_output, writer
     ],
 )
 def test_the_form_follows_the_name(name: str, form: str, is_said: bool, caplog: pytest.LogCaptureFixture) -> None:
-    assert form_of_output(Path(name), more=("conll",)) == form
+    assert output_format(Path(name), more=("conll",)) == form
     assert bool(caplog.messages) == is_said
-    assert form_of_output(Path(name), "csv") == "csv"
+    assert output_format(Path(name), "csv") == "csv"
 
 
 def test_an_ending_that_the_records_cannot_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    assert form_of_output(Path("a.conll")) == "jsonl"
+    assert output_format(Path("a.conll")) == "jsonl"
     assert caplog.messages == [
-        "a.conll is written as JSON lines; other forms follow from the endings .ndjson, .jsonl, .csv, .tsv, .parquet."
+        "a.conll is written as JSON lines; other formats are chosen by the suffixes "
+        ".ndjson, .jsonl, .csv, .tsv, .parquet."
     ]
 
 
 def test_a_workbook_is_not_written() -> None:
-    with pytest.raises(InputError, match=r"'a.XLSX' would be a workbook, which bertie does not write; a .csv opens"):
-        form_of_output(Path("a.XLSX"))
-    assert form_of_output(Path("a.xlsx"), "csv") == "csv"
+    with pytest.raises(
+        InputError, match=r"'a.XLSX' would be a workbook, which bertie does not write; spreadsheets open"
+    ):
+        output_format(Path("a.XLSX"))
+    assert output_format(Path("a.xlsx"), "csv") == "csv"
 
 
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
@@ -61,7 +64,7 @@ def test_a_table_has_the_columns_of_all_records_and_no_other() -> None:
 
 
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.writing._TOGETHER", 2)
+    monkeypatch.setattr("bertie.writing._CHUNK", 2)
     parquet = pytest.importorskip("pyarrow.parquet")
     records = [{"a": 1, "b": [{"c": "x", "d": 0.5}]}, {"a": None}, {"a": 2.5, "b": [], "e": True}]
     with (path := tmp_path / "a.parquet").open("w") as file:

@@ -102,7 +102,7 @@ def test_it_is_said_that_pruned_heads_are_filled(tmp_path: Path, caplog: pytest.
     caplog.clear()
     bertie.AutoModelForSequenceClassification.from_pretrained(folder)
     [said] = [one.message for one in caplog.records if "pruned" in one.message]
-    assert said.endswith(f"fills what was pruned from '{name}': it takes its time again")
+    assert said.endswith(f"fills the pruned columns of '{name}', which are no longer skipped")
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ BAD = {
     "no weights": (without_weights, "adapter_config.json, but no adapter_model.safetensors or adapter_model.bin"),
     "other names": (for_more_layers, "which its base model in .* doesn't have: it was made for another model"),
     "other shapes": (for_wider_layers, "in its base model .*: it was made for another model, or a part is missing"),
-    "other parts": (with_something_else, "'base_model.model.prompt', which bertie doesn't know how to merge"),
+    "other parts": (with_something_else, "'base_model.model.prompt', which bertie cannot merge"),
     "no number": (lambda f: changed(f, alpha_pattern={"query": "5"}), "alpha_pattern has 'query' with '5'"),
     "no name": (lambda f: changed(f, alpha_pattern={"quer[iy]": 5}), r"alpha_pattern has 'quer\[iy\]' with 5"),
     "broken": (lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),

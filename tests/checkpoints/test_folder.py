@@ -96,7 +96,7 @@ def test_a_pipe_as_weights_is_refused_without_waiting(tmp_path: Path) -> None:
         ({"a": "two.safetensors", "b": "one.safetensors"}, "where it is not"),
         ({"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}, "'c' is in 'two.safetensors'"),
         ({"a": "one.safetensors", "b": "model.safetensors.index.json"}, "of another format"),
-        ({"a": "one.safetensors", "b": 2}, "'weight_map' is .*; allowed: a mapping of texts"),
+        ({"a": "one.safetensors", "b": 2}, "'weight_map' is .*; allowed: a mapping of strings"),
         ({}, "no 'weight_map'"),
     ],
 )

@@ -122,7 +122,7 @@ def test_the_numbers_of_a_bundle_are_cut(tmp_path: Path) -> None:
     index = write_bundle(ARRAYS, tmp_path / "model.ckpt")
     shard = tmp_path / "model.ckpt.data-00000-of-00001"
     shard.write_bytes(shard.read_bytes()[:20])
-    with pytest.raises(CheckpointError, match="is truncated: .* lies behind its end; fetch it again"):
+    with pytest.raises(CheckpointError, match="is truncated: .* lies beyond its end; fetch it again"):
         TensorBundle(index)
     shard.unlink()
     with pytest.raises(CheckpointError, match="there is no .*data-00000-of-00001.*; fetch it too"):
@@ -132,7 +132,7 @@ def test_the_numbers_of_a_bundle_are_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        ([(b"a", b"")], "does not begin with the number of its files"),
+        ([(b"a", b"")], "does not begin with the number of its data files"),
         ([(b"", field(1, 10**6))], "it names 1000000 files"),
         ([(b"", field(1, 1) + field(2, 1))], "the other order"),
         (
@@ -141,7 +141,7 @@ def test_the_numbers_of_a_bundle_are_cut(tmp_path: Path) -> None:
         ),
         ([(b"", field(1, 1)), (b"a", field(1, 1) + field(5, 4) + field(7, b""))], "in slices"),
         ([(b"", field(1, 1)), (b"a", b"\x0c")], "no protocol buffer"),
-        ([(b"", field(1, 1)), (b"\xff", b"")], "a name is no text"),
+        ([(b"", field(1, 1)), (b"\xff", b"")], "a name is not UTF-8"),
     ],
 )
 def test_an_index_that_says_nonsense(entries: list[tuple[bytes, bytes]], says: str, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_flax_chunks_count_by_their_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(FlaxFile(tmp_path / "model").array("w"), np.arange(11))
     chunks["1"] = flax_array(np.float64([1]))
     (tmp_path / "model").write_bytes(msgpack.packb({"w": {"chunks": chunks, **cut}}))
-    with pytest.raises(CheckpointError, match="an array in chunks of several types"):
+    with pytest.raises(CheckpointError, match="the chunks of an array differ in dtype"):
         FlaxFile(tmp_path / "model")
 
 

@@ -129,8 +129,8 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a": torch.ones(1), "epoch": 3}, "a int under 'epoch'"),
         ({1: torch.ones(1)}, "a tensor name that is"),
         ({"a" * 600: torch.ones(1)}, "longer than 512"),
-        ({"a": torch.ones(1).expand(10**12)}, "not stored as plain dense numbers"),
-        ({"a": torch.eye(3).to_sparse()}, "not stored as plain dense numbers"),
+        ({"a": torch.ones(1).expand(10**12)}, "not a plain dense tensor"),
+        ({"a": torch.eye(3).to_sparse()}, "not a plain dense tensor"),
         ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense numbers|damaged or holds more"),
     ],
 )

@@ -272,7 +272,7 @@ def test_fields_of_other_families_and_strange_widths() -> None:
         ({"model_type": "distilbert"}, "type_vocab_size is 2, which no model of type 'distilbert' has"),
         ({"type_vocab_size": 0}, "type_vocab_size is 0"),
         ({"embedding_size": 128}, "only ELECTRA projects"),
-        ({"model_type": "camembert", "pad_token_id": None}, "count from the one behind it"),
+        ({"model_type": "camembert", "pad_token_id": None}, "count from the one after it"),
         ({"model_type": "roberta", "pad_token_id": 1, "max_position_embeddings": 2}, "first token has position 2"),
     ):
         with pytest.raises(bertie.ConfigError, match=says):

@@ -13,7 +13,7 @@ from bertie.checkpoints import Checkpoint, fit, write_checkpoint
 from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import correct_classes, refuse_untrained, with_untied
 from bertie.checkpoints.flax_file import write_flax
-from bertie.checkpoints.folder import BESIDE, Place, open_weights, weight_files
+from bertie.checkpoints.folder import CONFIG_FILES, Place, open_weights, weight_files
 from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
 from bertie.checkpoints.keras_file import write_keras
 from bertie.checkpoints.names import canonical, in_names_of
@@ -84,8 +84,8 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
 def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
     """Return a model, its folder, and where in it the model's own files lie."""
     source, index = folder_and_index(name)
-    folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *BESIDE])
-    recipe = read_recipe(resolve(source, files=[*BESIDE, *FILES]))  # an adapter's is its base model's
+    folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *CONFIG_FILES])
+    recipe = read_recipe(resolve(source, files=[*CONFIG_FILES, *FILES]))  # an adapter's is its base model's
     subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)
@@ -162,20 +162,20 @@ def _write_keras(folder: Path, model: WholeModel) -> None:
     _check_writable(model, "h5")
     whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
     write_keras(whole, folder / KERAS_FILE, model.architecture)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
 def _write_flax(folder: Path, model: WholeModel) -> None:
     _check_writable(model, "msgpack")
     write_flax(model.tensors, folder / FLAX_FILE)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
 def _write_gguf(folder: Path, model: WholeModel) -> None:
     whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
     tokenizer = AutoTokenizer.from_pretrained(model.folder)
     write_gguf(folder / GGUF_FILE, model.config, whole, tokenizer, model.recipe)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
 def _check_writable(model: WholeModel, to: str) -> None:

@@ -69,7 +69,7 @@ FIELDS: dict[str, Rule] = {
     "assistant_confidence_threshold": _number("a word less likely than this is a draft's last", 0, 1),
     "prompt_lookup_num_tokens": _count("words drafted at most of what came after the last words before", 1),
     "max_matching_ngram_size": _count("most last words that are looked up", 1),
-    "transformers_version": Rule("version that wrote the file", "text", none=True),
+    "transformers_version": Rule("version that wrote the file", "string", none=True),
 }
 # what a call may bring besides, and no file holds
 FUNCTIONS = ("streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")

@@ -24,7 +24,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=True)
         self.dropout = Dropout(classifier_dropout(config))
-        if self.bert.pooler is not None and config.family.drops_twice:
+        if self.bert.pooler is not None and config.family.dropout_before_dense:
             self.bert.pooler.dropout = self.dropout
         self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest, spelled
-from bertie.frames import TEXTS
+from bertie.frames import TEXT_COLUMNS
 from bertie.tasks.features import Features
 from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
 from bertie.tokenization.arguments import one_of
@@ -47,7 +47,7 @@ class TextEncoder:
     # whether the task has an output for each token, and needs to know which characters each comes from
     works_on_tokens: ClassVar[bool] = False
     # what the columns of a table are called, in the order of what is taken first
-    columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXTS
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXT_COLUMNS
     # what a pair is called, where an input must be one, and what is wanted where it must be none
     pair: ClassVar[str] = ""
     single: ClassVar[str] = ""

@@ -39,7 +39,7 @@ class BertModel(BertPreTrainedModel):
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
-        has_pooler = config.family.pools if add_pooling_layer is None else add_pooling_layer
+        has_pooler = config.family.has_pooler if add_pooling_layer is None else add_pooling_layer
         self.pooler = BertPooler(config) if has_pooler else None
         self.post_init()
 
