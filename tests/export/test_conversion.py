@@ -215,7 +215,7 @@ def test_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [{"from_tf": True, "from_flax": True}, {"from_tf": True, "use_safetensors": True}])
 def test_one_source_of_weights(flags: dict[str, Any], tmp_path: Path) -> None:
     saved(tmp_path)
-    with pytest.raises(InputError, match="one says where the weights are"):
+    with pytest.raises(InputError, match="each select the weights"):
         bertie.BertModel.from_pretrained(tmp_path, **flags)
     assert bertie.BertModel.from_pretrained(tmp_path, from_tf=False, from_flax=False)
 

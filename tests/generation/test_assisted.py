@@ -218,13 +218,13 @@ BAD = {
     "no cache": (lambda: {"use_cache": False}, "forgotten again, but use_cache is False"),
     "a static cache": (
         lambda: {"past_key_values": transformers.StaticCache(pair()[1].config, max_cache_len=30)},
-        "a StaticCache keeps all it has read",
+        "a StaticCache cannot be cropped",
     ),
     "attentions": (
         lambda: {"return_dict_in_generate": True, "output_attentions": True},
         "leave out output_attentions and output_hidden_states",
     ),
-    "both": (lambda: {"prompt_lookup_num_tokens": 3}, "both draft words; give one"),
+    "both": (lambda: {"prompt_lookup_num_tokens": 3}, "both draft tokens; give one"),
     "another library's": (lambda: {"assistant_model": pair()[1]}, "assistant_model is a BertLMHeadModel; it must be"),
     "no model that generates": (
         lambda: {"assistant_model": bertie.BertForMaskedLM(bertie.BertConfig(**SIZES))},
@@ -242,7 +242,10 @@ BAD = {
         lambda: {"past_key_values": pair()[0](IDS[:2], past_key_values=bertie.Cache(), use_cache=True).past_key_values},
         "holds 2 texts, but this call brings 1",
     ),
-    "a pair for a decoder": (lambda: {"assistant_model": summarisers()[2]}, "reads sources, which the model has none"),
+    "a pair for a decoder": (
+        lambda: {"assistant_model": summarisers()[2]},
+        "is an encoder-decoder, but the model is not",
+    ),
     "an assistant of another vocabulary's tokens": (
         lambda: {"assistant_tokenizer": "one"},
         "takes no argument 'assistant_tokenizer'",
@@ -266,7 +269,7 @@ def test_what_cannot_be_drafted_for_is_refused(case):
 def test_an_assistant_reads_the_sources_itself():
     ours, _, helper = summarisers()
     read = ours.encoder(IDS[:1], return_dict=True)
-    with pytest.raises(bertie.InputError, match="give them beside encoder_outputs"):
+    with pytest.raises(bertie.InputError, match="give them with encoder_outputs"):
         ours.generate(encoder_outputs=read, max_new_tokens=3, assistant_model=helper)
 
 

@@ -7,11 +7,11 @@ import transformers
 
 import bertie
 from bertie.generation.generation_config import DEFAULTS
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
+from bertie.generation.generation_fields import FIELDS, UNSUPPORTED, WITHOUT_EFFECT
 
 
 def test_every_field_of_the_reference_is_known():
-    known = {*FIELDS, *NOT_OFFERED, *WITHOUT_EFFECT}
+    known = {*FIELDS, *UNSUPPORTED, *WITHOUT_EFFECT}
     assert {name for name in transformers.GenerationConfig().to_dict() if not name.startswith("_")} <= known
 
 

@@ -299,7 +299,7 @@ def test_28_no_cache_under_activation_checkpointing() -> None:
 
 
 def test_25_a_mask_of_another_number_of_heads(model: torch.nn.Module) -> None:
-    with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens looking at 3 keys with 2 heads"):
+    with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens attending to 3 keys with 2 heads"):
         model(IDS, attention_mask=torch.zeros(2, 5, 3, 3))
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bertie
-from bertie.models.cuda_graphs import MOST_TOKENS, GraphedModel, Inputs, Outputs, Size, filled, rounded
+from bertie.models.cuda_graphs import MAX_TOKENS, GraphedModel, Inputs, Outputs, Size, filled, rounded
 
 CONFIG = {
     "vocab_size": 99,
@@ -70,7 +70,7 @@ def test_sizes_are_few_and_steps_small():
     assert rounded([]) is None
     assert rounded([0, 0]) is None
     assert rounded([512] * 17) is None
-    assert len({rounded([1] * tokens).tokens for tokens in range(1, MOST_TOKENS + 1)}) == 19
+    assert len({rounded([1] * tokens).tokens for tokens in range(1, MAX_TOKENS + 1)}) == 19
 
 
 @given(st.lists(st.integers(0, 512), min_size=1, max_size=40))
@@ -209,7 +209,7 @@ def test_threads_may_share_a_model():
 
 def test_the_oldest_run_is_dropped():
     model, graphed, recorder = make()
-    recorder.most_graphs = 2
+    recorder.max_graphs = 2
     with torch.no_grad():
         for length in (10, 20, 10, 40, 10):
             for _ in range(2):

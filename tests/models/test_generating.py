@@ -10,7 +10,7 @@ from tests.generation.test_generate import BEAMS, CACHES, ENDS, IDS, SIZES, pair
 import bertie
 from bertie.layers.rectangle import Given
 from bertie.models import generating
-from bertie.models.decoding import PackedDecoder, RowsDecoder
+from bertie.models.decoding import PackedDecoder, PaddedDecoder
 from bertie.models.generating import decoder_of, prompt_rows
 
 
@@ -76,7 +76,7 @@ def test_scores_without_attentions_come_from_packed_steps(model, made):
     found = model.generate(**prompts(3), **asked)
     assert isinstance(made[0], PackedDecoder)
     expected = model.generate(**prompts(3), **asked, use_cache=False)
-    assert isinstance(made[1], RowsDecoder)
+    assert isinstance(made[1], PaddedDecoder)
     torch.testing.assert_close(found.scores, expected.scores, atol=1e-5, rtol=0)
     assert found.past_key_values.lengths == (8, 5, 7)
 
@@ -106,7 +106,7 @@ def test_a_cache_goes_in_and_out(model, reference, cache, made):
             ids, attention_mask=mask, max_new_tokens=5, past_key_values=copy.deepcopy(begun.past_key_values)
         )
         assert new_tokens(found, ids.shape[1]) == new_tokens(expected, 10)
-    assert isinstance(made[0], PackedDecoder if cache == "ours" else RowsDecoder)
+    assert isinstance(made[0], PackedDecoder if cache == "ours" else PaddedDecoder)
 
 
 def test_the_reference_goes_on_with_the_cache_of_a_generation(model, reference):
@@ -162,7 +162,7 @@ def test_an_onlooker_sees_rows(model, made):
     assert torch.equal(model.generate(**prompts(3), max_new_tokens=4), expected)
     handle.remove()
     assert seen[:2] == [(3, 6, 16), (3, 1, 16)]
-    assert list(map(type, made)) == [PackedDecoder, RowsDecoder]
+    assert list(map(type, made)) == [PackedDecoder, PaddedDecoder]
 
 
 def test_relative_positions():

@@ -456,7 +456,7 @@ def test_devices() -> None:
             one_device(wrong)
     with pytest.raises(InputError, match="device is 'xpu:99', which this machine or its PyTorch does not have"):
         one_device("xpu:99", "device")
-    with pytest.raises(InputError, match="device is 'meta', which has shapes and no numbers; give 'cpu'"):
+    with pytest.raises(InputError, match="device is 'meta', which holds no values; give 'cpu'"):
         one_device("meta", "device")
 
 

@@ -215,7 +215,7 @@ def test_what_cannot_be_spread_is_refused(shape: tuple[int, ...], name: str) -> 
 
 def test_one_text_is_one_text() -> None:
     model = pair("Model")[0]
-    with pytest.raises(bertie.InputError, match="does not fit 1 text of 6 tokens looking at 6 keys with 2 heads"):
+    with pytest.raises(bertie.InputError, match="does not fit 1 text of 6 tokens attending to 6 keys with 2 heads"):
         model(IDS[:1], attention_mask=torch.ones(1, 1, 5, 5, dtype=torch.bool))
     assert repr(bertie.Packed.from_lists([[5]])).startswith("Packed(1 text, 1 token, ")
 

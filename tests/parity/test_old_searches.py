@@ -95,7 +95,7 @@ def test_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(bertie.BertieError, match=message):
             decoder.generate(ids, **options, max_new_tokens=3)
     cache = decoder(ids[:, :3], use_cache=True).past_key_values
-    with pytest.raises(bertie.InputError, match="penalty_alpha=0.5 compares a word with all words before"):
+    with pytest.raises(bertie.InputError, match="penalty_alpha=0.5 compares tokens with the hidden states of all"):
         decoder.generate(ids, past_key_values=cache, penalty_alpha=0.5, max_new_tokens=3)
     decoder.generate(ids, penalty_alpha=0.5, num_beams=2, max_new_tokens=3)
     assert "penalty_alpha=0.5 has no effect without top_k=4 and without beams and draws" in caplog.text
