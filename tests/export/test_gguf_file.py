@@ -91,7 +91,7 @@ def test_other_words_than_llama_cpp_would_read_are_refused(tmp_path: Path) -> No
     folder = saved(tmp_path / "model")
     tokenizer = bertie.BertTokenizer.from_pretrained(folder)
     bertie.BertTokenizer.from_pretrained(folder, tokenize_chinese_chars=False).save_pretrained(folder)
-    with pytest.raises(InputError, match="its tokenizer leaves Chinese characters side by side"):
+    with pytest.raises(InputError, match="its tokenizer does not split Chinese characters"):
         bertie.convert(folder, tmp_path / "out", "gguf")
     for words, says in ((["foo"], r"words were added to its vocabulary \(foo\)"), (["bar", "baz"], "a token 10, and")):
         tokenizer.add_tokens(words)

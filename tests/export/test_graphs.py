@@ -219,7 +219,7 @@ def test_no_pair_of_weights_overflows(weight: Any) -> None:
 
 
 def test_weights_of_large_models_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "MOST_BYTES", 0)
+    monkeypatch.setattr(graphs, "MAX_BYTES", 0)
     check(source_of("embed", tmp_path), tmp_path)
     assert (tmp_path / "model.onnx_data").stat().st_size > (tmp_path / "model.onnx").stat().st_size
 

@@ -37,10 +37,10 @@ def export(
     check_new(out)
     source, weights, compared = Source.open(model, task), None, {}
     if int8:
-        from bertie.export.int8_graph import compare_graphs, small_weights
+        from bertie.export.int8_graph import compare_graphs, int8_weights
 
         texts = gate.read(form, column)
-        weights = small_weights(source, texts.calibrating, gate.min_cosine)
+        weights = int8_weights(source, texts.calibrating, gate.min_cosine)
         found = compare_graphs(source, weights, texts.checking)
         gate.judge(found, texts.lines)
         compared = found.record()

@@ -206,8 +206,8 @@ class EncoderDecoderModel(BertPreTrainedModel):
         """Return a model of two BERTs from folders or hub names; new cross-attention is initialised.
 
         Args:
-            encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path: folders or hub names; None with
-                ``encoder_model``, ``decoder_model``.
+            encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path: folders or hub names; None
+                with ``encoder_model``, ``decoder_model``.
             kwargs: with the prefix ``encoder_`` or ``decoder_``, arguments of ``from_pretrained`` and fields of that
                 half's config; ``encoder_model`` and ``decoder_model`` are loaded models; without a prefix, fields of
                 the `EncoderDecoderConfig`, of which ``decoder_start_token_id`` is one.

@@ -295,7 +295,7 @@ def _cell(packed: Packed, token: int) -> tuple[int, int]:
 
 
 def _attention_mask(mask: Tensor, width: int, causal: bool) -> Tensor:
-    """Return the attention mask, bool ``[B, 1, 1 or S, S_keys]``, from ``mask [B, S_keys]``, which covers a cache too."""
+    """Return the attention mask, bool ``[B, 1, 1 or S, S_keys]``, from ``mask [B, S_keys]``, which covers the cache."""
     keys = _keys(mask)
     if not causal:
         return keys

@@ -218,8 +218,9 @@ def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | N
         lengths = cache.lengths
         if lengths is None or len(set(lengths)) > 1:
             raise InputError(
-                "Packed texts of unequal lengths cannot be continued in a cache while a hook, or a module that replaces a "
-                "part, observes the model, which then computes rows; remove it, or pass rows with an attention_mask."
+                "Packed texts of unequal lengths cannot be continued in a cache while a hook, or a module that "
+                "replaces a part, observes the model, which then computes rows; remove it, or pass rows with an "
+                "attention_mask."
             )
 
 
