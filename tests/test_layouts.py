@@ -1,4 +1,4 @@
-"""layouts: folders that hold no model bertie reads are recognised, and every door says the same of them."""
+"""layouts: folders without a model bertie can read are recognised, with the same message everywhere."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def doors(folder: Path) -> dict[str, Callable[[], Any]]:
-    """Every way to open a model, by the messages that they end with."""
+    """Every way to open a model, with the end of its message."""
     return {
         "model": lambda: bertie.BertModel.from_pretrained(folder),
         "auto": lambda: bertie.AutoModelForMaskedLM.from_pretrained(str(folder)),
@@ -80,7 +80,7 @@ def doors(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_every_door_says_the_same(name: str, tmp_path: Path) -> None:
+def test_every_way_to_open_a_folder_says_the_same(name: str, tmp_path: Path) -> None:
     build, says = FOLDERS[name]
     build(tmp_path)
     for open_it in doors(tmp_path).values():
@@ -171,6 +171,6 @@ def test_each_layout_has_its_own_sentence(layout: Any) -> None:
     assert "{" not in sentence
 
 
-def test_what_is_not_known_is_not_guessed() -> None:
+def test_unknown_layouts_are_not_guessed() -> None:
     assert recognised(["README.md", "notes.txt"]) == ""
     assert recognised(["modules.json", "1_Pooling/config.json"]) == ""

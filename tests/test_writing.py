@@ -1,4 +1,4 @@
-"""Records as JSON lines, tables and other forms, which the name of the file says."""
+"""Records as JSON lines, tables and other formats, chosen by the file name."""
 
 import io
 import json
@@ -23,13 +23,13 @@ from bertie.writing import output_format, writer
         ("a.json", "jsonl", True),
     ],
 )
-def test_the_form_follows_the_name(name: str, form: str, is_said: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_format_follows_the_name(name: str, form: str, is_said: bool, caplog: pytest.LogCaptureFixture) -> None:
     assert output_format(Path(name), more=("conll",)) == form
     assert bool(caplog.messages) == is_said
     assert output_format(Path(name), "csv") == "csv"
 
 
-def test_an_ending_that_the_records_cannot_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unsupported_suffix_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     assert output_format(Path("a.conll")) == "jsonl"
     assert caplog.messages == [
         "a.conll is written as JSON lines; other formats are chosen by the suffixes "
@@ -54,7 +54,7 @@ def test_tables(form: str, mark: str) -> None:
     assert out.getvalue() == f'text{mark}score\n"a ""b"""{mark}1.5\n'
 
 
-def test_a_table_has_the_columns_of_all_records_and_no_other() -> None:
+def test_a_table_has_exactly_the_columns_of_all_records() -> None:
     out = io.StringIO()
     table = writer("csv", out)
     for record in ({"a": 1, "b": [1.5, None]}, {"b": None, "c": "two\nlines"}, {"a": float("nan")}):
@@ -84,7 +84,7 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         out.write({"a": "x"})
 
 
-def test_what_is_no_number_is_null_in_json() -> None:
+def test_nan_is_null_in_json() -> None:
     out = io.StringIO()
     writer("jsonl", out).write({"a": float("nan"), "b": [float("inf"), 1.0], "c": "x"})
     assert json.loads(out.getvalue()) == {"a": None, "b": [None, 1.0], "c": "x"}

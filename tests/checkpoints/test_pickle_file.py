@@ -134,7 +134,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense numbers|damaged or holds more"),
     ],
 )
-def test_what_is_no_state_dict(tmp_path: Path, content: Any, says: str) -> None:
+def test_contents_other_than_state_dicts(tmp_path: Path, content: Any, says: str) -> None:
     torch.save(content, tmp_path / "m.bin")
     with pytest.raises(CheckpointError, match=says):
         PickleFile(tmp_path / "m.bin")

@@ -1,4 +1,4 @@
-"""LevelDB's table: what the format's own description writes is read, and nothing else."""
+"""LevelDB's table: files written by its specification are read, and others refused."""
 
 from contextlib import suppress
 
@@ -13,7 +13,7 @@ ENTRIES = [(b"", b"head"), *((f"bert/layer_{each}/kernel".encode(), bytes([each]
 
 
 @pytest.mark.parametrize("of", [1, 7, 1000])
-def test_entries_come_back(of: int) -> None:
+def test_entries_round_trip(of: int) -> None:
     assert list(read_table(table(ENTRIES, of))) == ENTRIES
 
 
@@ -28,7 +28,7 @@ def test_the_checksum_is_crc_32c_masked() -> None:
     assert checksum(bytes(32)) == ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def test_a_number_of_too_many_bytes() -> None:
+def test_an_overlong_varint() -> None:
     assert varint(number(2**40), 0) == (2**40, 6)
     with pytest.raises(DamagedTable, match="ten bytes"):
         varint(b"\xff" * 20, 0)

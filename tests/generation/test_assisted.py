@@ -1,4 +1,4 @@
-"""Words that are drafted and checked: greedily the reference's, drawn ones distributed as without drafts."""
+"""Assisted decoding: greedy texts equal the reference's, sampled ones keep their distribution."""
 
 import copy
 import functools
@@ -14,7 +14,7 @@ import bertie
 
 @functools.cache
 def assistants() -> dict[str, tuple[bertie.BertLMHeadModel, transformers.BertLMHeadModel]]:
-    """Models that agree with the first of `pair` always, often and hardly ever."""
+    """Models that agree with the first of `pair` always, often and rarely."""
     found = {}
     for name, noise in (("itself", 0.0), ("alike", 0.1), ("another", 1.0)):
         torch.manual_seed(1)
@@ -29,7 +29,7 @@ def assistants() -> dict[str, tuple[bertie.BertLMHeadModel, transformers.BertLMH
 
 @pytest.mark.parametrize("assistant", ["itself", "alike", "another"])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_an_assistant_changes_no_word(options, assistant):
+def test_an_assistant_changes_no_token(options, assistant):
     model, reference = pair()
     own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     found = model.generate(**prompts(1), **own, assistant_model=assistants()[assistant][0])
@@ -46,7 +46,7 @@ def test_the_references_assistant_agrees(options):
 
 @pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("options", ["plain", "end", "bad words", "repetition", "criterion"])
-def test_words_that_are_looked_up_change_no_word(options, tokens):
+def test_prompt_lookup_changes_no_token(options, tokens):
     model, reference = pair()
     own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     asked = {"prompt_lookup_num_tokens": tokens, "max_matching_ngram_size": 3}
@@ -58,7 +58,7 @@ def test_words_that_are_looked_up_change_no_word(options, tokens):
 
 
 def steps_of(model, monkeypatch):
-    """Return a list of the numbers of tokens that the model will have read at each step."""
+    """Return a list that collects the number of tokens read at each step."""
     counts = []
     forward = type(model).forward
 
@@ -71,16 +71,16 @@ def steps_of(model, monkeypatch):
     return counts
 
 
-def test_a_draft_that_is_right_saves_steps(monkeypatch):
+def test_a_correct_draft_saves_steps(monkeypatch):
     model = pair()[0]
     counts = steps_of(model, monkeypatch)
     more = {"max_new_tokens": 12, "num_assistant_tokens": 5, "assistant_confidence_threshold": 0.0}
     model.generate(IDS[:1], **more, assistant_model=assistants()["itself"][0])
-    assert counts == [6, 6, 5]  # the prompt; the newest word and 5 drafted; the newest word and the 4 that are left
+    assert counts == [6, 6, 5]  # the prompt; the newest token and 5 drafted; the newest token and the 4 left
 
 
-def test_what_a_text_repeats_is_read_at_once(monkeypatch):
-    """A model that writes 7 8 9 7 8 9 … has its own words looked up."""
+def test_repetitions_are_read_in_one_step(monkeypatch):
+    """Prompt lookup helps a model that generates 7 8 9 7 8 9 …"""
     model = copy.deepcopy(pair()[0])
     counts = steps_of(model, monkeypatch)
     cycle = {7: 8, 8: 9, 9: 7}
@@ -124,8 +124,8 @@ def test_padding_types_and_other_caches(padding):
 
 
 @pytest.mark.parametrize("drafts", [{"assistant_model": "alike"}, {"assistant_model": "another"}, {"lookup": 2}])
-def test_drawn_words_are_distributed_as_without_drafts(drafts):
-    """A chi-square test of three words drawn after one prompt, which a draft covers in full."""
+def test_sampling_with_drafts_keeps_the_distribution(drafts):
+    """A chi-square test of three tokens sampled after one prompt, all covered by a draft."""
     model = pair()[0]
     text = torch.tensor([[5, 9, 3, 5, 9]])
     more = {
@@ -164,7 +164,7 @@ def test_an_end_and_a_streamer(capsys):
     assert words == [*found[0].tolist(), "end"]
 
 
-def test_an_assistant_with_fewer_positions_drafts_while_it_can():
+def test_an_assistant_with_fewer_positions():
     model = pair()[0]
     torch.manual_seed(3)
     short = bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"max_position_embeddings": 10})).eval()
@@ -274,7 +274,7 @@ def test_an_assistant_reads_the_sources_itself():
 
 
 @pytest.mark.parametrize("options", [{}, {"do_sample": True}])
-def test_nan_is_named_and_an_assistants_is_said(options, caplog):
+def test_nan_scores_of_model_and_assistant(options, caplog):
     broken, helper = copy.deepcopy(pair()[0]), assistants()["alike"][0]
     broken.cls.predictions.bias.data[3] = torch.nan
     with pytest.raises(bertie.BertieError, match="scores for text 0 hold 1 NaN"):
@@ -285,7 +285,7 @@ def test_nan_is_named_and_an_assistants_is_said(options, caplog):
         assert "the scores of assistant_model hold NaN" in caplog.text
 
 
-def test_a_criterion_that_never_holds_is_said(caplog):
+def test_a_criterion_that_is_never_met_is_reported(caplog):
     more = {"max_new_tokens": 5, "stopping_criteria": [lambda *_: False]}
     assert pair()[0].generate(**prompts(1), **more, assistant_model=assistants()["alike"][0]).shape == (1, 11)
     assert "no stopping criterion held within max_length=11" in caplog.text

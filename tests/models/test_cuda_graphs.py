@@ -1,4 +1,4 @@
-"""CUDA graphs of small batches: sizes, filling, buffers and when a recorded run may be replayed.
+"""CUDA graphs of small batches: sizes, filling, buffers, and when a captured run may be replayed.
 
 Recording needs a GPU; here it is replaced by running again, on the same buffers, so that all the rest is tested.
 """
@@ -28,7 +28,7 @@ CONFIG = {
 
 
 class Recorder(GraphedModel):
-    """Stands for CUDA graphs: a replay computes again from the buffers into the same outputs."""
+    """A substitute for CUDA graphs: a replay recomputes from the buffers into the same outputs."""
 
     recorded = replayed = 0
 
@@ -53,7 +53,7 @@ def packed(*lengths: int) -> bertie.Packed:
 
 
 def make(**fields) -> tuple[bertie.BertModel, bertie.BertModel, Recorder]:
-    """Return a model, a copy of it that replays, and what counts its replays."""
+    """Return a model, a copy of it that replays, and a counter of its replays."""
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**CONFIG, **fields)).eval()
     graphed = copy.deepcopy(model)
@@ -100,7 +100,7 @@ def test_the_buffer_holds_the_batch_and_keeps_valid_filler():
         assert held.shape == (8, 128)
 
 
-def test_replayed_answers_are_those_of_the_model():
+def test_replayed_outputs_equal_the_models():
     model, graphed, recorder = make()
     with torch.inference_mode():
         for lengths in ((5, 3), (7, 1), (2, 2, 1), (9, 6), (0, 4), (20,), (200, 100), (22,), (250, 70)):
@@ -113,7 +113,7 @@ def test_replayed_answers_are_those_of_the_model():
     assert recorder.replayed == 6
 
 
-def test_answers_are_the_callers_own():
+def test_outputs_are_not_overwritten():
     _, graphed, _ = make()
     batch, other = packed(5, 3), packed(4, 4)
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_answers_are_the_callers_own():
         assert not first.is_inference()
 
 
-def test_a_replayed_run_reads_the_weights_of_that_moment():
+def test_a_replay_reads_the_current_weights():
     model, graphed, recorder = make()
     batch = packed(5, 3)
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_a_replayed_run_reads_the_weights_of_that_moment():
     ],
     ids=["parameter", "storage", "module"],
 )
-def test_a_changed_model_is_recorded_anew(change):
+def test_a_changed_model_is_captured_again(change):
     model, graphed, recorder = make()
     batch = packed(5, 3)
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_hooks_run():
     assert len(seen) == 3
 
 
-def test_what_is_not_plain_inference_is_computed():
+def test_calls_other_than_plain_inference_are_computed():
     model, graphed, recorder = make()
     batch = packed(5, 3)
     for _ in range(3):
@@ -242,7 +242,7 @@ def test_a_copy_has_no_runs():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("on_host", [True, False])
-def test_cuda_graphs_give_the_answers_of_the_model(on_host):
+def test_cuda_graphs_equal_the_model(on_host):
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**{**CONFIG, "hidden_size": 128})).eval().to("cuda", torch.bfloat16)
     graphed = copy.deepcopy(model)

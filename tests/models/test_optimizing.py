@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_the_engine_cannot_stand_for(what: str) -> None:
+def test_models_the_engine_cannot_replace(what: str) -> None:
     change, error, sentence = REFUSED[what]
     with pytest.raises(error, match=sentence):
         bertie.optimize(change(make()))
