@@ -42,7 +42,7 @@ class Family:
     supported: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # buckets of the relative position bias, which all blocks share (Raffel et al. 2020, section 2.1); 0: no such bias
     position_buckets: int = 0
-    # whether positions start at pad_token_id + 1 and count only tokens that are not padding, as in fairseq
+    # whether positions start at pad_token_id + 1 and skip padding, as in fairseq (Liu et al. 2019)
     skips_padding: bool = False
 
     @property

@@ -62,7 +62,7 @@ def texts_of(given: Any, namings: Sequence[Sequence[str]] = TEXT_COLUMNS) -> Any
     if found is None:
         has = ", ".join(map(repr, columns)) or "none"
         wanted = ", or ".join(" and ".join(map(repr, naming)) for naming in namings)
-        raise InputError(f"The columns of the table are {has}; those that are read are called {wanted}: rename them.")
+        raise InputError(f"The columns of the table are {has}; bertie reads {wanted}; rename them.")
     values = [values_in(columns[name]) for name in found]
     return values[0] if len(values) == 1 else list(zip(*values, strict=True))
 

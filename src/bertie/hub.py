@@ -131,7 +131,7 @@ def architectures_of_adapter(folder: Path) -> list[str] | None:
 
 
 def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
-    """Return the result of ``find`` for an adapter's base model; its errors are raised anew naming the adapter."""
+    """Return the result of ``find`` for an adapter's base model; errors are raised again, naming the adapter."""
     try:
         return find()
     except CheckpointError as error:

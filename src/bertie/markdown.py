@@ -13,11 +13,11 @@ _MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&l
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
-def plain(text: object, most: int = 10_000) -> str:
-    """Return a text as one line, markup escaped, without control characters, cut at ``most`` characters."""
+def plain(text: object, limit: int = 10_000) -> str:
+    """Return a text as one line, markup escaped, without control characters, cut at ``limit`` characters."""
     # control characters drive terminals, and direction marks reorder the displayed text
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
+    return _EDGE.sub(r"\\_", shortened(line, limit).translate(_MARKUP))
 
 
 def number(value: float | None) -> str:

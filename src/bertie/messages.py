@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def short(value: object, most: int = 120) -> str:
-    """Return the repr of ``value`` for an error, truncated to ``most`` characters."""
+def short(value: object, limit: int = 120) -> str:
+    """Return the repr of ``value`` for an error, truncated to ``limit`` characters."""
     text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def shortened(text: str, most: int) -> str:
-    """Return ``text``, truncated with an ellipsis to ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shortened(text: str, limit: int) -> str:
+    """Return ``text``, truncated with an ellipsis to ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def listed(names: Sequence[str], most: int = 6, show: Callable[[str], str] = repr) -> str:
-    """Return names separated by commas, at most the first ``most``."""
-    return ", ".join(map(show, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(names: Sequence[str], limit: int = 6, show: Callable[[str], str] = repr) -> str:
+    """Return names separated by commas, at most the first ``limit``."""
+    return ", ".join(map(show, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -150,7 +150,7 @@ def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
     raise ShapeError(
         f"{str(checkpoint.path)!r} does not fit the config: {'; '.join(parts[:4])}"
         f"{f' and {len(parts) - 4} more' if len(parts) > 4 else ''}; correct the config, or pass "
-        "ignore_mismatched_sizes=True to initialise these anew"
+        "ignore_mismatched_sizes=True to initialise these"
     )
 
 
@@ -161,7 +161,7 @@ def main_dtype(infos: Sequence[TensorInfo]) -> str:
 
 
 def report(source: str, found: Fit) -> None:
-    """Log what of a checkpoint does not fit the model; ``source`` names it."""
+    """Log which parameters and tensors do not match; ``source`` names the model."""
     new = [*found.missing, *(name for name, _, _ in found.mismatched)]
     if new:
         say_once(

@@ -1,7 +1,7 @@
 """tf_model.h5 as transformers' TFBert… classes write it: read and written without TensorFlow.
 
 The HDF5 library is written in C and, unlike our other readers, may crash, hang or exhaust the memory on a damaged file.
-It therefore runs in a process of its own, within limits, and copies the weights to a safetensors file. Each layer is a
+It therefore runs in a separate process, within limits, and copies the weights to a safetensors file. Each layer is a
 group that holds its weights; its attributes list their names in order.
 """
 
@@ -56,8 +56,8 @@ def write_keras(tensors: Mapping[str, NDArray[Any]], path: Path, architecture: s
         theirs = KERAS.to_theirs(name)
         stored = tensor.T if KERAS.is_transposed(theirs) else tensor
         layers.setdefault(theirs.partition("/")[0], {})[f"{model}/{theirs}:0"] = stored
-    if words := layers.get("mlm___cls"):  # the decoder shares the embeddings and lists them again
-        words.update({name: tensor for name, tensor in layers["bert"].items() if "/bert/embeddings/" in name})
+    if head := layers.get("mlm___cls"):  # the decoder shares the embeddings and lists them again
+        head.update({name: tensor for name, tensor in layers["bert"].items() if "/bert/embeddings/" in name})
     written: dict[str, Any] = {}
     with h5py.File(path, "w") as file:
         file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.15.0"

@@ -10,9 +10,9 @@ Shape = tuple[int, ...]
 # class → its parts besides embeddings and encoder
 _PARTS = {
     "BertModel": ("pooler",),
-    "BertForPreTraining": ("pooler", "words", "next sentence"),
-    "BertLMHeadModel": ("words",),
-    "BertForMaskedLM": ("words",),
+    "BertForPreTraining": ("pooler", "language model", "next sentence"),
+    "BertLMHeadModel": ("language model",),
+    "BertForMaskedLM": ("language model",),
     "BertForNextSentencePrediction": ("pooler", "next sentence"),
     "BertForSequenceClassification": ("pooler", "classes"),
     "BertForMultipleChoice": ("pooler", "choices"),
@@ -45,7 +45,7 @@ def parameters_of(name: str, config: BertConfig) -> Parameters:
     shapes = {f"{prefix}{inner}": shape for inner, shape in _encoder(config)}
     for part in parts:
         shapes |= dict(_part(part, prefix, config))
-    if "words" not in parts or not config.tie_word_embeddings:
+    if "language model" not in parts or not config.tie_word_embeddings:
         return Parameters(shapes, {})
     tied = {f"{prefix}embeddings.word_embeddings.weight": "weight", "cls.predictions.bias": "bias"}
     aliases = {source: [f"cls.predictions.decoder.{leaf}"] for source, leaf in tied.items()}
@@ -106,7 +106,7 @@ def _part(part: str, prefix: str, config: BertConfig) -> Iterator[tuple[str, Sha
     width = config.hidden_size
     if part == "answers":
         check_answer_scores(config)
-    if part == "words":
+    if part == "language model":
         yield from _linear("cls.predictions.transform.dense", width, config.embedding_width)
         yield from _norm("cls.predictions.transform.LayerNorm", config.embedding_width)
         yield from _linear("cls.predictions.decoder", config.embedding_width, config.vocab_size)

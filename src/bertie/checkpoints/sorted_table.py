@@ -95,7 +95,7 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         own, at = varint(block, at)
         length, at = varint(block, at)
         if shared > len(key) or shared + own > _LONGEST_KEY or at + own + length > end:
-            raise DamagedTable("a name or what is said of it is longer than there is room")
+            raise DamagedTable("an entry is longer than its block, or its name too long")
         key = key[:shared] + block[at : at + own]
         yield key, block[at + own : at + own + length]
         at += own + length

@@ -29,7 +29,7 @@ def export(
     form: options.FormatOptions,
 ) -> None:
     """Write a model as a graph for ONNX Runtime, OpenVINO or a browser: pooling, normalisation and scores inside."""
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.export.exporting import Source
 
     if to not in _FORMATS:

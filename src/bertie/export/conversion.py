@@ -10,13 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bertie.checkpoints import Checkpoint, fit, write_checkpoint
-from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import correct_classes, refuse_untrained, with_untied
 from bertie.checkpoints.flax_file import write_flax
 from bertie.checkpoints.folder import CONFIG_FILES, Place, open_weights, weight_files
 from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
 from bertie.checkpoints.keras_file import write_keras
 from bertie.checkpoints.names import canonical, in_names_of
+from bertie.checkpoints.new_folder import check_new, copy_other_files
 from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
@@ -72,7 +72,7 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
     target = check_new(out)
     found, source, subfolder = _open_whole(path_or_name(model))
     with atomic_folder(target) as temporary:
-        copy_beside(source, temporary, subfolder)
+        copy_other_files(source, temporary, subfolder)
         place = temporary / subfolder
         place.mkdir(exist_ok=True)
         FORMATS[to](place, found)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bertie.checkpoints.beside_weights import check_new, note_in_card
+from bertie.checkpoints.new_folder import check_new, note_in_card
 from bertie.config import CONFIG_NAME
 from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine

@@ -28,13 +28,13 @@ def resize_token_embeddings(
     Raises:
         InputError, InputTypeError: the new size or the multiple is not a positive integer.
     """
-    words = model.get_input_embeddings()
-    if not isinstance(words, nn.Embedding):
+    embeddings = model.get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
         raise InputTypeError(
-            f"The word embeddings are {type(words).__name__}, whose size is fixed; resize the floating-point model and "
-            "quantize it again."
+            f"The word embeddings are {type(embeddings).__name__}, whose size is fixed; resize the floating-point model "
+            "and quantize it again."
         )
-    size = words.num_embeddings if new_num_tokens is None else new_num_tokens
+    size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
     if not isinstance(size, int):
         raise InputTypeError(f"new_num_tokens must be an integer, not {type(size).__name__}.")
     if size < 1 or (pad_to_multiple_of is not None and pad_to_multiple_of < 1):
@@ -45,16 +45,16 @@ def resize_token_embeddings(
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
     std = None if mean_resizing else model.config.initializer_range
     # the modules are kept, so that hooks on them are too
-    words.weight, words.num_embeddings = _resized(words.weight, size, std), size
-    if words.padding_idx is not None and words.padding_idx >= size:
-        words.padding_idx = None
+    embeddings.weight, embeddings.num_embeddings = _resized(embeddings.weight, size, std), size
+    if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
+        embeddings.padding_idx = None
     # separately: the embeddings may already have been resized through the inner encoder
     decoder = model.get_output_embeddings()
     if isinstance(decoder, nn.Linear):
         decoder.weight = _resized(decoder.weight, size, std)
     model.config.vocab_size = size
     model.tie_weights()
-    return words
+    return embeddings
 
 
 def fit_decoder_bias(model: "BertPreTrainedModel") -> None:

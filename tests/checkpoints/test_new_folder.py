@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from bertie.checkpoints.beside_weights import check_new, note_in_card
+from bertie.checkpoints.new_folder import check_new, note_in_card
 from bertie.errors import CheckpointError
 
 

@@ -33,7 +33,7 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
+def copy_other_files(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
     """Copy the files that accompany a model's weights, which are in ``subfolder`` of both folders, but not ``without``.
 
     Files that a peft adapter lacks are copied from its base model.
