@@ -67,9 +67,8 @@ def observers(model: nn.Module) -> Iterator[str]:
 class _Unobserved(NamedTuple):
     """The parts of a model without observers; checking them all again would take 2 % of a short query's time."""
 
-    parts: list[
-        tuple[dict[str, Any], str, nn.Module, bool]
-    ]  # owner's modules, name, part, whether its forward is overridden
+    # the owner's modules, name, part, and whether its forward is overridden
+    parts: list[tuple[dict[str, Any], str, nn.Module, bool]]
     lists: list[tuple[nn.ModuleList, int]]
     hooks_made: int
 

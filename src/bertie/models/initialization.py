@@ -42,14 +42,8 @@ def initialize(model: Any) -> None:
     # meta tensors are not initialised
     if any(parameter.is_meta for parameter in model.parameters()):
         return
-    with Protected(
-        [
-            tensor
-            for part in model.modules()
-            for name, tensor in _own_tensors(part).items()
-            if _is_initialized(part, name)
-        ]
-    ):
+    tensors = ((part, name, tensor) for part in model.modules() for name, tensor in _own_tensors(part).items())
+    with Protected([tensor for part, name, tensor in tensors if _is_initialized(part, name)]):
         _visit(model, model._init_weights)
 
 

@@ -25,7 +25,7 @@ class Limits(NamedTuple):
 
     config: BertConfig
     positions: int | None
-    tokens: int | None
+    vocabulary: int | None
     types: int | None
     first_position: int
 
@@ -38,9 +38,9 @@ class Limits(NamedTuple):
             return cls(config, *own, config.first_position)
         tables = embeddings._modules  # read directly, to save time in short queries
         names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
-        positions, tokens, types = (_size(tables.get(name), "num_embeddings") for name in names)
+        positions, vocabulary, types = (_size(tables.get(name), "num_embeddings") for name in names)
         first = getattr(embeddings, "first_position", 0)
-        return cls(config, positions, tokens, types if config.type_vocab_size else 1, first)
+        return cls(config, positions, vocabulary, types if config.type_vocab_size else 1, first)
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
@@ -260,7 +260,7 @@ def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, t
     low, high = facts.position_range
     return (
         ("position_ids", positions + first if first else positions, (low + first, high + first), limits.positions),
-        ("input_ids", packed.input_ids, facts.id_range, limits.tokens),
+        ("input_ids", packed.input_ids, facts.id_range, limits.vocabulary),
         ("token_type_ids", packed.token_type_ids, facts.type_range, limits.types),
     )
 

@@ -165,9 +165,9 @@ def _initialize_new(
         mark_initialized(model, {each for name in without for each in names[name]})
         initialize(model)
         initialized = dict(model.named_parameters(remove_duplicate=False))
-    for name, aliases in names.items():
+    for name, all_names in names.items():
         value = initialized[name].detach().to(device=device, dtype=dtype)
-        _assign(model, aliases, nn.Parameter(value, initialized[name].requires_grad))
+        _assign(model, all_names, nn.Parameter(value, initialized[name].requires_grad))
     mark_initialized(model)
 
 

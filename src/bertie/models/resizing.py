@@ -31,8 +31,8 @@ def resize_token_embeddings(
     embeddings = model.get_input_embeddings()
     if not isinstance(embeddings, nn.Embedding):
         raise InputTypeError(
-            f"The word embeddings are {type(embeddings).__name__}, whose size is fixed; resize the floating-point model "
-            "and quantize it again."
+            f"The word embeddings are {type(embeddings).__name__}, whose size is fixed; resize the floating-point "
+            "model and quantize it again."
         )
     size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
     if not isinstance(size, int):
