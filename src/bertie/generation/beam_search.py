@@ -165,6 +165,7 @@ class BeamSearch:
 
     def _continuing(self, candidates: Candidates, stops: Values) -> tuple[Values, Values]:
         """Return the scores and indices of the K best unfinished candidates, ``[B, K]`` each."""
+        # stays float32, which a Python number does not widen
         scores = self.xp.where(stops, candidates.scores + _EXCLUDED, candidates.scores)
         return self.xp.topk(scores, self.num_beams)
 
@@ -182,7 +183,7 @@ class BeamSearch:
         return not any(self.can_improve) or is_full or bool(stops.all())
 
     def _running(self) -> Values | None:
-        """Return the rows of prompts whose search is not over, or None if all are."""
+        """Return which rows are still searched, or None for all."""
         open_texts = list(map(self._is_open, range(self.batch)))
         return None if all(open_texts) else self._of_rows(open_texts)
 

@@ -21,7 +21,7 @@ class StepOutput:
     states: Values | None = None
 
     def repeated(self, count: int) -> "StepOutput":
-        """Return each text's outputs ``count`` times in a row."""
+        """Repeat each text's outputs ``count`` times."""
         if count == 1:
             return self
         texts = functions_of(self.logits).ids(self.logits, range(len(self.logits)))
@@ -62,7 +62,7 @@ class Decoder(Protocol):
         """Forget the last ``count`` tokens read of the single text."""
 
     def repeat(self, count: int) -> None:
-        """Replace each text by ``count`` copies in a row."""
+        """Replace each text by ``count`` consecutive copies."""
 
     def reorder(self, texts: Values) -> None:
         """Replace text ``i`` by text ``texts[i]``."""

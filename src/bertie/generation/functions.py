@@ -37,7 +37,7 @@ class Functions:
         return np.asarray(scores, np.float32)
 
     def repeat(self, values: Values, count: int) -> Values:
-        """Return each row ``count`` times in a row."""
+        """Repeat each row ``count`` times."""
         return np.repeat(values, count, axis=0)
 
     def concat(self, parts: list[Values]) -> Values:
