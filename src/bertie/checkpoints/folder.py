@@ -153,9 +153,8 @@ def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint
             raise CheckpointError(f"{str(index)!r} lists one file twice, as {other!r} and as {name!r}")
         seen[path.resolve()] = name
     found = merged(index, [reader(path) for path in shards.values()])
-    for tensor, name in (
-        where.items() if reader in (SafetensorsFile, PickleFile) else ()
-    ):  # other formats rename tensors
+    listed = where if reader in (SafetensorsFile, PickleFile) else {}  # other formats rename tensors
+    for tensor, name in listed.items():
         if tensor not in found.infos or found.infos[tensor].file != shards[name]:
             raise CheckpointError(
                 f"{str(index)!r} says the tensor {tensor!r} is in {name!r}, where it is not; the files do not belong "

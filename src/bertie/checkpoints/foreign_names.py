@@ -24,7 +24,7 @@ class Naming:
 
     layer: str  # what precedes a block's number
     prefixes: _Pairs  # or whole names
-    suffixes: _Pairs
+    suffixes: _Pairs  # the last is that of linear layers, which matches all other weights
 
     def to_theirs(self, name: str) -> str:
         """Return the library's name for one of our tensors."""
