@@ -123,7 +123,7 @@ def test_the_class_is_found_by_the_weights(tmp_path: Path, caplog: pytest.LogCap
         config = bertie.BertConfig.from_pretrained(tmp_path / f"new {name}")
         assert config.architectures == [name]
         assert config.num_labels == (5 if "Sequence" in name else 2)
-        assert f"by its weights it is a {name}" in caplog.text
+        assert f"judging by its weights, it is a {name}" in caplog.text
         assert_same(model, getattr(bertie, name).from_pretrained(tmp_path / f"new {name}"))
 
 

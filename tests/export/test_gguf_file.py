@@ -93,8 +93,11 @@ def test_unsupported_tokenizers_are_refused(tmp_path: Path) -> None:
     bertie.BertTokenizer.from_pretrained(folder, tokenize_chinese_chars=False).save_pretrained(folder)
     with pytest.raises(InputError, match="its tokenizer does not split Chinese characters"):
         bertie.convert(folder, tmp_path / "out", "gguf")
-    for words, says in ((["foo"], r"words were added to its vocabulary \(foo\)"), (["bar", "baz"], "a token 10, and")):
-        tokenizer.add_tokens(words)
+    for tokens, says in (
+        (["foo"], r"tokens were added to its vocabulary \(foo\)"),
+        (["bar", "baz"], "a token 10, but"),
+    ):
+        tokenizer.add_tokens(tokens)
         tokenizer.save_pretrained(folder)
         with pytest.raises(InputError, match=says):
             bertie.convert(folder, tmp_path / "out", "gguf")

@@ -288,4 +288,4 @@ def test_nan_scores_of_model_and_assistant(options, caplog):
 def test_a_criterion_that_is_never_met_is_reported(caplog):
     more = {"max_new_tokens": 5, "stopping_criteria": [lambda *_: False]}
     assert pair()[0].generate(**prompts(1), **more, assistant_model=assistants()["alike"][0]).shape == (1, 11)
-    assert "no stopping criterion held within max_length=11" in caplog.text
+    assert "no stopping criterion was met within max_length=11" in caplog.text

@@ -286,7 +286,7 @@ def test_encoder_states_of_another_shape(states: torch.Tensor) -> None:
     model = make("BertLMHeadModel", is_decoder=True, add_cross_attention=True)
     with pytest.raises(InputError, match=r"encoder_hidden_states must have shape \[batch, length, 16\]"):
         model(IDS, encoder_hidden_states=states)
-    with pytest.raises(InputError, match="holds hidden states as its inputs_embeds"):
+    with pytest.raises(InputError, match="must hold the hidden states as inputs_embeds"):
         model(IDS, encoder_hidden_states=Packed.from_padded(IDS))
 
 

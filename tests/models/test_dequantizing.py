@@ -85,4 +85,7 @@ def test_an_int8_checkpoint_is_dequantised_for_training_with_a_warning(
     result = bertie.finetune("classification", rows, model=DEFAULT_PRETRAINED_MODEL, epochs=1, test=0, dev=0)
     assert {parameter.dtype for parameter in result.model.parameters()} == {torch.float32}
     assert result.model.config.quantization_config is None
-    assert "The weights of 'bertie-mini-uncased' are int8; training begins with the float32 numbers" in caplog.text
+    assert (
+        "The weights of 'bertie-mini-uncased' are int8; training starts from their dequantised float32 values"
+        in caplog.text
+    )

@@ -249,11 +249,11 @@ BAD = {
     ),
     "nothing allowed": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: []},
-        "allows no word after 6 tokens",
+        "allows no token after 6 tokens",
     ),
     "allowed beyond the words": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: [3, 40]},
-        r"prefix_allowed_tokens_fn returned \[3, 40\] for text 0; it must return ids of words, from 0 to 39",
+        r"prefix_allowed_tokens_fn returned \[3, 40\] for text 0; it must return token ids from 0 to 39",
     ),
     "allowed is no list": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: None}, "returned None for text 0"),
     "allowed before the words": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: [-1]}, r"returned \[-1\] for"),
@@ -279,7 +279,7 @@ BAD = {
         r"must have shape \[batch, length, 16\]",
     ),
     "too many beams for memory": (lambda _: {"num_beams": 10**9}, "num_beams=1000000000 for 3 prompts needs about"),
-    "no word left": (lambda _: {"suppress_tokens": list(range(40))}, "No word is left to choose for text 0"),
+    "no token left": (lambda _: {"suppress_tokens": list(range(40))}, "No token is left to choose for text 0"),
     "forced and forbidden": (lambda _: {"forced_eos_token_id": 3, "suppress_tokens": [3]}, "suppress_tokens forbids"),
 }
 
@@ -333,7 +333,7 @@ def test_a_criterion_that_is_never_met_is_reported(model, caplog):
         IDS[:1], max_new_tokens=4, stopping_criteria=[lambda ids, _: torch.zeros(1, dtype=torch.bool)]
     )
     assert found.shape == (1, 10)
-    assert "no stopping criterion held within max_length=10" in caplog.text
+    assert "no stopping criterion was met within max_length=10" in caplog.text
 
 
 def test_an_option_of_none_is_the_default(model):

@@ -42,7 +42,7 @@ def test_weights_are_written_once_with_a_matching_config(tmp_path: Path) -> None
 def test_a_head_of_another_size_than_the_embeddings_is_refused(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**TINY))
     model.bert.resize_token_embeddings(60)
-    with pytest.raises(ConfigError, match=r"scores 50 words but the embeddings hold 60; call resize_token_embeddings"):
+    with pytest.raises(ConfigError, match=r"scores 50 tokens but the embeddings have 60; call resize_token_embeddings"):
         model.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
     model.resize_token_embeddings(60)

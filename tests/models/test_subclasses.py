@@ -295,7 +295,7 @@ def test_weights_may_be_given_as_a_state_dict(library, saved):
 
 
 def test_a_state_dict_needs_a_config(saved):
-    with pytest.raises(bertie.InputError, match="give its config beside it"):
+    with pytest.raises(bertie.InputError, match="give its config too"):
         bertie.BertModel.from_pretrained(None, state_dict={})
     config = bertie.BertConfig(**SIZES)
     with pytest.raises(bertie.InputTypeError, match=r"state_dict\['a'\] is of type int"):

@@ -268,7 +268,7 @@ def test_a_summary_that_is_not_computed_is_refused(place: Path, tmp_path: Path) 
 
 def test_fields_of_other_families_and_strange_widths() -> None:
     for fields, says in (
-        ({"model_type": "roberta", "is_decoder": True}, "only a BERT is a decoder"),
+        ({"model_type": "roberta", "is_decoder": True}, "only a BERT can be a decoder"),
         ({"model_type": "distilbert"}, "type_vocab_size is 2, which no model of type 'distilbert' has"),
         ({"type_vocab_size": 0}, "type_vocab_size is 0"),
         ({"embedding_size": 128}, "only ELECTRA projects"),

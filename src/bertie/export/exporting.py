@@ -30,7 +30,7 @@ from bertie.tasks.sentence_transformers_writing import write_recipe
 
 # where transformers.js and optimum look for a float and for an int8 graph
 GRAPH_FILES = {False: "onnx/model.onnx", True: "onnx/model_quantized.onnx"}
-# rounding in another order of summation differs by less
+# another order of summation changes results by less
 MAX_DIFFERENCE = 1e-4
 MIN_COSINE = 0.99
 _TEXTS = 16
@@ -175,7 +175,7 @@ def export_onnx(model: str | os.PathLike[str], out: str | os.PathLike[str], task
     ``bertie.export_onnx("sentence-transformers/all-MiniLM-L6-v2", "minilm-onnx")``
 
     The graph takes ``input_ids``, ``attention_mask`` and, for models with token types, ``token_type_ids``: int64 of any
-    shape ``[B, S]`` (for multiple choice ``[B, N, S]``), padded on either side. Its outputs depend on the task:
+    shape ``[B, S]`` (for multiple choice ``[B, N, S]``), padded anywhere. Its outputs depend on the task:
 
     - embed: ``sentence_embedding [B, D]``, pooled, projected, normalised and truncated as sentence-transformers' files
       say, and ``last_hidden_state [B, S, D]``; feature-extraction: only the latter;

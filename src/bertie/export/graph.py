@@ -45,7 +45,7 @@ class Graph:
         self._outputs.append(self._onnx.helper.make_tensor_value_info(name, kind, axes))
 
     def constant(self, numbers: NDArray[Any], name: str = "") -> str:
-        """Add a constant and return its name; equal constants are stored once."""
+        """Add a constant and return its name; a name is stored once."""
         if not name:
             digest = blake2b(numbers.tobytes(), digest_size=8).hexdigest()
             name = f"constant_{numbers.dtype}_{numbers.shape}_{digest}"

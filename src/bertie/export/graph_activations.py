@@ -1,4 +1,4 @@
-"""The engine's elementwise activations as graph nodes."""
+"""The engine's activations as graph nodes."""
 
 import math
 from collections.abc import Callable

@@ -215,7 +215,7 @@ class GenerationConfig:
         for names, is_used, fix in (
             (_SAMPLING, self.do_sample, spelled("do_sample", True)),
             (("top_k",), self.do_sample or self.penalty_alpha, spelled("do_sample", True)),
-            (("penalty_alpha",), self.is_contrastive, f"{spelled('top_k', 4)} without beams or sampling"),
+            (("penalty_alpha",), self.is_contrastive, f"{spelled('top_k', 4)}, or with beams or sampling"),
             (_BEAMS, self.num_beams > 1, spelled("num_beams", 4)),
             (("diversity_penalty",), self.num_beam_groups > 1, spelled("num_beam_groups", 2)),
         ):

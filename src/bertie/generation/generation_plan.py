@@ -192,7 +192,7 @@ def _max_length(config: GenerationConfig, prompts: Prompts, limit: int) -> int:
         )
     if length > limit:
         raise InputError(
-            f"{asked} after prompts of {counted(width + prompts.embedded, 'token')} exceeds the model's positions: "
+            f"{asked} after prompts of {counted(width + prompts.embedded, 'token')} goes beyond the model's positions: "
             f"at most {counted(max(limit - width, 0), 'new token')}; ask for fewer or shorten the prompts."
         )
     return length
@@ -206,7 +206,7 @@ def _min_length(config: GenerationConfig, prompts: Prompts, max_length: int) -> 
         shortest = max(shortest - prompts.embedded, 0)
     if shortest > max_length:
         new, room = (counted(length - prompts.width, "new token") for length in (shortest, max_length))
-        say_once(f"at least {new} are requested, but there is room for only {room}; texts end there")
+        say_once(f"texts of at least {new} are asked for, but there is room for {room}; they end there")
     return shortest
 
 
