@@ -30,13 +30,13 @@ CONFIG = {
 class Recorder(GraphedModel):
     """A substitute for CUDA graphs: a replay recomputes from the buffers into the same outputs."""
 
-    recorded = replayed = 0
+    captured = replayed = 0
 
     def reads_lengths(self) -> bool:
         return False
 
-    def record(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-        self.recorded += 1
+    def capture(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        self.captured += 1
         outputs = tuple(None if each is None else torch.full_like(each, -1) for each in compute())
 
         def replay() -> None:
@@ -109,7 +109,7 @@ def test_replayed_outputs_equal_the_models():
             torch.testing.assert_close(ours.last_hidden_state, expected.last_hidden_state, atol=1e-6, rtol=0)
             torch.testing.assert_close(ours.pooler_output, expected.pooler_output, atol=1e-6, rtol=0)
             assert type(ours) is type(expected)
-    assert recorder.recorded == 3  # of the second batch of each size
+    assert recorder.captured == 3  # of the second batch of each size
     assert recorder.replayed == 6
 
 
@@ -135,7 +135,7 @@ def test_a_replay_reads_the_current_weights():
             each.encoder.layer[0].output.dense.weight.data[3] = 2
             each.encoder.layer[1].intermediate.dense.bias.numpy()[5:9] += 5
         torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
-    assert recorder.recorded == 1
+    assert recorder.captured == 1
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_a_changed_model_is_captured_again(change):
     with torch.no_grad():
         for _ in range(3):
             graphed(batch)
-        assert recorder.recorded == 1
+        assert recorder.captured == 1
         for each in (model, graphed):
             change(each)
         for _ in range(3):
             torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
-    assert recorder.recorded == 2
+    assert recorder.captured == 2
 
 
 def test_hooks_run():
@@ -190,7 +190,7 @@ def test_calls_other_than_plain_inference_are_computed():
         graphed.train()
         for _ in range(3):
             graphed(batch)
-    assert recorder.recorded == 0
+    assert recorder.captured == 0
     assert GraphedModel(model).why_not(batch)[-1] == "attention reads lengths on the host"
 
 
@@ -216,7 +216,7 @@ def test_the_oldest_run_is_dropped():
                 batch = packed(length)
                 torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
     assert [size.tokens for size in recorder.runs] == [48, 16]
-    assert recorder.recorded == 3
+    assert recorder.captured == 3
 
 
 def test_ids_are_checked_before_they_are_replayed():
