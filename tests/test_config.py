@@ -329,8 +329,8 @@ def test_layer_norm_eps_has_two_ends(value: float) -> None:
     [
         ({"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0 LABEL_1 LABEL_2", "num_labels is 3"),
         ({"num_labels": 1, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0", "num_labels is 1"),
-        ({"id2label": {"0": 0}}, "0", "numbers for names"),
-        ({"id2label": {"0": 1, "1": 5}, "label2id": {"1": 0, "5": 1}}, "1 5", "numbers for names"),
+        ({"id2label": {"0": 0}}, "0", "numbers as labels"),
+        ({"id2label": {"0": 1, "1": 5}, "label2id": {"1": 0, "5": 1}}, "1 5", "numbers as labels"),
         ({"id2label": {"0": "a", "2": "b"}}, "LABEL_0 LABEL_1", "every number from 0 to n-1"),
         ({"id2label": {"0": "a", "1": "a"}}, "LABEL_0 LABEL_1", "more than once"),
         ({"id2label": [1], "num_labels": 3}, "LABEL_0 LABEL_1 LABEL_2", "a mapping from class numbers"),

@@ -133,14 +133,14 @@ def test_a_truncated_data_file(tmp_path: Path) -> None:
     ("entries", "says"),
     [
         ([(b"a", b"")], "does not begin with the number of its data files"),
-        ([(b"", field(1, 10**6))], "it names 1000000 files"),
-        ([(b"", field(1, 1) + field(2, 1))], "the other order"),
+        ([(b"", field(1, 10**6))], "it names 1000000 data files"),
+        ([(b"", field(1, 1) + field(2, 1))], "its data is big-endian"),
         (
             [(b"", field(1, 1)), (b"a", field(1, 1) + field(2, field(2, field(1, 9))) + field(5, 4))],
             r"'a' of shape \(9,\)",
         ),
         ([(b"", field(1, 1)), (b"a", field(1, 1) + field(5, 4) + field(7, b""))], "in slices"),
-        ([(b"", field(1, 1)), (b"a", b"\x0c")], "no protocol buffer"),
+        ([(b"", field(1, 1)), (b"a", b"\x0c")], "is not a protocol buffer"),
         ([(b"", field(1, 1)), (b"\xff", b"")], "a name is not UTF-8"),
     ],
 )

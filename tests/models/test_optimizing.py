@@ -137,7 +137,11 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "another epsilon": (other_epsilon, InputError, "its logits differ by"),
     "another forward": (other_forward, InputError, "its logits differ by"),
     "a mask": (masked, InputTypeError, "this model's '.*weight' is not of it"),
-    "adapters": (adapted, InputTypeError, r"not a peft.*; of one with adapters, what merge_and_unload\(\) returns"),
+    "adapters": (
+        adapted,
+        InputTypeError,
+        r"not a peft.*; for one with adapters, pass the result of merge_and_unload\(\)",
+    ),
     "adapters within": (lambda model: adapted(model).base_model.model, InputTypeError, "merge adapters into the weigh"),
 }
 
