@@ -213,7 +213,7 @@ def test_a_pair_of_encoder_and_decoder(options):
 
 BAD = {
     "several texts": (lambda: {**prompts(3)}, "one text at a time, but 3 are requested"),
-    "several of one": (lambda: {"do_sample": True, "num_return_sequences": 2}, "and 2 are asked for"),
+    "several of one": (lambda: {"do_sample": True, "num_return_sequences": 2}, "but 2 are requested"),
     "beams": (lambda: {"num_beams": 2}, "num_beams is 2; leave out one"),
     "no cache": (lambda: {"use_cache": False}, "forgotten again, but use_cache is False"),
     "a static cache": (
