@@ -102,11 +102,15 @@ static void ask_for_answers(const Epilogue *e, long row, long rows, long column)
         }
 }
 
-/* few rows wait for weights only, which gemm_int8 asks for earlier; tiles must divide the depth */
+/* the rows of one microkernel wait for weights only, which gemm_int8 asks for earlier; tiles must divide the depth */
 static int tiles_are_faster(long rows, long depth, long bits)
 {
-    return bertie_has_tiles && bits == 8 && rows > TILE_ROWS && depth % TILE_BYTES == 0;
+    return bertie_has_tiles && bits == 8 && rows > MR && depth % TILE_BYTES == 0;
 }
+
+/* from so many rows on, each block prefetches its share of the next panel; were the shares of fewer blocks larger, the core would
+ * stall, and 32 tokens would take 1.4 times as long */
+#define PREFETCH_ROWS (4 * BLOCK_ROWS)
 
 /* the same as gemm_int8 */
 static void gemm_tiles(const float *x, const char *panels, const IntegerScratch *scratch, long rows, long depth,
@@ -125,7 +129,8 @@ static void gemm_tiles(const float *x, const char *panels, const IntegerScratch 
         for (long p = 0; p < count; p++)
             for (long top = first; top < end; top += BLOCK_ROWS) {
                 const long here = end - top < BLOCK_ROWS ? end - top : BLOCK_ROWS;
-                ask_for_next(panels + (p + 1) * size, size, top - first, here, end - first);
+                if (end - first > PREFETCH_ROWS)
+                    ask_for_next(panels + (p + 1) * size, size, top - first, here, end - first);
                 ask_for_answers(e, top, here, p * NR);
                 multiply_block(here, scratch->q + top * stride, stride, panels + p * size, depth, sums);
                 for (long r = 0; r < here; r++)
