@@ -236,7 +236,10 @@ BAD = {
     "several, greedily": (lambda _: {"num_return_sequences": 3}, "greedy decoding finds one"),
     "a wrong range": (lambda _: {"temperature": 0.0, "do_sample": True}, "is 0.0; allowed: a number above 0"),
     "a typo": (lambda _: {"max_new_token": 3}, r"no argument 'max_new_token'. Did you mean 'max_new_tokens'\?"),
-    "not offered": (lambda _: {"guidance_scale": 1.5}, "guidance_scale is 1.5, which bertie's generate does not support"),
+    "not offered": (
+        lambda _: {"guidance_scale": 1.5},
+        "guidance_scale is 1.5, which bertie's generate does not support",
+    ),
     "not offered either": (lambda _: {"custom_generate": "a/b"}, "takes no argument 'custom_generate'"),
     "a mask of another width": (lambda _: {"attention_mask": torch.ones(3, 5)}, r"attention_mask has shape \(3, 5\)"),
     "a mask of others": (lambda _: {"attention_mask": torch.full((3, 6), 2)}, "only 0 and 1"),
