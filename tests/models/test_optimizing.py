@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "another activation": (other_activation, InputError, "its logits differ by .* not what its config says"),
     "another epsilon": (other_epsilon, InputError, "its logits differ by"),
     "another forward": (other_forward, InputError, "its logits differ by"),
-    "a mask": (masked, InputTypeError, "this model's '.*weight' is not of it"),
+    "a mask": (masked, InputTypeError, "this model's '.*weight' does not fit"),
     "adapters": (
         adapted,
         InputTypeError,
@@ -154,7 +154,7 @@ def test_models_the_engine_cannot_replace(what: str) -> None:
 
 
 def test_decoders() -> None:
-    with pytest.raises(ConfigError, match="it is a decoder, and no BertForSequenceClassification"):
+    with pytest.raises(ConfigError, match="it is a decoder, not a BertForSequenceClassification"):
         bertie.optimize(make(is_decoder=True))
     with pytest.raises(ConfigError, match="its config says is_decoder=false"):
         bertie.optimize(make("BertLMHeadModel"))

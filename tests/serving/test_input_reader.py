@@ -51,7 +51,7 @@ def test_every_request_ends_though_what_was_read_together_cannot_be_parted(
     def fail(self: Features, inputs: range) -> Features:
         raise MemoryError
 
-    monkeypatch.setattr(Features, "of_inputs", fail)
+    monkeypatch.setattr(Features, "select_inputs", fail)
     assert [type(one) for one in read(task, ["a cat"], ["a bird"])] == [MemoryError] * 2
 
 

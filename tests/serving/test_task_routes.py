@@ -131,8 +131,8 @@ def test_embed_spans_of_a_long_text(served: Serve, folders: dict[str, Path]) -> 
     [
         ([], "`spans` cannot be empty"),
         ([[3, 3]], "Span 0 is [3, 3]"),
-        ([[0, 2], [0, 99]], "Span 1 is [0, 99]; a text of 43 characters"),
-        ([[3, 4]], "Span 0, of 1 characters, has no token"),
+        ([[0, 2], [0, 99]], "Span 1 is [0, 99]; in a text of 43 characters"),
+        ([[3, 4]], "Span 0, of 1 characters, contains no token"),
         ([[0]], "$.spans[0]"),
         ([[0, 3]] * 70_000, "The answer would have 1120000 numbers"),
     ],

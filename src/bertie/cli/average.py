@@ -49,12 +49,12 @@ def average(
 
 def _task(task: str | None, first: str) -> str:
     """Return the task to score by, which the first model's run names if the user does not."""
-    from bertie.tasks.registry import find_learned
+    from bertie.tasks.registry import find_trainable
 
     named = task or read_run(first).get("task")
     if named is None:
         raise InputError(f"{first!r} does not say for which task it was trained; name it with --task.")
-    return find_learned(str(named)).name
+    return find_trainable(str(named)).name
 
 
 def _said(record: dict[str, Any]) -> list[str]:

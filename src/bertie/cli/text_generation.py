@@ -89,7 +89,7 @@ def _pipeline(model: options.ModelOptions, full_text: bool, writing: WritingOpti
 
 def _is_shown(source: InputOptions, output: OutputOptions, pipe: Any) -> bool:
     """Whether words are shown as they come: of one text, one answer, to a person."""
-    config = pipe.codec.settled(pipe.model.generation_config)
+    config = pipe.codec.resolve_config(pipe.model.generation_config)
     is_one = len(source.texts or ()) == 1 and config.num_beams == config.num_return_sequences == 1
     plain = output.output is None and output.to is None
     return is_one and plain and sys.stdout is not None and sys.stdout.isatty()

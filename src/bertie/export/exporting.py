@@ -117,7 +117,7 @@ class Source:
     def rows(self, texts: Sequence[Any]) -> Features:
         """Return the tokenized texts, and a further row of a single token."""
         read = Features.from_rows(self.task.tokenizer.rows(texts, truncation=True, max_length=self.task.limit))
-        return Features.joined([read, Features.from_lists([[int(read.ids[0])]], [[0]], [0], [False])])
+        return Features.concatenate([read, Features.from_lists([[int(read.ids[0])]], [[0]], [0], [False])])
 
     def write_other_files(self, folder: Path) -> None:
         """Write the other files that programs need: config, tokenizer, and those of sentence-transformers."""

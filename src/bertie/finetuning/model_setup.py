@@ -39,7 +39,7 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
     The sentences say what became of the labels of a model that had some.
     """
     plan, data, examples, row = job.plan, job.data, job.parts.train, job.plan.row
-    learns: Any = row.load_trained()
+    learns: Any = row.load_trainable()
     device = local_device() if plan.device is None else one_device(plan.device, "device")
     # a new head is the same for the same seed, and the caller's random numbers stay as they were
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -21,7 +21,7 @@ from bertie.markdown import (
     warnings_section,
 )
 from bertie.messages import duration
-from bertie.metrics.streaming import Figures, Intervals
+from bertie.metrics.streaming import Intervals, MetricValues
 from bertie.pictures.picture import page
 from bertie.run_files import HTML_REPORT, REPORT
 
@@ -59,7 +59,7 @@ class Runs:
     """The metrics of several trainings of one plan."""
 
     what: str  # in what they differ: "seed" or "fold"
-    metrics: dict[int, Figures] = field(default_factory=dict)  # of each, by its number
+    metrics: dict[int, MetricValues] = field(default_factory=dict)  # of each, by its number
     kept: int = 0  # the number of the one whose model is kept
 
     def spread(self) -> dict[str, tuple[float, float]]:
@@ -84,7 +84,7 @@ class RunSummary:
     model: str  # that training began with
     main: str  # the metric of the headline
     # of the data scored, as `Scores` gives them
-    metrics: Figures
+    metrics: MetricValues
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
     meaning: str = ""  # what names of metrics such as f1 stand for

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertie.attention.dense import real_places, to_additive
+from bertie.attention.dense import real_token_mask, to_additive
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -152,7 +152,7 @@ def attention_mask_of(
 
 def encoder_mask_of(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
     """Return the mask of an encoder's hidden states as the reference's cross-attention takes it, or None."""
-    mask, real = encoder.attention_mask, real_places(encoder)
+    mask, real = encoder.attention_mask, real_token_mask(encoder)
     if mask is None and real is not None:
         mask = _keys(real)
     return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)

@@ -27,7 +27,7 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     options = asked.options
     task: Any = model.task(GENERATE, **options)
     with quietly():  # what changes nothing is told to the client
-        settled = task.settled(model.generation_config)
+        settled = task.resolve_config(model.generation_config)
     if (vain := next(settled.without_effect(options), None)) is not None:
         raise Refusal(VALIDATION, f"{vain}: add that, or leave it out.")
     if isinstance(task, TextGeneration):

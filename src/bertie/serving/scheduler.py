@@ -135,7 +135,7 @@ def _compute(queue: ModelQueue, model: Model, shares: list[Share]) -> tuple[list
     began, task = monotonic(), shares[0].work.task
     if isinstance(task, Generation):
         task = task.with_options(logits_processor=[_BetweenWords(queue, [work for work, _ in shares])])
-    features = Features.joined([work.features.select(rows) for work, rows in shares]).without_texts()
+    features = Features.concatenate([work.features.select(rows) for work, rows in shares]).without_texts()
     order = sorted(range(len(features.lengths)), key=lambda row: -features.lengths[row])
     values: list[Any] = [None] * len(order)
     for row, value in zip(order, _each_row(task, model, features.select(order)), strict=True):
