@@ -19,7 +19,7 @@ from bertie.checkpoints.names import from_family, to_family
 from bertie.engine import Engine
 from bertie.engine.attention import distance_buckets
 from bertie.families import CLASSES, FAMILIES
-from bertie.models.optimizing import _answers
+from bertie.models.optimizing import _outputs
 from bertie.tasks.features import Features
 
 SIZES = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -131,7 +131,7 @@ def test_answers_losses_and_gradients(kind: str, name: str, place: Path, record_
     types = batch["token_type_ids"].flatten()[real.flatten()].numpy() if kind == "electra" else None
     ids = batch["input_ids"].flatten(0, -2)[real].numpy()
     rows = Features(ids, types, real.sum(1).tolist(), [0, 0], [False, False])
-    for key, value in _answers(engine, rows).items():
+    for key, value in _outputs(engine, rows).items():
         expected = wanted[key].detach()
         expected = expected[real] if expected.shape[:2] == real.shape else expected.reshape(value.shape)
         worst = max(worst, scaled_difference(torch.from_numpy(value), expected))
