@@ -131,7 +131,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a" * 600: torch.ones(1)}, "longer than 512"),
         ({"a": torch.ones(1).expand(10**12)}, "not a plain dense tensor"),
         ({"a": torch.eye(3).to_sparse()}, "not a plain dense tensor"),
-        ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense numbers|damaged or holds more"),
+        ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense tensor|damaged or holds more"),
     ],
 )
 def test_contents_other_than_state_dicts(tmp_path: Path, content: Any, says: str) -> None:
