@@ -61,9 +61,9 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "onnx": (with_config("onnx/model.onnx"), "a model for ONNX Runtime: fetch model.safetensors"),
     "openvino": (with_config("openvino_model.bin"), "a model for OpenVINO"),
     "llama.cpp": (with_config("model.gguf"), "weights for llama.cpp"),
-    "pointer": (with_config("model.safetensors", POINTER), "is a pointer of git-lfs.*git lfs pull"),
-    "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a pointer of git-lfs"),
-    "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a pointer of git-lfs"),
+    "pointer": (with_config("model.safetensors", POINTER), "is a git-lfs pointer.*git lfs pull"),
+    "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a git-lfs pointer"),
+    "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a git-lfs pointer"),
     "checkpoints": (checkpoints, "give one of them: checkpoint-500, checkpoint-1000, checkpoint-1500"),
     "models": (lambda folder: config(folder / "english"), "part of a model in a subfolder: give one of them: english"),
 }

@@ -417,7 +417,7 @@ class TestRefusedCaches:
         try:
             for held in (cache, model(texts, use_cache=True).past_key_values):
                 step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [2]])
-                with pytest.raises(bertie.InputError, match="cannot go on in a cache while a hook"):
+                with pytest.raises(bertie.InputError, match="cannot be continued in a cache while a hook"):
                     model(step, past_key_values=held)
         finally:
             hook.remove()

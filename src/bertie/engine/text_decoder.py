@@ -93,11 +93,11 @@ class Decoding:
         logits[rows] = found
         return StepOutput(logits, states=states)
 
-    def read(self, words: Integers) -> Array:
-        count = len(words)
+    def read(self, tokens: Integers) -> Array:
+        count = len(tokens)
         types = None if self._types is None else np.repeat(self._types, count)
         positions, starts = self._past.lengths + np.arange(count), np.array([0, count], np.int32)
-        batch = Batch(np.ascontiguousarray(words), types, positions, starts, [count])
+        batch = Batch(np.ascontiguousarray(tokens), types, positions, starts, [count])
         return self.decoder.head(self._computed(batch, np.arange(1), several=count > 1), self.threads)
 
     def forget(self, count: int) -> None:
