@@ -56,7 +56,7 @@ def test_what_is_read_is_never_replaced(run: Run, texts: Path, tmp_path: Path, m
     for output in (texts, tmp_path / "link"):
         ran = run(*command, texts, *more, "--output", output)
         assert ran.code == 2
-        assert "is the file that is read; name another" in ran.err
+        assert "is also the input; name another file" in ran.err
     assert texts.read_text().startswith("a good film")
 
 

@@ -27,7 +27,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     ran = run("average", *seeds, "--out", tmp_path / "mean")
     (record,) = ran.records
     assert (ran.code, record["metrics"]) == (0, None)
-    assert "the mean is not scored; --data scores it" in ran.err
+    assert "the mean is not scored; --data ROWS scores it" in ran.err
     ran = run("average", *seeds, "--out", tmp_path / "again", "--data", data)
     (record,) = ran.records
     assert record["metrics"] == bertie.evaluate("classification", data, model=tmp_path / "again").metrics
@@ -48,7 +48,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
     # asked for what cannot be known, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
-    assert "does not say for which task it was trained; name it with --task" in ran.err
+    assert "does not say what task it was trained for; name it with --task" in ran.err
     for rows in (tmp_path / "nowhere.csv", tmp_path / "others.csv"):
         (tmp_path / "others.csv").write_text("text,label\na film,lovely\n")
         ran = run("average", *seeds, "--out", tmp_path / "none", "--data", rows)

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from bertie.cli import app
-from bertie.cli.options import FormatOptions, bound
+from bertie.cli.options import FormatOptions, expand_groups
 from bertie.data import Format
 
 COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -28,7 +28,7 @@ def test_an_option_that_takes_one_value_is_given_once(run: Callable[..., Any], n
         given = [word] if getattr(option, "is_flag", False) else [word, "1"]
         ran = run(name, *given, *given)
         longest = max(option.opts, key=len)
-        assert (ran.code, ran.err) == (2, f"bertie: {longest} is given 2 times, and takes one value; give it once.\n")
+        assert (ran.code, ran.err) == (2, f"bertie: {longest} is given 2 times but takes one value; give it once.\n")
 
 
 def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
@@ -100,7 +100,7 @@ def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
     def tell(first: int = 0, *, form: FormatOptions, last: int = 1) -> None:
         made.append((first, form.as_format(), last))
 
-    command = bound(tell)
+    command = expand_groups(tell)
     form = ("format", "delimiter", "encoding", "quoting")
     assert list(signature(command).parameters) == ["first", *form, "last", "quiet", "verbose"]
     command(first=2, format="csv", delimiter="tab", encoding=None, quoting=None, last=3)

@@ -95,7 +95,7 @@ def test_embed_in_fewer_bytes(run: Run, tmp_path: Path) -> None:
     assert (np.load(path) == np.packbits(bertie.pipeline("embed")(texts)[:, :64] > 0, axis=1)).all()
     for options, message in (
         (["--precision", "int5", "--output", path], "--precision is 'int5'; it must be one of"),
-        (["--precision", "int8"], "--precision int8 is for all vectors as one array; add --output FILE.npy."),
+        (["--precision", "int8"], "--precision int8 is only for vectors written as one array; add --output FILE.npy."),
         (["--truncate-dim", 385], "--truncate-dim is 385; allowed are 1 to 384"),
     ):
         ran = run("embed", *texts, *options)
@@ -121,10 +121,10 @@ def test_embed(run: Run, tmp_path: Path) -> None:
 
 
 def test_numbers_are_the_float32_values() -> None:
-    from bertie.cli.writing import numbers
+    from bertie.cli.writing import shortest_floats
 
     vector = torch.randn(50).numpy()
-    read = json.loads(json.dumps(numbers(vector)))
+    read = json.loads(json.dumps(shortest_floats(vector)))
     assert np.array_equal(np.array(read, dtype=np.float32), vector)
 
 
@@ -325,7 +325,7 @@ def test_a_pair_has_no_full_text(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "encoder-decoder"}')
     done = run("generate", "a", "--model", tmp_path, "--full-text")
     assert done.code == 2
-    assert done.err == "bertie: --full-text is for decoders, and a pair of BERTs writes another text: leave it out.\n"
+    assert done.err == "bertie: --full-text is for decoders, and this model is an encoder-decoder: leave it out.\n"
 
 
 def test_search_keeps_an_index_and_searches_rows_with_a_value(run: Run, tmp_path: Path) -> None:

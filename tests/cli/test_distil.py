@@ -40,10 +40,10 @@ def test_a_tagger(run: Run, tagger: Path, words: Path, tmp_path: Path, monkeypat
 
 def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
     for options, message in (
-        (["--layers", "two"], "--layers is 'two'; write a number, or several with commas: 1,3,5."),
+        (["--layers", "two"], "--layers is 'two'; write a number, or several separated by commas: 1,3,5."),
         (["--layers", "1,7"], "--layers is [1, 7]; name some of the teacher's 2, from 0 to 1"),
         (["--losses", "answer"], "There is no loss 'answer'"),
-        (["--width", "8"], "--width is of the vectors of --static alone"),
+        (["--width", "8"], "--width is for --static only"),
         (["--static"], "--static reads no texts and trains nothing; leave --texts out"),
         (["--set", "lr=fast"], "learning_rate is 'fast'"),
     ):

@@ -141,7 +141,7 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--set", "epoch=2"), "There is no setting 'epoch'; there are epochs"),
         (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
         (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
-        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
+        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers separated by commas"),
         (("--dev", "missing.csv"), "'missing.csv'"),
         (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
         (("--column", "text=Text"), "There is no column 'Text'"),
@@ -193,7 +193,7 @@ def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_pa
     assert "learning_rate" in record["settings"]
     assert (tmp_path / "run" / "trials.jsonl").read_text().count("\n") == 2
     many = ("--sweep", 2, "--seed", 1, "--seed", 2)
-    assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep has one --seed.\n"
+    assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep takes only one --seed.\n"
 
 
 def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -65,9 +65,9 @@ def test_both_contradict_each_other(run: Callable[..., Any]) -> None:
 
 def test_what_a_command_sets_ends_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     before = logger.level, lines.level, lines.disabled, list(logger.handlers)
-    with Verbosity(verbose=True).in_force():
+    with Verbosity(verbose=True).applied():
         assert logger.isEnabledFor(logging.INFO)
-    with Verbosity(quiet=True).in_force():
+    with Verbosity(quiet=True).applied():
         say("for a person")
         with progress("texts", 10) as advance:
             advance(5)

@@ -191,7 +191,7 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         *([row["summary"]] for row in pairs(40)),
     )
     for wrong, says in (
-        (("--model", start, "--encoder", start), "--model says what both halves begin with"),
+        (("--model", start, "--encoder", start), "--model stands for both --encoder and --decoder"),
         (("--encoder", start, "--windows"), "This task has no option 'windows'"),
         (("--encoder", start, "--set", "epoch=1"), "There is no setting 'epoch'"),
     ):

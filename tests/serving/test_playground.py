@@ -161,7 +161,7 @@ def test_the_lines_for_curl_and_python_do_the_same(opened: Open) -> None:
     page = opened()
     text = 'It\'s "quoted" \\ and $HOME `true` true\nin two lines 😀'
     ask(page, "tags", "Entities", Text=text)
-    page.get_by_text("The same by curl and Python").click()
+    page.get_by_text("The same with curl and Python").click()
     shell, script = (code.inner_text() for code in page.locator("code").all())
     if shutil.which("curl"):
         reply = subprocess.run(["bash", "-c", f"{shell} -s"], capture_output=True, text=True, check=True).stdout
@@ -190,7 +190,7 @@ def test_a_key_is_asked_for_and_never_kept(opened: Open, folders: dict[str, Path
         page.keyboard.press("Enter")
         page.get_by_role("radio", name="Fills").wait_for(state="attached")
         assert len(ask(page, "words", "Fills")) > 0
-        page.get_by_text("The same by curl and Python").click()
+        page.get_by_text("The same with curl and Python").click()
         assert "secret1" not in page.content()
         assert "$BERTIE_API_KEY" in page.locator("code").first.inner_text()
         assert page.context.storage_state() == {"cookies": [], "origins": []}

@@ -122,9 +122,9 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [
-        (["--api-key", ""], {}, "--api-key is empty, and would let everyone in"),
+        (["--api-key", ""], {}, "--api-key is empty, which would let everyone in"),
         ([], {"BERTIE_API_KEYS": ","}, "BERTIE_API_KEYS is empty"),
-        (["--api-key", "a b"], {}, "characters that no header can have"),
+        (["--api-key", "a b"], {}, "characters that are not allowed in a header"),
         (["--timeout", "nan"], {}, "--timeout is nan; give seconds"),
         (["--timeout", "inf"], {}, "--timeout is inf; give seconds"),
         (

@@ -19,30 +19,30 @@ from bertie.serving.refusals import Refusal
 from bertie.serving.scheduler import ModelQueue, Scheduler
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
-from bertie.serving.step_queue import StepQueue, Work
+from bertie.serving.step_queue import Job, StepQueue
 from bertie.tasks.features import Features
 
 SAME: Any = object()
 
 
-def work(client: str, *lengths: int, task: Any = SAME) -> Work:
+def job(client: str, *lengths: int, task: Any = SAME) -> Job:
     features = Features(
         np.zeros(sum(lengths), np.int64), None, list(lengths), [0] * len(lengths), [False] * len(lengths)
     )
-    return Work(task, features, client, asyncio.get_running_loop().create_future())
+    return Job(task, features, client, asyncio.get_running_loop().create_future())
 
 
 def taken(queue: StepQueue, tokens: int) -> list[tuple[str, list[int]]]:
-    return [(share.work.client, list(share.rows)) for share in queue.take(tokens)]
+    return [(share.job.client, list(share.rows)) for share in queue.take(tokens)]
 
 
 def test_clients_take_turns_whatever_they_send() -> None:
     async def run() -> None:
         queue = StepQueue()
-        queue.add(work("many", *[4] * 6))
+        queue.add(job("many", *[4] * 6))
         assert taken(queue, 8) == [("many", [0, 1])]
-        queue.add(work("one", 4))
-        queue.add(work("other", 2, 2))
+        queue.add(job("one", 4))
+        queue.add(job("other", 2, 2))
         assert dict(taken(queue, 12)) == {"one": [0], "other": [0, 1], "many": [2]}
         assert taken(queue, 100) == [("many", [3, 4, 5])]
         assert (len(queue), queue.tokens, queue.take(8), queue.oldest) == (0, 0, [], float("inf"))
@@ -53,9 +53,9 @@ def test_clients_take_turns_whatever_they_send() -> None:
 def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> None:
     async def run() -> None:
         queue = StepQueue()
-        queue.add(work("a", 30, 3))
-        queue.add(work("b", 4, task=object()))
-        queue.add(work("b", 4))
+        queue.add(job("a", 30, 3))
+        queue.add(job("b", 4, task=object()))
+        queue.add(job("b", 4))
         assert taken(queue, 10) == [("a", [0])]
         assert taken(queue, 10) == [("b", [0])]
         assert taken(queue, 10) == [("b", [0]), ("a", [1])]
@@ -66,15 +66,15 @@ def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> N
 def test_work_that_nobody_waits_for_is_forgotten() -> None:
     async def run() -> None:
         queue = StepQueue()
-        gone, stays = work("a", 5, 5), work("a", 3)
+        gone, stays = job("a", 5, 5), job("a", 3)
         queue.add(gone)
         queue.add(stays)
         assert queue.tokens == 13
         queue.take(5)
-        gone.answered.cancel()
+        gone.future.cancel()
         await asyncio.sleep(0)
         assert queue.tokens == 3
-        assert [share.work for share in queue.take(10)] == [stays]
+        assert [share.job for share in queue.take(10)] == [stays]
 
     asyncio.run(run())
 
@@ -185,11 +185,11 @@ def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: d
     async def run() -> None:
         model = ServedModel.open(str(folders["vectors"]))
         task = model.task("embed")
-        waits = Work(task, task.encode(["a"]).without_texts(), "", asyncio.get_running_loop().create_future())
+        waits = Job(task, task.encode(["a"]).without_texts(), "", asyncio.get_running_loop().create_future())
         scheduler = Scheduler([model.queue.model])
         scheduler._queues.add(Left(model.queue.model))
         scheduler.submit(model.queue, waits)
-        assert len(await asyncio.wait_for(waits.answered, 60)) == 1
+        assert len(await asyncio.wait_for(waits.future, 60)) == 1
         scheduler.close()
 
     asyncio.run(run())
@@ -230,7 +230,7 @@ def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
         cut = await service.answer(model, "embed", [long])
         assert (cut.truncated, cut.tokens) == ([38], 64)
         with pytest.raises(Refusal, match="must have less than 64 tokens. Given: 102"):
-            await service.answer(model, "embed", [long], refuse_cut=True)
+            await service.answer(model, "embed", [long], refuse_truncation=True)
         ends = [f"first {long}", f"{long} last"]
         right = await service.answer(model, "embed", ends, truncation_side="right")
         left = await service.answer(model, "embed", ends, truncation_side="left")

@@ -48,13 +48,13 @@ def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
     large, small = {"inputs": "a " * 100_000}, {"inputs": "a"}
     assert client.post("/embed", json=large).status_code == 200
     assert client.post("/embed", json=large | {"dimensions": 0}).status_code == 422
-    assert client.service.bodies == 0, "given back"
-    client.service.bodies = 150_000  # others are being read, or answered
+    assert client.service.body_bytes == 0, "released"
+    client.service.body_bytes = 150_000  # other requests are being read or answered
     refused = client.post("/embed", json=large)
     assert (refused.status_code, refused.json()["error_type"]) == (429, "Overloaded")
     assert int(refused.headers["retry-after"]) >= 1
     assert client.post("/embed", json=small).status_code == 200
-    assert client.service.bodies == 150_000
+    assert client.service.body_bytes == 150_000
     client = served("vectors", bodies=100_000, body=300_000)
     assert client.post("/embed", json=large).status_code == 200, "one that is allowed has room alone"
 
@@ -104,11 +104,11 @@ def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path])
         ("predict", {"inputs": "a"}, 424, "Backend", "model is not a classifier model"),
         ("rerank", {"query": "q", "texts": []}, 400, "Empty", "`texts` cannot be empty"),
         ("rerank", {"query": "q", "texts": ["a"]}, 424, "Backend", "model is not a re-ranker model"),
-        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` holds 30522; the model's vocabulary has 0 to 30521."),
+        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` contains 30522; the model's vocabulary has 0 to 30521."),
         ("tokenize", {"inputs": []}, 400, "Empty", "`inputs` cannot be empty"),
         ("tokenize", {"inputs": ["a"] * 9}, 422, "Validation", "batch size 9 > maximum allowed batch size 8"),
-        ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens, 100000 are allowed"),
-        ("decode", {"ids": [7] * 100_001}, 422, "Validation", "100001 tokens, 100000 are allowed"),
+        ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens; 100000 are allowed"),
+        ("decode", {"ids": [7] * 100_001}, 422, "Validation", "100001 tokens; 100000 are allowed"),
     ],
 )
 def test_refusals(served: Serve, path: str, body: Any, status: int, kind: str, says: str) -> None:
@@ -145,7 +145,7 @@ def test_compressed_bodies_paths_and_methods(served: Serve) -> None:
     assert client.get("/nothing").json()["error"] == "There is nothing at this path."
     reply = client.get("/embed")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert reply.json()["error"] == "This path takes POST, and was asked with GET."
+    assert reply.json()["error"] == "This path takes POST, not GET."
     assert client.options("/info").headers["allow"] == "GET, HEAD"
     assert client.head("/health").status_code == 200
     behind = TestClient(client.app, root_path="/models/")  # a proxy that keeps the path's beginning
@@ -169,7 +169,7 @@ def test_embed_all(served: Serve, folders: dict[str, Path]) -> None:
     for found, wanted in zip(reply, states, strict=True):
         np.testing.assert_allclose(found, wanted[0], atol=1e-5)
     client = served("vectors", numbers=100)
-    assert "numbers, 100 are allowed" in client.post("/embed_all", json={"inputs": TEXTS}).json()["error"]
+    assert "numbers; 100 are allowed" in client.post("/embed_all", json={"inputs": TEXTS}).json()["error"]
 
 
 def test_embed_sparse_is_splade(served: Serve, folders: dict[str, Path]) -> None:
@@ -185,16 +185,16 @@ def test_embed_sparse_is_splade(served: Serve, folders: dict[str, Path]) -> None
         np.testing.assert_allclose([one["value"] for one in found], weights[weights > 0].numpy(), atol=1e-5)
     refused = client.post("/embed_sparse", json={"inputs": "a", "model": "vectors"})
     assert refused.status_code == 424
-    assert refused.json()["error"] == "model is not a sparse embedding model; 'words' can do it: name one as `model`"
+    assert refused.json()["error"] == "model is not a sparse embedding model; 'words' can do this: name one as `model`"
 
 
 def test_where_a_model_cannot_do_it_those_that_can_are_named(served: Serve) -> None:
     client = served("vectors", "classes", "several")
     refused = client.post("/predict", json={"inputs": "a", "model": "vectors"}).json()["error"]
-    assert refused == "model is not a classifier model; 'classes', 'several' can do it: name one as `model`"
+    assert refused == "model is not a classifier model; 'classes', 'several' can do this: name one as `model`"
     nobody = client.post("/rerank", json={"query": "a", "texts": ["b"]}).json()["error"]
     assert (
-        nobody == "model is not a re-ranker model; none that is served here can do it: 'vectors', 'classes', 'several'"
+        nobody == "model is not a re-ranker model; no model served here can do this: 'vectors', 'classes', 'several'"
     )
 
 
@@ -314,7 +314,7 @@ def test_more_than_may_be_answered_at_a_time_are_sent_away(served: Serve) -> Non
 
 def test_a_query_counts_for_each_text(served: Serve) -> None:
     reply = served("score", characters=1_000).post("/rerank", json={"query": "q" * 90, "texts": ["a"] * 11})
-    assert (reply.status_code, reply.json()["error"]) == (422, "The inputs have 1001 characters, 1000 are allowed.")
+    assert (reply.status_code, reply.json()["error"]) == (422, "The inputs have 1001 characters; 1000 are allowed.")
 
 
 def test_a_deadline_ends_the_work(served: Serve) -> None:
@@ -331,6 +331,6 @@ def test_a_fault_of_the_program_is_told_to_nobody(served: Serve, caplog: pytest.
     reply = client.get("/info")
     assert (reply.status_code, reply.json()["error"]) == (
         424,
-        "The request failed for a reason that is in the server's log.",
+        "The request failed; the reason is in the server's log.",
     )
     assert "division by zero" in caplog.text

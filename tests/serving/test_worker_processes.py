@@ -11,7 +11,7 @@ import pytest
 from tests.serving.conftest import Process
 
 from bertie.errors import InputError
-from bertie.serving.server_process import _sharing_a_port
+from bertie.serving.server_process import _listen_on_shared_port
 
 Start = Callable[..., Process]
 
@@ -62,10 +62,10 @@ def test_what_is_wrong_with_a_model_is_said_once(process: Start, tmp_path: Path)
 
 
 def test_a_port_that_is_taken_is_not_shared() -> None:
-    listeners = _sharing_a_port("127.0.0.1", 0, 2)
+    listeners = _listen_on_shared_port("127.0.0.1", 0, 2)
     port = listeners[0].getsockname()[1]
     assert {listener.getsockname()[1] for listener in listeners} == {port}
     with pytest.raises(InputError, match=f"Port {port} of 127.0.0.1 cannot be opened"):
-        _sharing_a_port("127.0.0.1", port, 2)
+        _listen_on_shared_port("127.0.0.1", port, 2)
     for listener in listeners:
         listener.close()

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bertie.serving import patient_protocol
+from bertie.serving import hardened_protocol
 
 Address = tuple[str, int]
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -55,7 +55,7 @@ def body_of(connection: socket.socket) -> bytes:
 def address() -> Iterator[Address]:
     """Where an application listens that sends back what it gets."""
     app = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/much", much)])
-    config = uvicorn.Config(app, port=0, http=patient_protocol.PatientProtocol, log_level="critical", lifespan="off")
+    config = uvicorn.Config(app, port=0, http=hardened_protocol.HardenedProtocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -111,7 +111,7 @@ def test_chunks_are_read(address: Address) -> None:
 
 
 def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(hardened_protocol, "HEAD_SECONDS", 0.3)
     with socket.create_connection(address, timeout=60) as slow:
         slow.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
         assert body_of(slow) == b"abc"
@@ -134,7 +134,7 @@ def test_a_body_that_is_refused_is_read_before_its_connection_goes_on(address: A
 
 
 def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "UNREAD_SECONDS", 3.0)
+    monkeypatch.setattr(hardened_protocol, "UNREAD_SECONDS", 3.0)
     with socket.create_connection(address, timeout=60) as slow, socket.create_connection(address, timeout=60) as idle:
         for connection in (slow, idle):
             connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -151,7 +151,7 @@ def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: p
 
 
 def test_an_idle_connection_makes_room_for_a_new_one(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "most_connections", 2)
+    monkeypatch.setattr(hardened_protocol, "max_connections", 2)
     with (
         socket.create_connection(address, timeout=60) as first,
         socket.create_connection(address, timeout=60) as second,
