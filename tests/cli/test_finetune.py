@@ -180,7 +180,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(
         ran = run(*given)
     assert ran.code == code
     assert "bertie: Training was stopped after step 1 of " in ran.err
-    assert f"--resume goes on from {str(tmp_path / 'run' / 'state')!r}" in ran.err
+    assert f"--resume continues from {str(tmp_path / 'run' / 'state')!r}" in ran.err
     assert run(*given, "--resume").code == 0
 
 

@@ -78,7 +78,7 @@ def test_what_has_no_shards_is_refused(
         (("--input", texts), "--ray writes a folder of shards; name it with --output."),
         (("--input", tmp_path / "table.csv", *out), "must be JSON lines, or plain text, in UTF-8"),
         (("--input", tmp_path / "wide.jsonl", *out), "must be JSON lines, or plain text, in UTF-8"),
-        (("--input", texts, "--output", tmp_path / "full"), "has other files in it"),
+        (("--input", texts, "--output", tmp_path / "full"), "holds other files"),
     ):
         assert run(monkeypatch, "classify", "--ray", *arguments) == 2
         assert said in capsys.readouterr().err

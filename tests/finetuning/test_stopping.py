@@ -76,7 +76,7 @@ def test_a_run_that_is_stopped_while_it_is_scored(
     finetune(start, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr("bertie.finetuning.run.score", stop)
-        with pytest.raises(Stopped, match=r"^The run was stopped; resume=True goes on from '.*cut'\.$") as stopped:
+        with pytest.raises(Stopped, match=r"^The run was stopped; resume=True continues from '.*cut'\.$") as stopped:
             finetune(start, tmp_path / "cut")
     assert stopped.value.exit_code == code
     finetune(start, tmp_path / "cut")

@@ -90,7 +90,7 @@ def main() -> None:
         poisoned, Settings(**SETTINGS, steps=STEPS, shard=True, skip_bad_steps=STEPS), folder=folder / "bad"
     )
     assert len(history.skipped) == len(history.warnings) == 3
-    assert all("alone gives such a loss: train.csv, lines 9. The step" in each for each in history.warnings)
+    assert all("causes it by itself: train.csv, lines 9. The step" in each for each in history.warnings)
     assert all(each.isfinite().all() for each in weights(poisoned).values())
 
 

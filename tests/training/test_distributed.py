@@ -87,7 +87,7 @@ def test_shards_are_one_model(
     """Also after they were stopped, and where one process or replicas go on with shards, or shards with one's state."""
     stopped = TextLearner(19)
     stopped.stop_at, stopped.stop_with = 9, signal.SIGTERM
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)  # a state with moments of some rows of a table
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8)  # a state with moments of some rows of a table
     with pytest.raises(Stopped):
         alone(stopped, tmp_path / "one")
     results = ended(started(tmp_path, program=SHARDS, world=world))
@@ -97,11 +97,13 @@ def test_shards_are_one_model(
     damaged = shutil.copytree(tmp_path / "copied", tmp_path / "damaged")
     shard = next(damaged.glob("state-*/shard-00001.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(CheckpointError, match=r"No saved state in .* is damaged \(shard-00001.safetensors\)"):
+    with pytest.raises(
+        CheckpointError, match=r"All saved states in .* are damaged: .* is damaged \(shard-00001.safetensors\)"
+    ):
         alone(TextLearner(19), damaged, resume=True)
     learner = TextLearner(19)
     history = alone(learner, tmp_path / "copied", resume=True)
-    assert f"goes on with 1 process instead of {world}" in history.warnings[0]
+    assert f"continues with 1 process instead of {world}" in history.warnings[0]
     for name, tensor in weights(learner).items():
         torch.testing.assert_close(tensor, one_process[name], rtol=0, atol=1e-8, msg=name)
 
@@ -153,7 +155,7 @@ def test_a_process_that_dies_is_said(tmp_path: Path) -> None:
     processes[1].kill()
     code, _, error = ended(processes)[0]
     assert code == 1
-    assert "BertieError: Another process of this training run has ended or does not answer" in error
+    assert "BertieError: Another process of this training run has ended or does not respond" in error
 
 
 def test_a_process_without_examples_adds_as_many_terms_as_the_others() -> None:

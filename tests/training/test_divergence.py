@@ -41,7 +41,7 @@ def test_a_loss_that_is_nan_names_step_rate_and_example(tmp_path: Path) -> None:
         train(learner, SETTINGS, folder=tmp_path)
     message = str(error.value)
     assert message.startswith("In step 2 (epoch 0.25, learning rate 0.01) the loss is nan; ")
-    assert f"the example that alone gives such a loss: train.csv, lines {BAD + 2}. " in message
+    assert f"the example that causes it by itself: train.csv, lines {BAD + 2}. " in message
     assert f"the weights before it are kept in {str(tmp_path)!r}. Look at" in message
     with pytest.raises(BertieError):
         train(Poisoned(), SETTINGS)
@@ -62,7 +62,7 @@ def test_a_device_that_is_not_waited_for_is_looked_at_with_the_log(monkeypatch: 
     begin = loop._Run.begin
 
     def on_gpu(run: Any, *given: Any) -> None:
-        run.is_waited_for = True
+        run.is_asynchronous = True
         begin(run, *given)
 
     monkeypatch.setattr(loop._Run, "begin", on_gpu)

@@ -66,7 +66,7 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     for more, message in (
         ({"more_epochs": 2}, r"is not finished, .* let it end first: resume=True with more_epochs=2\."),
         ({"more_epochs": 3, "resume": True}, "let it end first: resume=True with more_epochs=2"),
-        ({"resume": True}, "was made longer; to go on with that, give more_epochs=2 too"),
+        ({"resume": True}, "was extended; to continue that, give more_epochs=2 too"),
     ):
         with pytest.raises(InputError, match=message):
             trained(half, settings=saving, **more)
@@ -89,7 +89,7 @@ def test_a_run_that_ended_early_goes_on_from_there(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_longer(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no finished run in .* that could be made longer"):
+    with pytest.raises(InputError, match="no finished run in .* to extend"):
         trained(tmp_path, settings={"epochs": 1}, more_epochs=1)
     trained(tmp_path, settings={"epochs": 1})
     with pytest.raises(InputError, match="learning_rate was 0.01 and is now 0.02"):

@@ -53,7 +53,7 @@ def same(one: TextLearner, other: TextLearner, tolerance: float = 1e-8) -> None:
 def test_weights_are_those_of_a_loop_by_hand(
     micro_tokens: int | None, by_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8 if by_rows else 4096)
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8 if by_rows else 4096)
     one, other = TextLearner(), TextLearner()
     history = train(one, Settings(**FAST, epochs=3, micro_tokens=micro_tokens))
     by_hand(other, 3)
@@ -186,7 +186,7 @@ def test_exhausted_memory_halves_the_micro_batches_and_changes_nothing_else(capl
     by_hand(other, 3)
     same(one, other)
     assert 12 <= history.micro_tokens <= 15
-    assert "The memory is exhausted" in caplog.messages[0]
+    assert "Memory ran out" in caplog.messages[0]
     one.most = 3
     with pytest.raises(BertieError, match=r"One example alone, with its 12 tokens, .* \(train.csv, lines \d+\)"):
         train(one, Settings(**FAST, epochs=3))
@@ -206,7 +206,7 @@ def test_a_step_that_cannot_be_divided_is_computed_whole() -> None:
 
 def test_one_process_says_that_it_divides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     train(TextLearner(), Settings(**FAST, steps=1, shard=True))
-    assert "shard=True divides a model among the processes of torchrun; with one it has no effect." in caplog.text
+    assert "shard=True shards a model over the processes of torchrun; with one it has no effect." in caplog.text
 
 
 def test_nothing_labelled_is_no_error() -> None:
@@ -237,7 +237,7 @@ def test_a_loss_without_gradient_is_refused() -> None:
         def loss(self, examples: Sequence[int]) -> Tensor:
             return super().loss(examples).detach()
 
-    with pytest.raises(InputError, match="does not depend on any parameter that learns"):
+    with pytest.raises(InputError, match="does not depend on any trainable parameter"):
         train(Detached(), Settings(**FAST, steps=2))
 
 

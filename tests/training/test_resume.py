@@ -81,7 +81,7 @@ def equal(one: History, other: History) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted() -> tuple[History, dict[str, Tensor]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "MIN_ROWS", 8)
         learner = TextLearner(dropout=True)
         return run(learner, None), weights(learner)
 
@@ -97,7 +97,7 @@ def test_an_interrupt_at_any_step(
 ) -> None:
     history, expected = uninterrupted
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "MIN_ROWS", 8)
         folder = Path(name)
         for stop in stops:
             learner = Interrupted(dropout=True)
@@ -179,7 +179,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 def test_each_signal_that_stops_has_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     learner = Interrupted()
     learner.stop_at, learner.number = 1, number
-    with pytest.raises(Stopped, match="resume=True goes on from") as stopped:
+    with pytest.raises(Stopped, match="resume=True continues from") as stopped:
         run(learner, tmp_path)
     assert stopped.value.exit_code == 128 + number
     with only_process_in(tmp_path), pytest.raises(InputError, match="Another process is at work in"):
@@ -192,7 +192,7 @@ def test_handlers_are_given_back_and_other_threads_have_none() -> None:
     run(TextLearner(), None)
     learner = Interrupted()
     learner.stop_at = 1
-    with pytest.raises(Stopped, match=r"^Training was stopped after step 2 of 10; nothing was kept"):
+    with pytest.raises(Stopped, match=r"^Training was stopped after step 2 of 10; nothing was saved"):
         run(learner, None)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     found: list[History] = []
@@ -249,7 +249,7 @@ def test_another_number_of_processes_is_said(stopped_run: Path) -> None:
     state["identity"]["number of processes"] = 2
     path.write_text(json.dumps(state))
     history = run(TextLearner(), stopped_run, resume=True)
-    assert "goes on with 1 process instead of 2: the examples of each step are the same" in history.warnings[0]
+    assert "continues with 1 process instead of 2: the examples of each step are the same" in history.warnings[0]
 
 
 def test_what_the_optimiser_does_not_see_may_change(stopped_run: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_run_at_a_constant_rate_is_made_longer(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_there_is_not_overwritten(stopped_run: Path) -> None:
-    with pytest.raises(InputError, match=r"holds the state of a run; go on with it \(resume=True\), give another"):
+    with pytest.raises(InputError, match=r"holds the state of a run; continue it \(resume=True\), give another"):
         run(TextLearner(), stopped_run)
     with pytest.raises(InputError, match="resume needs the folder"):
         run(TextLearner(), None, resume=True)
@@ -290,7 +290,7 @@ def test_a_damaged_state_is_told_from_a_whole_one(stopped_run: Path, name: str, 
         path.write_bytes(
             content[:middle] if damage == "cut" else content[:middle] + b"\x00\xff}" + content[middle + 3 :]
         )
-    with pytest.raises(CheckpointError, match="No saved state in .* is whole: .* start the run anew"):
+    with pytest.raises(CheckpointError, match="All saved states in .* are damaged: .* start the run again"):
         run(TextLearner(), stopped_run, resume=True)
 
 

@@ -55,7 +55,7 @@ def run(learner: TextLearner, folder: Path | None, **settings: Any) -> History:
 
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_the_run_goes_back_to_its_last_state(tmp_path: Path, by_rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8 if by_rows else 4096)
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8 if by_rows else 4096)
     learner = Spiking()
     history = run(learner, tmp_path / "whole")
     assert history.rewound == [[34, 30]]
@@ -79,7 +79,7 @@ def test_the_run_goes_back_to_its_last_state(tmp_path: Path, by_rows: bool, monk
 def test_without_a_state_it_goes_on_and_after_many_spikes_it_ends() -> None:
     learner = Spiking()
     history = run(learner, None)
-    assert "no state is saved to go back to" in history.warnings[0]
+    assert "there is no saved state to go back to" in history.warnings[0]
     assert history.rewound == [[34, 34]]
     learner = Spiking()
     learner.spikes = set(range(25, 40))

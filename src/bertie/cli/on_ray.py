@@ -113,9 +113,9 @@ def _check_run(folder: Path, run: dict[str, Any]) -> None:
     """Refuse to continue in a folder of another run; write the record of a new one."""
     if before := read_run(folder):
         if changed := [name for name in run if before.get(name) != run[name]]:
-            raise InputError(f"{folder} has the shards of another run ({', '.join(changed)}); name another --output.")
+            raise InputError(f"{folder} holds the shards of another run ({', '.join(changed)}); name another --output.")
     elif any(folder.iterdir()):
-        raise InputError(f"{folder} has other files in it; name a new folder with --output.")
+        raise InputError(f"{folder} holds other files; name a new folder with --output.")
     else:
         write_json(folder / RUN, run)
 

@@ -21,7 +21,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class DurationOptions:
     """How long to train."""
 
-    steps: Annotated[int | None, Option(min=1, help="Optimizer steps.")] = None
+    steps: Annotated[int | None, Option(min=1, help="Optimiser steps.")] = None
     budget: Annotated[str | None, Option(help="Time for the whole run instead of --steps: 90s, 30m, 2h, 1d.")] = None
 
     def arguments(self) -> dict[str, Any]:

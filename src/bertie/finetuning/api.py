@@ -24,7 +24,7 @@ from bertie.markdown import as_html, metrics_line, metrics_table, picture, plain
 from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Log, Settings
-from bertie.training.run_directory import at_work_in
+from bertie.training.run_directory import exclusive_run
 
 
 @dataclass(repr=False)
@@ -239,7 +239,7 @@ def finetune(
     refuse = partial(refuse_other, plan.out)
     if plan.more_epochs is not None:
         refuse = partial(refuse_unfinished, plan.out, resume)
-    with at_work_in(plan.out, refuse):
+    with exclusive_run(plan.out, refuse):
         if seeds or plan.folds is not None:
             return finetuned_of(*(run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)))
         [job] = prepare(plan)

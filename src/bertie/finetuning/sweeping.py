@@ -18,7 +18,7 @@ from bertie.finetuning.plan import Plan, StartModel
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Space, Trial
 from bertie.training import Settings, world_size
-from bertie.training.run_directory import at_work_in, refuse_finished
+from bertie.training.run_directory import exclusive_run, refuse_finished
 
 
 @dataclass
@@ -124,7 +124,7 @@ def sweep(
         device=device,
         show_progress=show_progress,
     )
-    with at_work_in(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
+    with exclusive_run(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
         [job] = prepare(replace(plan, out=folder))
         if not job.parts.dev:
             raise InputError(f"A sweep compares its trials on dev; let {spelled('dev')} keep some rows.")

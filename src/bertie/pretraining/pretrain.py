@@ -28,7 +28,7 @@ from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
 from bertie.training.fingerprint import digest, digest_of_tensors
 from bertie.training.logs import logs
-from bertie.training.run_directory import at_work_in, refuse_other_content
+from bertie.training.run_directory import exclusive_run, refuse_other_content
 from bertie.training.state import States
 
 
@@ -58,7 +58,7 @@ def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
         KeyboardInterrupt: it was stopped; ``resume`` goes on from there.
     """
     began = time.perf_counter() if began is None else began
-    with at_work_in(recipe.out, partial(refuse_other_content, recipe.out)):
+    with exclusive_run(recipe.out, partial(refuse_other_content, recipe.out)):
         model, tokenizer = start_model(recipe)
         recipe = dataclasses.replace(recipe, settings=recipe.settings_for(model.config.hidden_size))
         lengths, precision = recipe.length, recipe.settings.precision

@@ -22,7 +22,7 @@ _TOKEN_IDS = (
 
 
 async def embeddings(exchange: Exchange, body: EmbeddingsRequest) -> Any:
-    """Reply with the vector of each text, normalized to length 1."""
+    """Reply with the vector of each text, normalised to length 1."""
     texts = texts_of(body.input)
     vectors, answers = await vectors_of(exchange, texts, body.model, dimensions=body.dimensions)
     data = [

@@ -1,4 +1,4 @@
-"""Vectors and scores, shared by the routes of all API families: normalized, truncated, raw, ranked."""
+"""Vectors and scores, shared by the routes of all API families: normalised, truncated, raw, ranked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ async def vectors_of(
     """Return the vectors ``[N, D]`` of texts or rows of ids, and their `Answers`.
 
     Each vector is cut to its first ``dimensions`` numbers (None: all), then given length 1 by ``normalize``; a model
-    may normalize anyway. ``field`` is the client's name for ``dimensions``. Options are those of `Exchange.answer`.
+    may normalise anyway. ``field`` is the client's name for ``dimensions``. Options are those of `Exchange.answer`.
     """
     answers = await exchange.answer("embed", inputs, model, **options)
     return truncate_and_normalize(np.array(answers.values), normalize, dimensions, field), answers
