@@ -92,7 +92,7 @@ def test_a_command_that_is_stopped_leaves_nothing_half_written(tmp_path: Path, n
     program.send_signal(number)
     _, said = program.communicate(timeout=60)
     assert program.returncode == 128 + number
-    assert said == f"bertie: Stopped before all was there; {str(tmp_path / 'v.npy')!r} is as it was.\n"
+    assert said == f"bertie: Stopped before all answers were written; {str(tmp_path / 'v.npy')!r} is unchanged.\n"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"v.npy": b"old"}
 
 

@@ -55,4 +55,4 @@ def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
         assert (ran.code, f"leave {option[0]} out" in ran.err) == (2, True)
     assert not (tmp_path / "student").exists()
     ran = run("distil", tagger, "--out", tmp_path / "student")
-    assert (ran.code, "--texts is missing: name a file of texts to learn on; --static" in ran.err) == (2, True)
+    assert (ran.code, "--texts is missing: name a file of texts to learn from; only --static" in ran.err) == (2, True)

@@ -295,7 +295,7 @@ def test_a_dry_run_and_files_follow_a_model_with_classes(
     more = tmp_path / "more.csv"
     more.write_text(table.read_text().replace("film,0", "film,2"))
     ran = run(*given, "--train", more, "--model", out, "--dry-run")
-    said = "The model's head goes on with 1, starts anew for 2, forgets 0, which no row has."
+    said = "The model's head keeps 1, is newly initialised for 2, drops 0, which no row has."
     assert said in caplog.messages
     assert said in ran.records[0]["warnings"]
 

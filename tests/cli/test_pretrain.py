@@ -71,7 +71,7 @@ def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..
     ("options", "sentence"),
     [
         (("--config", "mini"), "Say how long to train: --steps, or --budget."),
-        (("--steps", 1), "Give either --config or --from: a new model, or one to go on from."),
+        (("--steps", 1), "Give either --config or --from: a new model, or one to continue from."),
         (("--config", "mini", "--budget", "soon"), "--budget is 'soon'; write a number and s, m, h or d, such as 30m."),
         (("--config", "mini", "--budget", "1h", "--steps", 1), "--steps 1 and --budget 3600.0 exclude each other"),
         (("--config", "mini", "--steps", 1, "--length", "a"), "--length is 'a'; write a number, or several"),
@@ -82,7 +82,7 @@ def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..
         ),
         (("--config", "mini", "--steps", 1, "--length", 513), "The length is 513, but the model has 512 positions"),
         (("--config", "mini", "--steps", 1, "--teacher", "none"), "there is no folder 'none' here"),
-        (("--config", "mini", "--steps", 1, "--teacher-weight", 2), "there is none; give --teacher too."),
+        (("--config", "mini", "--steps", 1, "--teacher-weight", 2), "there is no teacher; give --teacher too."),
         (("--config", "mini", "--budget", "infs"), "--budget is inf; allowed: a number above 0 or None."),
         (("--config", "mini", "--steps", 1, "--masked-units", "word"), "Did you mean 'words'?"),
         (("--config", "mini", "--steps", 1, "--data", "none"), "'none' is not prepared data"),

@@ -53,7 +53,7 @@ def test_quiet_keeps_what_was_guessed(run: Callable[..., Any], tmp_path: Path) -
     rows.write_text("review,stars\n" + "".join(f"A film {n}.,{'good' if n % 2 else 'bad'}\n" for n in range(40)))
     ran = run("finetune", "text-classification", "--train", rows, "--dry-run", "--quiet")
     assert ran.err.splitlines() == [
-        "bertie: No model is named: training begins with sentence-transformers/all-MiniLM-L6-v2.",
+        "bertie: No model is named: training starts from sentence-transformers/all-MiniLM-L6-v2.",
         "bertie: text = review; label = stars; one label, 2 classes: bad, good",
     ]
 

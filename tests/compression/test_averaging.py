@@ -51,7 +51,7 @@ def test_the_mean_of_two_models(runs: list[Path], tmp_path: Path) -> None:
     assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
     configs = [json.loads((each / "config.json").read_text()) for each in (*runs, tmp_path / "mean")]
     assert ["temperature" in str(config.get("task_specific_params")) for config in configs] == [True, True, False]
-    assert notes == ["The models differ in temperature, tuned for each model alone; their mean is left without."]
+    assert notes == ["The models differ in temperature, which were tuned for each; the mean has none."]
     pipe = bertie.pipeline("classification", tmp_path / "mean")
     assert pipe("a good film 3")[0]["label"] in ("0", "1")
     with pytest.raises(CheckpointError, match="is not empty; name a new one"):
@@ -73,7 +73,7 @@ def test_models_that_began_elsewhere_are_said(runs: list[Path], tmp_path: Path) 
     model.save_pretrained(start)
     bertie.finetune("classification", ROWS, model=start, out=tmp_path / "other", epochs=1, show_progress=False)
     notes = bertie.average([runs[0], tmp_path / "other"], tmp_path / "mean")
-    assert any(re.match(r"Tensors such as 'bert\..* differ by more than half their size: ", note) for note in notes)
+    assert any(re.match(r"Tensors such as 'bert\..* differ by more than half their norm: ", note) for note in notes)
     assert any(note.startswith("They were fine-tuned from different models: ") for note in notes)
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_averaged(runs: list[Path], tmp_path: Path) -> None:
         (tmp_path / "wider", "has the intermediate_size 8, and .* a mean needs the same"),
         (words, "has the token '(film|movie)' at id"),
         (bare, "has the class 'BertModel', and .* 'BertForSequenceClassification'; a mean needs the same"),
-        (one, "a mean needs two different models, or more"),
+        (one, "a mean needs at least two different models"),
     ):
         with pytest.raises(InputError, match=message):
             bertie.average([one, second], tmp_path / "mean")

@@ -11,7 +11,7 @@ import torch
 
 import bertie
 from bertie.compression import check
-from bertie.compression.check import Comparison, _agreement, _chosen, compare, held_out, split_texts
+from bertie.compression.check import Comparison, _agreement, _predictions, compare, held_out, split_texts
 from bertie.errors import BertieError, InputError
 from bertie.packing import Packed
 from bertie.tasks.features import Features
@@ -58,7 +58,7 @@ def test_predictions_are_compared() -> None:
 )
 def test_what_a_model_chooses(scores: list[Any], name: str, problem_type: str | None, chosen: list[Any]) -> None:
     packed = Packed.from_lists([[2, 9, 3], [2, 3]])
-    assert _chosen(torch.tensor(scores), name, packed, problem_type).tolist() == chosen
+    assert _predictions(torch.tensor(scores), name, packed, problem_type).tolist() == chosen
 
 
 @pytest.mark.parametrize(("number", "held"), [(2, [1]), (4, [3]), (5, [4]), (12, [4, 9])])
@@ -99,7 +99,7 @@ def test_what_is_good_enough(found: Comparison, least: dict[str, float]) -> None
     ],
 )
 def test_what_is_not_is_refused_unless_it_is_forced(found: Comparison, least: dict[str, float], says: str) -> None:
-    with pytest.raises(BertieError, match=rf"^{says}\. Nothing is written; force=True writes it all the same\.$"):
+    with pytest.raises(BertieError, match=rf"^{says}\. Nothing is written; force=True writes it anyway\.$"):
         found.refuse(False, **least)
     found.refuse(True, **least)
 

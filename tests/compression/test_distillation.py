@@ -143,12 +143,12 @@ def test_refused(make: Callable[..., Path], mini: Path, tmp_path: Path) -> None:
         ({"losses": ["answers", "answers"]}, "losses names 'answers' twice"),
         ({"temperature": float("inf")}, "temperature is inf; allowed: numbers above 0"),
         ({"temperature": 0}, "temperature is 0; allowed: numbers above 0"),
-        ({"layers": 4}, "layers is 4; the teacher has 4: allowed are 1 to 3"),
+        ({"layers": 4}, "layers is 4; the teacher has 4: allowed: 1 to 3"),
     ):
         with pytest.raises(InputError, match=message):
             bertie.distil(folder, TEXTS, out, **options)
     for texts, found in (([], "0 texts"), ("one text is no characters", "1 text")):
-        with pytest.raises(InputError, match=f"^texts has {found}; give hundreds or more if you can, and two at least"):
+        with pytest.raises(InputError, match=f"^texts has {found}; give at least two, better hundreds"):
             bertie.distil(folder, texts, out)
     with pytest.raises(InputError, match=r"^check has no text\.$"):
         bertie.distil(folder, TEXTS, out, check=[])

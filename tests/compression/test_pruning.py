@@ -13,7 +13,7 @@ from small import TINY
 import bertie
 from bertie.compression import check
 from bertie.compression.observe import cosines, vectors
-from bertie.compression.pruning import narrowed, observed, without_heads, without_layers
+from bertie.compression.pruning import input_statistics, without_heads, without_layers, without_neurons
 from bertie.compression.quantizing import encode
 from bertie.engine import Engine
 from bertie.engine.blocks import FEWEST_SAVED
@@ -121,7 +121,7 @@ def test_a_block_whose_heads_are_all_zeros_is_computed_with_one(folder: Path) ->
 
 def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
-    found = observed(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
+    found = input_statistics(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
     assert [tuple(each.importance.shape) for each in found] == [(24,)] * 3
     assert (found[0].importance[::2] == 0).all()
     assert (found[0].importance[1::2] > 0).all()
@@ -137,7 +137,7 @@ def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
             for part in (layer.intermediate.dense.weight, layer.intermediate.dense.bias):
                 part[1::2] = part[::2]
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    assert cosines(vectors(narrowed(model, 12, features), features), vectors(model, features)).min() > 0.99
+    assert cosines(vectors(without_neurons(model, 12, features), features), vectors(model, features)).min() > 0.99
 
 
 def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> N
         for part in (model.bert.encoder.layer[1].attention.self.value, model.bert.encoder.layer[1].intermediate.dense):
             part.weight[:], part.bias[:] = 0, 0
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    small = narrowed(without_heads(model, 5, features), 23, features)
+    small = without_neurons(without_heads(model, 5, features), 23, features)
     assert cosines(vectors(small, features), vectors(model, features)).min() > 0.9
 
 
@@ -154,7 +154,7 @@ def test_the_model_stays_as_it_was(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    narrowed(without_heads(without_layers(model, 1, features), 1, features), 4, features)
+    without_neurons(without_heads(without_layers(model, 1, features), 1, features), 4, features)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert model.config.num_hidden_layers == 3
 
@@ -162,10 +162,10 @@ def test_the_model_stays_as_it_was(folder: Path) -> None:
 def test_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     for options, message in (
-        ({}, "Nothing is to be left out; give layers, heads, intermediate_size, or some of them"),
-        ({"layers": 3, "heads": 6, "intermediate_size": 24}, "Nothing is to be left out; give layers"),
+        ({}, "Nothing would be removed; give layers, heads, intermediate_size, or some of them"),
+        ({"layers": 3, "heads": 6, "intermediate_size": 24}, "Nothing would be removed; give layers"),
         ({"heads": 7}, "heads is 7; allowed are 1 to 6"),
-        ({"heads": 2}, "heads is 2; each of the 3 layers keeps one at least"),
+        ({"heads": 2}, "heads is 2; each of the 3 layers keeps at least one"),
         ({"layers": 2, "heads": 5}, "heads is 5; allowed are 1 to 4"),
         ({"layers": 4}, "layers is 4; allowed are 1 to 3"),
         ({"intermediate_size": 25}, "intermediate_size is 25; allowed are 1 to 24"),
@@ -178,7 +178,7 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
     copytree(folder, tmp_path / "int8")
     small.save_pretrained(tmp_path / "int8")
-    with pytest.raises(InputError, match="^texts has 1 text; give hundreds or more if you can"):
+    with pytest.raises(InputError, match="^texts has 1 text; give at least two, better hundreds"):
         bertie.prune(folder, TEXTS[:1], out, layers=1)
     with pytest.raises(InputTypeError, match="An int8 model keeps its heads and neurons; prune the"):
         bertie.prune(tmp_path / "int8", TEXTS, out, heads=5, intermediate_size=5)

@@ -202,7 +202,7 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
 @pytest.mark.parametrize(
     ("more", "error", "says"),
     [
-        ({"lora": 2}, InputError, "lora adapts what a model has learned, and the cross-attention between two BERTs"),
+        ({"lora": 2}, InputError, "lora adapts trained weights, but the cross-attention between two BERTs"),
         (
             {"metric": "accuracy"},
             InputError,
@@ -246,8 +246,8 @@ def test_models_that_do_not_fit(start: Path, tmp_path: Path) -> None:
         finetuned((start, other))
     with pytest.raises(InputTypeError, match=r"needs a bertie.EncoderDecoderModel, and the model is a BertM"):
         finetuned(bertie.BertModel.from_pretrained(start))
-    with pytest.raises(InputError, match="two folders or names; of models make a bertie.EncoderDecoderModel first"):
+    with pytest.raises(InputError, match="two folders or names; combine models with bertie.EncoderDecoderModel first"):
         finetuned((bertie.BertModel.from_pretrained(start), start))
     rows = [{"text": f"ada went {number}", "label": number % 2} for number in range(20)]
-    with pytest.raises(InputError, match="text-classification has no encoder and decoder of its own; give one model"):
+    with pytest.raises(InputError, match="text-classification has no separate encoder and decoder; give one model"):
         bertie.finetune("classification", rows, model=(start, start))

@@ -89,7 +89,7 @@ def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
 def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     out, constant = tmp_path / "run", bertie.Settings(schedule="constant", warmup=0)
     finetuned(start, out, epochs=1, settings=constant, dev=0)
-    with pytest.raises(InputError, match="holds a finished run; more_epochs makes it longer; or give another"):
+    with pytest.raises(InputError, match="holds a finished run; more_epochs extends it; or give another"):
         finetuned(start, out, epochs=1, settings=constant, dev=0)
     longer = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, keep=1)
     whole = finetuned(start, None, epochs=3, settings=constant, dev=0)
@@ -100,21 +100,21 @@ def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     saved = bertie.BertForSequenceClassification.from_pretrained(out).state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in whole.model.state_dict().items())
     steps = longer.history.ends[0]
-    assert f"finished after step {steps}, and then made longer by more" in (out / "report.md").read_text()
+    assert f"finished after step {steps}, and then extended by more" in (out / "report.md").read_text()
     assert json.loads((out / "run.json").read_text())["more_epochs"] == 2
 
     # interrupted while the results were written: going on without resuming would make it longer once more
     (out / "report.md").unlink()
-    with pytest.raises(InputError, match="is not finished; go on with it first: resume=True"):
+    with pytest.raises(InputError, match="is not finished; finish it first: resume=True"):
         finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2)
     again = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, resume=True)
     assert (again.history.step, again.metrics) == (longer.history.step, longer.metrics)
 
     for more, message in (
-        ({"out": tmp_path / "new"}, "holds no run that more_epochs could go on from"),
+        ({"out": tmp_path / "new"}, "holds no run that more_epochs could continue"),
         ({"out": None}, "more_epochs needs out"),
-        ({"out": out, "folds": 2}, "more_epochs goes on with one run, not with several; leave folds out"),
-        ({"out": out, "seed": [1, 2]}, "not with several; leave seed out"),
+        ({"out": out, "folds": 2}, "more_epochs continues one run, not several; leave folds out"),
+        ({"out": out, "seed": [1, 2]}, "not several; leave seed out"),
     ):
         with pytest.raises(InputError, match=message):
             finetuned(start, **{"epochs": 1, "more_epochs": 1, **more})

@@ -54,13 +54,13 @@ def test_new_labels_come_after_the_old_ones_and_it_is_said() -> None:
     assert rows_of(made) == {"pos": 1.0, "neg": 2.0, "maybe": 0.0}
     assert made.classifier.weight[2].any()
     assert made.num_labels == made.config.num_labels == 3
-    assert said == ["The model's head goes on with pos, neg, starts anew for maybe, forgets other, which no row has."]
+    assert said == ["The model's head keeps pos, neg, is newly initialised for maybe, drops other, which no row has."]
 
 
 def test_labels_in_other_letters_and_numbers_are_the_same() -> None:
     made = model("ENTAILMENT", "NEUTRAL")
     assert transfer_labels(made, ["neutral", "entailment"]) == [
-        "The model's labels go on under other names: 'ENTAILMENT' as 'entailment', 'NEUTRAL' as 'neutral'."
+        "The model's labels are renamed: 'ENTAILMENT' as 'entailment', 'NEUTRAL' as 'neutral'."
     ]
     assert rows_of(made) == {"entailment": 1.0, "neutral": 2.0}
     made = model("LABEL_0", "LABEL_1")
@@ -71,8 +71,8 @@ def test_labels_in_other_letters_and_numbers_are_the_same() -> None:
 def test_a_head_of_other_labels_starts_anew_and_it_is_said() -> None:
     made = model("LABEL_0", "LABEL_1")
     assert transfer_labels(made, ["neg", "pos"]) == [
-        "None of the data's labels (neg, pos) is one of the model's (LABEL_0, LABEL_1): its head starts anew; "
-        "label_map={'neg': 'LABEL_0'} would say that they are the same."
+        "None of the data's labels (neg, pos) is one of the model's (LABEL_0, LABEL_1): its head is newly initialised; "
+        "label_map={'neg': 'LABEL_0'} would say that two are the same."
     ]
     assert rows_of(made) == {"neg": 0.0, "pos": 0.0}
 
@@ -123,7 +123,7 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
     assert again is not None
     assert again.metrics["accuracy"] == 1.0
     assert again.model.config.id2label == {0: "POS", 1: "NEG"}
-    assert any("forgets so-so, which no row has" in warning for warning in again.warnings)
+    assert any("drops so-so, which no row has" in warning for warning in again.warnings)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_model_to_begin_with_when_none_is_named(
     task: str, name: str, minilm: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = Plan(task=task, train=[])
-    assert f"No model is named: training begins with {name}." in caplog.text
+    assert f"No model is named: training starts from {name}." in caplog.text
     assert isinstance(plan.model, Path)
     assert plan.model.samefile(minilm if name == DEFAULT_EMBEDDING_MODEL else default_pretrained_model())
     assert dataclasses.replace(plan, device="cpu").model == plan.model

@@ -59,7 +59,7 @@ def test_a_run_is_done_again(start: Path, table: Path, tmp_path: Path, caplog: p
     assert "no longer" not in caplog.text
     table.write_text(table.read_text() + "another good film,1\n")
     arguments_of(tmp_path / "first" / "run.json")
-    assert f"{table} is no longer what it was in that run." in caplog.messages
+    assert f"{table} has changed since that run." in caplog.messages
 
 
 def test_several_seeds_are_done_again(start: Path, table: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_several_seeds_are_done_again(start: Path, table: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ({"train": "a.csv", "settings": {}}, "is not of a fine-tuning"),
+        ({"train": "a.csv", "settings": {}}, "is not from a fine-tuning"),
         ({"task": "classification", "train": "a.csv", "settings": {"speed": 3}}, "lacks: speed"),
     ],
 )

@@ -48,7 +48,7 @@ def test_the_report_says_all_of_it() -> None:
         "| pearson | undefined |  |",
         "| negative | 0.900 | 0.800 | 0.847 | 1,428 |",
         "| train: learned from | train.csv | 12,000 | 3 | 17 |",
-        "1,125 steps in 3 min 5 s, which ended early because nothing improved; the model of step 750 was kept.",
+        "1,125 steps in 3 min 5 s, ended early because nothing improved; the model of step 750 was kept.",
         "| learning_rate | 5e-05 |",
         "| temperature | 1.43 | calibration error 0.091 → 0.034 |",
         "| mean ± deviation | 0.859 ± 0.004 |",

@@ -193,12 +193,12 @@ def test_every_sentence_is_drawn_equally_often(corpus: Corpus, tokenizer: bertie
 
 def test_what_gives_no_pairs_is_refused(tokenizer: bertie.BertTokenizer, corpus: Corpus, tmp_path: Path) -> None:
     prepare(["One. Two."], tokenizer, tmp_path, heldout=0)
-    with pytest.raises(InputError, match="need two documents at least, and there is one"):
+    with pytest.raises(InputError, match="need at least two documents, and there is one"):
         NextSentencePairs(Corpus(tmp_path), tokenizer, 20)
     prepare(["One", "Two", "Three"], tokenizer, tmp_path / "short", heldout=0)
     with pytest.raises(InputError, match="Each of the 3 documents is one sentence, so none follows another"):
         NextSentencePairs(Corpus(tmp_path / "short"), tokenizer, 20)
-    with pytest.raises(InputError, match="The length is 4; a pair needs 5 tokens"):
+    with pytest.raises(InputError, match="The length is 4; a pair needs at least 5 tokens"):
         NextSentencePairs(corpus, tokenizer, 4)
-    with pytest.raises(InputError, match="The length is 2; a text needs 3 tokens"):
+    with pytest.raises(InputError, match="The length is 2; a text needs at least 3 tokens"):
         DocumentStretches(corpus, tokenizer, 2)

@@ -175,7 +175,7 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         prepare(book_texts(), other, data, heldout=0.1)
     manifest = json.loads((data / "manifest.json").read_text())
     (data / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
-    with pytest.raises(CheckpointError, match="is of version 9, and this bertie reads version 1"):
+    with pytest.raises(CheckpointError, match="has version 9, but this bertie reads version 1"):
         Corpus(data)
     for damaged in ({"version": 1}, {"version": 1, "train": [{"name": "a"}], "heldout": []}):
         (data / "manifest.json").write_text(json.dumps(damaged))
@@ -184,7 +184,7 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
     first, *rest = manifest["train"]
     for changed, sentence in (
         ({"name": "../data/train-00000.safetensors"}, "'../data/train-00000.safetensors' leads out of"),
-        ({"tokens": first["tokens"] + 1}, "says otherwise than '.*train-00000.safetensors' how much is in it"),
+        ({"tokens": first["tokens"] + 1}, "counts do not match '.*train-00000.safetensors'"),
     ):
         (data / "manifest.json").write_text(json.dumps({**manifest, "train": [first | changed, *rest]}))
         with pytest.raises(CheckpointError, match=sentence):
@@ -200,7 +200,7 @@ def test_data_of_another_version_is_left_as_it_is(tokenizer: bertie.BertTokenize
     manifest = prepare(["One document."], tokenizer, tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
     before = files_in(tmp_path)
-    with pytest.raises(InputError, match="holds data of version 9, and this bertie writes version 1; choose another"):
+    with pytest.raises(InputError, match="holds data of version 9, but this bertie writes version 1; choose another"):
         prepare(["One document."], tokenizer, tmp_path)
     assert files_in(tmp_path) == before
 

@@ -237,7 +237,7 @@ def test_without_documents_held_out_nothing_is_measured(
 
     monkeypatch.setattr(module, "Corpus", without)
     assert run(data, tmp_path / "run", settings={"steps": 1}).metrics is None
-    assert "Nothing is measured on the way" in caplog.text
+    assert "The model is not evaluated" in caplog.text
 
 
 def test_the_usual_settings_of_pretraining() -> None:

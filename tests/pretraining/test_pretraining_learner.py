@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(book: Book) -> None:
     with pytest.raises(InputError, match="A BertModel has no masked-LM head"):
         PretrainingLearner(bertie.BertModel(bertie.BertConfig(**SIZES)), corpus, tokenizer, length=40)
     alike = bertie.BertForPreTraining(bertie.BertConfig(**{**SIZES, "type_vocab_size": 1}))
-    with pytest.raises(InputError, match=r"The model has one token type \(type_vocab_size\), and pairs have two"):
+    with pytest.raises(InputError, match=r"The model has one token type \(type_vocab_size\), but pairs need two"):
         PretrainingLearner(alike, corpus, tokenizer, length=40)
     with pytest.raises(InputError, match="The length is 65, but the model has 64 positions"):
         PretrainingLearner(small(), corpus, tokenizer, length=65)

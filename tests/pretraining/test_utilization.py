@@ -28,7 +28,7 @@ def test_the_share_of_the_most_operations() -> None:
     assert used.of(record) == 1000 * flops_per_token(CONFIG, 64, 0.15) / peak
     assert used.of({"tokens_per_second": 1000.0}) == 1000 * flops_per_token(CONFIG, 16, 0.15) / peak
     lines: list[dict] = []
-    log = used.added(lines.append)
+    log = used.with_utilization(lines.append)
     log(record)
     log({"step": 1, "metrics": {}})
     assert lines == [record | {"mfu": round(used.of(record), 4)}, {"step": 1, "metrics": {}}]

@@ -25,7 +25,7 @@ def test_the_words_that_cost_most_pieces_are_added(mini: Path) -> None:
     with pytest.raises(InputError, match="The texts have 3 words of several pieces that occur 5 times, not 4; ask"):
         find_words(texts, tokenizer, 4)
     tokenizer.add_tokens(["<added>"])
-    with pytest.raises(InputError, match="has 1 added tokens behind its vocabulary"):
+    with pytest.raises(InputError, match="has 1 added tokens after its vocabulary"):
         find_words(texts, tokenizer, 1)
 
 

@@ -33,7 +33,7 @@ serve(Settings((sys.argv[1],), Limits()), "127.0.0.1", 0)
 def test_files_that_change_while_they_are_read_are_read_again(folders: dict[str, Path]) -> None:
     command = [sys.executable, "-c", HANGS_UP, str(folders["vectors"])]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
-        said = [next(line for line in running.stderr or () if "read anew" in line or "serving" in line) for _ in "123"]
+        said = [next(line for line in running.stderr or () if "reloaded" in line or "serving" in line) for _ in "123"]
         running.send_signal(signal.SIGTERM)
     assert sum("was reloaded" in line for line in said) == 2
     assert running.returncode == 0

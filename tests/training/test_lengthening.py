@@ -64,8 +64,8 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError):
         trained(half, settings=saving, more_epochs=2, callbacks=[stop])
     for more, message in (
-        ({"more_epochs": 2}, r"is not finished, .* let it end first: resume=True with more_epochs=2\."),
-        ({"more_epochs": 3, "resume": True}, "let it end first: resume=True with more_epochs=2"),
+        ({"more_epochs": 2}, r"is not finished, .* let it finish first: resume=True with more_epochs=2\."),
+        ({"more_epochs": 3, "resume": True}, "let it finish first: resume=True with more_epochs=2"),
         ({"resume": True}, "was extended; to continue that, give more_epochs=2 too"),
     ):
         with pytest.raises(InputError, match=message):

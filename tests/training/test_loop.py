@@ -188,7 +188,7 @@ def test_exhausted_memory_halves_the_micro_batches_and_changes_nothing_else(capl
     assert 12 <= history.micro_tokens <= 15
     assert "Memory ran out" in caplog.messages[0]
     one.most = 3
-    with pytest.raises(BertieError, match=r"One example alone, with its 12 tokens, .* \(train.csv, lines \d+\)"):
+    with pytest.raises(BertieError, match=r"A single example of 12 tokens does not fit .* \(train.csv, lines \d+\)"):
         train(one, Settings(**FAST, epochs=3))
 
 
