@@ -1,4 +1,4 @@
-"""Cohere's routes and those made after them: types of vectors, order of documents, scores of pairs."""
+"""Cohere's routes and those modelled on them: types of vectors, order of documents, scores of pairs."""
 
 import base64
 import sys
@@ -37,7 +37,7 @@ def test_embed_in_every_type(served: Serve, folders: dict[str, Path]) -> None:
     assert "warnings" not in reply["meta"]
 
 
-def test_embed_cuts_where_it_is_asked_to(served: Serve) -> None:
+def test_embed_truncates_as_requested(served: Serve) -> None:
     client = served("vectors")
 
     def embed(truncate: str | None) -> Any:
@@ -73,7 +73,7 @@ def test_rerank_and_score(served: Serve, folders: dict[str, Path]) -> None:
     assert zipped == scores
 
 
-def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Serve) -> None:
+def test_rerank_reads_max_tokens_per_doc(served: Serve) -> None:
     client = served("score")
 
     def rank(**body: Any) -> tuple[list[float], Any]:

@@ -1,4 +1,4 @@
-"""A process whose event loop stops is ended and replaced. Small imports: the processes of this test make them too."""
+"""A process whose event loop stops is killed and replaced. Few imports, as the spawned processes repeat them."""
 
 import signal
 import socket
@@ -12,7 +12,7 @@ from bertie.serving.worker_processes import WorkerSlot
 
 
 def hang(listener: socket.socket, slot: WorkerSlot) -> None:
-    """Serve as a process does whose event loop stops."""
+    """Serve like a process whose event loop stops."""
     slot.beat()
     if slot.number == 1 and slot.heartbeats[2] == 0:
         slot.heartbeats[2] = slot.heartbeats[1]
@@ -22,13 +22,15 @@ def hang(listener: socket.socket, slot: WorkerSlot) -> None:
         time.sleep(0.05)
 
 
-def test_one_that_hangs_is_ended_and_replaced(
+def test_a_hung_process_is_killed_and_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(worker_processes, "HUNG_SECONDS", 1.0)
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     made = worker_processes.WorkerProcesses(hang, listeners)
-    made._heartbeats = made._context.Array("d", 3, lock=False)  # a third one, for what the processes tell the test
+    made._heartbeats = made._context.Array(
+        "d", 3, lock=False
+    )  # the third is for signals between the processes and the test
 
     def end_when_replaced() -> None:
         while "another one takes its place" not in caplog.text or not all(made._heartbeats[:2]):

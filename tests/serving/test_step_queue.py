@@ -1,4 +1,4 @@
-"""Rows are taken by budget, fairly between clients, by one task a step; and nobody pays for another's mistake."""
+"""Rows are dequeued by budget, fairly between clients, one task per step; and errors stay with their own request."""
 
 import asyncio
 import gc
@@ -50,7 +50,7 @@ def test_clients_take_turns_whatever_they_send() -> None:
     asyncio.run(run())
 
 
-def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> None:
+def test_a_row_above_the_budget_gets_its_own_step_and_tasks_do_not_mix() -> None:
     async def run() -> None:
         queue = StepQueue()
         queue.add(job("a", 30, 3))
@@ -63,7 +63,7 @@ def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> N
     asyncio.run(run())
 
 
-def test_work_that_nobody_waits_for_is_forgotten() -> None:
+def test_abandoned_jobs_are_dropped() -> None:
     async def run() -> None:
         queue = StepQueue()
         gone, stays = job("a", 5, 5), job("a", 3)
@@ -96,7 +96,7 @@ def test_requests_of_many_clients_share_steps_and_get_their_own_answers(folders:
         found = await asyncio.gather(*asked, service.answer(model, "embed", texts, "all"))
         service.close()
         for number, answers in enumerate(found[:-1]):
-            np.testing.assert_array_equal(answers.values[0], expected[number])  # bitwise: decision of the engine
+            np.testing.assert_array_equal(answers.values[0], expected[number])  # bitwise, as the engine promises
         np.testing.assert_array_equal(np.stack(found[-1].values), expected)
 
     asyncio.run(run())
@@ -105,7 +105,7 @@ def test_requests_of_many_clients_share_steps_and_get_their_own_answers(folders:
 
 
 def test_a_poisoned_request_fails_alone(folders: dict[str, Path]) -> None:
-    """One id of the embeddings is NaN: whose text has it gets the error, the rest of its step their answers."""
+    """The embedding of one id is NaN: only the request with that token gets an error, the rest of the step answers."""
     model = bertie.BertModel.from_pretrained(folders["vectors"])
     poison = bertie.AutoTokenizer.from_pretrained(folders["vectors"]).convert_tokens_to_ids("poison")
     model.embeddings.word_embeddings.weight.data[poison] = float("nan")
@@ -139,7 +139,7 @@ def test_pytorch_computes_what_the_engine_does_not(folders: dict[str, Path]) -> 
     asyncio.run(run())
 
 
-def test_a_step_that_exhausts_the_memory_is_halved(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_runs_out_of_memory_is_halved(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     service, model = service_of(folders["vectors"])
     usual = Engine.hidden_states
 
@@ -158,7 +158,7 @@ def test_a_step_that_exhausts_the_memory_is_halved(folders: dict[str, Path], mon
     asyncio.run(run())
 
 
-def test_what_is_cancelled_leaves_the_queue_and_the_rest_goes_on(folders: dict[str, Path]) -> None:
+def test_cancelled_jobs_leave_the_queue(folders: dict[str, Path]) -> None:
     service, model = service_of(folders["vectors"])
 
     async def run() -> None:
@@ -176,8 +176,8 @@ def test_what_is_cancelled_leaves_the_queue_and_the_rest_goes_on(folders: dict[s
     asyncio.run(run())
 
 
-def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: dict[str, Path]) -> None:
-    """The rows of the queue that is next may be withdrawn between the look at it and the taking of them."""
+def test_a_queue_emptied_between_look_and_take_does_not_block_others(folders: dict[str, Path]) -> None:
+    """The rows of the next queue may be withdrawn between choosing the queue and taking them."""
 
     class Left(ModelQueue):
         oldest = 0.0
@@ -195,8 +195,8 @@ def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: d
     asyncio.run(run())
 
 
-def test_a_model_that_is_no_longer_served_goes_without_the_garbage_collector(folders: dict[str, Path]) -> None:
-    """The server hides what it began with from it."""
+def test_a_replaced_model_is_freed_by_reference_counting(folders: dict[str, Path]) -> None:
+    """The server freezes its initial objects, so the garbage collector does not see them."""
     gc.collect()
     gc.disable()
     try:
@@ -209,7 +209,7 @@ def test_a_model_that_is_no_longer_served_goes_without_the_garbage_collector(fol
         gc.enable()
 
 
-def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
+def test_ids_are_checked_and_long_texts_refused_or_truncated_on_either_side(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, model = service_of(folders["vectors"])
@@ -241,7 +241,7 @@ def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
     asyncio.run(run())
 
 
-def test_what_a_head_can_do(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_tasks_of_heads(folders: dict[str, Path], tmp_path: Path) -> None:
     assert tasks_of(str(folders["score"])) == ("reranking", "text-classification")
     assert tasks_of(str(folders["words"])) == ("fill-mask", "next-sentence")
     assert tasks_of(str(folders["tags"])) == ("token-classification",)

@@ -22,8 +22,8 @@ def logits_sum(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 def labels_sum(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """As `logits_sum`, for C independent binary labels."""
-    pairs = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (student, teacher))
-    return logits_sum(*pairs, temperature)
+    first, second = (torch.stack([logits, torch.zeros_like(logits)], dim=-1) for logits in (student, teacher))
+    return logits_sum(first, second, temperature)
 
 
 def cosine_distance_sum(student: Tensor, teacher: Tensor) -> Tensor:
