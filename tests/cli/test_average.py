@@ -1,4 +1,4 @@
-"""``bertie average``: the mean is scored beside each model, or said not to be. And ``bertie compare`` of two runs."""
+"""``bertie average``: the mean is scored beside each model, or reported unscored. ``bertie compare`` of two runs."""
 
 import json
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     ]
     assert f"Neither '{start}' nor '{data}' is a run that says its task" in run("compare", start, data).err
     assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
-    # asked for what cannot be known, nothing is written
+    # if the task is unknown, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
     assert "does not say what task it was trained for; name it with --task" in ran.err
     for rows in (tmp_path / "nowhere.csv", tmp_path / "others.csv"):
@@ -57,7 +57,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_rows_are_read_back_as_they_were_given(tmp_path: Path) -> None:
+def test_row_options_are_read_back(tmp_path: Path) -> None:
     given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
     task: Any = SimpleNamespace(plain=str)
     with written_to(tmp_path / PREDICTIONS, task) as write:

@@ -1,4 +1,4 @@
-"""``bertie distil``: a student in a folder and its figures, or a sentence and nothing."""
+"""``bertie distil``: a student in a folder and its metrics, or an error and no folder."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``bertie export onnx``: a folder that other programs open, or a sentence and nothing."""
+"""``bertie export onnx``: a folder that other programs open, or an error and no folder."""
 
 import json
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def embedder(mini: Path, tmp_path: Path) -> Path:
 
 
 def answers(folder: Path, path: str) -> dict[str, Any]:
-    """Return what a graph gives of `TEXTS` as transformers' tokenizer of the folder reads them."""
+    """Return a graph's outputs for `TEXTS`, tokenized by transformers with the folder's tokenizer."""
     read = transformers.AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, truncation=True, return_tensors="np")
     session = runtime.InferenceSession(str(folder / path))
     given = {each.name: read[each.name].astype(np.int64) for each in session.get_inputs()}
@@ -154,7 +154,7 @@ def test_openvino_gives_the_same_vectors(run: Run, minilm: Path, tmp_path: Path)
     openvino = pytest.importorskip("openvino")
     assert run("export", "onnx", minilm, tmp_path / "out").code == 0
     wanted = bertie.pipeline("embed", minilm)(TEXTS)
-    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, that is usual
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bfloat16 where the processor has it
     model = openvino.Core().compile_model(tmp_path / "out" / "onnx" / "model.onnx", "CPU", precise)
     for count in (1, 3):  # batches of any size, texts of any length
         read = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(

@@ -63,7 +63,7 @@ def test_shards_are_all_lines_in_order(shard: int, texts: Path, monkeypatch: pyt
     assert all(part.endswith(b"\n") for part in parts)
 
 
-def test_what_has_no_shards_is_refused(
+def test_inputs_that_cannot_be_sharded_are_refused(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", sys)
@@ -85,7 +85,7 @@ def test_what_has_no_shards_is_refused(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_where_it_stopped(
+def test_a_run_is_resumed(
     cluster: Any, model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bertie.cli.on_ray.SHARD_BYTES", 3_000)
@@ -153,7 +153,7 @@ def test_the_server_as_a_deployment(cluster: Any, model: Path) -> None:
         ({"models": "m", "replicas": "many"}, "replicas is 'many'; give a number"),
     ],
 )
-def test_a_deployment_that_cannot_be(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_deployments(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.serving.ray_deployment import application
 
     monkeypatch.setitem(sys.modules, "ray", sys)

@@ -1,4 +1,4 @@
-"""``bertie pretrain``: from raw text to a model that answers, in commands, the same after ``kill -9``."""
+"""``bertie pretrain``: from raw text to a model by commands, and the same model after ``kill -9``."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., An
 GIVEN = ("--data", "data", "--batch-tokens", 120, "--device", "cpu")
 
 
-def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..., Any]) -> None:
+def test_from_scratch_and_continued(place: Path, run: Callable[..., Any]) -> None:
     options = (
         "--length",
         16,
@@ -108,7 +108,7 @@ def bertie(*arguments: object) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_goes_on_to_the_same_model(place: Path, number: signal.Signals) -> None:
+def test_a_killed_run_is_resumed_to_the_same_model(place: Path, number: signal.Signals) -> None:
     given = ("pretrain", *GIVEN, "--config", "my-config.json", "--steps", 400, "--length", "16,32", "--save-every", 10)
     assert bertie(*given, "--out", "whole").wait(300) == 0
     half = bertie(*given, "--out", "half")

@@ -1,4 +1,4 @@
-"""--quiet and --verbose: what every command writes to standard error beside its answer."""
+"""--quiet and --verbose: what every command writes to standard error."""
 
 import logging
 import re
@@ -63,7 +63,7 @@ def test_both_contradict_each_other(run: Callable[..., Any]) -> None:
     assert (ran.code, ran.err) == (2, "bertie: --quiet and --verbose are both given; give one of them.\n")
 
 
-def test_what_a_command_sets_ends_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_a_command_end_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     before = logger.level, lines.level, lines.disabled, list(logger.handlers)
     with Verbosity(verbose=True).applied():
         assert logger.isEnabledFor(logging.INFO)

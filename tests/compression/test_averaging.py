@@ -22,7 +22,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs that began at the same weights, head and all, and differ in their seed."""
+    """Two runs that started from the same weights, head included, and differ in their seed."""
     folder = tmp_path_factory.mktemp("runs")
     start = write_start(folder / "start", num_hidden_layers=1)
     options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "show_progress": False}
@@ -58,13 +58,13 @@ def test_the_mean_of_two_models(runs: list[Path], tmp_path: Path) -> None:
         bertie.average(runs, tmp_path / "mean")
 
 
-def test_models_that_no_task_was_learned_on(tmp_path: Path) -> None:
+def test_models_without_task_options(tmp_path: Path) -> None:
     starts = [write_start(tmp_path / name, num_hidden_layers=1) for name in "ab"]
     assert not bertie.average(starts, tmp_path / "mean")
     assert "task_specific_params" not in json.loads((tmp_path / "mean" / "config.json").read_text())
 
 
-def test_models_that_began_elsewhere_are_said(runs: list[Path], tmp_path: Path) -> None:
+def test_models_of_different_origin_are_reported(runs: list[Path], tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_hidden_layers=1)
     model = bertie.BertModel.from_pretrained(start)
     torch.manual_seed(5)

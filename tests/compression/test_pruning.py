@@ -1,4 +1,4 @@
-"""bertie.prune: what matters least goes, the folder opens everywhere, and what cannot be is refused."""
+"""bertie.prune: what matters least is removed, the folder opens everywhere, and invalid arguments are refused."""
 
 from pathlib import Path
 from shutil import copytree
@@ -33,7 +33,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
     config = bertie.BertConfig(**{**TINY, "num_hidden_layers": 3, "initializer_range": 0.3})
     model: Any = bertie.BertForSequenceClassification(config)
     with torch.no_grad():
-        idle = model.bert.encoder.layer[1]  # a block that adds nothing, and neurons that say nothing
+        idle = model.bert.encoder.layer[1]  # a block without effect, and neurons without effect
         for part in (idle.attention.output, idle.output):
             part.dense.weight.zero_()
             part.dense.bias.zero_()
@@ -44,7 +44,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_what_does_nothing_goes_first(folder: Path, tmp_path: Path) -> None:
+def test_layers_and_neurons_without_effect_are_removed_first(folder: Path, tmp_path: Path) -> None:
     found = bertie.prune(folder, TEXTS, tmp_path / "small", layers=2, intermediate_size=12)
     assert found.agreement == 1.0
     assert found.cosine_worst > 0.9999
@@ -62,13 +62,13 @@ def test_what_does_nothing_goes_first(folder: Path, tmp_path: Path) -> None:
     assert Engine.open(tmp_path / "small").config.intermediate_size == 12
 
 
-def test_heads_that_do_nothing_go_first_and_every_program_opens_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_heads_without_effect_are_removed_first_and_any_program_opens_the_folder(folder: Path, tmp_path: Path) -> None:
     whole: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     width = whole.config.hidden_size // whole.config.num_attention_heads
     with torch.no_grad():
         whole.bert.encoder.layer[0].attention.output.dense.weight[:, :width] = 0
     whole.save_pretrained(folder)
-    found = bertie.prune(folder, TEXTS, tmp_path / "small", heads=4)  # of 6; layer 1 has none that does anything
+    found = bertie.prune(folder, TEXTS, tmp_path / "small", heads=4)  # of 6; those of layer 1 have no effect
     assert found.cosine_worst > 0.9999
     small: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
     engine = Engine.open(tmp_path / "small")
@@ -91,7 +91,7 @@ def test_heads_that_do_nothing_go_first_and_every_program_opens_the_folder(folde
         assert gradient[width:].any()
 
 
-def test_an_int8_model_has_the_heads_of_the_one_it_is_made_from(folder: Path, tmp_path: Path) -> None:
+def test_quantizing_keeps_removed_heads(folder: Path, tmp_path: Path) -> None:
     bertie.prune(folder, TEXTS, tmp_path / "small", heads=4, force=True)
     whole: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
@@ -129,8 +129,8 @@ def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> No
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
-    """Of neurons that are twice there, half may go, and nothing changes."""
+def test_removed_neurons_are_predicted_from_kept_ones(folder: Path) -> None:
+    """If every neuron is duplicated, half of them can be removed, and nothing changes."""
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
         for layer in model.bert.encoder.layer:
@@ -140,7 +140,7 @@ def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
     assert cosines(vectors(without_neurons(model, 12, features), features), vectors(model, features)).min() > 0.99
 
 
-def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> None:
+def test_a_layer_without_effect_may_lose_heads_and_neurons(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
         for part in (model.bert.encoder.layer[1].attention.self.value, model.bert.encoder.layer[1].intermediate.dense):
@@ -150,7 +150,7 @@ def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> N
     assert cosines(vectors(small, features), vectors(model, features)).min() > 0.9
 
 
-def test_the_model_stays_as_it_was(folder: Path) -> None:
+def test_the_original_is_not_modified(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)

@@ -1,4 +1,4 @@
-"""Sweeps: trials on dev, the best scored once on test, and going on after an interruption."""
+"""Sweeps: trials on dev, the best scored once on test, and resuming."""
 
 import json
 from dataclasses import replace
@@ -69,7 +69,7 @@ def test_the_best_is_kept_and_scored_once(start: Path, tmp_path: Path, monkeypat
     assert again("good film") == result.best.pipeline("good film")
 
 
-def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_sweep_is_resumed_to_the_same_result(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
     whole = swept(start, out=tmp_path / "whole")
     calls = []
     loss = TaskLearner.loss
@@ -99,7 +99,7 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         swept(start, out=tmp_path / "half", resume=True)
 
 
-def test_a_sweep_of_another_version_says_so() -> None:
+def test_a_sweep_of_another_version_is_refused() -> None:
     begun = {"model": "a", "space": {}, "plan": {"dev": 0.1, "settings": {"epochs": 2}}, "data": ""}
     assert _difference(begun, begun) == ""
     older = begun | {"plan": {"tune": 0.1, "settings": {"epochs": 2, "warm": 0.1}}}
@@ -131,7 +131,7 @@ def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:
     assert all(trial.values["learning_rate"] < complete for trial in pruned)
 
 
-def test_a_trial_that_diverges_is_passed_over(start: Path, monkeypatch: Any) -> None:
+def test_a_diverging_trial_fails_alone(start: Path, monkeypatch: Any) -> None:
     from bertie.finetuning import searching as module
 
     learn, calls = module.learn, []
@@ -151,7 +151,7 @@ def test_a_trial_that_diverges_is_passed_over(start: Path, monkeypatch: Any) -> 
         swept(start, trials=1)
 
 
-def test_the_first_trial_is_the_usual_one(tmp_path: Path) -> None:
+def test_the_first_trial_has_the_default_settings(tmp_path: Path) -> None:
     wide = bertie.BertConfig(hidden_size=768)
     wide.save_pretrained(tmp_path)
     plan = Plan(task="sequence-classification", train=[], model=tmp_path)

@@ -90,7 +90,7 @@ def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.Mo
     torch.testing.assert_close(table.weight, reference.weight, rtol=0, atol=2e-7)
 
 
-def test_a_table_that_is_also_a_decoder_has_whole_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tied_table_has_dense_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8)
     model = nn.ModuleDict({"words": nn.Embedding(40, 5), "decoder": nn.Linear(5, 40, bias=False)})
     assert list(sparse_embeddings.tables(model)) == ["words.weight"]

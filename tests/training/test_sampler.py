@@ -26,7 +26,7 @@ from bertie.training.sampler import (
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
 
-def test_cuts_of_an_epoch() -> None:
+def test_step_bounds() -> None:
     assert step_bounds(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
 
 
@@ -41,7 +41,7 @@ def test_the_batch_size_warms_up() -> None:
         assert later.locate(103) == (0, 3)
 
 
-def test_steps_by_tokens_of_a_stream_with_a_usual_size_look_no_size_up() -> None:
+def test_steps_by_tokens_of_a_stream_with_a_mean_size_look_up_no_sizes() -> None:
     def refuse(examples: np.ndarray) -> np.ndarray:
         raise AssertionError(examples)
 
@@ -52,7 +52,7 @@ def test_steps_by_tokens_of_a_stream_with_a_usual_size_look_no_size_up() -> None
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5))
-def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
+def test_an_epoch_has_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
     sampler = Sampler(sizes, seed, None if by_tokens else batch, batch if by_tokens else None)
     for epoch in range(3):
         first = sampler.steps_before(epoch)
@@ -90,7 +90,7 @@ def looked_up(sizes: list[int]) -> LookedUpSizes:
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5), st.integers(1, 20), st.integers(1, 4))
-def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
+def test_a_stream_is_a_shuffle_of_all_examples_wherever_it_is_resumed(
     sizes: list[int], batch: int, by_tokens: bool, seed: int, block: int, world: int
 ) -> None:
     def made() -> Sampler:
@@ -115,7 +115,7 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
                     assert len(step) == 1 or sum(sizes[each - begin] for each in step) <= batch
                 else:
                     assert len(step) == batch or place == len(steps) - 1
-            if by_tokens:  # no step is shorter than it must be, but for the last of a block
+            if by_tokens:  # every step is full, except the last of a block
                 ends = np.cumsum([len(step) for step in steps])
                 for (one, other), end in zip(pairwise(steps), ends, strict=False):
                     assert end % block == 0 or sum(sizes[each - begin] for each in [*one, other[0]]) > batch
@@ -123,7 +123,9 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
 
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**63 - 1), st.integers(0, 99), st.data())
-def test_a_part_of_a_shuffle_is_that_part_of_the_whole(count: int, seed: int, epoch: int, data: st.DataObject) -> None:
+def test_part_of_a_shuffle_equals_that_part_of_the_whole(
+    count: int, seed: int, epoch: int, data: st.DataObject
+) -> None:
     whole = shuffled_at(np.arange(count), count, seed, epoch)
     assert sorted(whole.tolist()) == list(range(count))
     start = data.draw(st.integers(0, count - 1))
@@ -162,6 +164,6 @@ def test_shuffles_and_seeds_differ_and_repeat() -> None:
     assert len({step_seed(seed, step, rank) for seed in range(3) for step in range(9) for rank in range(3)}) == 81
 
 
-def test_no_examples_are_refused() -> None:
+def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(InputError, match="no example to learn from"):
         Sampler([], 0, 4, None)

@@ -1,4 +1,4 @@
-"""A spike of the loss is told from noise, undone from the last state, said, and the same after a stop."""
+"""Loss spikes are told from noise, undone from the last state, reported, and the same after a resume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_spike_is_far_above_the_losses_before() -> None:
     assert not is_spike(before[:19], 99.0, 10)
     noisy = [2.0, 3.0] * 25
     assert not is_spike(noisy, 9.0, 10)
-    assert is_spike([*before, *[50.0] * 10], 2.6, 10)  # outliers do not move it
+    assert is_spike([*before, *[50.0] * 10], 2.6, 10)  # it is robust to outliers
 
 
 class Spiking(TextLearner):
@@ -76,7 +76,7 @@ def test_the_run_goes_back_to_its_last_state(tmp_path: Path, by_rows: bool, monk
     assert all(torch.equal(each, weights(learner)[name]) for name, each in weights(last).items())
 
 
-def test_without_a_state_it_goes_on_and_after_many_spikes_it_ends() -> None:
+def test_without_a_state_it_continues_and_after_many_spikes_it_ends() -> None:
     learner = Spiking()
     history = run(learner, None)
     assert "there is no saved state to go back to" in history.warnings[0]
