@@ -121,7 +121,7 @@ def _check_run(folder: Path, run: dict[str, Any]) -> None:
 
 
 def _workers(device: str | None) -> tuple[int, int]:
-    """Return the number of GPUs per worker, beside its one core, and of workers that fit in the cluster."""
+    """Return the GPUs per worker, which also gets a core, and the number of workers that fit in the cluster."""
     ray = need("ray", "ray", "--ray")
     ray.init(ignore_reinit_error=True)
     found = ray.cluster_resources()

@@ -94,8 +94,8 @@ async def rerank(exchange: Exchange, body: RerankRequest) -> Any:
     """Reply with the texts' scores, best first."""
     check_texts([body.query], "query")
     check_texts(body.texts, "texts")
-    pairs_of = [(body.query, text) for text in body.texts]
-    scores, _ = await scores_of(exchange, pairs_of, raw_scores=body.raw_scores, **body.options)
+    inputs = [(body.query, text) for text in body.texts]
+    scores, _ = await scores_of(exchange, inputs, raw_scores=body.raw_scores, **body.options)
     return [
         Ranked(index, scores[index], body.texts[index] if body.return_text else UNSET) for index in best_first(scores)
     ]

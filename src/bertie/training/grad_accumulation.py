@@ -45,7 +45,7 @@ class GradAccumulator:
     """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is not a sum over examples."""
 
     def __init__(self, parallel: DataParallel, tokens: int, precision: Literal["bf16", "fp32"], whole: bool) -> None:
-        self._parallel, self.tokens, self._precision, self._full_step = parallel, tokens, precision, whole
+        self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
 
     def set_learner(self, learner: Learner, sizes: Sizes) -> None:
         """Use the losses of this learner, whose examples have these sizes, from now on."""
@@ -95,7 +95,7 @@ class GradAccumulator:
 
     def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
         """Return this process's micro-batches, equally many in all processes, each with the weight of its loss."""
-        if self._full_step:
+        if self._whole:
             return [(examples.tolist(), 1)]
         group, sizes = self._parallel.group, self._sizes
         parts = [micro_batches(each, sizes, self.tokens) for each in split_by_tokens(examples, sizes, group.world)]
@@ -107,7 +107,7 @@ class GradAccumulator:
     def _halve(self, examples: Integers) -> None:
         lengths = self._sizes[examples]
         largest = int(lengths.max())
-        if self._full_step:
+        if self._whole:
             raise BertieError(
                 f"A step of {len(examples)} examples does not fit into memory, and its loss compares them with each "
                 "other, so it cannot be divided; give a smaller batch_size or use gradient_checkpointing."

@@ -78,7 +78,7 @@ class AdamW:
                 )
 
     def _gather(self, name: str, gradient: Tensor) -> Tensor:
-        """Return the gradient of what is updated of a parameter: of a table, the rows seen so far."""
+        """Return the gradient of the values to update: for a table, of the rows seen so far."""
         return self._moments_of(name).gather(gradient)
 
     def _moments_of(self, name: str) -> Moments:
