@@ -21,7 +21,7 @@ ASK = b'POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{"inputs": 
 
 
 def statuses_of(running: Process, count: int, most: int, act: Callable[[], Any]) -> list[int]:
-    """Send so many requests at once, act when ``most`` are in flight, and return statuses: 0 of a broken connection."""
+    """Send ``count`` requests at once, act when ``most`` are in flight, return the statuses; 0: a broken connection."""
     statuses: list[int] = []
 
     def ask() -> None:

@@ -44,7 +44,7 @@ def document(folders: dict[str, Path]) -> Iterator[Any]:
 
 
 def send(document: Any, route: Any, examples: int) -> None:
-    """Send so many valid and nearly valid requests to a route, the same in every run, and check the answers."""
+    """Send ``examples`` valid and nearly valid requests to a route, the same in every run, and check the answers."""
     operation = document[route.path]["POST" if isinstance(route, PostRoute) else "GET"]
     for mode in GenerationMode if isinstance(route, PostRoute) else [GenerationMode.POSITIVE]:
 

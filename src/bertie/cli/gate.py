@@ -19,10 +19,10 @@ from bertie.messages import printable
 if TYPE_CHECKING:
     from bertie.compression.check import Comparison
 
-# calibration takes seconds with so many texts, and gains nothing from more
+# calibration takes seconds with this many texts, and gains nothing from more
 _CALIBRATION = 512
 _CHECK = 1_024
-# so many texts of the book do not overlap
+# this many texts of the book do not overlap
 _BOOK_TEXTS = 320
 # without --check, every fifth text is held out of the calibration to check on
 _HELD_OUT = 5

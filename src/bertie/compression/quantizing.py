@@ -26,7 +26,7 @@ from bertie.tokenization.tokenizer import Tokenizer
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 METHODS = ("int8",)
-# texts of other kinds than the calibration texts lose up to so many times as much (benchmarks/int8_quality.py)
+# texts of other kinds than the calibration texts lose up to this many times as much (benchmarks/int8_quality.py)
 _OTHER_TEXTS_FACTOR = 3
 # The layer to restore next is chosen by this many of the worst texts, among this many layers with the largest errors.
 _WORST_TEXTS = 16

@@ -165,12 +165,12 @@ def finetune(
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the metric that decides which epoch is best; None: the task's own.
         resume: continue the interrupted run in ``out``, or start it if there is none.
-        more_epochs: continue the finished run in ``out``, from its last step, for so many epochs, over which the
+        more_epochs: continue the finished run in ``out``, from its last step, for this many epochs, over which the
             learning rate warms up and falls again (a constant one stays); all other arguments must be those that the
             run was started with.
-        folds: cross-validation: train so many models, each scored on its own fold of train and trained on the others;
+        folds: cross-validation: train this many models, each scored on its own fold of train and trained on the others;
             ``metrics`` are those of the model that is best on its dev, ``spread`` has the mean and standard deviation.
-        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
+        keep: keep the models of this many last epochs, in ``out/epoch-1`` and so on.
         report_to: further destinations of the lines of ``metrics.jsonl``: "tensorboard" (``out/tensorboard``, needs
             ``pip install 'bertie[tensorboard]'``), a function of the line as a dict, such as ``wandb.log``, or several.
         callbacks: functions called with a `bertie.training.Event` for each new log line and at the end of each epoch;

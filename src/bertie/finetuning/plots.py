@@ -126,7 +126,7 @@ def draw_runs(metrics: Mapping[int, Mapping[str, float | None]], spread: Spread,
 
 
 def _grid(count: int, height: float, margin: float, **options: Any) -> tuple[Any, list[Any]]:
-    """Return a figure with so many small panels, four in a row, each of a height in inches."""
+    """Return a figure with ``count`` small panels, four in a row, each of a height in inches."""
     columns = min(4, count)
     rows = -(-count // columns)
     figure, panels = new_figure(max(2.7 * columns, 4.2), height * rows + margin, rows, columns, **options)

@@ -25,7 +25,7 @@ from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines, drawing
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
-# No trial is pruned before so many are complete, or in its first epoch.
+# No trial is pruned in its first epoch, or before this many trials are complete.
 UNPRUNED = 5
 WHAT = "A sweep"
 Space = Mapping[str, Any]
@@ -64,7 +64,7 @@ class Search:
         self.kept: tuple[int, float, Learned] | None = None
 
     def run(self, trials: int) -> None:
-        """Run trials until there are so many."""
+        """Run trials until there are ``trials``."""
         done = len(self.table())
         if not done:
             usual = default_values(self.job.plan, self.space, len(self.job.parts.train))

@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 
 # the share of pairs with a random shorter length (BERT, appendix A.2)
 SHORT_SHARE = 0.1
-# an example has one single sentence for every so many tokens of its length
+# an example has one single sentence per this many tokens of its length
 TOKENS_PER_SENTENCE = 128
 
 

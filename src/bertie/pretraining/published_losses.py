@@ -28,7 +28,7 @@ SOURCE = (
 
 
 def published_range(tokens: float) -> tuple[float, float] | None:
-    """Return the lowest and highest loss of published models with so many tokens of data.
+    """Return the lowest and highest loss of published models trained on ``tokens`` tokens.
 
     It is interpolated linearly in the logarithm of the tokens; None below the smallest and above the largest size.
     """

@@ -18,7 +18,7 @@ PROMPTS = {
     "classification": ("classification",),
     "clustering": ("clustering",),
 }
-# int8 vectors clip beyond so many times the root mean square of a unit vector's numbers
+# int8 vectors clip beyond this multiple of the root mean square of a unit vector's values
 _CLIP = 4.0
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bertie.tasks.features import Features
 from bertie.tasks.task import Task
 
-# up to so many characters, waking a thread would cost more than the work
+# up to this many characters, waking a thread would cost more than the work
 _INLINE_CHARACTERS = 4_000
 
 
@@ -35,7 +35,7 @@ class InputReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def features_of(self, task: Task, inputs: Sequence[Any], characters: int) -> Features:
-        """Return the `Task.encode` of inputs that have so many characters."""
+        """Return the `Task.encode` of inputs of ``characters`` characters in all."""
         if characters > _INLINE_CHARACTERS:
             return await self.run(task.encode, inputs, characters=characters)
         loop = asyncio.get_running_loop()
@@ -45,7 +45,7 @@ class InputReader:
         return await self._waiting[-1].features
 
     async def run(self, function: Callable[..., Any], *given: Any, characters: int) -> Any:
-        """Call a function that processes so many characters, inline or in the pool."""
+        """Call a function that processes ``characters`` characters, inline or in the pool."""
         if characters > _INLINE_CHARACTERS:
             return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
         return function(*given)

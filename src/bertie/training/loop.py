@@ -71,7 +71,7 @@ def train(
         check: gets the metrics of every evaluation and returns a warning if they look wrong.
         folder: where states and the best weights are kept; None: in memory, and the run cannot be resumed.
         resume: continue the run in ``folder``, or start it if there is none yet.
-        more_epochs: continue the finished run in ``folder`` for so many epochs (see `schedule.lengthen`); with
+        more_epochs: continue the finished run in ``folder`` for this many epochs (see `schedule.lengthen`); with
             ``resume``, continue such epochs that were interrupted.
         data: identifies the data and task (digests, options) as JSON values, by the names that a refusal to resume
             gives them.

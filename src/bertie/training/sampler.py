@@ -12,7 +12,7 @@ from bertie.batching import batches
 from bertie.errors import InputError
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many, to bound the memory for sizes.
+# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of this many, to bound the memory for sizes.
 BLOCK = 2**16
 # The share of its full size that the first step has under batch warm-up.
 FIRST_BATCH = 1 / 8
