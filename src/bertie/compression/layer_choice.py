@@ -25,7 +25,7 @@ def with_layers(model: Model, layers: Sequence[int]) -> Model:
 
 
 def chosen_layers(layers: int | Sequence[int], count: int) -> list[int]:
-    """Return which of ``count`` layers a student gets: those named, or that number of them, evenly spaced up to the last."""
+    """Return which of ``count`` layers a student gets: those named, or that number, evenly spaced up to the last."""
     if not isinstance(layers, Iterable):
         if not 1 <= layers < count:
             raise InputError(f"{spelled('layers')} is {layers}; the teacher has {count}: allowed: 1 to {count - 1}.")
