@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PARTS = ("to learn from", "to choose by", "to score on")
 _MAX_CHARACTERS = 200
-# short names of settings, as in the options of their own
+# short names of settings, as the options have them
 _ALIASES = {"lr": "learning_rate"}
 # arguments with another default than None
 _DEFAULTS = {"on_bad_row": "error", "resume": False}
