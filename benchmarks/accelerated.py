@@ -1,8 +1,8 @@
-"""Programs of sentence-transformers and `transformers`, with and without `bertie.accelerate`: in turn, in one process.
+"""Programs with sentence-transformers or `transformers`, with and without `bertie.accelerate`, in turn in one process.
 
     python benchmarks/accelerated.py [--rounds 5] [--texts 256] [--threads 1]
 
-Figures are medians of processor time. Models have the shape of MiniLM-L6, those with a head random weights in it.
+Figures are medians of processor time. All models have the shape of MiniLM-L6; heads have random weights.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from texts import QUESTIONS, mixed
 
 
 def programs(texts: list[str], folder: str, ready: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
-    """Return what is timed, by name, its models made ``ready``: each returns vectors or scores."""
+    """Return the programs to time, by name, with models passed through ``ready``; each returns vectors or scores."""
     torch.manual_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     embedder = ready(SentenceTransformer(folder, device="cpu"))
@@ -51,7 +51,7 @@ def programs(texts: list[str], folder: str, ready: Callable[[Any], Any]) -> dict
 
 
 def main() -> None:
-    """Print a line a program: seconds without and with bertie, how many times as fast, and the largest difference."""
+    """Print a line per program: seconds without and with bertie, the speed-up, and the largest difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=256)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def in_turn(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
-    """Return the median seconds of processor time of both, and by how much their answers differ."""
+    """Return the median processor time of both in seconds, and the largest difference between their answers."""
     taken: list[tuple[float, float]] = []
     for _ in range(rounds + 1):
         begun = time.process_time()

@@ -1,4 +1,4 @@
-"""What the checks of a model's input cost: entering a batch (checking it, leaving out padding) beside the whole pass.
+"""The cost of checking a batch and removing its padding, relative to the whole forward pass.
 
 Run it alone: ``.venv/bin/python benchmarks/checks.py``.
 """

@@ -1,9 +1,9 @@
-"""bertie's graph of an embedding model beside what PyTorch's exporters make of transformers' model.
+"""bertie's ONNX graph of an embedding model, and those of PyTorch's exporters for the transformers model.
 
 python benchmarks/exporting.py [--model sentence-transformers/all-MiniLM-L6-v2] [--rounds 5]
 
-All run under ONNX Runtime on one thread, in turn: file size, texts a second of processor time, and how far the vectors
-are from bertie's own.
+All run in ONNX Runtime on one thread, in turn: file size, texts per second of processor time, and the difference from
+bertie's own vectors.
 """
 
 import argparse
@@ -35,7 +35,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Pooled(torch.nn.Module):
-    """transformers' encoder with the pooling of all-MiniLM-L6-v2."""
+    """The transformers encoder with the pooling of all-MiniLM-L6-v2."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Pooled(torch.nn.Module):
 
 
 def by_torch(model: Pooled, path: Path, dynamo: bool) -> None:
-    """Write the model as one of PyTorch's exporters does; optimum and sentence-transformers take the older one."""
+    """Export the model with one of PyTorch's exporters; optimum and sentence-transformers use the older one."""
     example = tuple(torch.ones(2, 8, dtype=torch.long) for _ in INPUTS)
     axes = {0: "batch", 1: "sequence"}
     more: dict[str, Any] = {"dynamic_axes": dict.fromkeys(INPUTS, axes), "opset_version": 18}
@@ -61,7 +61,7 @@ def by_torch(model: Pooled, path: Path, dynamo: bool) -> None:
 
 
 def graphs(name: str, folder: Path) -> dict[str, Path]:
-    """Return the file of each way to export the model."""
+    """Return the file from each way of exporting the model."""
     model = Pooled(transformers.AutoModel.from_pretrained(name, attn_implementation="eager").eval())
     source = Source.open(name, "embed")
     paths = {way: folder / f"{number}.onnx" for number, way in enumerate(WAYS)}
@@ -84,7 +84,7 @@ WAYS = ("bertie", "torch.onnx", "torch.onnx, dynamo", "bertie, int8", "torch.onn
 
 
 def runner(path: Path, batches: list[Any]) -> Callable[[], Any]:
-    """Return what computes the vectors of all texts with a graph."""
+    """Return a function that computes the vectors of all texts with a graph."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

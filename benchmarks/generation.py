@@ -1,10 +1,10 @@
-"""Tokens a second of the engine and of ``generate``, beside transformers with a dynamic and a static cache, in turn.
+"""Tokens per second of the engine and of ``generate``, and of transformers with a dynamic and a static cache, in turn.
 
 python benchmarks/generation.py [--layers 12] [--width 768] [--new 32] [--rounds 5] [--cases "8 mixed" …] [--profile]
 python benchmarks/generation.py --int8 TOKENIZER --cases 1 8
 
-Weights are random, lengths of prompts those of real texts, one in eight a whole review. All arms find the same tokens,
-but for the engine in int8 (of decoders, calibrated through a tokenizer of BERT's vocabulary).
+Weights are random; prompts have the lengths of real texts, one in eight a whole review. All arms generate the same
+tokens, except the int8 engine (decoders only, calibrated with a tokenizer of BERT's vocabulary).
 """
 
 import argparse
@@ -99,14 +99,14 @@ def _in_int8(model: torch.nn.Module, tokenizer: str) -> Engine:
 def _on_engine(
     engine: Engine, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: object
 ) -> torch.Tensor:
-    """Return what the engine writes, as ``generate`` of a model does."""
+    """Return what the engine generates, in the format of a model's ``generate``."""
     real, lengths = attention_mask.bool(), attention_mask.sum(1).tolist()
     marks = [0] * len(lengths), [False] * len(lengths)
     return torch.from_numpy(engine.generate(Features(input_ids[real].numpy(), None, lengths, *marks), options))
 
 
 def _prompts(rows: int, length: int | None, on_left: bool) -> dict[str, torch.Tensor]:
-    """Return random ids, padded on one side; of mixed length as texts are, in words and a third more."""
+    """Return random ids, padded on one side; mixed lengths are those of texts: their words and a third more."""
     lengths = [
         length or min(len(text.split()) * 4 // 3, 256) for text in (mixed(rows) if length is None else [""] * rows)
     ]
@@ -118,7 +118,7 @@ def _prompts(rows: int, length: int | None, on_left: bool) -> dict[str, torch.Te
 
 
 def _timed(arms: dict[str, Generate], rounds: int, asked: dict[str, object]) -> dict[str, list[float]]:
-    """Return the processor time of each arm in each round, the first left out."""
+    """Return the processor time of each arm in each round but the first."""
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
     for number in range(rounds + 1):
         found = {}

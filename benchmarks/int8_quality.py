@@ -1,4 +1,4 @@
-"""What int8 does to vectors of texts that did not calibrate: the worst cosine to float32 on each instruction set.
+"""The quality of int8 vectors on texts not used for calibration: the worst cosine to float32 on each instruction set.
 
 python benchmarks/int8_quality.py ../shared/data
 """
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def vectors(engine: Engine, rows: Features) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """Return the mean vector and the first token's of each text, ``[N, 2, D]``."""
+    """Return the mean and the first-token vector of each text, ``[N, 2, D]``."""
     parts = rows.by_row(engine.hidden_states(rows))
     return np.stack([np.stack([part.mean(axis=0), part[0]]) for part in parts])
 

@@ -1,9 +1,9 @@
-"""Documents to ids: ``bertie prepare`` beside ``datasets.map`` with the fast tokenizer of transformers, in turn.
+"""Documents to ids: ``bertie prepare`` and ``datasets.map`` with the fast tokenizer of transformers, in turn.
 
 python benchmarks/preparing.py ../shared/data/corpus.jsonl.xz --tokenizer ../shared/models/bertie-mini-uncased
 
-Both begin with the documents as JSON lines, in one process each. ``datasets.map`` gets texts to ids and back on the
-disk, as `run_mlm` does it; it neither cuts sentences nor leaves out duplicates. Seconds are of processor time.
+Both start from documents as JSON lines, in one process each. ``datasets.map`` tokenizes the texts and writes the ids to
+disk, as in `run_mlm`; it neither splits sentences nor drops duplicates. Seconds are processor time.
 """
 
 import argparse
@@ -41,7 +41,7 @@ WAYS = {"bertie": OF_BERTIE, "datasets": OF_DATASETS}
 
 
 def seconds_of(program: str, *arguments: str) -> float:
-    """Return the processor time that a program takes in a process of its own, start included."""
+    """Return the processor time of a program in its own process, start included."""
     environment: Mapping[str, str] = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     begin = os.times()
     done = subprocess.run([sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True)
@@ -52,7 +52,7 @@ def seconds_of(program: str, *arguments: str) -> float:
 
 
 def write_lines(source: Path, folder: Path, characters: int) -> tuple[Path, int]:
-    """Write documents of a file as JSON lines, as many as reach so many characters; return how many these are."""
+    """Write a file's documents as JSON lines, up to so many characters; return the number of characters."""
     path, size = folder / "documents.jsonl", 0
     with path.open("w", encoding="utf-8") as file:
         for row in records(source):

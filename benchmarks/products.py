@@ -1,8 +1,8 @@
-"""A linear layer's product and both gradients in float32: bertie's kernels beside PyTorch's, in GFLOP/s.
+"""A linear layer's product and both gradients in float32: bertie's kernels and PyTorch's, in GFLOP/s.
 
-One thread, processor time, in turn, the best of all rounds (a busy machine makes none faster). The last column is the
-sum of PyTorch's three times over bertie's. With MKL_ENABLE_INSTRUCTIONS=AVX2, MKL runs on Intel's chips the code that
-it runs on AMD's.
+One thread, processor time, in turn, best of all rounds (load on the machine only slows a round down). The last column
+is the sum of PyTorch's three times divided by bertie's. MKL_ENABLE_INSTRUCTIONS=AVX2 makes MKL run the code on Intel
+chips that it runs on AMD's.
 
 [MKL_ENABLE_INSTRUCTIONS=AVX2] python benchmarks/products.py [--instruction-set avx2] [--tokens 640 4096] [--rounds 15]
 """
@@ -41,7 +41,7 @@ def main() -> None:
 def _pairs(
     tokens: int, depth: int, columns: int, functions: library.InstructionSet
 ) -> list[tuple[Callable[[], object], Callable[[], object]]]:
-    """Return bertie's and PyTorch's way to each of the three products."""
+    """Return bertie's and PyTorch's function for each of the three products."""
     x, weight, dy = torch.randn(tokens, depth), torch.randn(columns, depth), torch.randn(tokens, columns)
     return [_pair(a, b, functions) for a, b in ((x, weight.T), (dy, weight), (dy.T, x))]
 

@@ -1,7 +1,7 @@
-"""Where the time of one batch goes: of the engine step by step, of a training step by PyTorch's profiler.
+"""Where the time of one batch goes: in the engine step by step, in a training step by PyTorch's profiler.
 
-``--texts 1`` is a query; ``--threads 1`` is how pipelines compute each of several batches at once; ``--train`` is a
-training step of a classifier, without its optimizer.
+``--texts 1`` is a query; ``--threads 1`` is how pipelines compute several batches in parallel; ``--train`` is a
+training step of a classifier, without the optimizer.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PASSES = 20
 
 
 class Rows(NamedTuple):
-    """Texts as the engine takes them."""
+    """A batch of texts for the engine."""
 
     ids: np.ndarray
     types: np.ndarray
@@ -87,7 +87,7 @@ def _profile_inference(folder: str, packed: Any) -> None:
 
 
 def _by_step(blocks: Any, hidden: Any, texts: Any) -> dict[str, float]:
-    """Return the milliseconds of each step over all blocks, whose weights are read in turn as in a model."""
+    """Return the milliseconds of each step over all blocks, with weights read one after the other, as in a model."""
     calls = [_steps(block, hidden, texts) for block in blocks]
     passes: list[list[float]] = []
     for _ in range(PASSES):
@@ -118,7 +118,7 @@ def _steps(block: Any, hidden: Any, texts: Any) -> list[Callable[[], Any]]:
 
 
 def _by_operator(call: Callable[[], Any]) -> dict[str, float]:
-    """Return the milliseconds that a call spends in each of PyTorch's operators, the ten largest."""
+    """Return the milliseconds that a call spends in the ten most expensive PyTorch operators."""
     call()
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(PASSES):

@@ -1,7 +1,7 @@
-"""How far hidden states in float32 are from those in float64: by each set of kernels, and by `transformers`.
+"""How much float32 hidden states differ from float64: with each set of kernels, and in `transformers`.
 
-The last block's, of 100 real texts: the largest difference, and the root of its mean square, both beside the root mean
-square of the hidden states themselves.
+The last block's hidden states for 100 real texts: the largest difference and the root mean square of the difference,
+both relative to the root mean square of the hidden states.
 
 python benchmarks/rounding.py MODEL [MODEL ...]
 """
@@ -43,7 +43,7 @@ def _answers(name: str, ids: list[list[int]]) -> Iterator[tuple[str, NDArray[np.
 
 @torch.inference_mode()
 def _reference(name: str, ids: list[list[int]], dtype: torch.dtype) -> NDArray[np.floating[Any]]:
-    """Return what each text gives by itself, one after the other."""
+    """Return the hidden states of each text alone, concatenated."""
     model = transformers.AutoModel.from_pretrained(name, dtype=dtype).eval()
     return np.concatenate([model(torch.tensor([text])).last_hidden_state[0].numpy() for text in ids])
 

@@ -1,8 +1,8 @@
-"""bertie beside its peers on the named workloads: ``make bench`` (quick) and ``make bench-all`` (everything).
+"""bertie and its peers on the named workloads: ``make bench`` (quick) and ``make bench-all`` (everything).
 
-Each workload's figures are kept as ``RESULTS/WORKLOAD.json``; ``--report`` measures nothing and prints what is
-kept there, and ``--docs`` puts it into docs/benchmarks.md. ``--model`` and ``--input`` make a workload of your own
-model and texts, named "own", instead.
+Each workload's figures are saved as ``RESULTS/WORKLOAD.json``; ``--report`` measures nothing and prints what is saved,
+and ``--docs`` writes it to docs/benchmarks.md. ``--model`` and ``--input`` define a workload of your own model and
+texts instead, named "own".
 """
 
 import argparse
@@ -119,7 +119,7 @@ def _draw(found: Sequence[Comparison], path: Path) -> None:
 
 
 def _write_page(found: Sequence[Comparison]) -> None:
-    """Put tables and picture into the page, between its two marks."""
+    """Write tables and picture to the page, between its two markers."""
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,10 +1,10 @@
-"""sentence-transformers' own tests, without bertie and after `bertie.install()`: counts, and each test that differs.
+"""Run sentence-transformers' own tests without bertie and after `bertie.install()`; print counts and differing tests.
 
-It takes a checkout of github.com/huggingface/sentence-transformers at the version that is installed, or the nearest:
+It needs a checkout of github.com/huggingface/sentence-transformers at the installed version, or the nearest one:
 
     python benchmarks/sentence_transformers_suite.py ../sentence-transformers [FOLDER OF tests/ …]
 
-Nothing is downloaded: small models with random weights stand in for those that most tests name; tests that need others
+Nothing is downloaded: small models with random weights replace those that most tests name; tests that need others
 fail both times.
 """
 
@@ -35,7 +35,7 @@ bertie.install()
 
 
 def main() -> None:
-    """Run the tests twice and print what came of them."""
+    """Run the tests twice and print the outcomes."""
     checkout, *folders = sys.argv[1:]
     tests = [str(Path(checkout).resolve() / "tests" / folder) for folder in folders or [""]]
     with tempfile.TemporaryDirectory() as made:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def outcomes(home: Path, checkout: str, tests: list[str], plugin: tuple[str, ...]) -> dict[str, str]:
-    """Return what became of each test: passed, failed, error or skipped."""
+    """Return the outcome of each test: passed, failed, error or skipped."""
     report = home / "report.xml"
     path = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
@@ -65,7 +65,7 @@ def outcomes(home: Path, checkout: str, tests: list[str], plugin: tuple[str, ...
 
 
 def make_stand_ins(hub: Path) -> None:
-    """Write the models that most tests name into a cache of the hub, small and with random weights."""
+    """Write small models with random weights to a hub cache, under the names that most tests use."""
     torch.manual_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(default_embedding_model())
     config = transformers.BertConfig(vocab_size=len(tokenizer), num_labels=1, **SIZES)
@@ -96,7 +96,7 @@ def make_stand_ins(hub: Path) -> None:
 
 
 def place(hub: Path, name: str) -> Path:
-    """Return the folder in which the hub's cache has a model."""
+    """Return a model's folder in the hub cache."""
     model = hub / f"models--{name.replace('/', '--')}"
     (model / "refs").mkdir(parents=True)
     (model / "refs" / "main").write_text(REVISION, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Quality and speed of a model of sentence vectors and of smaller ones made from it: a table, and a picture.
+"""Quality and speed of an embedding model and of smaller ones made from it: a table and a plot.
 
     python benchmarks/smaller.py ../shared/data/similarity/dev.csv TEACHER my-student my-pruned … -o smaller.png
 
-Quality is Spearman's correlation of cosines with what people say; speed is by processor time, in turn in one process.
+Quality is Spearman's correlation of cosines with human scores; speed is by processor time, in turn in one process.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SENTENCES = 512  # that are timed
 
 
 class Point(NamedTuple):
-    """What was measured of a model."""
+    """The measurements of a model."""
 
     name: str
     spearman: float
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def timed(pipes: dict[str, Any], texts: list[str]) -> dict[str, float]:
-    """Return the median seconds of processor time of each."""
+    """Return the median processor time of each, in seconds."""
     taken: dict[str, list[float]] = {name: [] for name in pipes}
     for _ in range(ROUNDS):
         for name, pipe in pipes.items():
@@ -65,16 +65,16 @@ def quality(pipe: Any, rows: list[dict[str, str]]) -> float:
     """Return Spearman's correlation of the pairs' cosines with their scores."""
     one, other = (pipe([row[name] for row in rows], normalize=True) for name in ("sentence1", "sentence2"))
     metric, scores = RegressionMetric(), np.array([float(row["score"]) for row in rows])
-    return metric.figures(metric.summary(metric.rows((one * other).sum(axis=1), scores)))["spearman"]
+    return metric.compute(metric.summary(metric.rows((one * other).sum(axis=1), scores)))["spearman"]
 
 
 def size(pipe: Any) -> float:
-    """Return the MiB of a model's file of weights."""
+    """Return the size of a model's weight file in MiB."""
     return sum(each.stat().st_size for each in Path(pipe.model.name_or_path).glob("*.safetensors")) / 2**20
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """Draw the models as points: speed to the right, quality upwards."""
+    """Plot the models' quality over their speed."""
     figure = Figure(figsize=(8, 4.5), dpi=130, layout="constrained")
     panel = figure.subplots()
     for point in points:

@@ -1,6 +1,6 @@
-"""From nothing to the first vector, one short query, and peak memory: bertie beside scripts that do the same.
+"""Process start to first vector, one short query, and peak memory: bertie and scripts that do the same.
 
-Each program is a fresh process, as the shell would start it; all run in turn, and the median counts.
+Each program is a fresh process, as a shell would start it; they take turns, and the median counts.
 """
 
 import argparse
@@ -67,7 +67,7 @@ print(statistics.median(times))
 
 
 class Ran(NamedTuple):
-    """A process: its seconds from start to end, those of processors, its peak of memory in MB, and what it printed."""
+    """A process: wall-clock and processor time in seconds, peak memory in MB, and what it printed."""
 
     seconds: float
     processor: float
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def programs() -> dict[str, str]:
-    """Return the code that makes ``answer`` of each program whose packages are installed."""
+    """Return the code that defines ``answer``, for each program whose packages are installed."""
     model = printed_by(FIND_MODEL)
     found = {"bertie": BERTIE.format(model=model)}
     if importlib.util.find_spec("transformers"):
@@ -115,7 +115,7 @@ def programs() -> dict[str, str]:
 
 
 def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[Ran]]:
-    """Return what each command took in each round; a first round is not counted."""
+    """Return the measurements of each command in each round but the first."""
     found: dict[str, list[Ran]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, command in commands.items():

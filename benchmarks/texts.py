@@ -1,4 +1,4 @@
-"""The texts of the named workloads: real ones, mixed by a fixed seed; without the data they come from the novel."""
+"""The texts of the named workloads: real ones, mixed with a fixed seed; without the data sets, from a novel."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def mixed(count: int) -> list[str]:
 
 
 def documents(count: int) -> list[str]:
-    """Return whole reviews, or pieces of the novel that differ in length as they do."""
+    """Return whole reviews, or passages of the novel with a similar spread of lengths."""
     if DATA.is_dir():
         return column("reviews")[:count]
     book, chance = iter(book_sentences() * 10), random.Random(0)
@@ -73,7 +73,7 @@ def _one_line(paragraph: str) -> str:
 
 
 def full(count: int, at_least: int, length: Callable[[str], int]) -> list[str]:
-    """Return texts that have ``at_least`` tokens each, joined from real ones."""
+    """Return texts of ``at_least`` tokens each, joined from real ones."""
     found, waiting = [], iter(documents(100) * 20)
     while len(found) < count:
         text = next(waiting)
@@ -84,7 +84,7 @@ def full(count: int, at_least: int, length: Callable[[str], int]) -> list[str]:
 
 
 def cut_to(tokens: int, texts: Iterable[str], length: Callable[[str], int]) -> list[str]:
-    """Return the texts, each cut at a word so that it has at most ``tokens`` tokens, and nearly as many."""
+    """Return the texts, each cut at a word boundary to nearly ``tokens`` tokens, and no more."""
     found = []
     for text in texts:
         words = text.split()[:tokens]
@@ -95,6 +95,6 @@ def cut_to(tokens: int, texts: Iterable[str], length: Callable[[str], int]) -> l
 
 
 def column(name: str, part: str = "dev") -> list[str]:
-    """Return the texts of a data set's part."""
+    """Return the texts of a split of a data set."""
     with (DATA / name / f"{part}.csv").open(encoding="utf-8", newline="") as file:
         return [row["text"] for row in csv.DictReader(file)]

@@ -1,7 +1,7 @@
-"""Text to ids on one thread beside ``tokenizers``, and nanotoken if it is installed: prose, 194 languages, one query.
+"""Text to ids on one thread: bertie, ``tokenizers``, and nanotoken if installed, on prose, 194 languages and one query.
 
-First sight means a new tokenizer for every pass, which knows its vocabulary and has met no text. All take turns in one
-process; processor time counts, the median of the passes. Ids are compared before anything is timed.
+"First sight" is the first call of a new tokenizer with an empty cache, "seen" the same call again. All take turns in
+one process; the median processor time of the passes counts. Ids are compared before anything is timed.
 """
 
 import os
@@ -38,7 +38,7 @@ HAS_NANOTOKEN = importlib.util.find_spec("nanotoken") is not None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="passes of each tokenizer over each kind of texts")
-    parser.add_argument("--floods", action="store_true", help="also texts that are made to be slow")
+    parser.add_argument("--floods", action="store_true", help="also adversarial texts")
     arguments = parser.parse_args()
     rounds = arguments.rounds
     ours = bertie.BertTokenizer.from_pretrained(MODEL)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def kinds() -> dict[str, list[str]]:
-    """Return the texts by their kind."""
+    """Return the texts, by kind."""
     found = {"prose": texts.prose(4_000_000), "short texts": texts.short(10_000), "reviews": texts.documents(200)}
     languages = texts.DATA / "languages.jsonl.xz"
     if languages.is_file():
@@ -69,7 +69,7 @@ def kinds() -> dict[str, list[str]]:
 
 
 def floods() -> dict[str, str]:
-    """Return texts of one kind of word or character."""
+    """Return adversarial texts, each of one kind of word or character."""
     chance = random.Random(0)
 
     def words(letters: str) -> str:
@@ -122,7 +122,7 @@ def _kind(name: str, found: Sequence[str], ours: Any, theirs: Any, rounds: int) 
 
 
 def _more(ours: Any) -> str:
-    """Return what loading, cutting and a second thread cost."""
+    """Return the cost of loading, of truncation and of a second thread."""
     loading = statistics.median(_time(lambda: bertie.BertTokenizer.from_pretrained(MODEL)) for _ in range(9))
     first = statistics.median(_time(lambda fresh=fresh: fresh("hello")) for fresh in map(copy.deepcopy, [ours] * 9))
     long = " ".join(texts.prose(2_000_000) * 6)[:10_000_000]

@@ -1,6 +1,6 @@
-"""One training step on one core: pretraining beside transformers, and embedding tables updated by rows and as a whole.
+"""One training step on one core: pretraining, also in transformers; embedding tables updated by row and as a whole.
 
-Processor time, in turn, the median of all steps but the first; tokens of the pretraining step are 32 texts of 128.
+Median processor time of all steps but the first, in turn; a pretraining step has 32 texts of 128 tokens.
 
 python benchmarks/training_step.py [--vocab 30522 119547] [--layers 6] [--width 384] [--steps 12] [--dropout 0]
 """
@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from bertie import BertConfig, BertForPreTraining, BertForSequenceClassification, Packed
-from bertie.memory import freed_memory_kept
+from bertie.memory import keep_freed_memory
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import groups, trainable
 from bertie.training.sparse_embeddings import sparse_gradients, tables
@@ -43,7 +43,7 @@ def main() -> None:
         "intermediate_size": 4 * given.width,
     }
     dropout = {"hidden_dropout_prob": given.dropout, "attention_probs_dropout_prob": given.dropout}
-    with freed_memory_kept():
+    with keep_freed_memory():
         for kind, seconds in _medians(_pretraining(sizes | dropout), given.steps).items():
             print(f"pretraining, {kind}: {seconds:.3f} s, {TEXTS * LENGTH / seconds:,.0f} tokens/s", flush=True)
         for vocab in given.vocab:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _medians(steps: Mapping[str, Callable[[], None]], count: int) -> dict[str, float]:
-    """Return the median of the processor time of each step, all taken in turn."""
+    """Return the median processor time of each kind of step; they take turns."""
     times: dict[str, list[float]] = {kind: [] for kind in steps}
     for _ in range(count):
         for kind, step in steps.items():
@@ -64,7 +64,7 @@ def _medians(steps: Mapping[str, Callable[[], None]], count: int) -> dict[str, f
 
 
 def _pretraining(config: dict[str, Any]) -> dict[str, Callable[[], None]]:
-    """Return steps of both packages from equal weights, in fp32 and under bf16's autocast."""
+    """Return the steps of both packages from equal weights, in fp32 and with bf16 autocast."""
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30_000, (TEXTS, LENGTH), generator=draw)
     labels = torch.where(torch.rand(TEXTS, LENGTH, generator=draw) < MASKED, ids, -100)
@@ -113,7 +113,7 @@ def _learn_ragged(model: Any, found: dict[str, Any], optimizer: AdamW, draw: np.
 
 
 def _text(draw: np.random.Generator, vocab: int) -> list[int]:
-    """Return ids as words are spread: few are frequent."""
+    """Return ids with the frequencies of words: few are frequent."""
     ids = (draw.pareto(0.9, draw.integers(SHORTEST, LONGEST)) * 50 + 1).astype(int)
     return np.minimum(ids, vocab - 1).tolist()
 

@@ -1,4 +1,4 @@
-"""Training a vocabulary: bertie beside ``tokenizers``, in turn; how long, how large, and how often the same one.
+"""Training a vocabulary with bertie and with ``tokenizers``, in turn: time, size, and whether it is reproducible.
 
 python benchmarks/vocabulary.py ../shared/data/corpus.jsonl.xz --rounds 3
 """

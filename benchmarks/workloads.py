@@ -1,4 +1,4 @@
-"""The named workloads: real texts and models, small enough for two cores; `SIZES` says how much, quick and whole."""
+"""The named workloads: real texts and models, small enough for two cores; `SIZES` has their quick and full sizes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from comparison.workload import Workload
 
 @dataclass(frozen=True)
 class Size:
-    """How much of a workload is run."""
+    """The size of a workload."""
 
     texts: int
     rounds: int
@@ -41,7 +41,7 @@ NAMES = tuple(SIZES)
 
 
 def make(name: str, whole: bool, cache: Path) -> Workload:
-    """Return the workload of this name; models that have to be made are kept in ``cache``."""
+    """Return the workload of this name; generated models are kept in ``cache``."""
     size = SIZES[name][whole]
     kind, _, tokens = name.partition("-")
     made = _MAKERS[kind](size.texts, *([int(tokens)] if tokens else []))
@@ -111,17 +111,17 @@ def _length() -> Callable[[str], int]:
 
 
 def _base_classifier(cache: Path) -> Path:
-    """Return the folder of a classifier of BERT-base's shape with random weights: speed does not ask what it says."""
+    """Return the folder of a classifier of BERT-base's shape with random weights, which don't affect speed."""
     return _made("base-classifier", cache, lambda: bertie.BertForSequenceClassification(bertie.BertConfig()))
 
 
 def _masked_lm(cache: Path) -> Path:
-    """Return the folder of MiniLM with a new head for masked words, the same for every engine."""
+    """Return the folder of MiniLM with a new masked-LM head, the same for every engine."""
     return _made("minilm-masked-lm", cache, lambda: bertie.BertForMaskedLM.from_pretrained(default_embedding_model()))
 
 
 def _made(name: str, cache: Path, make_model: Callable[[], Any]) -> Path:
-    """Return the folder of a model that is made with a fixed seed, and once."""
+    """Return the folder of a model generated once, with a fixed seed."""
 
     def write(folder: Path) -> None:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A hook of mkdocs that makes the page on the command line from the commands themselves."""
+"""An mkdocs hook that generates the command-line page from the help of the commands."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ PAGE, WIDTH = "cli.md", 100
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the page to those of the site."""
+    """Add the page to the site."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, PAGE, content=render()))

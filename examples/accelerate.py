@@ -1,4 +1,4 @@
-"""A program written for sentence-transformers answers on bertie's engine by one line more.
+"""Run a program written for sentence-transformers on bertie's engine, with one more line.
 
 python examples/accelerate.py sentence-transformers/all-MiniLM-L6-v2
 """

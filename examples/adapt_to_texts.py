@@ -1,4 +1,4 @@
-"""Let a BERT guess hidden words of your own texts, one a line, before it learns anything else.
+"""Adapt a BERT to your own texts (one per line) by predicting masked words, before you fine-tune it for a task.
 
 python examples/adapt_to_texts.py google-bert/bert-base-uncased letters.txt runs/adapted
 """
@@ -10,6 +10,6 @@ import bertie
 model, texts, folder = sys.argv[1:4]
 before = bertie.evaluate("fill-mask", texts, model=model)
 result = bertie.finetune("fill-mask", texts, model=model, out=folder, epochs=1)
-print("hidden words guessed before:", before.metrics)
-print("and now, on texts kept for it:", result.metrics)
-print(f"go on with: bertie finetune text-classification --model {folder} …")
+print("masked words before:", before.metrics)
+print("masked words after, on held-out texts:", result.metrics)
+print(f"next: bertie finetune text-classification --model {folder} …")

@@ -1,4 +1,4 @@
-"""Answer questions with a part of a text, and say so where the text has no answer.
+"""Answer questions with a span of a text, or say that the text has no answer.
 
 python examples/answer_questions.py google-bert/bert-base-uncased
 """
@@ -14,9 +14,9 @@ ROWS = [
     {"question": "What did it cost?", "context": CONTEXT, "answers": []},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "squad.json", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "squad.json", …)), dev and test are held out.
 result = bertie.finetune("question-answering", ROWS, model=sys.argv[1], dev=0, test=0)
 
-answer = result.pipeline  # "no answer" is allowed, since some rows have none; long contexts are read in windows
+answer = result.pipeline  # "no answer" is possible, because some rows have none; long contexts are read in windows
 print(answer(question="When did she leave?", context=CONTEXT))
 print(answer(question="When did she leave?", context=CONTEXT, handle_impossible_answer=False, top_k=2))

@@ -1,9 +1,9 @@
-"""Make a summariser of two BERTs (arXiv 1907.12461): one reads, and one writes, attending to what was read.
+"""Build a summariser from two BERTs (arXiv 1907.12461): an encoder, and a decoder that attends to it.
 
 python examples/bert2bert_summarize.py google-bert/bert-base-uncased articles.jsonl runs/summariser
 
-Without arguments it begins with the model that comes with bertie, and learns rows that are made here. The attention
-between the two begins as the second one's self-attention.
+Without arguments, it starts from the model that comes with bertie and trains on rows generated below. The
+cross-attention starts as a copy of the decoder's self-attention.
 """
 
 import sys
@@ -32,7 +32,7 @@ result = bertie.finetune(
 )
 print({name: round(figure, 3) for name, figure in result.metrics.items()})
 
-# the model itself, as transformers has it
+# the model itself, used as in transformers
 sources = result.tokenizer([row["document"] for row in ROWS[:2]], return_tensors="packed")
 for summary in result.tokenizer.batch_decode(result.model.generate(sources), skip_special_tokens=True):
     print(summary)

@@ -1,4 +1,4 @@
-"""Give texts labels with a model fine-tuned for it, long lists without padding, and see what was cut off.
+"""Label texts with a fine-tuned classifier, without padding, and see which texts were cut.
 
 python examples/classify.py folder-of-your-classifier
 """

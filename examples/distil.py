@@ -1,4 +1,4 @@
-"""A student with half of a teacher's layers, and how near it comes. Needs a model of yours and a file of texts.
+"""Distil a model into one with fewer layers, and see how close it comes. Needs a model of yours and a file of texts.
 
 python examples/distil.py TEACHER TEXTS LAYERS OUT
 """

@@ -1,4 +1,4 @@
-"""How good is a model, and how sure is that? Any size of file is read in constant memory.
+"""Score a model on labelled rows, with confidence intervals. Files of any size are read in constant memory.
 
 python examples/evaluate.py runs/classifier test.csv
 """

@@ -1,4 +1,4 @@
-"""Guess the word behind a [MASK]. Give a folder or a name in the hub of a BERT with a masked-LM head:
+"""Predict the word at a [MASK]. Takes a folder, or a name on the hub, of a BERT with a masked-LM head:
 
 python examples/fill_mask.py google-bert/bert-base-uncased
 """

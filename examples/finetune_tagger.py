@@ -1,4 +1,4 @@
-"""Find names in texts: fine-tune on words with tags, or on a CoNLL file, and get slices of your own text.
+"""Find names in texts: fine-tune on tagged words, or on a CoNLL file, and get spans of your own text.
 
 python examples/finetune_tagger.py google-bert/bert-base-cased
 """
@@ -15,7 +15,7 @@ ROWS = [
     {"words": ["Nobody", "went", "home", "."], "tags": ["O", "O", "O", "O"]},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.conll", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "train.conll", …)), dev and test are held out.
 result = bertie.finetune("token-classification", ROWS, model=sys.argv[1], dev=0, test=0)
 
 text = "Mary Shelley went to Rome."

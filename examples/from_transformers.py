@@ -1,4 +1,4 @@
-"""A program written for transformers runs on bertie by changing its import; a `Packed` batch then leaves out padding.
+"""Run a program written for transformers on bertie by changing its import, then remove padding with a `Packed` batch.
 
 python examples/from_transformers.py google-bert/bert-base-uncased
 """
@@ -13,14 +13,14 @@ tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 model = AutoModelForMaskedLM.from_pretrained(sys.argv[1])
 texts = ["The capital of France is [MASK].", "He sat down at the [MASK] and wrote a long letter to his old friend."]
 
-# The familiar way: a padded rectangle in, a rectangle out. Inside, padding is not computed.
+# The familiar way: padded tensors in, padded tensors out. Inside, padding is not computed.
 inputs = tokenizer(texts, padding=True, return_tensors="pt")
 with torch.no_grad():
     logits = model(**inputs).logits  # [B, S, V]
 rows, columns = (inputs["input_ids"] == tokenizer.mask_token_id).nonzero(as_tuple=True)
 print("padded:", tokenizer.batch_decode(logits[rows, columns].argmax(-1).unsqueeze(1)))
 
-# The packed way: there is no rectangle at all, and every output has one row a token.
+# The packed way: no padding anywhere, and outputs with one row per token.
 packed = tokenizer(texts, return_tensors="packed")
 with torch.no_grad():
     logits = model(packed).logits  # [T, V]

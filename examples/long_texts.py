@@ -1,4 +1,4 @@
-"""Texts beyond what a model reads: in windows that overlap, in training and ever after.
+"""Compare cutting long texts with reading them in overlapping windows, in training and use.
 
 python examples/long_texts.py google-bert/bert-base-uncased reviews.csv
 """

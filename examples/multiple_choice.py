@@ -1,4 +1,4 @@
-"""Choose among texts: which of them goes on with a prompt?
+"""Choose the text that continues a prompt.
 
 python examples/multiple_choice.py google-bert/bert-base-uncased
 """
@@ -20,6 +20,6 @@ ROWS = [
     },
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "train.csv", …)), dev and test are held out.
 result = bertie.finetune("multiple-choice", ROWS, model=sys.argv[1], dev=0, test=0)
 print(result.pipeline("She opened the letter.", ["It was from her sister.", "The soup was cold."]))

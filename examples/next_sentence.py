@@ -1,4 +1,4 @@
-"""Does the second text follow the first? BERT's own second task, with pairs of yours; 0 says that it does.
+"""Predict whether the second text follows the first (label 0): BERT's second pretraining task, on your own pairs.
 
 python examples/next_sentence.py google-bert/bert-base-uncased
 """
@@ -14,6 +14,6 @@ ROWS = [
     {"sentence1": "Where is my parcel?", "sentence2": "We send an invoice with each order.", "label": 1},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "train.csv", …)), dev and test are held out.
 result = bertie.finetune("next-sentence", ROWS, model=sys.argv[1], dev=0, test=0)
 print(result.pipeline([("How do I pay?", "By card, if you like.")]))

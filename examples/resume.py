@@ -1,4 +1,4 @@
-"""A training that may be stopped at any time: the same call goes on where it was, and comes to the same weights.
+"""A training run that may be stopped at any time: the same call continues it and ends with the same weights.
 
 python examples/resume.py google-bert/bert-base-uncased train.csv runs/long
 """
@@ -10,8 +10,8 @@ import bertie
 model, table, folder = sys.argv[1:4]
 settings = bertie.Settings(epochs=3, save_minutes=1.0, seed=7)
 try:
-    # resume=True begins the run if there is none in the folder
+    # resume=True starts a new run if there is none in the folder
     result = bertie.finetune("text-classification", table, model=model, out=folder, settings=settings, resume=True)
 except KeyboardInterrupt:
-    sys.exit(f"Stopped. Start me again, and I go on in {folder}.")
+    sys.exit(f"Stopped. Run this again to continue in {folder}.")
 print(f"{result.history.step} steps, accuracy {result.metrics['accuracy']}")

@@ -1,4 +1,4 @@
-"""A BERT in scikit-learn's tools (pip install 'bertie[sklearn]'): here, scored by cross-validation.
+"""Use a BERT with scikit-learn (pip install 'bertie[sklearn]'), here with cross-validation.
 
 python examples/scikit_learn.py google-bert/bert-base-uncased train.csv
 """

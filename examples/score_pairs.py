@@ -1,4 +1,4 @@
-"""A number for a pair of texts: how alike they are. A file with the same columns will do as well.
+"""Predict how similar two texts are. A file with the same columns works too.
 
 python examples/score_pairs.py google-bert/bert-base-uncased
 """
@@ -14,7 +14,7 @@ ROWS = [
     {"sentence1": "A dog runs on the beach.", "sentence2": "Stocks fell sharply today.", "score": 0.0},
 ]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "train.csv", …)), dev and test are held out.
 result = bertie.finetune("text-classification", ROWS, model=sys.argv[1], kind="regression", dev=0, test=0)
 pairs = [
     {"text": "A plane is landing.", "text_pair": "An aircraft lands."},

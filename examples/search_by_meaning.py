@@ -1,4 +1,4 @@
-"""Turn texts into vectors and find the nearest to a question. Needs no model of yours: all-MiniLM-L6-v2 is the default.
+"""Turn texts into vectors and find the nearest to a question. The default model is all-MiniLM-L6-v2.
 
 python examples/search_by_meaning.py
 """

@@ -1,4 +1,4 @@
-"""Try many settings and keep the best model (pip install 'bertie[sweep]'); test takes no part in the choice.
+"""Search for the best settings and keep the best model (pip install 'bertie[sweep]'); test is not used to choose.
 
 python examples/sweep.py google-bert/bert-base-uncased train.csv runs/sweep 20
 """
@@ -17,4 +17,4 @@ found = bertie.sweep(
     out=folder,
 )
 print("best settings:", found.values)
-print("accuracy on rows kept for scoring:", found.best.metrics["accuracy"])
+print("accuracy on test:", found.best.metrics["accuracy"])

@@ -1,4 +1,4 @@
-"""Teach an embedding model what belongs together in your texts, and search with it.
+"""Train an embedding model on pairs of texts that belong together, and search with it.
 
 python examples/train_embeddings.py sentence-transformers/all-MiniLM-L6-v2
 """
@@ -15,7 +15,7 @@ PARTNERS = {
 }
 ROWS = [{"anchor": question, "positive": answer} for question, answer in PARTNERS.items()]
 
-# So few rows are all learned from; of a file, as in finetune(…, "train.csv", …), parts are kept as dev and test.
+# With so few rows, all are used for training; from a file (finetune(…, "train.csv", …)), dev and test are held out.
 result = bertie.finetune("embed", ROWS, model=sys.argv[1], dev=0, test=0)
 index = bertie.SearchIndex(list(PARTNERS.values()), result.pipeline)
 for hit in index.search("I want my money back.", top_k=2):

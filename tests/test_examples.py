@@ -123,7 +123,7 @@ def test_sweep(run: Run, tiny: Path, data: Path) -> None:
     pytest.importorskip("optuna")
     values, accuracy = run("sweep.py", tiny, "reviews.csv", "runs/sweep", 2).splitlines()
     assert "learning_rate" in values
-    assert accuracy.startswith("accuracy on rows kept for scoring: ")
+    assert accuracy.startswith("accuracy on test: ")
     assert Path("runs/sweep/report.md").exists()
 
 
@@ -136,7 +136,7 @@ def test_scikit_learn(run: Run, tiny: Path, data: Path) -> None:
 
 def test_adapt_to_texts(run: Run, tiny: Path, data: Path) -> None:
     before, after, _ = run("adapt_to_texts.py", tiny, "corpus.txt", "runs/adapted").splitlines()
-    assert before.startswith("hidden words guessed before: {")
+    assert before.startswith("masked words before: {")
     assert "accuracy" in after
 
 
@@ -159,7 +159,7 @@ def test_a_run_that_is_stopped_goes_on(run: Run, tiny: Path, data: Path, monkeyp
         return loss(self, examples)
 
     monkeypatch.setattr(TaskLearner, "loss", interrupted)
-    with pytest.raises(SystemExit, match="Start me again"):
+    with pytest.raises(SystemExit, match="Run this again"):
         run("resume.py", tiny, "reviews.csv", "runs/long")
     assert run("resume.py", tiny, "reviews.csv", "runs/long").startswith("6 steps, accuracy ")
 

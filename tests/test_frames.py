@@ -119,7 +119,7 @@ def test_columns_stand_beside_a_text(frame: Any, pipe: Any) -> None:
     expected = answer(question=TEXTS, context=OTHERS)
     assert answer(question=table["passage"], context=table["context"]) == expected
     for call in (lambda: rerank("a", table), lambda: answer(question=table, context="a")):
-        with pytest.raises(bertie.InputTypeError, match="A table with the columns 'passage', 'context' is given;"):
+        with pytest.raises(bertie.InputTypeError, match="The input is a table with the columns 'passage', 'context';"):
             call()
 
 

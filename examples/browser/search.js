@@ -1,4 +1,4 @@
-// Embeds texts with a graph of `bertie export onnx`, which pools, and ranks notes by their cosine.
+// Embeds texts with a graph from `bertie export onnx`, pooling included, and ranks notes by cosine.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import { Tokenizer } from "./node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs";
 
@@ -7,7 +7,7 @@ const [notes, question, answers, state] = ["notes", "question", "answers", "stat
 
 async function fetched(path) {
   const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path} is not there: see README.md`);
+  if (!response.ok) throw new Error(`${path} was not found: see README.md`);
   return response;
 }
 
@@ -23,7 +23,7 @@ async function load() {
 async function embed({ tokenizer, session, limit }, texts) {
   const rows = texts.map((text) => {
     const { ids } = tokenizer.encode(text);
-    return ids.length > limit ? [...ids.slice(0, limit - 1), ids.at(-1)] : ids; // the last one ends the text
+    return ids.length > limit ? [...ids.slice(0, limit - 1), ids.at(-1)] : ids; // keep the final [SEP]
   });
   const length = Math.max(...rows.map((row) => row.length));
   const shape = [rows.length, length];

@@ -23,7 +23,7 @@ from bertie.fields import (
 )
 from bertie.files import json_text, make_folder, read_json, write_text
 from bertie.hub import ADAPTER_CONFIG, architectures_of_adapter, is_adapter, member, path_or_name, resolve
-from bertie.layouts import what_lies_there
+from bertie.layouts import describe_folder
 from bertie.messages import short
 from bertie.progress import say_once
 
@@ -440,7 +440,7 @@ def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> 
     folder = resolve(name_or_path, files=CONFIG_NAMES, **place)
     path = next((path for name in CONFIG_NAMES if (path := member(folder, name)).exists()), None)
     if path is None:
-        there = what_lies_there(name_or_path, folder, **place)
+        there = describe_folder(name_or_path, folder, **place)
         raise CheckpointError(
             f"there is no {CONFIG_NAME} in {str(folder)!r}, so it is no model's folder; "
             f"{there or 'give the folder of a saved model'}"

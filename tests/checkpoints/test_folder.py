@@ -116,7 +116,7 @@ def test_a_tensor_in_two_shards_is_named(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("tf_model.h5", "'tf_model.h5' is weights of Keras: convert it once"),
-        ("model.pt", "'model.pt' is what a program of someone's own saved"),
+        ("model.pt", "'model.pt' is a file saved by some other program"),
         ("model.fp16.safetensors", "only model.fp16.safetensors; see the arguments variant"),
         ("notes.txt", "give the folder of a saved model"),
     ],

@@ -11,7 +11,7 @@ from films import write_start
 
 import bertie
 from bertie.data.example import Example
-from bertie.evaluation.predictions import PREDICTIONS, rows_in, written_to
+from bertie.evaluation.predictions import PREDICTIONS, prediction_writer, read_rows
 
 Run = Callable[..., Any]
 
@@ -44,7 +44,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
         "metric",
         "accuracy",
     ]
-    assert f"Neither '{start}' nor '{data}' is a run that says its task" in run("compare", start, data).err
+    assert f"Neither '{start}' nor '{data}' is a run that states its task" in run("compare", start, data).err
     assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
     # if the task is unknown, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
@@ -60,7 +60,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
 def test_row_options_are_read_back(tmp_path: Path) -> None:
     given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
     task: Any = SimpleNamespace(plain=str)
-    with written_to(tmp_path / PREDICTIONS, task) as write:
+    with prediction_writer(tmp_path / PREDICTIONS, task) as write:
         write([Example("a film", "pos", "line 1", row) for row in given], ["neg", "pos"])
     assert '"prediction": "neg", "where": "line 1"' in (tmp_path / PREDICTIONS).read_text()
-    assert rows_in(tmp_path / PREDICTIONS) == given
+    assert read_rows(tmp_path / PREDICTIONS) == given

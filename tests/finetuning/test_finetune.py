@@ -165,13 +165,13 @@ def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Pa
 def test_constant_predictions_are_warned_of(start: Path) -> None:
     same = [{"text": "the plot is", "label": "pos" if number % 5 else "neg"} for number in range(60)]
     result = finetuned(start, same, test=same[:30], dev=0, epochs=2)
-    assert any("All 30 texts are given the same answer, pos" in warning for warning in result.warnings)
+    assert any("All 30 texts got the same answer, pos" in warning for warning in result.warnings)
     tagged = [{"words": row["text"].split(), "tags": "B-X" if number == 0 else "O"} for number, row in enumerate(same)]
     tagged = [{"words": row["words"], "tags": [row["tags"], "O", "O"]} for row in tagged]
     result = bertie.finetune(
         "token-classification", tagged, test=tagged[:30], model=start, dev=0, epochs=2, learning_rate=1e-2
     )
-    assert any("All 30 texts are given the same answer, O" in warning for warning in result.warnings)
+    assert any("All 30 texts got the same answer, O" in warning for warning in result.warnings)
 
 
 def test_long_texts_in_windows(steady: Path) -> None:
@@ -229,7 +229,7 @@ def test_several_seeds(
         assert old in text
         (turned / name).write_text(text.replace(old, new))
     bertie.compare(top / "seed-1", turned, show_progress=False)
-    assert "f1 are about 'pos' in the first model, and about 'neg' in the second" in caplog.messages[-1]
+    assert "f1 refer to 'pos' in the first model and to 'neg' in the second" in caplog.messages[-1]
     (top / "seed-2" / "predictions.jsonl").write_text("")
     with pytest.raises(InputError, match="were scored on different rows; name rows .*: data='…'"):
         bertie.compare(top / "seed-1", top / "seed-2")
@@ -363,16 +363,16 @@ def test_a_metric_of_another_kind_of_labels_is_refused_before_training(start: Pa
 
 
 def test_every_task_knows_the_names_of_its_metrics() -> None:
-    for task in (row.load_trained() for row in ROWS if row.learns):
+    for task in (row.load_trainable() for row in ROWS if row.learns):
         for metric in task.metrics.values():
             assert metric.main in metric.names
-    (single,) = (row.load_trained() for row in ROWS if row.name == "text-classification")
+    (single,) = (row.load_trainable() for row in ROWS if row.name == "text-classification")
     scores = Scores(single.metrics["single-label"](["a", "b"]))
     scores.add([0, 1], [0, 1])
-    assert tuple(scores.figures()) == ClassificationMetric.names
+    assert tuple(scores.metrics()) == ClassificationMetric.names
     scores = Scores(MultiLabelMetric(["a", "b"]))
     scores.add([[0, 1]], [[0, 1]])
-    assert set(scores.figures()) == set(MultiLabelMetric.names)
+    assert set(scores.metrics()) == set(MultiLabelMetric.names)
     scores = Scores(RerankingMetric())
     scores.add([("q", 0.5), ("q", 0.2)], [1, 0])
-    assert set(scores.figures()) == set(RerankingMetric.names)
+    assert set(scores.metrics()) == set(RerankingMetric.names)

@@ -242,7 +242,7 @@ def test_mismatched_models(start: Path, tmp_path: Path) -> None:
     other = bert(tmp_path / "other", 16, [*WORDS, "snow"])
     with pytest.raises(InputError, match=r"different vocabularies \(14 and 15 entries; 1 are not in both"):
         finetuned((start, other))
-    with pytest.raises(InputTypeError, match=r"needs a bertie.EncoderDecoderModel, and the model is a BertM"):
+    with pytest.raises(InputTypeError, match=r"needs a bertie.EncoderDecoderModel, but the model is a BertM"):
         finetuned(bertie.BertModel.from_pretrained(start))
     with pytest.raises(InputError, match="two folders or names; combine models with bertie.EncoderDecoderModel first"):
         finetuned((bertie.BertModel.from_pretrained(start), start))

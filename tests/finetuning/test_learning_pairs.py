@@ -108,9 +108,9 @@ def trained(task: TrainableTask, model: Any, examples: Sequence[Example], **sett
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_learned_is_predicted(case: str) -> None:
     task, model, examples = begun(case)
-    before = score({"it": task}, TaskModel(model.eval()), examples[150:])["it"].scores.figures()
+    before = score({"it": task}, TaskModel(model.eval()), examples[150:])["it"].scores.metrics()
     losses = trained(task, model, examples[:150], steps=120, learning_rate=3e-3)
-    after = score({"it": task}, TaskModel(model.eval()), examples[150:])["it"].scores.figures()
+    after = score({"it": task}, TaskModel(model.eval()), examples[150:])["it"].scores.metrics()
     main = task.metric().main
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert after[main] is not None

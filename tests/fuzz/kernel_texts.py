@@ -73,6 +73,21 @@ class Memory:
         self.enough = self.most + int(chance.choice([1, 5, 1 << 40]))
         self.keeps_last, self.which = int(chance.integers(2)), int(chance.integers(2))
 
+    def grow(self) -> None:
+        """Move the runs to a larger cache, as a call does."""
+        lines, spans = self.lines, self.run_spans
+        self.lines = np.zeros(4 * len(spans) * 64 + 64, np.uint8)
+        self.run_spans = np.zeros((4 * len(spans), 21), np.uint8)
+        old, new = (
+            text_reader._Rows(
+                lines=some.ctypes.data + -some.ctypes.data % 64, run_spans=places.ctypes.data, num_lines=len(places)
+            )
+            for some, places in ((lines, spans), (self.lines, self.run_spans))
+        )
+        functions: Any = text_reader.functions()
+        functions.bertie_wordpiece_move(ctypes.byref(old), ctypes.byref(new))
+        assert new.num_runs <= 2 * len(spans)
+
     def read(
         self, of: TextReader, raw: np.ndarray[Any, Any], count: int, capacity: int, lines: bool, spans: bool
     ) -> Any:
@@ -111,6 +126,8 @@ def main(count: int, seed: int) -> None:
     for done in range(0, count, AT_A_TIME):
         if done % (40 * AT_A_TIME) == 0:
             of, memory = reader(chance), Memory(chance, 1 << int(chance.integers(1, 9)))
+        if done % (40 * AT_A_TIME) == 20 * AT_A_TIME:
+            memory.grow()
         texts = random_texts(chance)
         raw = np.frombuffer(b"".join(text + b"\0" for text in texts), np.uint8).copy()
         room = len(raw) + 2 * len(memory.frame) * len(texts) + 8

@@ -161,12 +161,12 @@ def test_nothing_stands_beside_a_packed_that_it_already_knows(model: torch.nn.Mo
 def test_28_cache_of_another_batch_and_beyond_the_limit() -> None:
     decoder = make("BertLMHeadModel", is_decoder=True)
     cache = decoder(IDS).past_key_values
-    with pytest.raises(InputError, match="past_key_values holds a batch of 2 texts, but this call brings 1"):
+    with pytest.raises(InputError, match="past_key_values holds a batch of 2 texts, but this call has 1"):
         decoder(IDS[:1], past_key_values=cache)
     cache = decoder(torch.ones(2, 12, dtype=torch.long)).past_key_values
     with pytest.raises(InputError, match="max_position_embeddings = 12"):
         decoder(IDS[:, :1], past_key_values=cache)
-    with pytest.raises(InputError, match="names texts outside the cache's batch of 2"):
+    with pytest.raises(InputError, match="has indices outside the cache's batch of 2"):
         cache.reorder_cache(torch.tensor([0, 2]))
 
 

@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "another activation": (other_activation, InputError, "its logits differ by .* not what its config says"),
     "another epsilon": (other_epsilon, InputError, "its logits differ by"),
     "another forward": (other_forward, InputError, "its logits differ by"),
-    "a mask": (masked, InputTypeError, "this model's '.*weight' is not of it"),
+    "a mask": (masked, InputTypeError, "this model's '.*weight' does not fit"),
     "adapters": (adapted, InputTypeError, r"not a peft.*; of one with adapters, what merge_and_unload\(\) returns"),
     "adapters within": (lambda model: adapted(model).base_model.model, InputTypeError, "merge adapters into the weigh"),
 }
@@ -150,7 +150,7 @@ def test_what_the_engine_cannot_stand_for(what: str) -> None:
 
 
 def test_decoders() -> None:
-    with pytest.raises(ConfigError, match="it is a decoder, and no BertForSequenceClassification"):
+    with pytest.raises(ConfigError, match="it is a decoder, not a BertForSequenceClassification"):
         bertie.optimize(make(is_decoder=True))
     with pytest.raises(ConfigError, match="its config says is_decoder=false"):
         bertie.optimize(make("BertLMHeadModel"))

@@ -49,7 +49,7 @@ def test_every_request_ends_if_splitting_the_batch_fails(task: Any, monkeypatch:
     def fail(self: Features, inputs: range) -> Features:
         raise MemoryError
 
-    monkeypatch.setattr(Features, "of_inputs", fail)
+    monkeypatch.setattr(Features, "select_inputs", fail)
     assert [type(one) for one in read(task, ["a cat"], ["a bird"])] == [MemoryError] * 2
 
 

@@ -64,7 +64,7 @@ def test_fill_mask_and_next_sentence(served: Serve, folders: dict[str, Path]) ->
     assert {found["token_str"] for found in named["masks"][0]} == {"cat", "dog"}
     assert "has no [MASK] to fill" in client.post("/fill-mask", json={"inputs": "A cat."}).json()["error"]
     other = client.post("/fill-mask", json={"inputs": one, "targets": ["cat", "privateword"]})
-    assert (other.status_code, "holds 'privateword'" in other.json()["error"]) == (422, True)
+    assert (other.status_code, "contains 'privateword'" in other.json()["error"]) == (422, True)
     assert client.post("/fill-mask", json={"inputs": two, "top_k": 10_001}).status_code == 422
     follows = bertie.pipeline("next-sentence", folders["words"])
     pairs = [["He left.", "It rained."], ["Why?", "So."]]
@@ -131,8 +131,8 @@ def test_embed_spans_of_a_long_text(served: Serve, folders: dict[str, Path]) -> 
     [
         ([], "`spans` cannot be empty"),
         ([[3, 3]], "Span 0 is [3, 3]"),
-        ([[0, 2], [0, 99]], "Span 1 is [0, 99]; a text of 43 characters"),
-        ([[3, 4]], "Span 0, of 1 characters, has no token"),
+        ([[0, 2], [0, 99]], "Span 1 is [0, 99]; in a text of 43 characters"),
+        ([[3, 4]], "Span 0, of 1 characters, contains no token"),
         ([[0]], "$.spans[0]"),
         ([[0, 3]] * 70_000, "The answer would have 1120000 numbers"),
     ],

@@ -130,12 +130,31 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
 @needs_kernel
 def test_what_is_remembered_of_words_changes_nothing(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A word takes the place of another all the time."""
-    monkeypatch.setattr(text_reader, "_FEW_LINES", 8)
+    monkeypatch.setattr(text_reader, "_FEWEST_LINES", 8)
     tokenizer = BertTokenizer.from_pretrained(mini)
     texts = [f"unaffable{number} é{number}й naïve¿{number} {'я' * (number % 20)}" for number in range(60)] * 3
     expected = [places(row) for row in tokenizer.backend_tokenizer.encode_batch(texts)]
     assert [places(row) for row in tokenizer(texts).encodings] == expected
     assert [places(row) for row in tokenizer(texts).encodings] == expected
+
+
+@needs_kernel
+@pytest.mark.parametrize("most", [64, 1 << 12])
+def test_a_cache_that_grows_keeps_what_it_holds(most: int, mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_reader, "_FEWEST_LINES", 8)
+    monkeypatch.setattr(text_reader, "_MOST_LINES", most)
+    monkeypatch.setattr(text_reader, "_FIRST_BATCH", 2)
+    tokenizer = BertTokenizer.from_pretrained(mini)
+    texts = [
+        f"unaffable{number} é{number}й {'naïve' * (number % 7)}¿{number} {'b' * 16} {number}" for number in range(300)
+    ]
+    expected = [places(row) for row in tokenizer.backend_tokenizer.encode_batch(texts)]
+    for some in (slice(0, 9), slice(None), slice(None)):
+        assert [places(row) for row in tokenizer(texts[some]).encodings] == expected[some]
+    backend = tokenizer._backend
+    assert isinstance(backend, BertBackend)
+    assert backend._reader is not None
+    assert backend._reader._memories[0].rows.num_lines == min(most, 1 << 11)
 
 
 @pytest.mark.parametrize(

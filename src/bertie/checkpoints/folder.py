@@ -21,7 +21,7 @@ from bertie.errors import CheckpointError
 from bertie.families import Family
 from bertie.files import checked_path, read_json
 from bertie.hub import ADAPTER_CONFIG, base_of_adapter, found_for_adapter, is_adapter, listing, member, resolve
-from bertie.layouts import recognised
+from bertie.layouts import describe_files
 from bertie.progress import say_once
 from bertie.rules import Rule
 
@@ -180,7 +180,7 @@ def _what_is_there(folder: Path, wanted: Sequence[str], there: Sequence[str]) ->
     other = [name for name in there if _OURS.fullmatch(name) and name not in wanted]
     if other:
         return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"
-    return f"{message}; {recognised(there) or 'give the folder of a saved model'}"
+    return f"{message}; {describe_files(there) or 'give the folder of a saved model'}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bertie.checkpoints.tensor_bundle import SUFFIX, TensorBundle, index_in
 from bertie.checkpoints.tensors import TensorFile
 from bertie.errors import CheckpointError
 from bertie.hub import listing, member, resolve
-from bertie.layouts import recognised
+from bertie.layouts import describe_files
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_foreign(place: Place, library: str, index: Path | None = None) -> Check
         index = index_in(folder) if library == "tf" else None
     if index is not None:
         return merged(index, [TensorBundle(index)])
-    there = recognised(listing(place.name_or_path, folder, **place.arguments))
+    there = describe_files(listing(place.name_or_path, folder, **place.arguments))
     wanted = f"{row.weights} or bert_model.ckpt{SUFFIX}" if library == "tf" else row.weights
     raise CheckpointError(
         f"{str(folder)!r} has no weights of {row.name}, no {wanted}; {there or 'leave the argument out'}"

@@ -51,12 +51,12 @@ def average(
 
 def _task(task: str | None, first: str) -> str:
     """Return the task to score; by default, the one that the first model's run names."""
-    from bertie.tasks.registry import find_learned
+    from bertie.tasks.registry import find_trainable
 
     named = task or read_run(first).get("task")
     if named is None:
         raise InputError(f"{first!r} does not say what task it was trained for; name it with --task.")
-    return find_learned(str(named)).name
+    return find_trainable(str(named)).name
 
 
 def _table(record: dict[str, Any]) -> list[str]:

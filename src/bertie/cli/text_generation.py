@@ -91,7 +91,7 @@ def _pipeline(model: options.ModelOptions, full_text: bool, generation: Generati
 
 def _is_streamed(source: InputOptions, output: OutputOptions, pipe: Any) -> bool:
     """Whether words are shown as they are generated: one answer to one text, on a terminal."""
-    config = pipe.codec.settled(pipe.model.generation_config)
+    config = pipe.codec.resolve_config(pipe.model.generation_config)
     is_one = len(source.texts or ()) == 1 and config.num_beams == config.num_return_sequences == 1
     plain = output.output is None and output.to is None
     return is_one and plain and sys.stdout is not None and sys.stdout.isatty()

@@ -118,7 +118,7 @@ class DistillationLearner:
     ) -> None:
         self.model, self.teacher, self.task, self.features = student, teacher, task, features
         self._matched, self._losses, self._temperature = matched, losses, temperature
-        self.sizes = features.sizes()
+        self.sizes = features.input_lengths()
 
     def divisor(self, examples: Sequence[int]) -> Mapping[str, float]:
         """Return the number of texts or tokens that each loss sums over."""
@@ -127,7 +127,7 @@ class DistillationLearner:
         return {loss: tokens if loss in of_tokens else texts for loss in self._losses}
 
     def loss(self, examples: Sequence[int]) -> Tensor:
-        part = self.features.of_inputs(examples)
+        part = self.features.select_inputs(examples)
         with torch.no_grad():
             teacher = self._states(self.teacher, part)
         student = self._states(self.model, part)

@@ -117,7 +117,7 @@ class Source:
     def rows(self, texts: Sequence[Any]) -> Features:
         """Return texts as the task's tokenizer reads them, and a row of one token alone."""
         read = Features.from_rows(self.task.tokenizer.rows(texts, truncation=True, max_length=self.task.limit))
-        return Features.joined([read, Features.from_lists([[int(read.ids[0])]], [[0]], [0], [False])])
+        return Features.concatenate([read, Features.from_lists([[int(read.ids[0])]], [[0]], [0], [False])])
 
     def write_beside(self, folder: Path) -> None:
         """Write what a program needs beside the graph: config, tokenizer, and what sentence-transformers reads."""

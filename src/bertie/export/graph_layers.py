@@ -5,7 +5,7 @@ from typing import TypeAlias
 import numpy as np
 
 from bertie.engine.activations import Array
-from bertie.engine.linear import Int8Weight, joined
+from bertie.engine.linear import Int8Weight, fuse
 from bertie.engine.normalization import Norm
 from bertie.engine.weights import Weights
 from bertie.export.graph import FLOAT, Graph
@@ -19,7 +19,7 @@ _TINY = 1e-12
 def linear(graph: Graph, weights: Weights, x: str, *names: str) -> str:
     """Return what the layers of these names make of ``x [..., in]``, side by side."""
     tables, biases = [weights.table(name) for name in names], [weights.array(f"{name}.bias") for name in names]
-    whole = joined(tables)
+    whole = fuse(tables)
     if whole is None:
         parts = [product(graph, x, table, name) for table, name in zip(tables, names, strict=True)]
         made = graph.add("Concat", *parts, axis=-1)

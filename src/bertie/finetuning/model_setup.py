@@ -39,7 +39,7 @@ def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
     The messages say what happened to the labels that the model already had.
     """
     plan, data, examples, row = job.plan, job.data, job.parts.train, job.plan.row
-    learns: Any = row.load_trained()
+    learns: Any = row.load_trainable()
     device = local_device() if plan.device is None else one_device(plan.device, "device")
     # a new head depends on the seed only, and the caller's random state is left alone
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

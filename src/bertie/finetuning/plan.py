@@ -22,7 +22,7 @@ from bertie.messages import short
 from bertie.models.loading import one_device
 from bertie.progress import logger
 from bertie.rules import Rule, check_values
-from bertie.tasks.registry import Row, find_learned
+from bertie.tasks.registry import Row, find_trainable
 from bertie.training import Callback, Log, Settings
 from bertie.training.logs import check_tensorboard
 
@@ -74,8 +74,8 @@ class Plan:
         dev, test = in_usual_words(self.dev, self.test, tune, self.folds)
         object.__setattr__(self, "dev", dev)
         object.__setattr__(self, "test", test)
-        learns = self.row.load_trained()
-        learns.check_options(learns.unaliased(self.options))
+        learns = self.row.load_trainable()
+        learns.check_options(learns.resolve_aliases(self.options))
         if self.model is None:
             folder = self.row.starting_model()
             name = folder.name if folder.name == DEFAULT_PRETRAINED_MODEL else DEFAULT_EMBEDDING_MODEL
@@ -111,11 +111,11 @@ class Plan:
 
     @property
     def row(self) -> Row:
-        return find_learned(self.task)
+        return find_trainable(self.task)
 
     def metrics(self, kind: str | None) -> list[str]:
         """Return the names of the possible metrics for a kind of data; None: for any."""
-        metrics = self.row.load_trained().metrics
+        metrics = self.row.load_trainable().metrics
         chosen = [metrics[kind]] if kind in metrics else metrics.values()
         return [name for metric in chosen for name in metric.names]
 

@@ -10,7 +10,7 @@ from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
 from bertie.data.split import is_share, make_folds, make_splits, rare_classes
 from bertie.errors import counted, plural, spelled
-from bertie.evaluation.evaluator import Scored, in_words, score
+from bertie.evaluation.evaluator import Scored, as_text, score
 from bertie.files import make_folder, write_json
 from bertie.finetuning.model_folder import EpochModels
 from bertie.finetuning.model_setup import merge_adapters, start
@@ -159,7 +159,7 @@ def learn(job: Job) -> Learned:
     is_last_best = not plan.settings.keep_best or history.best_step == history.step
     if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
         tuning.invalidate()
-    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_cut, messages)
+    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_truncated, messages)
 
 
 def scored(learned: Learned) -> Outcome:
@@ -173,7 +173,7 @@ def scored(learned: Learned) -> Outcome:
         replicates=REPLICATES,
         worst=WORST,
         show_progress=learned.job.plan.show_progress if is_first() else False,
-        watch=lambda _, part: predictions.extend(part),
+        on_predictions=lambda _, part: predictions.extend(part),
     )
     notes = found["tuned"].notes()
     _warn(notes)
@@ -189,7 +189,7 @@ def scored(learned: Learned) -> Outcome:
 
 def _on_cut_texts(task: TrainableTask, features: Features) -> list[str]:
     """Return a message if training texts are longer than the model reads."""
-    if not (cut := features.num_cut):
+    if not (cut := features.num_truncated):
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
     at_least = "at least " if max(features.truncated) >= COUNTED else ""
@@ -207,7 +207,7 @@ def _warn(sentences: Iterable[str]) -> None:
 def _shown(example: Example) -> dict[str, Any]:
     """Return a readable row, with the text of the right choice or of the answers as its label."""
     label, text = example.label, example.text
-    found: dict[str, Any] = {"where": example.where, "text": in_words(text)}
+    found: dict[str, Any] = {"where": example.where, "text": as_text(text)}
     if isinstance(label, Mapping):
         found["label"] = [answer["text"] for answer in label["answers"]]
     elif label is not None:

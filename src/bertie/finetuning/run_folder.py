@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertie.data.records import digests_of
-from bertie.evaluation.predictions import PREDICTIONS, written_to
+from bertie.evaluation.predictions import PREDICTIONS, prediction_writer
 from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.model_card import write_card
@@ -50,7 +50,7 @@ def write_folder(
     write_json(folder / RUN, {**outcome.job.plan.to_dict(), **_used(outcome, runs), **several})
     write_json(folder / RESULTS, {**metrics_of(outcome), **several})
     if parts := outcome.job.parts.test:
-        with written_to(folder / PREDICTIONS, outcome.task) as write:
+        with prediction_writer(folder / PREDICTIONS, outcome.task) as write:
             write(parts, outcome.predictions)
     drawn = {**_draw(outcome, folder), **_draw_runs(runs, folder), **(pictures or {})}
     summary = replace(_summary(outcome, drawn), runs=runs, notes=notes)
@@ -133,7 +133,7 @@ def _draw_runs(runs: Runs | None, folder: Path) -> dict[str, str]:
 def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     plan, history, scored = outcome.job.plan, outcome.history, outcome.scored
     parts, read = outcome.job.parts, outcome.job.data
-    cut = {"train": outcome.cut, "dev": outcome.tuning.features.num_cut, "test": scored.cut}
+    cut = {"train": outcome.cut, "dev": outcome.tuning.features.num_truncated, "test": scored.num_truncated}
     bad = {"train": read.bad.count, "dev": 0, "test": 0}
     counts = parts.counts.items()
     data = [Part(name, parts.sources[name], count, bad[name], cut[name]) for name, count in counts if count]

@@ -21,7 +21,7 @@ from bertie.markdown import (
     warnings_section,
 )
 from bertie.messages import duration
-from bertie.metrics.streaming import Figures, Intervals
+from bertie.metrics.streaming import Intervals, MetricValues
 from bertie.pictures.picture import page
 from bertie.run_files import HTML_REPORT, REPORT
 
@@ -59,7 +59,7 @@ class Runs:
     """The metrics of several trainings of one plan."""
 
     what: str  # how they differ: "seed" or "fold"
-    metrics: dict[int, Figures] = field(default_factory=dict)  # by number of the seed or fold
+    metrics: dict[int, MetricValues] = field(default_factory=dict)  # by number of the seed or fold
     kept: int = 0  # the seed or fold whose model is kept
 
     def spread(self) -> dict[str, tuple[float, float]]:
@@ -84,7 +84,7 @@ class RunSummary:
     model: str  # the starting model
     main: str  # the metric of the headline
     # on the scored data, as in `Scores`
-    metrics: Figures
+    metrics: MetricValues
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
     meaning: str = ""  # explains names of metrics such as f1

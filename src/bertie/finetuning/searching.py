@@ -273,7 +273,7 @@ def suggest(trial: Any, space: Space) -> None:
 
 def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
     """Return the plan with these values of settings, ``lora``, ``class_weights`` and the task's options."""
-    options = plan.row.load_trained().options()
+    options = plan.row.load_trainable().options()
     known = [*sorted(_SETTINGS), *_OF_PLAN, *options]
     for name in values:
         if name not in known:

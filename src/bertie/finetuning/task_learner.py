@@ -23,14 +23,14 @@ class TaskLearner:
 
     def __init__(self, task: TrainableTask, model: nn.Module, features: Features, locations: Sequence[str]) -> None:
         self.task, self.model, self.features, self.locations = task, model, features, locations
-        self.sizes: Sequence[int] = features.sizes()
+        self.sizes: Sequence[int] = features.input_lengths()
 
     def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
-        return self.task.divisor(self.features.of_inputs(examples))
+        return self.task.divisor(self.features.select_inputs(examples))
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         seed = int(torch.randint(2**62, ()))
-        part = self.task.apply_masking(self.features.of_inputs(examples), np.random.default_rng(seed))
+        part = self.task.apply_masking(self.features.select_inputs(examples), np.random.default_rng(seed))
         return self.task.loss(self.task.run(TaskModel(self.model), part), part)
 
     def describe(self, examples: Sequence[int]) -> str:
@@ -46,4 +46,4 @@ def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progr
             features = task.encode([example.text for example in chunk])
             parts.append(task.add_labels(features, [example.label for example in chunk]).without_texts())
             advance(len(chunk))
-    return Features.joined(parts)
+    return Features.concatenate(parts)

@@ -36,7 +36,7 @@ class Tuning:
         rows = self._rows = self._compute_rows()
         self._last = Scored(self.task)
         self._last.add(self._outputs(rows), self.examples)
-        found = {name: float("nan") if value is None else value for name, value in self._last.scores.figures().items()}
+        found = {name: float("nan") if value is None else value for name, value in self._last.scores.metrics().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
 
     def warning(self, _: Mapping[str, float]) -> str | None:
@@ -78,7 +78,7 @@ class Tuning:
         # in batches of the default size, which matters if a loss compares inputs with each other
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
-            part = features.of_inputs(inputs)
+            part = features.select_inputs(inputs)
             with model.inference():
                 if task.loss_of_answers:
                     output: Any = _to_tensor(rows[firsts[begin] : firsts[inputs.stop]])

@@ -1,10 +1,9 @@
 """Texts → rows of ids as BERT's tokenizer makes them, by the kernel of wordpiece.h."""
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_long, c_ubyte, c_uint32, c_void_p
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +14,20 @@ from bertie.kernels import library
 from bertie.memory import LARGE_PAGE, large_pages
 
 Array = NDArray[np.int64]
-_EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of a place in each table
-_FEW_LINES, _MORE_LINES = 1 << 12, {1 << 17: 1 << 15, 1 << 20: 1 << 18}
-"""Of the cache of runs of characters that one call at a time is lent, at first, and from so many characters on. A line
-holds one run, or two short ones."""
+_EDGE, _ID, _LINE, _LINE_SPANS = 8, 4, 64, 3 * 7  # bytes of an entry in each table
+_FEWEST_LINES, _MOST_LINES, _LINES_PER_RUN = 1 << 12, 1 << 18, 2
+"""Size of a cache of runs: at first, at most, and up to that how many lines for each run in it."""
 _PADDING = "\0" * (64 + 32)
-"""What the kernel may look at behind texts."""
-_AT_A_TIME = 1 << 16
-"""Characters of texts that are read together."""
+"""The kernel may look at so many bytes past the texts."""
+_BATCH_TOKENS, _FIRST_BATCH = 1 << 14, 32
+"""Tokens of a batch, roughly, so that texts and ids stay in the processor's cache; texts of the first batch."""
 _UNLIMITED = 1 << 62
 _MEMORIES = 16
-"""Calls at a time whose memories are kept."""
+"""Caches that are kept for calls to come: one is lent to each of the calls that run at the same time."""
 _LONGEST_WORD = 100
-"""Tokens of a word, at most: one of more characters is unknown."""
-_CHARACTERS_A_TOKEN = 8
-"""Where the beginning or end of a much longer text is kept, so many characters a token are read at first."""
+"""Tokens of a word, at most: a longer word is unknown."""
+_CHARACTERS_PER_TOKEN = 8
+"""How many characters of a long text are read at first for each token that is kept."""
 _OTHER_COUNT = -2  # as in wordpiece_rows.h
 
 
@@ -55,7 +53,7 @@ class _Rows(ctypes.Structure):
         *((name, c_void_p) for name in ("ids", "spans")),
         ("capacity", c_long),
         *((name, c_void_p) for name in ("kept", "found", "lines", "run_spans")),
-        ("num_lines", c_long),
+        *((name, c_long) for name in ("num_lines", "num_runs")),
     )
 
 
@@ -92,13 +90,12 @@ def functions() -> ctypes.CDLL | None:
     found.bertie_wordpiece_forbid.argtypes = [c_void_p, c_int, c_int, c_char_p, c_long]
     found.bertie_wordpiece_read.argtypes = [c_void_p, c_char_p, c_long, c_long, c_void_p]
     found.bertie_wordpiece_read.restype = c_long
+    found.bertie_wordpiece_move.argtypes = [c_void_p, c_void_p]
     return found
 
 
 class TextReader:
-    """Reads texts. It never changes once it is made, so threads may share it: what one remembers of runs of characters
-    is lent to one call at a time.
-    """
+    """Reads texts. Threads may share it: it never changes, and each call at a time is lent a cache of its own."""
 
     def __init__(
         self,
@@ -122,7 +119,7 @@ class TextReader:
     def _filled(
         self, tokens: Mapping[str, int], forbidden: Sequence[tuple[Sequence[str], Sequence[str]]], room: int
     ) -> bool:
-        """Make the tables; False if they need more than ``room`` for edges."""
+        """Fill the tables; False if ``room`` is too little for the edges."""
         kernel: Any = functions()
         self._edges, self._ids = _table(room, _EDGE), _table(room, _ID)
         addresses = map(_address, [*self._characters, self._edges, self._ids])
@@ -146,108 +143,134 @@ class TextReader:
         return True
 
     def read(self, texts: Sequence[str], cut: Cut, which: int = 0, with_spans: bool = False) -> Read:
-        """Return the rows of texts; of a long text that is cut, a part is read that is enough."""
-        if cut.most is None or cut.counted is None:
-            return self._read(texts, cut, _UNLIMITED, which, with_spans)
-        wanted = cut.most + cut.counted
-        # where reading stops, a word, or a token that was added, may go on and be made of other tokens
-        enough = wanted + self._longest
-        parts, size = texts, _CHARACTERS_A_TOKEN * enough
-        if max(map(len, texts), default=0) > 2 * size:
-            begin, stop = (-size, None) if cut.keeps_last else (0, size)
-            parts = [text[begin:stop] if len(text) > 2 * size else text for text in texts]
-        rows = self._read(parts, cut, _UNLIMITED if cut.keeps_last else enough, which, with_spans)
-        for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
-            if part is not text and rows.found[number] < enough:
-                return self._read(texts, cut, _UNLIMITED, which, with_spans)
-        return rows._replace(found=np.minimum(rows.found, wanted))
-
-    def _read(self, texts: Sequence[str], cut: Cut, enough: int, which: int, with_spans: bool) -> Read:
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        """Return the rows of texts; a long text that is truncated is read only as far as its row needs."""
         memory = self._memories.pop() if self._memories else _Memory()
-        memory.expect(int(lengths.sum()))
         rows = memory.rows
         rows.before, rows.behind = cut.before, cut.behind
         rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
-        rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, enough
+        rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, _UNLIMITED
         rows.keeps_last, rows.which = cut.keeps_last, which
-        room = _Room(lengths, rows.num_before + rows.num_behind, with_spans)
-        for some in slices_of(lengths, _AT_A_TIME):
-            self._read_some(texts[some], room, rows)
+        output = _Output(len(texts), rows.num_before + rows.num_behind, with_spans)
+        start, count = 0, _FIRST_BATCH
+        while start < len(texts):
+            some = texts[start : start + count]
+            if cut.most is None or cut.counted is None:
+                self._read_whole(some, memory, output)
+            else:
+                self._read_parts(some, cut.most + cut.counted, memory, output)
+            tokens = output.end_batch(len(some))
+            memory.grow()
+            start += len(some)
+            count = max(1, count * _BATCH_TOKENS // max(tokens, _BATCH_TOKENS // 4))
         if len(self._memories) < _MEMORIES:
             self._memories.append(memory)
-        return room.read()
+        return output.read()
 
-    def _read_some(self, texts: Sequence[str], room: "_Room", rows: _Rows) -> None:
+    def _read_parts(self, texts: Sequence[str], wanted: int, memory: "_Memory", output: "_Output") -> None:
+        """Read texts that are truncated: of a long one, first no more than will probably do."""
+        rows = memory.rows
+        # the word or added token at the end of a part may go on, and be other tokens then
+        enough = wanted + self._longest
+        size = _CHARACTERS_PER_TOKEN * enough
+        parts = texts
+        if max(map(len, texts)) > 2 * size:
+            begin, stop = (-size, None) if rows.keeps_last else (0, size)
+            parts = [text[begin:stop] if len(text) > 2 * size else text for text in texts]
+        rows.enough = _UNLIMITED if rows.keeps_last else enough
+        found = self._read_whole(parts, memory, output)
+        if any(one is not text and count < enough for one, text, count in zip(parts, texts, found, strict=True)):
+            rows.enough = _UNLIMITED
+            found = self._read_whole(texts, memory, output)
+        np.minimum(found, wanted, out=found)
+
+    def _read_whole(self, texts: Sequence[str], memory: "_Memory", output: "_Output") -> Array:
+        """Write the rows of a batch of texts, and return how many tokens were found in each."""
         kernel: Any = functions()
-        size = _OTHER_COUNT
-        for some in (texts, (text.replace("\0", "\1") for text in texts)):  # both are dropped
+        for some in (texts, (text.replace("\0", "\1") for text in texts)):  # either is dropped, but NUL ends a text
             raw = "\0".join([*some, _PADDING]).encode()
             if len(raw) >= 2**31:
                 raise InputError(f"A text has {len(raw)} bytes; they must be fewer than 2 GiB. Give it in parts.")
-            room.lend(rows, len(raw), len(texts))
-            size = kernel.bertie_wordpiece_read(
-                self._address, raw, len(raw) - len(_PADDING), len(texts), ctypes.byref(rows)
+            output.lend(memory.rows, len(raw), len(texts))
+            output.size = kernel.bertie_wordpiece_read(
+                self._address, raw, len(raw) - len(_PADDING), len(texts), ctypes.byref(memory.rows)
             )
-            if size != _OTHER_COUNT:
+            if output.size != _OTHER_COUNT:
                 break
-        if size < 0:
-            raise MemoryError("The rows of some texts have no room.")
-        room.size += size
-        room.texts += len(texts)
+        if output.size < 0:
+            raise MemoryError("There is no room for the rows of some texts.")
+        return output.found(len(texts))
 
 
 class _Memory:
-    """What one call at a time is lent: the runs of characters that were met before, and the call's rows."""
+    """What one call at a time is lent: the cache of runs of characters, and the structure that the kernel is given."""
 
     def __init__(self) -> None:
-        self._characters = 0
-        self._make_lines(_FEW_LINES)
+        self.rows = _Rows()
+        self._make_lines(_FEWEST_LINES)
 
     def _make_lines(self, count: int) -> None:
         self._lines, self._spans = _zeros(count * _LINE), _zeros(count * _LINE_SPANS)
-        self.rows = _Rows(lines=_address(self._lines), run_spans=_address(self._spans), num_lines=count)
+        self.rows.lines, self.rows.run_spans, self.rows.num_lines = _address(self._lines), _address(self._spans), count
+        self.rows.num_runs = 0
 
-    def expect(self, characters: int) -> None:
-        """Have room for the runs of more text."""
-        self._characters += characters
-        wanted = max((lines for size, lines in _MORE_LINES.items() if self._characters > size), default=0)
-        if self.rows.num_lines < wanted:
-            self._make_lines(wanted)
+    def grow(self) -> None:
+        """Enlarge the cache if it is getting full."""
+        if self.rows.num_lines >= min(_LINES_PER_RUN * self.rows.num_runs, _MOST_LINES):
+            return
+        kernel: Any = functions()
+        old, arrays = _Rows.from_buffer_copy(self.rows), (self._lines, self._spans)
+        self._make_lines(min(_MOST_LINES, 4 * self.rows.num_lines))
+        kernel.bertie_wordpiece_move(ctypes.byref(old), ctypes.byref(self.rows))
+        del arrays  # the old cache
 
 
-class _Room:
-    """Where the kernel writes: the rows of ``texts`` texts, ``size`` ids by now."""
+class _Output:
+    """Where the kernel writes the rows of ``count`` texts; ``size`` is the number of ids of the current batch."""
 
-    def __init__(self, lengths: Array, framed: int, with_spans: bool) -> None:
-        self.size = self.texts = 0
-        self._framed, self._expected = framed, int(lengths.sum()) + framed * len(lengths)
-        self._ids, self._counts = np.empty(0, np.int64), np.empty((2, len(lengths)), np.int64)
-        self._spans = np.empty((0, 3), np.int32) if with_spans else None
+    def __init__(self, count: int, framed: int, with_spans: bool) -> None:
+        self.size = self._start = self._texts = 0
+        self._framed, self._count = framed, count
+        self._counts = np.empty((2, count), np.int64)
+        self._ids, self._spans = np.empty(0, np.int64), np.empty((0, 3), np.int32) if with_spans else None
+        self._places = [_address(counts) for counts in self._counts]
 
     def lend(self, rows: _Rows, size: int, texts: int) -> None:
-        """Point ``rows`` to room for the next texts of ``size`` bytes: a token is a byte or more."""
-        wanted = self.size + size + self._framed * texts
+        """Point ``rows`` to room for a batch of texts of ``size`` bytes; a token takes at least one."""
+        wanted = self._start + size + self._framed * texts
         if wanted > len(self._ids):
-            # of all texts, tokens are hardly ever more than the characters; memory that isn't used costs nothing
-            self._resize(wanted if texts == self._counts.shape[1] else 2 * self.size + size + self._expected)
-        rows.ids, rows.capacity = _address(self._ids) + 8 * self.size, len(self._ids) - self.size
-        rows.kept, rows.found = (_address(counts) + 8 * self.texts for counts in self._counts)
-        rows.spans = None if self._spans is None else _address(self._spans) + 12 * self.size
+            # twice what all texts need if the rest are like these: memory that is never touched costs nothing
+            self._resize(2 * wanted * self._count // (self._texts + texts))
+        kept, found, ids, *spans = self._places
+        rows.kept, rows.found = kept + 8 * self._texts, found + 8 * self._texts
+        rows.ids, rows.capacity = ids + 8 * self._start, len(self._ids) - self._start
+        rows.spans = spans[0] + 12 * self._start if spans else None
 
     def _resize(self, size: int) -> None:
         ids, spans = self._ids, self._spans
         self._ids = np.empty(size, np.int64)
-        self._ids[: self.size] = ids[: self.size]
+        self._ids[: self._start] = ids[: self._start]
+        self._places[2:] = [_address(self._ids)]
         if spans is not None:
             self._spans = np.empty((size, 3), np.int32)
-            self._spans[: self.size] = spans[: self.size]
+            self._spans[: self._start] = spans[: self._start]
+            self._places.append(_address(self._spans))
+
+    def found(self, texts: int) -> Array:
+        """Return the number of tokens found in each text of the current batch."""
+        counts: Array = self._counts[1, self._texts : self._texts + texts]
+        return counts
+
+    def end_batch(self, texts: int) -> int:
+        """Keep the rows of the current batch, and return how many ids they have."""
+        self._start += self.size
+        self._texts += texts
+        return self.size
 
     def read(self) -> Read:
-        """Return all rows; what they don't fill is given back."""
-        self._ids.resize(self.size, refcheck=False)
+        """Return all rows; unused memory is given back."""
+        self._ids.resize(self._start, refcheck=False)
         if self._spans is not None:
-            self._spans.resize((self.size, 3), refcheck=False)
+            self._spans.resize((self._start, 3), refcheck=False)
         kept, found = self._counts
         return Read(self._ids, kept, found, self._spans)
 
@@ -261,25 +284,14 @@ def _joined(words: Any) -> bytes:
 
 
 def _table(entries: int, size: int) -> NDArray[np.uint8]:
-    """Return an empty hash table that has places for twice as many entries, or nearly so."""
-    places = 1 << max(entries, 8).bit_length()
-    return _zeros(places * size).reshape(places, size)
+    """Return an empty hash table that ``entries`` fill by half, or a little more."""
+    capacity = 1 << max(entries, 8).bit_length()
+    return _zeros(capacity * size).reshape(capacity, size)
 
 
 def _zeros(size: int) -> NDArray[np.uint8]:
-    """Return bytes from a cache line on. A processor that looks here and there remembers where few pages lie."""
+    """Return bytes that begin with a cache line; many in huge pages, where random lookups seldom miss the TLB."""
     if size >= LARGE_PAGE:
         return large_pages(size)
     memory = np.zeros(size + 64, np.uint8)
     return memory[-memory.ctypes.data % 64 :][:size]
-
-
-def slices_of(lengths: Array, size: int) -> Iterator[slice]:
-    """Yield slices of neighbouring texts that have about ``size`` characters together."""
-    if len(lengths) == 1:
-        yield slice(0, 1)
-        return
-    ends = np.cumsum(lengths)
-    stops = np.searchsorted(ends, np.arange(size, ends[-1] if len(ends) else 0, size)) + 1
-    for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(lengths)])):
-        yield slice(start, stop)

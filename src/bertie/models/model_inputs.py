@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertie.attention.dense import real_places, to_additive
+from bertie.attention.dense import real_token_mask, to_additive
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -150,7 +150,7 @@ def mask_of_scores(batch: Rectangle, past_length: int, causal: bool, eager: bool
 
 def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
     """Return which of an encoder's hidden states are seen, as the reference's cross-attention gets it, or None."""
-    mask, real = encoder.attention_mask, real_places(encoder)
+    mask, real = encoder.attention_mask, real_token_mask(encoder)
     if mask is None and real is not None:
         mask = _keys(real)
     return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)

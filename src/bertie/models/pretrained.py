@@ -23,7 +23,7 @@ from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectang
 from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained, saved_config
-from bertie.openmp import let_children_compute
+from bertie.openmp import make_fork_safe
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
@@ -54,7 +54,7 @@ class BertPreTrainedModel(Loading, nn.Module):
                 f"{type(self).__name__} is made from a bertie.{kind.__name__}, not {type(config).__name__}; "
                 f"convert another library's config with {kind.__name__}.from_dict(config.to_dict())."
             )
-        let_children_compute()
+        make_fork_safe()
         config.validate()  # assignments check one field each
         if why := config.why_not(architecture_of(type(self))):
             raise ConfigError(f"{type(self).__name__} cannot be made from this config: {why}")

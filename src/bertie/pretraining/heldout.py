@@ -35,7 +35,7 @@ def heldout_figures(learner: PretrainingLearner, tokens: int = 2**15) -> dict[st
 def _of_batch(learner: PretrainingLearner, batch: Batch) -> Mapping[str, Array]:
     """Return the values that the metrics are means of: one per masked token, pair, or sentence."""
     outputs = learner.outputs(batch)
-    guessed = ON_TENSORS.guessed(outputs["masked_lm"], batch.labels[batch.masked_positions])
+    guessed = ON_TENSORS.correct_and_loss(outputs["masked_lm"], batch.labels[batch.masked_positions])
     found = {"loss": guessed[:, 1], "accuracy": guessed[:, 0]}
     if learner.next_sentence:
         pairs = np.flatnonzero(batch.follows != IGNORED)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bertie.errors import InputError
 from bertie.files import make_folder, write_json, write_text
-from bertie.metrics.streaming import Figures
+from bertie.metrics.streaming import MetricValues
 from bertie.models.pretraining import BertForPreTraining
 from bertie.pretraining.heldout import heldout_figures
 from bertie.pretraining.pretraining_learner import MASKED_LM, PretrainingLearner
@@ -38,7 +38,7 @@ class Pretrained:
 
     model: BertForPreTraining  # in eval mode
     tokenizer: BertTokenizer  # the data's
-    metrics: Figures | None  # on the held-out documents, at the end; None if there are none
+    metrics: MetricValues | None  # on the held-out documents, at the end; None if there are none
     compared: str  # a sentence comparing the loss with published ones; empty if there are none
     history: History
     recipe: Recipe  # with the settings used

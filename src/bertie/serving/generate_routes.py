@@ -27,7 +27,7 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     options = asked.options
     task: Any = model.task(GENERATE, **options)
     with quietly():  # options without effect are an error here, not a warning in the log
-        settled = task.settled(model.generation_config)
+        settled = task.resolve_config(model.generation_config)
     if (unused := next(settled.without_effect(options), None)) is not None:
         raise Refusal(VALIDATION, f"{unused}: add that, or leave it out.")
     if isinstance(task, TextGeneration):

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from bertie.tasks.text_generation import TOGETHER
+from bertie.tasks.text_generation import MAX_ROWS
 
-_Beams = Annotated[int, Meta(ge=1, le=TOGETHER)]
+_Beams = Annotated[int, Meta(ge=1, le=MAX_ROWS)]
 
 
 class GenerateParameters(Struct, kw_only=True, forbid_unknown_fields=True):

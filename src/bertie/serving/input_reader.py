@@ -66,7 +66,7 @@ def _read_together(requests: Sequence[_Request]) -> None:
     firsts = accumulate((len(request.inputs) for request in requests), initial=0)
     try:
         features = requests[0].task.encode([one for request in requests for one in request.inputs])
-        own = [features.of_inputs(range(*ends)) for ends in pairwise(firsts)]
+        own = [features.select_inputs(range(*ends)) for ends in pairwise(firsts)]
     except Exception as error:
         if len(requests) == 1:
             requests[0].features.set_exception(error)

@@ -135,7 +135,7 @@ def _compute(queue: ModelQueue, model: Model, shares: list[Share]) -> tuple[list
     began, task = monotonic(), shares[0].job.task
     if isinstance(task, Generation):
         task = task.with_options(logits_processor=[_StopWhenAbandoned(queue, [job for job, _ in shares])])
-    features = Features.joined([job.features.select(rows) for job, rows in shares]).without_texts()
+    features = Features.concatenate([job.features.select(rows) for job, rows in shares]).without_texts()
     order = sorted(range(len(features.lengths)), key=lambda row: -features.lengths[row])
     values: list[Any] = [None] * len(order)
     for row, value in zip(order, _compute_isolated(task, model, features.select(order)), strict=True):

@@ -102,9 +102,9 @@ class ServedModel:
         """
         if not self.writes:
             return None
-        settled = task.settled(self.generation_config)
+        settled = task.resolve_config(self.generation_config)
         is_open = settled.max_new_tokens is None and settled.max_length is None
-        return 1 if is_open or task.seed is not None else int(task.rows_together(self.generation_config))
+        return 1 if is_open or task.seed is not None else int(task.max_rows(self.generation_config))
 
     @property
     def generation_config(self) -> Any:

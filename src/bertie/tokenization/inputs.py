@@ -4,18 +4,18 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.frames import is_column, values_in
-from bertie.kernels.text_reader import slices_of
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 
 _AT_A_TIME = 1 << 23
-"""Characters of texts whose rows are at hand together; a short text counts as `_LEAST`."""
+"""Characters of texts whose rows are at hand together; a text counts as `_LEAST` more."""
 _LEAST = 128
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -30,9 +30,14 @@ class Inputs:
 
     def parts(self) -> Iterator["Inputs"]:
         """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
-        lengths = np.fromiter(map(len, self.firsts), np.int64, len(self.firsts))
-        for some in slices_of(np.maximum(lengths, _LEAST), _AT_A_TIME):
-            yield Inputs(self.firsts[some], None if self.seconds is None else self.seconds[some], self.batched)
+        if sum(map(len, self.firsts)) + _LEAST * len(self.firsts) <= _AT_A_TIME:
+            yield self
+            return
+        ends = np.cumsum([len(text) + _LEAST for text in self.firsts])
+        stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME)) + 1
+        for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(self.firsts)])):
+            seconds = None if self.seconds is None else self.seconds[start:stop]
+            yield Inputs(self.firsts[start:stop], seconds, self.batched)
 
 
 def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
@@ -58,7 +63,9 @@ def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
 
 
 def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
-    if (not split and set(map(type, texts)) <= {str}) or not any(_is_pair(text, split) for text in texts):
+    if not split and set(map(type, texts)) <= {str}:  # most texts are right as they are
+        return Inputs(list(texts), None, True)
+    if not any(_is_pair(text, split) for text in texts):
         return Inputs(_all_texts(texts, "text", split, na), None, True)
     pairs = [text if _is_pair(text, split) else (text, None) for text in texts]
     firsts = _all_texts([first for first, _ in pairs], "text", split, na)
@@ -70,9 +77,6 @@ def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
 
 
 def _all_texts(texts: Sequence[Any], name: str, split: bool, na: str) -> list[Any]:
-    # most texts are right as they are
-    if not split and set(map(type, texts)) <= {str}:
-        return list(texts)
     return [_text(text, f"{name} {i}", split, na) for i, text in enumerate(texts)]
 
 

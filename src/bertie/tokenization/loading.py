@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from bertie.errors import CheckpointError, MissingVocabularyError
 from bertie.files import read_json
 from bertie.hub import member, path_or_name, resolve
-from bertie.layouts import what_lies_there
+from bertie.layouts import describe_folder
 from bertie.progress import say_once
 from bertie.rules import Rule
 from bertie.tokenization.arguments import OPTION_NAMES, SIDES, refuse_unknown, without_others
@@ -128,7 +128,7 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
     if not any(name in files for name in VOCABULARIES):
         raise MissingVocabularyError(
             f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}; "
-            f"{what_lies_there(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
+            f"{describe_folder(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
         )
     return files
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bertie.metrics.streaming import LOWER
+from bertie.metrics.streaming import LOWER_IS_BETTER
 from bertie.training.drawing import BLUE, GREY, ORANGE, begin_at_0, label_text, new_figure, save_figure, set_range
 
 
@@ -33,7 +33,7 @@ def draw_curves(
     _mark_best((losses, scores), dict(found), best_step)
     scores.set_ylabel(label_text(main))
     scores.set_xlabel("step")
-    if main in LOWER:
+    if main in LOWER_IS_BETTER:
         begin_at_0(scores, [value for _, value in found])
     else:
         set_range(scores, [value for _, value in found])

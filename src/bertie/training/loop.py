@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.memory import freed_memory_kept, keep_few_primitives, return_freed_memory
-from bertie.metrics.streaming import Figures
+from bertie.memory import keep_freed_memory, limit_primitive_cache, return_freed_memory
+from bertie.metrics.streaming import MetricValues
 from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
 from bertie.training.budget import UNKNOWN, evaluation_is_due, plan, record_plan
@@ -90,12 +90,12 @@ def train(
     """
     phases = learner if isinstance(learner, Sequence) else [Phase(learner, 1.0)]
     settings, model, folder = settings or Settings(), phases[0].learner.model, None if folder is None else Path(folder)
-    keep_few_primitives()
+    limit_primitive_cache()
     with (
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         training_state_preserved(model),
-        freed_memory_kept(),
+        keep_freed_memory(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):
@@ -360,7 +360,7 @@ class _Run:
         )
         self._synchronize()
 
-    def _track_best(self, metrics: Figures) -> bool:
+    def _track_best(self, metrics: MetricValues) -> bool:
         history, score = self.history, self.evaluation.score(metrics)
         best = history.is_better(score)
         history.evaluated, history.waited = history.step, 0 if best else history.waited + 1

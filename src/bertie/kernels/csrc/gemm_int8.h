@@ -181,30 +181,46 @@ INLINE void int8_panels(const int bits, const int in_kernel, const char *q, cons
     }
 }
 
+/* rounds ``count`` rows from ``first`` on, those of one microkernel */
+INLINE void quantize_rows(const float *x, long first, long count, long depth, const QuantParams *params, char *q, RowQuant *rows)
+{
+    const long bytes = upto(depth * params->bits / 8, 4);
+    for (long r = 0; r < count; r++)
+        rows[first + r] = quantize_row(x + (first + r) * depth, depth, params, q + first * bytes + 4 * r, 4 * count);
+}
+
 /* y [rows, columns] = epilogue(x [rows, depth] . W), with W as panels [columns / NR, steps, NR, 4 or 2 weights], shared by a
  * team of threads */
 static void gemm_int8(const float *x, const char *panels, const IntegerScratch *scratch, long rows, long depth,
                       const Scales *s, const QuantParams *params, const Epilogue *e)
 {
-    char *q = scratch->q, *widened = scratch->widened + omp_get_thread_num() * scratch->widened_per_thread;
-    const long bytes = upto(depth * params->bits / 8, 4), chunk = 32 / params->bits * MC;
+    char *own = scratch->widened + omp_get_thread_num() * scratch->widened_per_thread;
+    const long chunk = 32 / params->bits * MC;
+    const int few = rows <= MR;
+    RowQuant few_rows[MR];
+    char *q = few ? own : scratch->q;
+    const Scales scales = {s->scale, s->sums, few ? few_rows : scratch->rows};
     for (long first = 0; first < rows; first += chunk) {
-        const long end = first + chunk < rows ? first + chunk : rows;
+        const long end = at_most(rows, first + chunk);
         const int step = rows_per_microkernel(end - first);
+        /* the rows of a microkernel share cache lines: threads that each rounded some of them would invalidate each other's,
+         * and a text of 8 tokens would take 1.6 times as long */
+        if (few)
+            quantize_rows(x, 0, rows, depth, params, q, few_rows);
+        else {
 #pragma omp for schedule(static)
-        for (long row = first; row < end; row++) {
-            const long top = row - (row - first) % step, tall = end - top < step ? end - top : step;
-            scratch->rows[row] = quantize_row(x + row * depth, depth, params, q + top * bytes + 4 * (row - top), 4 * tall);
+            for (long top = first; top < end; top += step)
+                quantize_rows(x, top, at_most(end - top, step), depth, params, q, scratch->rows);
         }
 #ifdef U_DOT_BYTES
         if (params->bits == 8)
-            int8_panels(8, 0, q, panels, widened, first, end, step, depth, s, e);
+            int8_panels(8, 0, q, panels, own, first, end, step, depth, &scales, e);
         else
 #endif
         if (end - first < WIDEN_ROWS)
-            int8_panels(16, 1, q, panels, widened, first, end, step, depth, s, e);
+            int8_panels(16, 1, q, panels, own, first, end, step, depth, &scales, e);
         else
-            int8_panels(16, 0, q, panels, widened, first, end, step, depth, s, e);
+            int8_panels(16, 0, q, panels, own, first, end, step, depth, &scales, e);
     }
 #pragma omp barrier
 }

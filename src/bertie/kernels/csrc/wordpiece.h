@@ -32,13 +32,14 @@ typedef struct {
     CacheLine *lines;      /* [num_lines]: runs that were met before; a power of 2 from 2 on, or null */
     RunSpan *run_spans;    /* [num_lines, RUN_TOKENS] */
     long num_lines;
+    long num_runs; /* runs that were put where there was room */
 } Rows;
 
 /* the state of reading: tokens of the text so far, and the word at hand */
 typedef struct {
     const WordPiece *w;
     const Forbidden *forbidden;
-    const Rows *rows;
+    Rows *rows;
     long count, row_start;
     long num_words;
     int is_forbidden, is_full;

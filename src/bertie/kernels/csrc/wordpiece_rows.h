@@ -36,7 +36,7 @@ static void end_row(Reader *r, long text)
 
 /* reads ``count`` texts, ``bytes`` long in all with the NUL behind each; PADDING more bytes are there. How many ids
    there are; or NO_ROOM for them, or OTHER_COUNT if there are fewer or more NULs than texts. */
-long bertie_wordpiece_read(const WordPiece *w, const unsigned char *texts, long bytes, long count, const Rows *rows)
+long bertie_wordpiece_read(const WordPiece *w, const unsigned char *texts, long bytes, long count, Rows *rows)
 {
     const unsigned char *at = texts, *end = texts + bytes;
     Reader r = {.w = w, .forbidden = &w->forbidden[rows->which], .rows = rows};

@@ -66,6 +66,14 @@ static inline void look_at_window(const unsigned char *at, uint64_t *ends, uint6
     }
 }
 
+/* the number of the line of a run, by its bytes */
+static inline long line_of(const Rows *rows, const uint64_t *bytes)
+{
+    uint64_t hash = bytes[0] * 0x9E3779B97F4A7C15 + bytes[1] * 0xC2B2AE3D27D4EB4F;
+    hash += bytes[2] * 0x165667B19E3779F9 + bytes[3] * 0xD6E8FEB86659FD93;
+    return (hash ^ hash >> 32) * 0x9E3779B97F4A7C15 >> 32 & (rows->num_lines - 1);
+}
+
 /* keeps the bytes of a run, and has the memory fetch its line */
 static inline void look_up(const Rows *rows, Found *found)
 {
@@ -75,14 +83,11 @@ static inline void look_up(const Rows *rows, Found *found)
     b[0] = eight_bytes(found->at) & eight_bytes(mask);
     b[1] = eight_bytes(found->at + 8) & eight_bytes(mask + 8);
     b[2] = b[3] = 0;
-    uint64_t hash = b[0] * 0x9E3779B97F4A7C15 + b[1] * 0xC2B2AE3D27D4EB4F;
     if (found->size > SHORT_BYTES) {
         b[2] = eight_bytes(found->at + 16) & eight_bytes(mask + 16);
         b[3] = eight_bytes(found->at + 24) & eight_bytes(mask + 24);
-        hash += b[2] * 0x165667B19E3779F9 + b[3] * 0xD6E8FEB86659FD93;
     }
-    hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15;
-    found->line = hash >> 32 & (rows->num_lines - 1);
+    found->line = line_of(rows, b);
     __builtin_prefetch(&rows->lines[found->line]);
     if (rows->spans)
         __builtin_prefetch(&rows->run_spans[found->line * RUN_TOKENS]);
@@ -163,7 +168,7 @@ static inline int has_room(const CacheLine *line, int is_short)
     return is_short && line->shorts[0].size ? !line->shorts[1].size : !line->run.bytes[0];
 }
 
-/* keeps the run that was just read, in the place of others if there is none */
+/* keeps the run at hand, in the place of others if there is none */
 static void keep_run(Reader *r, const Found *found)
 {
     const Run *run = &r->run;
@@ -174,6 +179,7 @@ static void keep_run(Reader *r, const Found *found)
     const long number = goes_beside ? beside : found->line;
     CacheLine *line = &rows->lines[number];
     RunSpan *spans = &rows->run_spans[number * RUN_TOKENS];
+    r->rows->num_runs += has_room(line, is_short);
     if (!is_short) {
         line->run = *run;
         memcpy(line->run.bytes, found->bytes, sizeof(found->bytes));
@@ -189,6 +195,38 @@ static void keep_run(Reader *r, const Found *found)
     one->count = run->count, one->num_words = run->num_words, one->num_characters = run->num_characters;
     one->size = (uint8_t)found->size;
     memcpy(spans + SHORT_TOKENS * second, r->run_spans, SHORT_TOKENS * sizeof(*spans));
+}
+
+/* keeps a run of another cache; of no bytes, none is there */
+static void move_run(Reader *r, const Run *run, const RunSpan *spans, int count)
+{
+    Found found = {.size = (long)strlen((const char *)run->bytes)};
+    if (!found.size)
+        return;
+    r->run = *run;
+    memcpy(found.bytes, run->bytes, sizeof(found.bytes));
+    memcpy(r->run_spans, spans, count * sizeof(*spans));
+    found.line = line_of(r->rows, found.bytes);
+    keep_run(r, &found);
+}
+
+/* moves the runs of one cache to another, larger one */
+void bertie_wordpiece_move(const Rows *from, Rows *to)
+{
+    Reader r = {.rows = to};
+    for (long i = 0; i < from->num_lines; i++) {
+        const CacheLine *line = &from->lines[i];
+        const RunSpan *spans = from->run_spans + i * RUN_TOKENS;
+        if (!line->shorts[0].size)
+            move_run(&r, &line->run, spans, RUN_TOKENS);
+        for (int second = 0; second < 2 && line->shorts[0].size; second++) {
+            const ShortRun *one = &line->shorts[second];
+            Run run = {.count = one->count, .num_words = one->num_words, .num_characters = one->num_characters};
+            memcpy(run.bytes, one->bytes, sizeof(one->bytes));
+            memcpy(run.ids, one->ids, sizeof(one->ids));
+            move_run(&r, &run, spans + SHORT_TOKENS * second, SHORT_TOKENS);
+        }
+    }
 }
 
 /* reads a run and keeps what is made of it */
