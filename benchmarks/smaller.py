@@ -65,7 +65,7 @@ def quality(pipe: Any, rows: list[dict[str, str]]) -> float:
     """Return Spearman's correlation of the pairs' cosines with their scores."""
     one, other = (pipe([row[name] for row in rows], normalize=True) for name in ("sentence1", "sentence2"))
     metric, scores = RegressionMetric(), np.array([float(row["score"]) for row in rows])
-    return metric.figures(metric.summary(metric.rows((one * other).sum(axis=1), scores)))["spearman"]
+    return metric.compute(metric.summary(metric.rows((one * other).sum(axis=1), scores)))["spearman"]
 
 
 def size(pipe: Any) -> float:

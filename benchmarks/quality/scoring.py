@@ -30,7 +30,7 @@ class Answers:
 
     def figures(self) -> Figures:
         """Return the figures."""
-        return self._scores().figures()
+        return self._scores().metrics()
 
     def better_than(self, other: "Answers") -> dict[str, Any]:
         """Return by how much each figure is better than another model's, with a paired bootstrap interval."""
@@ -65,7 +65,7 @@ class _Model:
     def __init__(self, experiment: Experiment, folder: Path, options: Mapping[str, Any]) -> None:
         self.row, self.kind = find(experiment.task), experiment.kind
         self.pipe = bertie.pipeline(self.row.name, str(folder), max_length=experiment.max_length, **options)
-        self.task = self.row.load_trained().from_inference_task(self.pipe.codec)
+        self.task = self.row.load_trainable().from_inference_task(self.pipe.codec)
 
     def computed(self, rows: list[Row]) -> tuple[Any, Outputs]:
         """Return the task suited to the rows, and what the model computes of them, with their labels."""

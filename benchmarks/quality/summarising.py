@@ -132,7 +132,7 @@ def _first(rows: Sequence[Row]) -> dict[str, Any]:
 
     scores = Scores(TextOverlapMetric(lowercase=True))
     scores.add([next(sentences(row["source"])) for row in rows], [(row["target"],) for row in rows])
-    return {"figures": scores.figures(), "intervals": scores.intervals()}
+    return {"figures": scores.metrics(), "intervals": scores.intervals()}
 
 
 def _starts(options: argparse.Namespace) -> dict[str, Path]:

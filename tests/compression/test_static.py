@@ -1,4 +1,4 @@
-"""bertie.distil_static: the table's formula, a folder that sentence-transformers reads alike, and what is refused."""
+"""bertie.distil_static: the table's formula, a folder that sentence-transformers reads alike, and errors."""
 
 import json
 import shutil
@@ -100,7 +100,7 @@ def test_refused(teacher: Path, table: Path, tmp_path: Path) -> None:
         bertie.distil_static(teacher, tmp_path / "out", width=17)
     with pytest.raises(CheckpointError, match="is not empty; name a new one"):
         bertie.distil_static(teacher, table)
-    with pytest.raises(InputError, match="is a StaticEmbedding, a table without blocks, which bertie does not train"):
+    with pytest.raises(InputError, match="is a StaticEmbedding, a table without layers, which bertie does not train"):
         bertie.finetune("embedding", [{"anchor": "a", "positive": "b"}] * 4, test=0, dev=0, model=str(table))
     modules = json.loads((table / "modules.json").read_text())
     for path in ("config_sentence_transformers.json", "tokenizer.json", "tokenizer_config.json"):

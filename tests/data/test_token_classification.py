@@ -64,7 +64,7 @@ def test_they_count_as_missed_as_seqeval_counts_them() -> None:
     said = [["B-PER", "O", "B-PER", "O"], ["O", "B-PER"]]
     metric = entities_metric(["O", "B-PER", "I-PER"], "BIO")
     sums = metric.statistics(metric.rows(said, gold)).sum(axis=0)
-    found = metric.figures(sums)
+    found = metric.compute(sums)
     for name, expected in (
         ("precision", seqeval.precision_score(gold, said)),
         ("recall", seqeval.recall_score(gold, said)),
@@ -78,7 +78,7 @@ def test_they_count_as_missed_as_seqeval_counts_them() -> None:
     }
     assert table == {"PER": 2, UNSEEN: 2}
     alone = metric.statistics(metric.rows(said[1:], [["O", "B-PER"]])).sum(axis=0)
-    assert metric.figures(alone)["f1_macro"] == 1
+    assert metric.compute(alone)["f1_macro"] == 1
     assert [row["label"] for row in metric.table(alone)] == ["PER"]
 
 

@@ -14,7 +14,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
-    """60 texts; those at odd places are good."""
+    """60 texts; those at odd indices are positive."""
     found = []
     for number in range(60):
         filling = " ".join(FILLING[(number + step) % 5] for step in range(number % 6))

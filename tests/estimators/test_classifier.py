@@ -19,7 +19,7 @@ from sklearn.utils import estimator_checks
 
 import bertie
 from bertie.errors import CheckpointError, InputError, InputTypeError
-from bertie.estimators.estimator import NOTE
+from bertie.estimators.estimator import STATE_FILE
 
 
 def classifier(start: Path, **more: Any) -> Any:
@@ -127,7 +127,7 @@ def test_parameters(start: Path) -> None:
 )
 @pytest.mark.parametrize("kind", ["BertClassifier", "BertRegressor", "BertTagger", "BertEmbedder"])
 def test_checks_of_scikit_learn(start: Path, name: str, kind: str) -> None:
-    # its other checks fit numbers, which are no texts
+    # its other checks fit numbers instead of texts
     getattr(estimator_checks, name)(kind, getattr(bertie, kind)(model=str(start)))
 
 
@@ -136,7 +136,7 @@ def test_pickled_as_files(fitted: Any, texts: list[str], start: Path, tmp_path: 
     assert b"model.safetensors" in data
     assert b"torch" not in data
     again = pickle.loads(data)  # noqa: S301 (the pickle is our own)
-    # PyTorch's model was trained, and the engine answers with what was saved of it
+    # trained with PyTorch, then answered by the engine from the saved model
     np.testing.assert_allclose(again.predict_proba(texts), fitted.predict_proba(texts), atol=1e-6)
     assert again.metrics_ == fitted.metrics_
     stream = io.BytesIO()
@@ -154,7 +154,7 @@ def test_saved_in_hub_layout(fitted: Any, texts: list[str], start: Path, tmp_pat
     assert bertie.pipeline("text-classification", tmp_path / "saved")(texts[1])[0]["label"] == "pos"
     with pytest.raises(CheckpointError, match="of a 'BertClassifier'; load it with that class"):
         bertie.BertRegressor.from_pretrained(tmp_path / "saved")
-    (tmp_path / "saved" / NOTE).unlink()
+    (tmp_path / "saved" / STATE_FILE).unlink()
     plain = bertie.BertClassifier.from_pretrained(tmp_path / "saved")
     np.testing.assert_array_equal(plain.predict(texts), fitted.predict(texts))
 
@@ -174,7 +174,7 @@ def test_class_weights(start: Path, texts: list[str], weights: Any) -> None:
     assert list(model.pipeline_.codec.class_weights) == list(expected)
 
 
-def test_tuning_is_as_in_finetune(start: Path, texts: list[str]) -> None:
+def test_dev_rows_work_as_in_finetune(start: Path, texts: list[str]) -> None:
     y = ["neg", "pos"] * 30
     untuned = classifier(start, epochs=1, dev=0).fit(texts, y)
     assert untuned.metrics_ == {}
@@ -189,7 +189,11 @@ def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:
         model.predict(texts)
     with pytest.raises(NotFittedError):
         model.save_pretrained("nowhere")
-    for given, message in (("a text", "X is a text"), ([3, 4], r"X\[0\] is 3 \(int\)"), ([["a", "b", "c"]], r"X\[0\]")):
+    for given, message in (
+        ("a text", "X is a single text"),
+        ([3, 4], r"X\[0\] is 3 \(int\)"),
+        ([["a", "b", "c"]], r"X\[0\]"),
+    ):
         with pytest.raises(InputTypeError, match=message):
             fitted.predict(given)
     with pytest.raises(ValueError, match="inconsistent"):
@@ -198,7 +202,7 @@ def test_bad_input(start: Path, texts: list[str], fitted: Any) -> None:
         model.fit(texts, ["neg"] * 60)
     with pytest.raises(InputError, match=r"y\[1\] is ' '; each text needs a class"):
         model.fit(texts, ["neg", " "] * 30)
-    with pytest.raises(InputError, match="differ in spaces"):
+    with pytest.raises(InputError, match="differ only in spaces"):
         model.fit(texts, ["neg", "neg "] * 30)
     with pytest.raises(ValueError, match="Unknown label type"):
         model.fit(texts, np.linspace(0, 1, 60))

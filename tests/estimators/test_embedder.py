@@ -1,4 +1,4 @@
-"""BertEmbedder: vectors of texts as a step of a scikit-learn pipeline."""
+"""BertEmbedder: text embeddings as a step of a scikit-learn pipeline."""
 
 import pickle
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_before_a_classifier(start: Path, texts: list[str]) -> None:
     assert columns.fit_transform(frame).shape == (60, 33)
 
 
-def test_kept_as_files(start: Path, texts: list[str], tmp_path: Path, minilm: Path) -> None:
+def test_saved_and_pickled_as_files(start: Path, texts: list[str], tmp_path: Path, minilm: Path) -> None:
     embedder = bertie.BertEmbedder(minilm, max_length=9).fit()
     vectors = embedder.transform(texts)
     again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(embedder))))  # noqa: S301 (the pickles are our own)

@@ -1,4 +1,4 @@
-"""BertRegressor: numbers of any size, learned alike and answered in their own unit."""
+"""BertRegressor: numbers of any scale, learned equally well and predicted in their own unit."""
 
 import pickle
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_numbers_in_their_own_unit(start: Path, texts: list[str], prices: list[f
     assert model.score(texts, prices) > 0.5
     assert 0 < model.metrics_["mae"] < 25_000
     again = pickle.loads(pickle.dumps(model))  # noqa: S301 (the pickle is our own)
-    # PyTorch's model was trained, and the engine answers with what was saved of it
+    # trained with PyTorch, then answered by the engine from the saved model
     np.testing.assert_allclose(again.predict(texts), found, rtol=1e-6)
     model.save_pretrained(tmp_path / "saved")
     loaded = bertie.BertRegressor.from_pretrained(tmp_path / "saved")
@@ -41,13 +41,13 @@ def test_numbers_in_their_own_unit(start: Path, texts: list[str], prices: list[f
     assert said[0]["score"] == pytest.approx(float(found[0]), rel=1e-5)
 
 
-def test_the_unit_changes_nothing(start: Path, texts: list[str], prices: list[float]) -> None:
+def test_the_scale_of_labels_does_not_matter(start: Path, texts: list[str], prices: list[float]) -> None:
     one = regressor(start, epochs=2).fit(texts, prices).predict(texts)
     other = regressor(start, epochs=2).fit(texts, np.array(prices) / 1e6 - 3).predict(texts)
     np.testing.assert_allclose(other, one / 1e6 - 3, rtol=1e-3)
 
 
-def test_a_source_to_tune_on_is_in_the_same_unit(start: Path, texts: list[str], prices: list[float]) -> None:
+def test_a_dev_source_has_the_same_scale(start: Path, texts: list[str], prices: list[float]) -> None:
     rows = [{"text": text, "label": price} for text, price in zip(texts, prices, strict=True)]
     model = regressor(start, dev=rows[:20]).fit(texts[20:], prices[20:])
     mae = np.abs(model.predict(texts[:20]) - prices[:20]).mean()

@@ -1,4 +1,4 @@
-"""BertTagger: lists of words in, a tag for each of them out."""
+"""BertTagger: lists of words in, one tag per word out."""
 
 import pickle
 from pathlib import Path
@@ -51,11 +51,11 @@ def test_probabilities(fitted: Any, words: list[list[str]]) -> None:
     assert [each.shape for each in found[:-1]] == [(len(each), 3) for each in words]
     assert np.concatenate(found[:-1]).sum(axis=1) == pytest.approx(1, abs=1e-5)
     likeliest = [fitted.classes_[each.argmax(axis=1)].tolist() for each in found[:-1]]
-    assert likeliest == fitted.predict(words)  # no tag here goes on, so none is forbidden
+    assert likeliest == fitted.predict(words)  # there are no I- tags, so every sequence is valid
     assert found[-1].sum(axis=1) == pytest.approx([1, 0, 1], abs=1e-5)
 
 
-def test_kept_as_files(fitted: Any, words: list[list[str]], tmp_path: Path) -> None:
+def test_saved_and_pickled_as_files(fitted: Any, words: list[list[str]], tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301 (the pickle is our own)
     assert again.predict(words) == fitted.predict(words)
     fitted.save_pretrained(tmp_path / "saved")

@@ -1,4 +1,4 @@
-"""Entities are read as conlleval and seqeval read them, from tags of any form."""
+"""Entity metrics equal conlleval's and seqeval's, for tags that need not be well-formed."""
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +28,7 @@ def scored(scheme: str, predictions: list, labels: list) -> Scores:
 
 
 def conlleval(texts: list) -> set:
-    """Return the chunks of tags as the Perl script finds them, state by state: (text, first, last, type)."""
+    """Return the chunks that the Perl script's state machine finds: (text, first, last, type)."""
     found = set()
     for at, tags in enumerate(texts):
         before, kind_before, begun = "O", "", 0
@@ -50,12 +50,12 @@ def conlleval(texts: list) -> set:
 def test_entities_equal_conlleval(scheme: str, data: st.DataObject) -> None:
     drawn = data.draw(texts(scheme))
     predictions, labels = ([[pair[side] for pair in text] for text in drawn] for side in (0, 1))
-    said, gold = conlleval(predictions), conlleval(labels)
-    figures = scored(scheme, predictions, labels).figures()
-    assert figures["precision"] == pytest.approx(len(said & gold) / max(1, len(said)))
-    assert figures["recall"] == pytest.approx(len(said & gold) / max(1, len(gold)))
-    assert figures["f1"] == pytest.approx(2 * len(said & gold) / max(1, len(said) + len(gold)))
-    assert figures["accuracy"] == pytest.approx(seqeval.accuracy_score(labels, predictions))
+    predicted, gold = conlleval(predictions), conlleval(labels)
+    metrics = scored(scheme, predictions, labels).metrics()
+    assert metrics["precision"] == pytest.approx(len(predicted & gold) / max(1, len(predicted)))
+    assert metrics["recall"] == pytest.approx(len(predicted & gold) / max(1, len(gold)))
+    assert metrics["f1"] == pytest.approx(2 * len(predicted & gold) / max(1, len(predicted) + len(gold)))
+    assert metrics["accuracy"] == pytest.approx(seqeval.accuracy_score(labels, predictions))
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
@@ -66,17 +66,17 @@ def test_entities_equal_seqeval(scheme: str, data: st.DataObject) -> None:
     drawn = data.draw(texts(scheme))
     predictions, labels = ([[pair[side] for pair in text] for text in drawn] for side in (0, 1))
     scores = scored(scheme, predictions, labels)
-    figures = scores.figures()
+    metrics = scores.metrics()
     try:
         expected = {
             name: getattr(seqeval, f"{name}_score")(labels, predictions, **KEYS)
             for name in ("precision", "recall", "f1")
         }
         report = seqeval.classification_report(labels, predictions, output_dict=True, **KEYS)
-    except ValueError:  # seqeval fails where there is no entity at all
-        assert figures["f1"] == 0
+    except ValueError:  # seqeval fails if there is no entity at all
+        assert metrics["f1"] == 0
         return
-    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     for row in scores.table():
         if row["label"] in report:
             assert row["support"] == report[row["label"]]["support"]
@@ -94,7 +94,7 @@ def test_entities_equal_seqeval(scheme: str, data: st.DataObject) -> None:
         ("IO", "I-per I-per I-loc O I-loc", [(0, 1), (2, 2), (4, 4)]),
     ],
 )
-def test_runs_that_are_entities(scheme: str, tags: str, expected: list) -> None:
+def test_where_entities_begin(scheme: str, tags: str, expected: list) -> None:
     table = scored(scheme, [tags.split()], [tags.split()]).table()
     assert sum(row["support"] for row in table) == len(expected)
 
@@ -102,21 +102,19 @@ def test_runs_that_are_entities(scheme: str, tags: str, expected: list) -> None:
 def test_an_entity_ends_with_its_text() -> None:
     scores = scored("IO", [["O", "I-per"], ["I-per"], []], [["O", "I-per"], ["I-per"], []])
     assert [row["support"] for row in scores.table()] == [0, 2]
-    assert scores.figures()["f1"] == 1
+    assert scores.metrics()["f1"] == 1
     assert scores.intervals()["f1"] == (0.0, 1.0)  # a replicate may hold neither
 
 
-def test_no_entities_are_said() -> None:
-    assert scored("BIO", [["O"]], [["O"]]).notes() == [
-        "The labels hold no entity: precision, recall and F1 are 0 for want of any."
-    ]
+def test_missing_entities_are_noted() -> None:
+    assert scored("BIO", [["O"]], [["O"]]).notes() == ["The labels contain no entity: precision, recall and F1 are 0."]
     assert scored("BIO", [["O"]], [["B-per"]]).notes() == ["No entity was predicted."]
 
 
 def test_bad_tags_are_refused() -> None:
     with pytest.raises(InputError, match="scheme is 'IOB9'; allowed are 'BIO', 'BIOES', 'IO'"):
         EntityMetric(TAGS["BIO"], "IOB9")
-    with pytest.raises(InputError, match="tag 'E-per' is none of BIO; allowed are O, B-TYPE, I-TYPE"):
+    with pytest.raises(InputError, match="tag 'E-per' does not belong to BIO; allowed are O, B-TYPE, I-TYPE"):
         EntityMetric(TAGS["BIOES"], "BIO")
     with pytest.raises(InputError, match=r"Text 1 has 1 predicted tags and 2 labels"):
         scored("BIO", [["O"], ["O"]], [["O"], ["O", "O"]])

@@ -1,4 +1,4 @@
-"""Answers are compared as SQuAD's scripts define it."""
+"""Answers are compared as SQuAD's scripts do."""
 
 import re
 import string
@@ -17,14 +17,14 @@ TEXTS = st.text(alphabet="aAn thecat,.-é1'’", max_size=12)
 
 
 def definition(text: str) -> list[str]:
-    """Return a text's words by the definition: lower case, no punctuation, no articles, white space."""
+    """Return a text's words by SQuAD's definition: lower-cased, without punctuation and articles, split at spaces."""
     kept = "".join(character for character in text.lower() if character not in set(string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", kept).split()
 
 
-def overlap(said: str, right: str, empty: bool) -> float:
+def overlap(predicted: str, right: str, empty: bool) -> float:
     """Return the F1 of two texts' words; with ``empty`` (v2.0) two texts without words agree."""
-    words, others = definition(said), definition(right)
+    words, others = definition(predicted), definition(right)
     if empty and not (words and others):
         return float(words == others)
     common = sum((Counter(words) & Counter(others)).values())
@@ -38,16 +38,16 @@ def overlap(said: str, right: str, empty: bool) -> float:
 @settings(deadline=None)
 def test_answers_equal_the_definition(rows: list, unanswerable: bool) -> None:
     exact, f1 = [], []
-    for said, right in rows:
+    for predicted, right in rows:
         if unanswerable:
             right = [text for text in right if definition(text)] or [""]
-        exact.append(max((definition(said) == definition(text) for text in right), default=0))
-        f1.append(max((overlap(said, text, unanswerable) for text in right), default=0))
+        exact.append(max((definition(predicted) == definition(text) for text in right), default=0))
+        f1.append(max((overlap(predicted, text, unanswerable) for text in right), default=0))
     scores = Scores(QuestionAnsweringMetric(unanswerable=unanswerable), replicates=10)
     scores.add(*zip(*rows, strict=True))
-    assert scores.figures()["exact_match"] == pytest.approx(np.mean(exact))
-    assert scores.figures()["f1"] == pytest.approx(np.mean(f1))
-    assert set(scores.intervals()) == set(scores.figures())
+    assert scores.metrics()["exact_match"] == pytest.approx(np.mean(exact))
+    assert scores.metrics()["f1"] == pytest.approx(np.mean(f1))
+    assert set(scores.intervals()) == set(scores.metrics())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_normalising(text: str, expected: str) -> None:
 def test_questions_with_and_without_an_answer() -> None:
     scores = Scores(QuestionAnsweringMetric(unanswerable=True))
     scores.add(["the red cat", "", "something", ""], [["red cat", "cat"], ["dog"], [], ["a"]])
-    assert scores.figures() == pytest.approx(
+    assert scores.metrics() == pytest.approx(
         {
             "exact_match": 2 / 4,
             "f1": 2 / 4,
@@ -73,10 +73,11 @@ def test_questions_with_and_without_an_answer() -> None:
     )
     only = Scores(QuestionAnsweringMetric(unanswerable=True))
     only.add(["red"], [["red cat"]])
-    assert only.figures() == pytest.approx({"exact_match": 0, "f1": 2 / 3})
+    assert only.metrics() == pytest.approx({"exact_match": 0, "f1": 2 / 3})
     assert only.notes() == ["Every question has an answer."]
 
 
-def test_a_list_of_right_answers_is_asked_for() -> None:
-    with pytest.raises(InputError, match="Question 0 has the prediction 'cat'; give a text, and a list of right ones"):
+def test_labels_must_be_lists_of_answers() -> None:
+    message = "Question 0 has the prediction 'cat' and the label 'cat'; give a text and a list of gold answers"
+    with pytest.raises(InputError, match=message):
         Scores(QuestionAnsweringMetric()).add(["cat"], ["cat"])

@@ -1,4 +1,4 @@
-"""A ranking's figures are scikit-learn's."""
+"""Ranking metrics equal scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -16,23 +16,23 @@ def test_ranking_equals_scikit_learn(candidates: list) -> None:
     relevance, given_scores = np.array(candidates).T
     scores = Scores(RankingMetric(), replicates=0)
     scores.add([given_scores], [relevance])
-    figures = scores.figures()
+    metrics = scores.metrics()
     if not relevance.any():
-        assert set(figures.values()) == {0.0}
+        assert set(metrics.values()) == {0.0}
         return
-    assert figures["ndcg@10"] == pytest.approx(sklearn.ndcg_score([relevance], [given_scores], k=10))
-    assert figures["map"] == pytest.approx(sklearn.average_precision_score(relevance > 0, given_scores))
+    assert metrics["ndcg@10"] == pytest.approx(sklearn.ndcg_score([relevance], [given_scores], k=10))
+    assert metrics["map"] == pytest.approx(sklearn.average_precision_score(relevance > 0, given_scores))
     first = next(rank for rank, at in enumerate(np.argsort(-given_scores), start=1) if relevance[at])
-    assert figures["mrr"] == pytest.approx(1 / first)
+    assert metrics["mrr"] == pytest.approx(1 / first)
 
 
-def test_equal_scores_count_against_the_system() -> None:
+def test_ties_count_against_the_system() -> None:
     scores = Scores(RankingMetric())
     scores.add([[0.5, 0.5, 0.5], [2, 1]], [[1, 0, 0], [1, 0]])
-    # the third place's gain is 1 / log2(4)
-    assert scores.figures() == pytest.approx({"mrr": (1 / 3 + 1) / 2, "ndcg@10": 3 / 4, "map": (1 / 3 + 1) / 2})
+    # the discount of rank 3 is 1 / log2(4)
+    assert scores.metrics() == pytest.approx({"mrr": (1 / 3 + 1) / 2, "ndcg@10": 3 / 4, "map": (1 / 3 + 1) / 2})
 
 
-def test_a_score_for_each_candidate() -> None:
+def test_every_candidate_needs_a_score() -> None:
     with pytest.raises(InputError, match=r"Query 0 has scores of shape \[2\] for 3 candidates"):
         Scores(RankingMetric()).add([[0.5, 0.5]], [[1, 0, 0]])

@@ -1,4 +1,4 @@
-"""Streaming changes nothing, and intervals are those of a plain bootstrap over rows."""
+"""Chunk sizes do not change the metrics, and the intervals are those of a plain bootstrap over rows."""
 
 import time
 
@@ -29,7 +29,7 @@ class Means(Additive):
     def statistics(self, rows: np.ndarray) -> np.ndarray:
         return np.hstack([rows, np.ones_like(rows)])
 
-    def figures(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         return {"mean": sums[..., 0] / np.maximum(sums[..., 1], 1)}
 
 
@@ -44,9 +44,9 @@ def scored(metric: object, predictions: np.ndarray, labels: np.ndarray, step: in
     "metric", [ClassificationMetric(NAMES), RegressionMetric(), Means()], ids=lambda metric: type(metric).__name__
 )
 @pytest.mark.parametrize("step", [1, 7, 400])
-def test_the_sizes_of_the_parts_change_nothing(metric: object, step: int) -> None:
+def test_chunk_sizes_change_nothing(metric: object, step: int) -> None:
     parts, whole = scored(metric, PREDICTIONS, LABELS, step), scored(metric, PREDICTIONS, LABELS)
-    assert parts.figures() == whole.figures()
+    assert parts.metrics() == whole.metrics()
     assert parts.intervals() == whole.intervals()
     assert parts.count == 400
 
@@ -54,7 +54,7 @@ def test_the_sizes_of_the_parts_change_nothing(metric: object, step: int) -> Non
 def test_the_interval_of_a_mean_is_the_known_one() -> None:
     values = RANDOM.normal(2, 1, 3000)
     found = scored(Means(), values, values, step=50)
-    assert found.figures()["mean"] == pytest.approx(values.mean())
+    assert found.metrics()["mean"] == pytest.approx(values.mean())
     assert found.intervals()["mean"] == pytest.approx(
         (values.mean() - 1.96 / 3000**0.5, values.mean() + 1.96 / 3000**0.5), abs=0.01
     )
@@ -62,18 +62,18 @@ def test_the_interval_of_a_mean_is_the_known_one() -> None:
 
 def test_intervals_are_those_of_a_bootstrap_over_rows() -> None:
     random = np.random.default_rng(1)
-    figures = {"accuracy": [], "f1_macro": [], "matthews": []}
+    metrics = {"accuracy": [], "f1_macro": [], "matthews": []}
     for _ in range(600):
         rows = random.integers(0, 400, 400)
-        figures["accuracy"].append(sklearn.accuracy_score(LABELS[rows], PREDICTIONS[rows]))
-        figures["f1_macro"].append(sklearn.f1_score(LABELS[rows], PREDICTIONS[rows], average="macro"))
-        figures["matthews"].append(sklearn.matthews_corrcoef(LABELS[rows], PREDICTIONS[rows]))
+        metrics["accuracy"].append(sklearn.accuracy_score(LABELS[rows], PREDICTIONS[rows]))
+        metrics["f1_macro"].append(sklearn.f1_score(LABELS[rows], PREDICTIONS[rows], average="macro"))
+        metrics["matthews"].append(sklearn.matthews_corrcoef(LABELS[rows], PREDICTIONS[rows]))
     intervals = scored(ClassificationMetric(NAMES), PREDICTIONS, LABELS, replicates=4000).intervals()
-    for name, values in figures.items():
+    for name, values in metrics.items():
         assert intervals[name] == pytest.approx(np.quantile(values, (0.025, 0.975)), abs=0.01)
 
 
-def test_rows_that_one_system_was_not_scored_on_are_not_compared() -> None:
+def test_systems_scored_on_different_rows_are_not_compared() -> None:
     all_rows, fewer = (scored(ClassificationMetric(NAMES), PREDICTIONS[:n], LABELS[:n]) for n in (400, 399))
     with pytest.raises(InputError, match=r"scored on 399 rows and the second on 400; compare them on rows"):
         paired_difference(fewer, all_rows)
@@ -106,7 +106,7 @@ def test_a_system_does_not_differ_from_itself(metric: Metric) -> None:
     assert {interval(replicates[name] - again[name]) for name in metric.names} == {(0.0, 0.0)}
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_intervals() -> None:
     first, again, other = (
         scored(ClassificationMetric(NAMES), PREDICTIONS, LABELS, seed=seed).intervals() for seed in (1, 1, 2)
     )
@@ -122,10 +122,10 @@ def test_draws_are_poisson() -> None:
 
 
 @pytest.mark.parametrize("metric", [ClassificationMetric(NAMES), RegressionMetric()])
-def test_no_rows_is_a_sentence(metric: object) -> None:
+def test_no_rows_is_a_clear_error(metric: object) -> None:
     scores = Scores(metric)
     scores.add([], [])
-    for ask in (scores.figures, scores.intervals, scores.table, scores.notes):
+    for ask in (scores.metrics, scores.intervals, scores.table, scores.notes):
         with pytest.raises(InputError, match="no rows to score; give at least one prediction with its label"):
             ask()
 
@@ -141,6 +141,6 @@ def test_a_million_rows_take_seconds() -> None:
     before = time.process_time()
     scores = scored(ClassificationMetric([str(number) for number in range(28)]), predictions, labels, step=32)
     low, high = scores.intervals()["f1_macro"]
-    assert low < scores.figures()["f1_macro"] < high
+    assert low < scores.metrics()["f1_macro"] < high
     assert high - low < 0.01
     assert time.process_time() - before < 30  # about 2 on an idle core

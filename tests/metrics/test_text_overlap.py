@@ -1,4 +1,4 @@
-"""ROUGE, BLEU and chrF: the figures of the packages that compute them, in parts, with intervals and notes."""
+"""ROUGE, BLEU and chrF equal the values of the packages that compute them, in chunks, with intervals and notes."""
 
 import subprocess
 import sys
@@ -22,11 +22,11 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_figures_are_those_of_the_packages(lowercase: bool) -> None:
+def test_metrics_are_those_of_the_packages(lowercase: bool) -> None:
     scores = Scores(TextOverlapMetric(lowercase=lowercase), replicates=50)
     scores.add(WRITTEN[:2], RIGHT[:2])
     scores.add(WRITTEN[2:], RIGHT[2:])
-    found = scores.figures()
+    found = scores.metrics()
     columns = [[right[place] if place < len(right) else None for right in RIGHT] for place in (0, 1)]
     assert found["bleu"] == pytest.approx(sacrebleu.BLEU(lowercase=lowercase).corpus_score(WRITTEN, columns).score)
     assert found["chrf"] == pytest.approx(sacrebleu.CHRF(lowercase=lowercase).corpus_score(WRITTEN, columns).score)
@@ -39,20 +39,20 @@ def test_figures_are_those_of_the_packages(lowercase: bool) -> None:
     assert scores.notes() == []
 
 
-def test_texts_that_rouge_does_not_read() -> None:
+def test_texts_that_rouge_ignores() -> None:
     scores = Scores(TextOverlapMetric(), replicates=0)
     scores.add(["дождь идёт", "rain"], [("дождь идёт",), ("rain",)])
-    assert scores.figures()["chrf"] == pytest.approx(100)
-    assert scores.figures()["rougeL"] == 0.5
+    assert scores.metrics()["chrf"] == pytest.approx(100)
+    assert scores.metrics()["rougeL"] == 0.5
     assert scores.notes() == [
-        "1 of 2 right texts has no Latin letter and no digit, and ROUGE reads nothing else; look at chrf.",
-        "No text that was written has four words, and bleu, which counts fours, is 0; look at chrf.",
+        "1 of 2 references has no Latin letter and no digit, and ROUGE ignores all else; look at chrf.",
+        "No generated text has four words, so bleu, which counts 4-grams, is 0; look at chrf.",
     ]
 
 
 @pytest.mark.parametrize("labels", [["a text"], [()]])
-def test_what_is_no_list_of_right_texts_is_refused(labels: list) -> None:
-    with pytest.raises(InputError, match="Row 0 has the prediction 'a'; give a text, and a list of right ones"):
+def test_labels_must_be_lists_of_references(labels: list) -> None:
+    with pytest.raises(InputError, match="Row 0 has the prediction 'a' and the label .*; give a text and a list of"):
         TextOverlapMetric().rows(["a"], labels)
 
 
@@ -61,8 +61,8 @@ def test_a_package_that_is_missing_is_named(module: str, package: str, monkeypat
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [_Nothing(module), *sys.meta_path])
-    says = f"Scoring texts needs {package}, which is not installed: pip install 'bertie\\[seq2seq\\]'"
-    with pytest.raises(BertieError, match=says):
+    message = f"Scoring texts needs {package}, which is not installed: pip install 'bertie\\[seq2seq\\]'"
+    with pytest.raises(BertieError, match=message):
         TextOverlapMetric()
 
 

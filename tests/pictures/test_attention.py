@@ -1,4 +1,4 @@
-"""Pictures of attention: the weights in them are the model's, and every text is harmless."""
+"""Pictures of attention: the weights in them are the model's, and no text can inject markup."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ import torch
 
 import bertie
 from bertie.errors import InputError, InputTypeError
-from bertie.pictures.attention import COARSE, FINE, MOST_WEIGHTS
+from bertie.pictures.attention import COARSE, FINE, MAX_WEIGHTS
 from bertie.pictures.png import opacity_of, png
 
 Made = tuple[Any, Any]
@@ -24,7 +24,7 @@ IMAGE = re.compile(r'xlink:href="data:image/png;base64,([^"]+)"')
 
 
 def read_png(file: bytes) -> np.ndarray:
-    """Decode a PNG of one byte a cell without any filter, chunk by chunk, checking each sum."""
+    """Decode an unfiltered PNG of one byte per cell, checking the CRC of each chunk."""
     place, chunks = 8, {}
     while place < len(file):
         length, kind = struct.unpack(">I4s", file[place : place + 8])
@@ -131,7 +131,7 @@ def test_nothing_is_fetched(made: Made) -> None:
     html = bertie.plot_attention(*made, TEXT).html
     assert "default-src 'none'" in html
     places = set(re.findall(r"https?://[^\s\"'<]+", html))
-    assert places == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names of namespaces
+    assert places == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # XML namespaces
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,18 @@ def test_mistakes_are_one_sentence(made: Made, change: dict[str, Any], kind: typ
         bertie.plot_attention(**arguments)
 
 
-def test_what_is_too_large_is_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.pictures.attention.MOST_WEIGHTS", 500)
-    with pytest.raises(InputError, match="8 heads of 9 tokens are 648 weights, and a page holds 500; name a layer"):
+def test_too_many_weights_are_refused(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.pictures.attention.MAX_WEIGHTS", 500)
+    with pytest.raises(
+        InputError, match="8 heads of 9 tokens are 648 weights, and a page holds at most 500; name a layer"
+    ):
         bertie.plot_attention(*made, TEXT)
 
 
-def test_many_weights_are_kept_in_coarse_steps(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.pictures.attention.FINE_WEIGHTS", 500)
+def test_many_weights_are_drawn_in_coarse_steps(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.pictures.attention.MAX_FINE_WEIGHTS", 500)
     assert "coarse steps" in bertie.plot_attention(*made, TEXT).html
-    assert MOST_WEIGHTS >= 144 * 512**2  # a base-size model and its longest text
+    assert MAX_WEIGHTS >= 144 * 512**2  # a base-size model with its longest text
     weights = np.linspace(0, 0.1, 1000)
     for steps, worst in ((FINE, 0.0013), (COARSE, 0.0105)):
         assert np.abs((opacity_of(weights, steps) / 255.0) ** 2 - weights).max() < worst

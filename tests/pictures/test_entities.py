@@ -1,4 +1,4 @@
-"""Pictures of entities: the page holds the text as it is, marks are where they belong, and mistakes are named."""
+"""Pictures of entities: the page shows the text unchanged with correct marks, and mistakes are named."""
 
 import re
 from html.parser import HTMLParser
@@ -22,7 +22,7 @@ FOUND = [
 
 
 class Marked(HTMLParser):
-    """What a browser reads: the text of the paragraphs without the tags, and the marks."""
+    """Parses a page as a browser does: the text of the paragraphs without tags, and the marks."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -122,21 +122,21 @@ def test_mistakes_around_the_lists() -> None:
         bertie.plot_entities(["Paris", ""], [[], [{"start": 0, "end": 1, "label": "X"}]])
 
 
-def test_a_kind_looks_the_same_everywhere() -> None:
+def test_a_type_looks_the_same_in_every_picture() -> None:
     assert look_of("PER") == look_of("B-PER") == look_of("person")
     assert len({look_of(label) for label in ("PER", "LOC", "ORG", "MISC", "DATE")}) == 5
     assert look_of("Chemical") == look_of("CHEMICAL") == (3, "dotted", None)
     assert look_of("Chemical") not in [look_of(label) for label in ("PER", "LOC", "ORG", "MISC", "DATE")]
 
 
-def test_colours_of_ones_own() -> None:
+def test_custom_colours() -> None:
     picture = bertie.plot_entities(SENTENCE, FOUND, colors={"PER": "#123456"})
     assert 'style="--kind:#123456"' in picture.html
     with pytest.raises(InputError, match="colors gives 'PER' the colour 'red;x'; write it as '#rrggbb'"):
         bertie.plot_entities(SENTENCE, FOUND, colors={"PER": "red;x"})
 
 
-# What is left of linear red, green and blue: Machado, Oliveira and Fernandes 2009, severity 1.
+# How colour-blind eyes see linear red, green and blue: Machado, Oliveira and Fernandes 2009, severity 1.
 VISION = {
     "normal": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -158,7 +158,7 @@ def luminance(colour: str) -> float:
 
 
 def lab(colour: str, vision: str) -> np.ndarray:
-    """CIELAB (D65), in which about 2 is the smallest difference one sees."""
+    """Return a colour in CIELAB (D65), where the smallest visible difference is about 2."""
     seen = XYZ @ np.clip(VISION[vision] @ linear(colour), 0, 1) / [0.95047, 1, 1.08883]
     x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
@@ -172,8 +172,8 @@ def test_colours_can_be_told_apart(palette: tuple[str, ...], vision: str) -> Non
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_colours_can_be_seen(theme: int) -> None:
-    """The contrasts that WCAG 2.2 asks for: 3 for lines, 4.5 for letters, also on a marked background."""
+def test_colours_have_enough_contrast(theme: int) -> None:
+    """Checks the contrasts that WCAG 2.2 requires: 3 for lines, 4.5 for text, also on a marked background."""
 
     def contrast(one: str, other: str) -> float:
         low, high = sorted((luminance(one), luminance(other)))

@@ -1,4 +1,4 @@
-"""What the tests of pipelines share: real texts, and small models saved with a real vocabulary."""
+"""Fixtures for pipelines: real texts, and small models saved with a real vocabulary."""
 
 import csv
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def texts(shared: Path) -> list[str]:
-    """Three hundred real texts: sentences of reviews, and a few long reviews between them."""
+    """Three hundred real texts: sentences of reviews, and a few long reviews among them."""
     columns = []
     for name in ("sentiment", "reviews"):
         with (shared / "data" / name / "dev.csv").open(encoding="utf-8", newline="") as file:
@@ -35,7 +35,7 @@ def texts(shared: Path) -> list[str]:
 
 @pytest.fixture
 def tiny(minilm: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A function that saves a small random model of a class, with all-MiniLM's vocabulary, and gives its folder."""
+    """A function that saves a small random model of a class, with all-MiniLM's vocabulary, and returns its folder."""
 
     def save(name: str = "BertModel", **config: Any) -> Path:
         torch.manual_seed(0)

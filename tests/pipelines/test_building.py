@@ -1,4 +1,4 @@
-"""What a pipeline is when it is made: its class, its task's name, and whether the model has the head that it needs."""
+"""Making a pipeline: its class, the name of its task, and the check that the model has the head it needs."""
 
 import types
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def tokenizer(minilm: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
-    # a reranker scores with one label, and who writes is a decoder
+    # a reranker has one label, and text generation needs a decoder
     one = {"BertForSequenceClassification": {"num_labels": 1}, "BertLMHeadModel": {"is_decoder": True}}
     return {name: getattr(bertie, name)(bertie.BertConfig(**TINY, **one.get(name, {}))) for name in CLASSES}
 
@@ -71,7 +71,7 @@ def test_a_model_with_another_head_is_refused_when_the_pipeline_is_made(row: Any
             assert bertie.pipeline(row.name, model, tokenizer=tokenizer).task == row.name
         else:
             wanted = getattr(bertie, row.model_class).model_class.__name__
-            with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, and the model is a {name};"):
+            with pytest.raises(bertie.InputTypeError, match=f"needs a bertie.{wanted}, but the model is a {name};"):
                 bertie.pipeline(row.name, model, tokenizer=tokenizer)
 
 
@@ -90,7 +90,7 @@ def test_a_folder_with_another_head_or_none_is_refused(
                 bertie.pipeline(row.name, tmp_path / name, tokenizer=tokenizer, **how)
 
 
-def test_a_config_that_says_nothing_of_its_class_leaves_the_head_to_the_weights(
+def test_without_a_class_in_the_config_the_weights_determine_the_head(
     models: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
     models["BertForTokenClassification"].save_pretrained(tmp_path)
@@ -110,12 +110,12 @@ class Wrapped(nn.Module):
         return self.inner(*args, **kwargs)
 
 
-def test_wrapped_models_and_classes_of_ones_own(models: Any, tokenizer: Any) -> None:
+def test_wrapped_models_and_custom_classes(models: Any, tokenizer: Any) -> None:
     own = type("Own", (bertie.BertPreTrainedModel,), {})(bertie.BertConfig(**TINY))
     own.bert = models["BertModel"]
     bertie.pipeline("text-classification", Wrapped(models["BertForSequenceClassification"]), tokenizer=tokenizer)
     bertie.pipeline("text-classification", own, tokenizer=tokenizer)
-    with pytest.raises(bertie.InputTypeError, match="needs a bertie.BertForMaskedLM, and the model is a Own"):
+    with pytest.raises(bertie.InputTypeError, match="needs a bertie.BertForMaskedLM, but the model is a Own"):
         bertie.pipeline("fill-mask", own, tokenizer=tokenizer)
     with pytest.raises(bertie.InputTypeError, match="the model is a BertForTokenClassification"):
         bertie.pipeline("text-classification", Wrapped(models["BertForTokenClassification"]), tokenizer=tokenizer)
@@ -134,7 +134,7 @@ def test_wrapped_models_and_classes_of_ones_own(models: Any, tokenizer: Any) -> 
     ],
 )
 @pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
-def test_the_names_of_tasks_and_classes(
+def test_task_names_and_pipeline_classes(
     library: types.ModuleType, task: str, model: str, kind: str, tokenizer: Any
 ) -> None:
     made = getattr(library, model)(library.BertConfig(**TINY))
@@ -146,13 +146,13 @@ def test_the_names_of_tasks_and_classes(
     assert pipe.device == torch.device("cpu")
 
 
-def test_question_answering_has_its_class_too(models: Any, tokenizer: Any) -> None:
+def test_question_answering_has_its_own_class(models: Any, tokenizer: Any) -> None:
     pipe = bertie.pipeline("question-answering", models["BertForQuestionAnswering"], tokenizer=tokenizer)
     assert type(pipe) is bertie.QuestionAnsweringPipeline
 
 
 def numbers(answer: Any) -> list[float]:
-    """Return the numbers of an answer, whatever its form."""
+    """Return all numbers in an answer, whatever its form."""
     if isinstance(answer, dict):
         answer = list(answer.values())
     if isinstance(answer, str | int | float):
@@ -161,7 +161,7 @@ def numbers(answer: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("task", [row.name for row in ROWS])
-def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tokenizer: Any) -> None:
+def test_output_options_in_the_config_do_not_change_answers(task: str, tokenizer: Any) -> None:
     wanted = getattr(bertie, next(row for row in ROWS if row.name == task).model_class).model_class
     more = {"is_decoder": True} if wanted is bertie.BertLMHeadModel else {}
     config: Any = bertie.BertConfig(**TINY, num_labels=1 if task == "reranking" else 2, **more)
@@ -184,16 +184,16 @@ def test_a_config_that_asks_for_tuples_and_more_changes_no_answer(task: str, tok
     assert numbers(before) or after == before
 
 
-def test_arguments_of_other_programs_with_nothing_in_them(tiny: Callable[..., Path]) -> None:
+def test_empty_arguments_of_other_programs_are_accepted(tiny: Callable[..., Path]) -> None:
     pipe = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), framework=None, feature_extractor=None, processor=None)
     assert pipe.task == "fill-mask"
 
 
-def test_pooling_that_no_file_states_is_said(minilm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_default_pooling_is_reported(minilm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bertie.BertModel(bertie.BertConfig(**TINY)).save_pretrained(tmp_path)
     bertie.BertTokenizer.from_pretrained(minilm).save_pretrained(tmp_path)
     caplog.set_level("INFO", "bertie")
-    said = f"{str(tmp_path)!r} does not say how to pool its tokens into a vector: mean pooling is used."
+    said = f"{str(tmp_path)!r} does not say how to pool tokens into a vector; mean pooling is used."
     bertie.pipeline("embed", minilm)
     bertie.pipeline("feature-extraction", tmp_path)
     assert said not in caplog.messages

@@ -1,4 +1,4 @@
-"""bertie.CrossEncoder beside sentence-transformers' own, where it is installed; what it refuses."""
+"""bertie.CrossEncoder against sentence-transformers' own, if installed, and what it refuses."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def make(mini: Path, tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("config", [{"num_labels": 1}, {"num_labels": 1, **IDENTITY}, {"num_labels": 3}], ids=str)
-def test_predicts_as_the_reference(make: Any, config: dict[str, Any]) -> None:
+def test_predicts_like_the_reference(make: Any, config: dict[str, Any]) -> None:
     own = pytest.importorskip("sentence_transformers")
     folder = make(**config)
     model, reference = bertie.CrossEncoder(folder), own.CrossEncoder(str(folder), device="cpu")
@@ -75,19 +75,19 @@ def test_functions_by_name(make: Any) -> None:
     [
         ({"prompt": "query: "}, "CrossEncoder has no prompt='query: '; keep sentence-transformers' own class"),
         ({"activation_fn": "Sigmoide"}, "activation_fn is 'Sigmoide'"),
-        ({"device": "cuda"}, "device is 'cuda', and the model is on 'cpu'"),
+        ({"device": "cuda"}, "device is 'cuda', but the model is on 'cpu'"),
     ],
 )
-def test_what_it_has_not_is_refused_by_name(make: Any, options: dict[str, Any], sentence: str) -> None:
+def test_unsupported_arguments_are_refused_by_name(make: Any, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(bertie.BertieError, match=sentence):
         bertie.CrossEncoder(make(num_labels=1)).predict(PAIRS, **options)
 
 
-def test_what_does_not_fit_the_model(make: Any) -> None:
+def test_arguments_must_fit_the_model(make: Any) -> None:
     folder = make(num_labels=3)
-    with pytest.raises(bertie.InputError, match="num_labels is 1, and the model has 3; leave it out"):
+    with pytest.raises(bertie.InputError, match="num_labels is 1, but the model has 3; leave it out"):
         bertie.CrossEncoder(folder, num_labels=1)
-    with pytest.raises(bertie.InputError, match="The model has 3 labels, and rank needs one"):
+    with pytest.raises(bertie.InputError, match="The model has 3 labels, but rank needs one"):
         bertie.CrossEncoder(folder).rank("a", ["b"])
     with pytest.raises(bertie.InputError, match="Input 1 is not a pair of texts"):
         bertie.CrossEncoder(folder).predict([("a", "b"), "c"])

@@ -1,4 +1,4 @@
-"""``deterministic=True``: a text's vector is bitwise its own, whatever its batch."""
+"""``deterministic=True``: a text's vector is bitwise the same in any batch."""
 
 import random
 
@@ -21,6 +21,6 @@ def test_vectors_do_not_depend_on_the_batch(batch_tokens: int | None) -> None:
         assert np.array_equal(embed(texts[index]), together[index])
 
 
-def test_refused_by_name_where_it_cannot_be_kept() -> None:
+def test_refused_if_it_cannot_be_guaranteed() -> None:
     with pytest.raises(bertie.InputError, match="cannot be kept: encoder.layer.0.attention.self.query has weights"):
         bertie.pipeline("embed", deterministic=True, device="cpu", dtype="float64")

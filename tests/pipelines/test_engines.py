@@ -1,4 +1,4 @@
-"""Which of the two computes a pipeline, the engine or PyTorch, and what it says of that."""
+"""Whether the engine or PyTorch runs a pipeline, and what `explain` says about it."""
 
 import pickle
 from collections.abc import Callable
@@ -28,21 +28,21 @@ def test_a_folder_on_a_cpu_has_the_engine(tiny: Tiny) -> None:
     [
         ({"dtype": "bfloat16"}, "the dtype is bfloat16"),
         ({"torch_dtype": torch.float64}, "the dtype is torch.float64"),
-        ({"model_kwargs": {"attn_implementation": "eager"}}, "attn_implementation is for models of PyTorch"),
+        ({"model_kwargs": {"attn_implementation": "eager"}}, "attn_implementation is for PyTorch models only"),
     ],
 )
-def test_what_is_asked_for_may_need_pytorch(tiny: Tiny, arguments: dict[str, object], why: str) -> None:
+def test_some_arguments_need_pytorch(tiny: Tiny, arguments: dict[str, object], why: str) -> None:
     pipe = bertie.pipeline("text-classification", tiny("BertForSequenceClassification"), device="cpu", **arguments)
     assert isinstance(pipe.model, bertie.BertForSequenceClassification)
     assert pipe.explain().endswith(why)
 
 
 @pytest.mark.parametrize("dtype", [None, "float32", torch.float32])
-def test_float32_is_the_engines(tiny: Tiny, dtype: object) -> None:
+def test_float32_runs_on_the_engine(tiny: Tiny, dtype: object) -> None:
     assert isinstance(bertie.pipeline("embed", tiny(), device=-1, dtype=dtype).model, Engine)
 
 
-def test_a_model_computes_by_itself_unless_it_was_optimized(tiny: Tiny) -> None:
+def test_a_pytorch_model_runs_itself_unless_it_was_optimized(tiny: Tiny) -> None:
     model = bertie.AutoModel.from_pretrained(tiny())
     pipe = bertie.pipeline("embed", model)
     assert pipe.model is model
@@ -50,9 +50,9 @@ def test_a_model_computes_by_itself_unless_it_was_optimized(tiny: Tiny) -> None:
     assert isinstance(bertie.pipeline("embed", bertie.optimize(model)).model, Engine)
 
 
-def test_without_kernels_pytorch_multiplies(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernels_pytorch_is_used(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "best", lambda: None)
-    monkeypatch.setattr(library, "why_none", lambda: "there was no compiler")
+    monkeypatch.setattr(library, "why_no_kernels", lambda: "there was no compiler")
     pipe = bertie.pipeline("embed", tiny(), device="cpu")
     assert isinstance(pipe.model, bertie.BertModel)
     assert pipe.explain().endswith("PyTorch multiplies faster than NumPy, and there was no compiler")
@@ -60,7 +60,7 @@ def test_without_kernels_pytorch_multiplies(tiny: Tiny, monkeypatch: pytest.Monk
 
 def test_an_engine_of_another_head_is_refused(tiny: Tiny) -> None:
     engine = Engine.open(tiny())
-    with pytest.raises(InputTypeError, match="'fill-mask' needs a BertForMaskedLM, and the engine is of a BertModel"):
+    with pytest.raises(InputTypeError, match="'fill-mask' needs a BertForMaskedLM, but the engine runs a BertModel"):
         bertie.pipeline("fill-mask", engine)
     with pytest.raises(InputError, match="device is 'cuda', but the engine"):
         bertie.pipeline("embed", engine, device="cuda")

@@ -1,4 +1,4 @@
-"""What pipelines do with bad inputs: one clear sentence that names the text, or a defined answer; never NaN."""
+"""Bad inputs to pipelines give one clear sentence that names the text, or a defined answer; never NaN."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def classify(tiny: Tiny) -> Any:
 
 
 @pytest.mark.parametrize("bad", [None, 3, b"bytes", float("nan"), ["a"], ("a", "b", "c")], ids=repr)
-def test_2_3_what_is_no_text_is_named_with_its_number(classify: Any, bad: Any) -> None:
+def test_2_3_an_input_that_is_not_a_text_is_named_by_its_number(classify: Any, bad: Any) -> None:
     with pytest.raises(InputTypeError, match="Input 1 is .*must be a str, a pair of them, or a mapping"):
         classify(["fine", bad])
 
@@ -34,7 +34,7 @@ def test_3_numbers_count_from_the_first_text_of_the_call(classify: Any) -> None:
         list(classify.stream(source, chunk=2))
 
 
-def test_what_is_no_list_of_texts(classify: Any) -> None:
+def test_inputs_must_be_lists_of_texts(classify: Any) -> None:
     for bad in (None, 3, b"bytes"):
         with pytest.raises(InputTypeError, match="give a text or a list of texts"):
             classify(bad)
@@ -50,7 +50,7 @@ def test_5_a_text_without_tokens_says_so(classify: Any) -> None:
     assert "truncated" not in answers[3]
 
 
-def test_29_what_was_cut_is_told(classify: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_29_truncation_is_reported(classify: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "bertie"):
         answers = classify(["word " * 70, "word", ("word " * 40, "word " * 40)])
     assert [answer.get("truncated") for answer in answers] == [8, None, 19]
@@ -63,7 +63,7 @@ def test_29_what_was_cut_is_told(classify: Any, caplog: pytest.LogCaptureFixture
 def test_7_a_typed_mask_is_a_mask_and_others_may_be_text(tiny: Tiny, classify: Any) -> None:
     fill = bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), device="cpu")
     assert len(fill("a [MASK]")) == 5
-    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill; write it for a word\."):
+    with pytest.raises(InputError, match=r"Text 1 has no \[MASK\] to fill; put one for a word\."):
         fill(["a [MASK]", "none"])
     with pytest.raises(InputError, match=r"Text 0 has no \[MASK\] to fill; 18 tokens were cut off"):
         fill("word " * 79 + "[MASK]")
@@ -98,7 +98,7 @@ def test_27_float16_overflow_names_the_layer(tiny: Tiny) -> None:
     layer = pipe.model.bert.encoder.layer[1]
     with torch.no_grad():
         layer.intermediate.dense.bias.fill_(1000)
-        layer.output.dense.weight.fill_(100)  # 48 times 1000 times 100 is beyond 65504
+        layer.output.dense.weight.fill_(100)  # 48 · 1000 · 100 exceeds 65504
     with pytest.raises(BertieError, match=r"encoder layer 1, for text 0 \(computed in float16\); use dtype='float32'"):
         pipe("a dog")
 
@@ -137,9 +137,9 @@ def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
     )
     with pytest.raises(InputTypeError, match=r"embed has no option 'btach_size'; it has model, .*'batch_size'\?"):
         bertie.pipeline("embed", "a model that is not looked for", btach_size=3)
-    with pytest.raises(InputTypeError, match="has no option 'focal'; it has"):  # which is for training
+    with pytest.raises(InputTypeError, match="has no option 'focal'; it has"):  # a training option
         classify("a", focal=2.0)
-    assert classify("a", topk=None, framework=None) == classify("a")  # nothing was asked for
+    assert classify("a", topk=None, framework=None) == classify("a")  # None is ignored
     with pytest.raises(InputTypeError, match="no option 'maxlength'"):
         bertie.pipeline("fill-mask", tiny("BertForMaskedLM"), maxlength=2)
     for options, message in (
@@ -165,7 +165,7 @@ def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
         bertie.pipeline("embed", tiny(), device="cuda:99")
 
 
-def test_a_model_of_the_callers_is_put_in_eval_mode(tiny: Tiny) -> None:
+def test_the_callers_model_is_put_in_eval_mode(tiny: Tiny) -> None:
     folder = tiny("BertForMaskedLM")
     model = bertie.BertForMaskedLM.from_pretrained(folder).train()
     pipe = bertie.pipeline("fill-mask", model, tokenizer=folder, device=-1)

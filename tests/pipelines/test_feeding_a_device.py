@@ -1,4 +1,4 @@
-"""A GPU is fed while it computes: batches prepared and texts read ahead. Here the CPU stands for it."""
+"""While a GPU computes, batches are prepared and texts read ahead. Here the CPU plays the GPU."""
 
 import threading
 import time
@@ -24,11 +24,11 @@ def classify(tiny: Callable[..., Path]) -> Any:
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pipelines take the CPU for a CUDA device."""
+    """Make pipelines believe that the CPU is a CUDA device."""
     monkeypatch.setattr(TaskModel, "device_type", "cuda")
 
 
-def test_a_batch_is_launched_while_another_is_waited_for(
+def test_a_batch_is_launched_while_another_is_fetched(
     classify: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = classify(TEXTS, batch_size=3)

@@ -1,4 +1,4 @@
-"""embed gives sentence-transformers' vectors: on real texts with real weights, and for every kind of folder."""
+"""embed returns sentence-transformers' vectors: on real texts with real weights, and for every kind of folder."""
 
 import json
 import logging
@@ -83,7 +83,7 @@ KINDS: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any], dict[str, Any]
 
 
 def _moved(module: torch.nn.Module) -> torch.nn.Module:
-    """The module with weights that change something."""
+    """Return the module with weights that have an effect."""
     for weight in module.parameters():
         torch.nn.init.normal_(weight)
     return module
@@ -107,7 +107,7 @@ def test_layers_on_tokens(pooling_mode: Any, tiny: Callable[..., Path], tmp_path
 
 
 @pytest.mark.parametrize("cased", [True, False])
-def test_small_letters_first(cased: bool, tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_lower_casing_comes_first(cased: bool, tiny: Callable[..., Path], tmp_path: Path) -> None:
     folder = tiny()
     BertTokenizer.from_pretrained(folder, do_lower_case=not cased).save_pretrained(folder)
     texts = ["The CAT and Ünal, ΟΔΟΣ [SEP] İx", "the cat"]
@@ -121,11 +121,11 @@ def test_small_letters_first(cased: bool, tiny: Callable[..., Path], tmp_path: P
     np.testing.assert_allclose(bertie.pipeline("embed", folder, device="cpu")(texts), expected, atol=1e-6)
 
 
-def test_a_prompt_and_small_letters_of_pairs(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_prompts_and_lower_casing_of_pairs(tiny: Callable[..., Path], tmp_path: Path) -> None:
     out = build(tiny(), tmp_path / "out", {}, prompts={"q": "find this: "}, default_prompt_name="q")
     pairs = [("the cat", "a dog barks"), ("a", "b")]
     pipe = bertie.pipeline("embed", out, device="cpu")
-    expected = SentenceTransformer(str(out), device="cpu").encode(pairs)  # the prompt stands before the first text
+    expected = SentenceTransformer(str(out), device="cpu").encode(pairs)  # the prompt comes before the first text
     np.testing.assert_allclose(pipe(pairs), expected, atol=1e-6)
     (out / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
     BertTokenizer.from_pretrained(out, do_lower_case=False).save_pretrained(out)
@@ -133,7 +133,7 @@ def test_a_prompt_and_small_letters_of_pairs(tiny: Callable[..., Path], tmp_path
     np.testing.assert_array_equal(pipe([("THE cat", "A Dog")]), pipe([("the cat", "a dog")]))
 
 
-def test_length_1_comes_after_the_cut(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_normalization_follows_truncation(tiny: Callable[..., Path], tmp_path: Path) -> None:
     out = build(tiny(), tmp_path / "out", {}, truncate_dim=16)
     expected = SentenceTransformer(str(out), device="cpu").encode(SOME, normalize_embeddings=True)
     np.testing.assert_allclose(bertie.pipeline("embed", out, device="cpu")(SOME, normalize=True), expected, atol=1e-6)
@@ -151,13 +151,13 @@ def test_texts_are_found_by_the_similarity_that_the_files_name(
     np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[::-1], atol=2e-5)
 
 
-def test_a_length_beyond_the_positions_is_said(
+def test_a_length_beyond_the_positions_is_reported(
     tiny: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     folder = tiny()
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 9999}')
     pipe = bertie.pipeline("embed", folder, device="cpu")
-    assert "max_seq_length is 9999 in the model's files, but it has 64 positions" in caplog.text
+    assert "max_seq_length is 9999 in the model's files, but the model has only 64 positions" in caplog.text
     _, cut = pipe(["word " * 100], return_truncated=True)
     assert cut.tolist() == [38]
 
@@ -173,7 +173,7 @@ def test_every_kind_of_folder(kind: str, tiny: Callable[..., Path], tmp_path: Pa
     assert np.abs(vectors - expected).max() <= 1e-6 * max(1, np.abs(expected).max())
 
 
-def test_a_plain_folder_is_pooled_by_the_mean(tiny: Callable[..., Path]) -> None:
+def test_a_plain_folder_is_mean_pooled(tiny: Callable[..., Path]) -> None:
     folder = tiny()
     expected = SentenceTransformer(str(folder), device="cpu").encode(SOME, normalize_embeddings=True)
     pipe = bertie.pipeline("embed", folder, device="cpu")
@@ -201,7 +201,7 @@ def test_the_same_vector_in_any_batch(minilm: Path, texts: list[str]) -> None:
         assert np.abs(other(texts[:40]) - together).max() < 1e-6
 
 
-def test_control_tokens_can_be_read_as_text(minilm: Path) -> None:
+def test_special_tokens_can_be_read_as_text(minilm: Path) -> None:
     pipe = bertie.pipeline("embed", minilm, device="cpu")
     plain, control = (pipe("a [SEP] b", split_special_tokens=split) for split in (True, False))
     assert np.abs(plain - control).max() > 1e-3

@@ -19,7 +19,7 @@ MASKED = [
 
 
 def same(ours: Any, theirs: Any) -> None:
-    """Assert equal structure, strings and ids, and numbers that differ by rounding only."""
+    """Assert equal structure, strings and ids, and numbers that differ only by rounding."""
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs)
         for name in theirs:
@@ -57,7 +57,7 @@ def fill(mini: Path) -> tuple[Any, Any]:
 )
 def test_fill_mask(fill: tuple[Any, Any], inputs: Any, options: dict[str, Any]) -> None:
     ours, theirs = (pipe(inputs, **options) for pipe in fill)
-    if "tokenizer_kwargs" in options:  # the one thing that is more: what was cut off
+    if "tokenizer_kwargs" in options:  # bertie adds how many tokens were cut off
         assert {one.pop("truncated") for one in ours} == {577}
     same(ours, theirs)
 
@@ -122,7 +122,7 @@ def test_an_iterator_gives_an_iterator(tiny: Callable[..., Path]) -> None:
     assert list(answers) == pipe([f"text {number}" for number in range(3)])
 
 
-def test_next_sentence_is_the_models_probability(mini: Path) -> None:
+def test_next_sentence_returns_the_models_probability(mini: Path) -> None:
     first = "It was a happy relief for us when the door opened and Doctor Livesey came in, on his visit to my father."
     pairs = [(first, '"Oh, doctor," we cried, "what shall we do?"'), (first, "The climate of the country is arid.")]
     pipe = bertie.pipeline("next-sentence", mini)

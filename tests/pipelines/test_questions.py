@@ -20,7 +20,7 @@ FIXTURE = Path(__file__).parents[1] / "parity" / "fixtures" / "question-answerin
 def pipe() -> Any:
     tokenizer = bertie.BertTokenizer(FIXTURE / "vocab.txt", model_max_length=128)
     model = bertie.BertForQuestionAnswering.from_pretrained(FIXTURE)
-    # answers are compared as they are, and rows of a PyTorch model are bitwise their own on request alone
+    # answers are compared exactly, and rows of a PyTorch model are bitwise independent only on request
     return bertie.pipeline("question-answering", model, tokenizer=tokenizer, device="cpu", deterministic=True)
 
 
@@ -34,7 +34,7 @@ def same(ours: Any, theirs: Any) -> None:
         assert ours == {**theirs, "score": pytest.approx(theirs["score"], rel=1e-4, abs=1e-12)}
 
 
-def test_a_question_and_its_context_side_by_side(pipe: Any) -> None:
+def test_question_and_context_as_separate_arguments(pipe: Any) -> None:
     asked = {"question": "Who?", "context": "John did it."}
     assert pipe("Who?", "John did it.") == pipe(**asked) == pipe(asked)
     assert pipe(["Who?", "What?"], "John did it.") == pipe(question=["Who?", "What?"], context="John did it.")
@@ -43,7 +43,7 @@ def test_a_question_and_its_context_side_by_side(pipe: Any) -> None:
         pipe("Who?", "John did it.", question="Who?")
 
 
-def test_answers_are_those_of_transformers_4(pipe: Any) -> None:
+def test_answers_equal_transformers_4(pipe: Any) -> None:
     cases = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
     assert len(cases) > 50
     for case in cases:
@@ -63,7 +63,7 @@ def test_questions_come_in_every_form(pipe: Any) -> None:
     assert pipe([]) == []
 
 
-def test_what_is_no_question_is_refused(pipe: Any) -> None:
+def test_bad_questions_are_refused(pipe: Any) -> None:
     for given, message in (
         ({"question": "Who?"}, "both question"),
         ({"inputs": ("a", "b"), "question": "Who?"}, "not both"),
@@ -106,7 +106,7 @@ def test_long_contexts_are_read_in_windows(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_there_are_as_many_answers_as_asked_for_while_there_are_words(pipe: Any, aligned: bool) -> None:
+def test_as_many_answers_as_requested_while_spans_last(pipe: Any, aligned: bool) -> None:
     short = "Ada was born in London."  # fifteen spans of whole words
     long = "he lived in rome and ada was born in london. " * 20
     asked = [{"question": "who?", "context": context} for context in (short, long, short * 2)]
@@ -142,7 +142,7 @@ def windows_of(pipe: Any, task: Any, inputs: list[Any]) -> list[list[WindowScore
     return list(compute(task, pipe.model, task.encode(inputs)))
 
 
-def test_a_threshold_weighs_no_answer(pipe: Any) -> None:
+def test_the_threshold_decides_for_no_answer(pipe: Any) -> None:
     given = {"question": "where?", "context": "ada was born in london", "handle_impossible_answer": True, "top_k": 3}
     usual = pipe(**given)
     (null,) = [answer for answer in usual if not answer["answer"]] or [None]
@@ -154,7 +154,7 @@ def test_a_threshold_weighs_no_answer(pipe: Any) -> None:
     assert null is None or null["score"] < 1
 
 
-def test_long_questions_are_cut(pipe: Any) -> None:
+def test_long_questions_are_truncated(pipe: Any) -> None:
     answer = pipe(question="who was he " * 40, context="ada was born in london")
     assert answer["truncated"] == 40 * 3 - 64
     assert "truncated" not in pipe(question="who was he", context="ada was born in london")

@@ -12,7 +12,7 @@ from bertie.errors import InputError, InputTypeError
 TEXTS = ["The cat sleeps on the sofa.", "Stocks fell on Monday.", "A kitten naps on the couch.", "It rains in Spain."]
 
 
-def test_like_meanings_are_found_first() -> None:
+def test_similar_texts_are_found_first() -> None:
     embed = bertie.pipeline("embed", device="cpu")
     index = bertie.SearchIndex(TEXTS, embed)
     hits = index.search("a pet is asleep", top_k=2)
@@ -24,7 +24,7 @@ def test_like_meanings_are_found_first() -> None:
 
 
 def test_scores_are_cosines_for_any_model(tiny: Callable[..., Path]) -> None:
-    embed = bertie.pipeline("embed", tiny(), device="cpu")  # its vectors have any length
+    embed = bertie.pipeline("embed", tiny(), device="cpu")  # its vectors are not normalized
     index = bertie.SearchIndex(TEXTS, embed)
     question = embed("rain")
     expected = [float(vector @ question / np.linalg.norm(vector) / np.linalg.norm(question)) for vector in embed(TEXTS)]
@@ -33,7 +33,7 @@ def test_scores_are_cosines_for_any_model(tiny: Callable[..., Path]) -> None:
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected, reverse=True), abs=1e-6)
 
 
-def test_ends(tiny: Callable[..., Path]) -> None:
+def test_edge_cases(tiny: Callable[..., Path]) -> None:
     embed = bertie.pipeline("embed", tiny(), device="cpu")
     assert bertie.SearchIndex([], embed).search("anything") == []
     same = bertie.SearchIndex(["a", "a", "a"], embed)

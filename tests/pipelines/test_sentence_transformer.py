@@ -1,4 +1,4 @@
-"""bertie.SentenceTransformer beside sentence-transformers' own, where it is installed; what it refuses."""
+"""bertie.SentenceTransformer against sentence-transformers' own, if installed, and what it refuses."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def model(folder: Path) -> bertie.SentenceTransformer:
 
 
 def same(found: Any, expected: Any) -> None:
-    """Assert that both are of one kind, shape and dtype, and near."""
+    """Assert that both have the same type, shape and dtype, and close values."""
     assert type(found) is type(expected)
     if isinstance(expected, list):
         found, expected = torch.stack(found), torch.stack(expected)
@@ -59,7 +59,7 @@ def same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=2e-6)
 
 
-def test_encodes_as_the_reference(model: bertie.SentenceTransformer, reference: Callable[..., Any]) -> None:
+def test_encodes_like_the_reference(model: bertie.SentenceTransformer, reference: Callable[..., Any]) -> None:
     own = reference()
     for options in CALLS:
         same(model.encode(TEXTS, **options), own.encode(TEXTS, **options))
@@ -77,11 +77,11 @@ def test_encodes_as_the_reference(model: bertie.SentenceTransformer, reference: 
     model.max_seq_length = 256
 
 
-def test_a_tuple_is_several_texts_and_sentences_the_older_name(model: bertie.SentenceTransformer) -> None:
+def test_tuples_are_several_texts_and_sentences_is_an_alias(model: bertie.SentenceTransformer) -> None:
     np.testing.assert_array_equal(model.encode((TEXTS[0], TEXTS[1])), model.encode(sentences=TEXTS[:2]))
 
 
-def test_what_is_set_later_counts(folder: Path, reference: Callable[..., Any]) -> None:
+def test_attributes_can_be_set_later(folder: Path, reference: Callable[..., Any]) -> None:
     settings = json.loads((folder / "config_sentence_transformers.json").read_text())
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings | {"truncate_dim": 64}))
     try:
@@ -132,19 +132,19 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
         ({"output_value": None}, "has no output_value=None; keep"),
         ({"pool": {}}, r"has no pool=\{\}; keep"),
         ({"normalise": True}, "has no normalise=True; keep"),
-        ({"device": "cuda:1"}, "device is 'cuda:1', and the model is on 'cpu'; name the device when it is made"),
+        ({"device": "cuda:1"}, "device is 'cuda:1', but the model is on 'cpu'; name the device when you make it"),
         ({"prompt_name": "title"}, "The model has no prompt 'title'; it has 'query', 'document', 'passage'"),
         ({"precision": "int4"}, "precision is 'int4'"),
     ],
 )
-def test_what_it_has_not_is_refused_by_name(
+def test_unsupported_arguments_are_refused_by_name(
     model: bertie.SentenceTransformer, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(bertie.BertieError, match=sentence):
         model.encode(TEXTS, **options)
 
 
-def test_what_it_cannot_be_made_with_is_refused(model: bertie.SentenceTransformer, folder: Path) -> None:
+def test_bad_constructor_arguments_are_refused(model: bertie.SentenceTransformer, folder: Path) -> None:
     with pytest.raises(bertie.InputTypeError, match=r"SentenceTransformer has no backend='onnx'; keep"):
         bertie.SentenceTransformer(folder, backend="onnx")
     with pytest.raises(bertie.InputError, match="default_prompt_name is 'title'"):

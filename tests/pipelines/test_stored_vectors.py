@@ -1,4 +1,4 @@
-"""An index in a folder: only what is new is embedded, whoever was killed, and answers are those without it."""
+"""An index in a folder: only new texts are embedded, even after a kill, and hits are those without a folder."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def embed(tiny: Callable[..., Path]) -> Any:
 
 @pytest.fixture
 def embedded(embed: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that indices have had embedded, but for the questions and probes."""
+    """The texts that indices have embedded, without questions and probes."""
     texts: list[str] = []
     update = StoredVectors.update
 
@@ -47,7 +47,7 @@ def embedded(embed: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
-def test_only_what_is_new_is_embedded(embed: Any, embedded: list[str], tmp_path: Path) -> None:
+def test_only_new_texts_are_embedded(embed: Any, embedded: list[str], tmp_path: Path) -> None:
     def index(texts: list[str]) -> list[str]:
         embedded.clear()
         found = bertie.SearchIndex(texts, embed, tmp_path / "index")
@@ -58,7 +58,7 @@ def test_only_what_is_new_is_embedded(embed: Any, embedded: list[str], tmp_path:
     assert index(WORDS) == []
     assert index(WORDS[::-1]) == []
     assert index([*WORDS[4:], "a new one", WORDS[5], "a new one"]) == ["a new one"]
-    assert index(WORDS[:6]) == WORDS[:4]  # what was removed is gone
+    assert index(WORDS[:6]) == WORDS[:4]  # removed vectors are gone
     assert index([]) == []
     assert not list((tmp_path / "index").glob("vectors-*"))
 
@@ -66,7 +66,7 @@ def test_only_what_is_new_is_embedded(embed: Any, embedded: list[str], tmp_path:
 def test_an_index_that_is_up_to_date_is_only_read(embed: Any, tmp_path: Path) -> None:
     bertie.SearchIndex(WORDS, embed, tmp_path / "index")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()}
-    with only_process_in(tmp_path / "index"):  # another one holds it
+    with only_process_in(tmp_path / "index"):  # another process holds the lock
         assert len(bertie.SearchIndex(WORDS, embed, tmp_path / "index").search("a cat")) == 5
         with pytest.raises(InputError, match="Another process is at work in"):
             bertie.SearchIndex(WORDS[:3], embed, tmp_path / "index")
@@ -74,7 +74,7 @@ def test_an_index_that_is_up_to_date_is_only_read(embed: Any, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the permissions of POSIX")
-def test_an_index_is_its_owners_alone(embed: Any, tmp_path: Path) -> None:
+def test_an_index_is_private_to_its_owner(embed: Any, tmp_path: Path) -> None:
     folder = tmp_path / "index"
     bertie.SearchIndex(WORDS, embed, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -109,7 +109,7 @@ def test_hits_are_those_without_a_folder(
             np.testing.assert_allclose([exact[hit.number] for hit in found], best, atol=1e-5)
 
 
-def test_many_files_are_put_together(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_are_merged(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_vectors, "ROWS", 8)
     monkeypatch.setattr(stored_vectors, "_EMBEDDED_AT_ONCE", 2)
     texts = [f"{number} {word}" for number in range(3) for word in WORDS]
@@ -124,7 +124,7 @@ def embed_alone(embed: Any, texts: list[str]) -> Any:
     return bertie.SearchIndex(texts, embed).vectors
 
 
-def test_another_models_index_is_made_anew(
+def test_another_models_index_is_rebuilt(
     tiny: Callable[..., Path], embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bertie.SearchIndex(WORDS, embed, tmp_path / "index")
@@ -138,15 +138,15 @@ def test_another_models_index_is_made_anew(
         assert embedded == WORDS
         embedded.clear()
         np.testing.assert_allclose(found.vectors, embed_alone(other, WORDS), atol=1e-5)
-    assert "is of another model, settings or version: it is made anew" in caplog.text
+    assert "is of another model, settings or version; it is rebuilt" in caplog.text
 
 
-def test_an_index_of_a_model_that_differs_in_one_word_is_made_anew(
+def test_an_index_of_a_model_that_differs_in_one_embedding_is_rebuilt(
     tiny: Callable[..., Path], embedded: list[str], tmp_path: Path
 ) -> None:
     model = bertie.BertModel.from_pretrained(tiny())
     tokenizer = bertie.AutoTokenizer.from_pretrained(tiny())
-    with torch.no_grad():  # none of the texts by which models are told apart has it
+    with torch.no_grad():  # a word that no probe text has
         model.embeddings.word_embeddings.weight[tokenizer.get_vocab()["grey"]] += 1
     model.save_pretrained(tmp_path / "other")
     tokenizer.save_pretrained(tmp_path / "other")
@@ -158,7 +158,7 @@ def test_an_index_of_a_model_that_differs_in_one_word_is_made_anew(
         np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
 
 
-def test_a_model_has_one_digest_in_the_engine_and_in_pytorch(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_engine_and_pytorch_model_have_the_same_digest(tiny: Callable[..., Path], tmp_path: Path) -> None:
     folder = tiny()
     words = bertie.AutoTokenizer.from_pretrained(folder)
     model = bertie.BertModel.from_pretrained(folder)
@@ -173,7 +173,7 @@ def test_a_model_has_one_digest_in_the_engine_and_in_pytorch(tiny: Callable[...,
     assert known != model_digest(static, words) != model_digest(Engine.of(model), words)
 
 
-def test_an_index_that_another_model_begins_meanwhile_is_not_read(
+def test_an_index_replaced_by_another_model_meanwhile_is_not_read(
     tiny: Callable[..., Path], embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bertie.SearchIndex(WORDS, embed, tmp_path / "index")
@@ -189,7 +189,7 @@ def test_an_index_that_another_model_begins_meanwhile_is_not_read(
     np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
 
 
-def test_a_damaged_file_is_computed_again(
+def test_a_damaged_file_is_recomputed(
     embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "index"
@@ -206,29 +206,27 @@ def test_a_damaged_file_is_computed_again(
     assert len(bertie.SearchIndex(WORDS, embed, folder).search("cat", top_k=3)) == 3
 
 
-def test_an_index_of_another_version_is_made_anew(
+def test_an_index_of_another_version_is_rebuilt(
     embed: Any, embedded: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "index"
     bertie.SearchIndex(WORDS, embed, folder)
     (path,) = folder.glob("vectors-*")
     file = SafetensorsFile(path)
-    write_tensors({name: file.array(name).copy() for name in ("vectors", "digests")}, path)  # as the first version
+    write_tensors({name: file.array(name).copy() for name in ("vectors", "digests")}, path)  # as in version 1
     write_json(folder / "index.json", {**read_json(folder / "index.json", "index"), "version": 1})
     embedded.clear()
     index = bertie.SearchIndex(WORDS, embed, folder, precision="binary")
     assert embedded == WORDS
     assert index.search("red cat", 1)[0].text == "red cat"
-    assert caplog.messages == [
-        f"the index in {str(folder)!r} is of another model, settings or version: it is made anew"
-    ]
+    assert caplog.messages == [f"the index in {str(folder)!r} is of another model, settings or version; it is rebuilt"]
 
 
 def test_a_folder_of_something_else_is_refused(embed: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="holds 'thesis.tex' and no index; name a new one"):
+    with pytest.raises(InputError, match="holds 'thesis.tex' and no index; name a new folder"):
         bertie.SearchIndex(WORDS, embed, folder)
     with pytest.raises(InputError, match="is a file; name a folder"):
         bertie.SearchIndex(WORDS, embed, folder / "thesis.tex")
@@ -251,7 +249,7 @@ bertie.SearchIndex(texts, bertie.pipeline("embed", model, device="cpu"), folder)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_what_was_embedded_before_a_kill_is_kept(
+def test_vectors_embedded_before_a_kill_are_kept(
     tiny: Callable[..., Path], embed: Any, embedded: list[str], tmp_path: Path
 ) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, tiny(), str(tmp_path / "index"), *WORDS], env=os.environ)
@@ -275,7 +273,7 @@ def test_numbers_that_no_text_has(number: Any, embed: Any) -> None:
 
 
 class Drawn:
-    """Vectors in clusters, drawn once for each text, in the place of a model's."""
+    """Clustered random vectors, fixed for each text, in place of a model's."""
 
     def __init__(self, count: int, width: int) -> None:
         rng = np.random.default_rng(0)
@@ -289,7 +287,7 @@ class Drawn:
         return np.stack([self.of.get(text, other) for text in texts])
 
 
-def test_the_graph_finds_nearly_all_that_is_near(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_graph_finds_nearly_all_neighbours(embed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("usearch")
     drawn = Drawn(4000, 32)
     monkeypatch.setattr(type(embed), "__call__", lambda _, texts, **options: drawn(texts, **options))
@@ -334,7 +332,7 @@ def test_bits_find_candidates_that_are_compared_exactly(
     assert [hit.number for hit in repeated.search(texts[1], 4)] == [1, 3, 5, 7]
 
 
-def test_ways_to_find_candidates_that_are_refused(embed: Any, tmp_path: Path) -> None:
+def test_bad_combinations_of_search_options(embed: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="precision is 'int8'; it must be one of 'float32', 'binary'."):
         bertie.SearchIndex(WORDS, embed, precision="int8")
     with pytest.raises(InputError, match="Give approximate=True or precision='binary', not both"):
@@ -345,7 +343,7 @@ def test_ways_to_find_candidates_that_are_refused(embed: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean", "dot"])
-def test_no_vector_is_left_out_of_a_graph(similarity: str, tmp_path: Path) -> None:
+def test_every_vector_is_reachable_in_a_graph(similarity: str, tmp_path: Path) -> None:
     pytest.importorskip("usearch")
     drawn = Drawn(3000, 16)
     vectors = np.stack(list(drawn.of.values()))
@@ -355,12 +353,12 @@ def test_no_vector_is_left_out_of_a_graph(similarity: str, tmp_path: Path) -> No
     assert all(number in places for number, places in enumerate(graph.candidates(vectors, 16)))
 
 
-def test_a_graph_is_of_its_model(embed: Any, tmp_path: Path) -> None:
+def test_a_graph_of_another_model_is_rebuilt(embed: Any, tmp_path: Path) -> None:
     pytest.importorskip("usearch")
     for pipe in (embed, bertie.pipeline("embed", device="cpu")):
         index = bertie.SearchIndex(WORDS, pipe, tmp_path / "index", approximate=True)
         assert [hit.text for hit in index.search(WORDS, 1)[3]] == [WORDS[3]]
     assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search("a") == []
     assert bertie.SearchIndex([], embed, tmp_path / "index", approximate=True).search(["a", "b"]) == [[], []]
-    with pytest.raises(InputError, match="give one beside approximate=True"):
+    with pytest.raises(InputError, match="give one with approximate=True"):
         bertie.SearchIndex(WORDS, embed, approximate=True)

@@ -39,7 +39,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 
 def restless(model: Any) -> Any:
-    """Let a random model's labels change from token to token."""
+    """Make a random model's labels vary from token to token."""
     with torch.no_grad():
         model.classifier.weight.mul_(40)
     return model
@@ -54,7 +54,7 @@ def tagger(request: Any, tiny: Callable[..., Path]) -> Path:
     return folder
 
 
-def test_answers_are_those_of_transformers(tagger: Path, texts: list[str]) -> None:
+def test_answers_equal_transformers(tagger: Path, texts: list[str]) -> None:
     ours = bertie.pipeline("ner", tagger, device="cpu")
     theirs = transformers.pipeline("ner", model=str(tagger), device="cpu")
     some = [*texts[:3], *texts[4:20], *ODD]
@@ -69,7 +69,7 @@ def test_answers_are_those_of_transformers(tagger: Path, texts: list[str]) -> No
                 same(one, other)
 
 
-def test_one_text_words_and_lists_are_laid_out_as_by_transformers(tagger: Path) -> None:
+def test_answers_have_the_layout_of_transformers(tagger: Path) -> None:
     ours = bertie.pipeline("token-classification", tagger, device="cpu", aggregation_strategy="first")
     theirs = transformers.pipeline(
         "token-classification", model=str(tagger), device="cpu", aggregation_strategy="first"
@@ -84,7 +84,7 @@ def test_one_text_words_and_lists_are_laid_out_as_by_transformers(tagger: Path) 
         for inputs in (words, [words]):
             (one,), (other,) = ours(inputs, **options), theirs(inputs, **options)
             same(one, other)
-    same(ours([words])[0], theirs(words, is_split_into_words=True)[0])  # words need no option where they are a list
+    same(ours([words])[0], theirs(words, is_split_into_words=True)[0])  # a list of lists of words needs no option
 
 
 def test_answers_are_plain_numbers_whatever_the_form_of_the_input(tagger: Path) -> None:
@@ -105,7 +105,7 @@ def bio(tiny: Callable[..., Path]) -> Any:
     return pipe
 
 
-def test_entities_by_a_scheme_are_slices_and_keep_the_rules(bio: Any, texts: list[str]) -> None:
+def test_entities_by_a_scheme_are_slices_and_valid(bio: Any, texts: list[str]) -> None:
     for strategy in ("none", "simple", "first", "average", "max"):
         for text, entries in zip(texts[:40], bio(texts[:40], scheme="BIO", aggregation_strategy=strategy), strict=True):
             last = 0
@@ -120,7 +120,7 @@ def test_entities_by_a_scheme_are_slices_and_keep_the_rules(bio: Any, texts: lis
                     assert tag[0] != "I" or before[1:] == tag[1:]
 
 
-def test_a_scheme_tags_the_words_that_are_given(bio: Any) -> None:
+def test_a_scheme_tags_the_given_words(bio: Any) -> None:
     sentences = [["Ada", "U.S.A.", "Neu-Ulm", "unbelievably", "\x00", "don't"], ["e.g.", "A.B."], [], ["x"]]
     for strategy in ("first", "average", "max"):
         task = bio.codec.with_options(scheme="BIO", aggregation_strategy=strategy)
@@ -144,7 +144,7 @@ def test_long_texts_are_cut_or_read_in_windows(bio: Any, texts: list[str]) -> No
     assert "truncated" not in whole[0]
     assert [entry["index"] for entry in whole] == list(range(1, len(whole) + 1))
     assert [entry["word"] for entry in whole] == bio.tokenizer.tokenize(long)
-    # what the first window owns is what it says of its tokens
+    # tokens that the first window owns are answered by it
     for one, other in zip(cut[:40], whole[:40], strict=True):
         assert one["score"] == pytest.approx(other["score"], abs=1e-5)
     assert bio(long, ignore_labels=[], stride=16) == whole
@@ -152,12 +152,12 @@ def test_long_texts_are_cut_or_read_in_windows(bio: Any, texts: list[str]) -> No
     assert bio([short, long], windows=True)[0] == bio(short)
 
 
-def test_each_token_is_read_where_it_stands_most_in_context(bio: Any) -> None:
+def test_each_token_is_taken_from_the_window_with_the_most_context(bio: Any) -> None:
     text = "one two three four five six seven eight nine ten eleven twelve"
     options = {"max_length": 8, "overlap": 2, "windows": True, "ignore_labels": []}
     whole = bio(text, **options)
     words = text.split()
-    # windows of 6 words that share 2: 0-6, 4-10, 6-12; each owns up to the middle of what it shares
+    # windows of 6 words that share 2: 0-6, 4-10, 6-12; each owns the words up to the middle of the overlap
     for first, own in ((0, range(5)), (4, range(5, 8)), (6, range(8, 12))):
         part = bio(" ".join(words[first : first + 6]), ignore_labels=[])
         for place in own:
@@ -168,7 +168,7 @@ def test_each_token_is_read_where_it_stands_most_in_context(bio: Any) -> None:
 def test_inputs_that_are_neither_texts_nor_words_are_refused(bio: Any) -> None:
     with pytest.raises(InputTypeError, match="Input 1 is 7"):
         bio(["a", 7])
-    with pytest.raises(InputTypeError, match="Input 1 is words and input 0"):
+    with pytest.raises(InputTypeError, match="Input 1 is a list of words, but input 0 is not"):
         bio(["a", ["b", "c"]])
     with pytest.raises(InputTypeError, match="'text' alone"):
         bio({"text": "a", "text_pair": "b"})
@@ -182,7 +182,7 @@ def test_inputs_that_are_neither_texts_nor_words_are_refused(bio: Any) -> None:
         bio("a", temperature=0)
 
 
-def test_a_temperature_changes_scores_alone(bio: Any) -> None:
+def test_a_temperature_changes_only_scores(bio: Any) -> None:
     usual, cool = (
         bio("Ada lives in Rome", ignore_labels=[]),
         bio("Ada lives in Rome", ignore_labels=[], temperature=3.0),

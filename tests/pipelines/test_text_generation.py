@@ -1,4 +1,4 @@
-"""Pipelines that write: the reference's words and forms of answers, options of all kinds, and what is refused."""
+"""Generation pipelines: the reference's texts and forms of answers, all kinds of options, and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def pair(minilm: Path, tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_the_references_words(decoder: Path, options: dict[str, Any]) -> None:
+def test_generated_texts_equal_the_references(decoder: Path, options: dict[str, Any]) -> None:
     asked = {"max_new_tokens": 6, "return_tensors": True, "add_special_tokens": False, "do_sample": False, **options}
     given = {name: value for name, value in asked.items() if value is not None}
     theirs = transformers.pipeline("text-generation", model=str(decoder), device="cpu", dtype=torch.float32)
@@ -70,7 +70,7 @@ def test_forms_of_answers(decoder: Path, pair: Path) -> None:
     assert len(ids["summary_token_ids"]) <= 5
 
 
-def test_engine_and_model_answer_alike_and_each_text_as_alone(decoder: Path, pair: Path, texts: list[str]) -> None:
+def test_engine_and_model_agree_and_batches_change_nothing(decoder: Path, pair: Path, texts: list[str]) -> None:
     for task, folder in (("text-generation", decoder), ("text2text-generation", pair)):
         asked = {"max_new_tokens": 5, "num_beams": 2}
         pipe = bertie.pipeline(task, folder)
@@ -82,7 +82,7 @@ def test_engine_and_model_answer_alike_and_each_text_as_alone(decoder: Path, pai
         assert found == [pipe([prompt], **asked)[0] for prompt in prompts]
 
 
-def test_what_the_folder_says_is_obeyed(pair: Path) -> None:
+def test_settings_in_the_folder_are_obeyed(pair: Path) -> None:
     source = PROMPTS[1]
     bertie.GenerationConfig(max_new_tokens=3, num_beams=2, num_return_sequences=2).save_pretrained(pair)
     assert len(bertie.pipeline("summarization", pair)(source)) == 2
@@ -95,7 +95,7 @@ def test_what_the_folder_says_is_obeyed(pair: Path) -> None:
     assert [found["summary_text"]] == [plain("summarize: " + source, num_return_sequences=1)[0]["generated_text"]]
 
 
-def test_draws_follow_the_seed(decoder: Path) -> None:
+def test_sampling_follows_the_seed(decoder: Path) -> None:
     pipe = bertie.pipeline("text-generation", decoder, do_sample=True, max_new_tokens=8, temperature=2.0)
     assert pipe(PROMPTS, seed=1) == pipe(PROMPTS, seed=1) != pipe(PROMPTS, seed=2)
     model = bertie.pipeline("text-generation", bertie.BertLMHeadModel.from_pretrained(decoder), do_sample=True)
@@ -109,7 +109,7 @@ def test_bad_input(decoder: Path, pair: Path, tiny: Save) -> None:
         (PROMPTS[0], {"num_beams": 0}, "num_beams is 0"),
         (PROMPTS[0], {"max_new_tokens": 100}, "goes beyond the model's positions"),
         ("word " * 70, {}, "A text has 70 tokens"),
-        (["a", ""], {}, "has no token to go on from"),
+        (["a", ""], {}, "has no token to continue"),
         (("a", "b"), {}, "it must be a str"),
         (PROMPTS[0], {"prefix": 3}, "prefix is 3; it must be a text"),
         (PROMPTS[0], {"seed": "a"}, "seed is 'a'; it must be an integer"),
@@ -128,7 +128,7 @@ def test_bad_input(decoder: Path, pair: Path, tiny: Save) -> None:
     assert long[0]["truncated"] == 8
 
 
-def test_words_are_drafted_for_each_text_alone(decoder: Path) -> None:
+def test_tokens_are_drafted_for_each_text_alone(decoder: Path) -> None:
     model = bertie.BertLMHeadModel.from_pretrained(decoder)
     pipes = [bertie.pipeline("text-generation", each, tokenizer=decoder, max_new_tokens=6) for each in (decoder, model)]
     plain = pipes[0](PROMPTS)

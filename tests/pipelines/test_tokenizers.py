@@ -15,7 +15,7 @@ TEXT = "Ada Lovelace wrote in Zürich about unbelievably-good machines; e\u0301c
 
 @pytest.fixture(scope="module")
 def folder(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with the mini model's words, whose labels are random."""
+    """A small random model with the mini model's vocabulary."""
     place = tmp_path_factory.mktemp("tagger")
     tokenizer = BertTokenizer.from_pretrained(mini)
     labels = dict(enumerate(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]))
@@ -58,7 +58,7 @@ def test_answers_with_the_legacy_tokenizer(folder: Path) -> None:
 
 def test_evaluation_with_the_legacy_tokenizer(folder: Path) -> None:
     words = TEXT.split()
-    # one of the rows is right about each word
+    # for each word, one of the rows is right
     labels = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
     rows = [{"words": words, "tags": [label] * len(words)} for label in labels]
     figures = [
@@ -73,7 +73,7 @@ def test_evaluation_with_the_legacy_tokenizer(folder: Path) -> None:
     ("task", "options"),
     [("token-classification", {}), ("question-answering", {}), ("embed", {"windows": True})],
 )
-def test_what_another_librarys_tokenizer_cannot_give_is_refused_at_once(
+def test_options_that_need_bertie_s_tokenizer_are_refused_at_once(
     task: str, options: dict[str, Any], folder: Path
 ) -> None:
     foreign = transformers.BertTokenizer.from_pretrained(folder)

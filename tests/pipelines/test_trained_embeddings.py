@@ -1,4 +1,4 @@
-"""Folders of embeddings that were trained: bertie and sentence-transformers read from them the same vectors."""
+"""Folders of trained embedding models: bertie and sentence-transformers compute the same vectors from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,17 +23,17 @@ from bertie.tasks.vector_layers import load_layers
 
 
 def trained(row: Any, pipe: Any) -> Similarity:
-    task: Similarity = row.load_trained().from_inference_task(pipe.codec)
+    task: Similarity = row.load_trainable().from_inference_task(pipe.codec)
     return task
 
 
-def test_what_learns_is_made_from_what_answers(minilm: Path) -> None:
+def test_the_training_task_is_made_from_the_inference_task(minilm: Path) -> None:
     pipe, row = bertie.pipeline("embed", minilm, device="cpu"), find("embedding")
     task = trained(row, pipe)
     assert (task.recipe, task.limit, type(task.inference_task())) == (pipe.codec.recipe, 256, Embed)
     assert task.inference_task() == pipe.codec
     with pytest.raises(InputTypeError, match="MultipleChoice cannot learn for Embed"):
-        find("choose").load_trained().from_inference_task(pipe.codec)
+        find("choose").load_trainable().from_inference_task(pipe.codec)
 
 
 def save(folder: Path, pipe: Any, task: Similarity) -> Path:
@@ -53,7 +53,7 @@ def same_vectors(folder: Path, **call: Any) -> np.ndarray:
     return found
 
 
-def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_trained_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -> None:
     pipe = of_module("embed", tiny())
     assert pipe.codec.recipe == Recipe(modes=("mean",))
     task = trained(find("embedding"), pipe).with_options(max_length=20).on_train_start(pipe.model, [None])
@@ -75,7 +75,7 @@ def test_the_folder_of_a_plain_bert(tiny: Callable[..., Path], tmp_path: Path) -
     ],
     ids=["cls", "joined", "other order", "dense", "all", "prompt"],
 )
-def test_the_recipe_a_model_came_with_stays(
+def test_the_models_own_recipe_is_kept(
     pooling: Any, more: list[Any], settings: Any, call: Any, tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
@@ -86,11 +86,11 @@ def test_the_recipe_a_model_came_with_stays(
     assert task.recipe == pipe.codec.recipe
     out = save(tmp_path / "out", pipe, task)
     np.testing.assert_allclose(same_vectors(out, **call), pipe(TEXTS, **call), atol=1e-6)
-    write_recipe(out, read_recipe(out), 32)  # over itself
+    write_recipe(out, read_recipe(out), 32)  # onto itself
     same_vectors(out, **call)
 
 
-def test_linear_layers_stay_as_they_are(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_dense_layers_are_kept(tiny: Callable[..., Path], tmp_path: Path) -> None:
     modules = [st.Transformer(str(tiny())), st.Pooling(32), st.Dense(32, 12)]
     SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "in"))
     recipe = read_recipe(tmp_path / "in")

@@ -1,4 +1,4 @@
-"""Zero-shot classification: over entailment equal to the reference, by sentence vectors to its definition."""
+"""Zero-shot classification: by entailment equal to the reference, by similarity equal to the definition."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def folder_of(names: list[str], minilm: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("options", [{}, {"multi_label": True}, {"hypothesis_template": "It is about {}!"}])
 @pytest.mark.parametrize("labels", [LABELS, "sport", "sport, politics"])
-def test_like_the_reference(
+def test_entailment_equals_the_reference(
     names: list[str], options: dict[str, Any], labels: Any, minilm: Path, tmp_path: Path
 ) -> None:
     folder = folder_of(names, minilm, tmp_path)
@@ -72,7 +72,7 @@ def test_windows_read_the_whole_text(minilm: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"multi_label": True}])
-def test_sentence_vectors_stand_in_where_the_model_has_no_head(minilm: Path, options: dict[str, Any]) -> None:
+def test_embeddings_are_used_if_the_model_has_no_head(minilm: Path, options: dict[str, Any]) -> None:
     pipe, embed = bertie.pipeline("zero-shot-classification", minilm), bertie.pipeline("embed", minilm)
     found = pipe(TEXTS, LABELS, hypothesis_template="A text about {}", **options)
     cosines = embed(TEXTS) @ embed([f"A text about {label}" for label in LABELS]).T
@@ -87,7 +87,7 @@ def test_sentence_vectors_stand_in_where_the_model_has_no_head(minilm: Path, opt
     assert pipe([], LABELS) == []
 
 
-def test_an_answer_is_the_same_whatever_the_prompt_of_the_model_adds(minilm: Path) -> None:
+def test_the_answered_text_has_no_prompt(minilm: Path) -> None:
     pipe = bertie.pipeline("zero-shot-similarity", minilm, candidate_labels=LABELS, prompt="query: ")
     assert pipe(TEXTS[0])["sequence"] == TEXTS[0]
 
@@ -109,19 +109,21 @@ def test_an_answer_is_the_same_whatever_the_prompt_of_the_model_adds(minilm: Pat
         ({"candidate_labels": ["a"], "multi_label": "no"}, "multi_label is 'no'; it must be True or False"),
     ],
 )
-def test_labels_and_templates_that_cannot_be(given: dict[str, Any], message: str, minilm: Path) -> None:
+def test_bad_labels_and_templates(given: dict[str, Any], message: str, minilm: Path) -> None:
     with pytest.raises(BertieError, match=message):
         bertie.pipeline("zero-shot-classification", minilm)("a", **given)
 
 
-def test_a_pair_is_no_text(minilm: Path) -> None:
+def test_pairs_are_refused(minilm: Path) -> None:
     with pytest.raises(BertieError, match="the labels take the place of a second text"):
         bertie.pipeline("zero-shot-classification", minilm)([("a", "b")], ["c"])
 
 
-def test_models_that_can_do_neither_are_refused(minilm: Path, tmp_path: Path) -> None:
+def test_models_without_entailment_or_embeddings_are_refused(minilm: Path, tmp_path: Path) -> None:
     films = folder_of(["bad", "good"], minilm, tmp_path / "films")
-    with pytest.raises(BertieError, match="The model's labels are 'bad', 'good': it was not trained for inference"):
+    with pytest.raises(
+        BertieError, match="labels are 'bad', 'good': it was not trained for natural-language inference"
+    ):
         bertie.pipeline("zero-shot-classification", films)("a", ["b"])
     words = tmp_path / "words"
     transformers.BertForMaskedLM(transformers.BertConfig.from_pretrained(films)).save_pretrained(words)

@@ -1,4 +1,4 @@
-"""Words and pieces: literal cases, and what the tokenizer makes of odd words."""
+"""The alignment of words and pieces, on literal cases and on the tokenizer's pieces of unusual words."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ def tokenizer(minilm: Path) -> bertie.BertTokenizer:
 
 def test_labels_on_first_or_all_pieces() -> None:
     alignment = Alignment.of([0, 0, 1, 3, 3, 3], 5)
-    assert alignment.missing == [2, 4]
+    assert alignment.without_pieces == [2, 4]
     assert alignment.piece_labels([7, 8, 9, 5, 6]).tolist() == [7, -100, 8, 5, -100, -100]
     assert alignment.piece_labels([7, 8, 9, 5, 6], "all").tolist() == [7, 7, 8, 5, 5, 5]
 
 
-def test_pieces_of_no_word_have_no_label() -> None:
+def test_pieces_outside_words_have_no_label() -> None:
     alignment = Alignment.of([None, 0, 0, None, 1])
     assert alignment.piece_labels([1, 2], "all").tolist() == [-100, 1, 1, -100, 2]
-    assert Alignment.of([]).missing == []
+    assert Alignment.of([]).without_pieces == []
 
 
 def test_scores_of_words() -> None:
@@ -38,7 +38,7 @@ def test_scores_of_words() -> None:
     assert Alignment.of([]).word_scores(np.zeros((0, 2)), "max").shape == (0, 2)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_words_and_labels_must_match_the_text() -> None:
     alignment = Alignment.of([0, 1])
     with pytest.raises(InputError, match="2 words and 3 labels"):
         alignment.piece_labels([1, 2, 3])
@@ -50,11 +50,11 @@ def test_what_does_not_fit_is_refused() -> None:
         Alignment.of([0, 1], 1)
 
 
-def test_words_without_pieces_shift_nothing(tokenizer: bertie.BertTokenizer) -> None:
+def test_words_without_pieces_do_not_shift_others(tokenizer: bertie.BertTokenizer) -> None:
     words = ["\x00", "Zürich", "", "is", "\u200b\u200e", "unbelievably", "U.S.", "\ufeff"]
     (row,) = tokenizer.rows([words], is_split_into_words=True)
     alignment = Alignment.of(row.windows[0].pieces.word_ids, len(words))
-    assert alignment.missing == [0, 2, 4, 7]
+    assert alignment.without_pieces == [0, 2, 4, 7]
     labels = alignment.piece_labels(range(10, 18))
     tokens = row.windows[0].pieces.tokens
     labelled = {tokens[place]: int(label) for place, label in enumerate(labels) if label >= 0}

@@ -1,6 +1,6 @@
-"""Calibration finds a known temperature, helps what is overconfident, and survives what has no best temperature.
+"""Calibration finds a known temperature, corrects overconfidence, and copes with data that have no best temperature.
 
-Thresholds are the best there are on the data they were found on, and modest where that says little.
+Thresholds are optimal on the data they were found on, and shrunk if those are few.
 """
 
 import math
@@ -27,12 +27,12 @@ from bertie.tasks.calibration import (
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(0, 2, (20_000, 4))
-CHANCES = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.9, 1.0])
-ROWS = st.lists(st.tuples(CHANCES, CHANCES, st.booleans(), st.booleans()), min_size=1, max_size=25)
+PROBABILITIES = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.9, 1.0])
+ROWS = st.lists(st.tuples(PROBABILITIES, PROBABILITIES, st.booleans(), st.booleans()), min_size=1, max_size=25)
 
 
 def drawn(logits: np.ndarray) -> np.ndarray:
-    """Return classes drawn with the probabilities that logits stand for."""
+    """Return classes sampled with the probabilities of logits."""
     return (logits + RANDOM.gumbel(size=logits.shape)).argmax(axis=1)
 
 
@@ -43,7 +43,7 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
         assert find_temperature(LOGITS * temperature, labels, kind) == pytest.approx(temperature, rel=0.03)
 
 
-def test_the_temperature_is_the_likeliest() -> None:
+def test_the_temperature_maximizes_the_likelihood() -> None:
     labels = drawn(LOGITS[:2000])
     scores = LOGITS[:2000] * 3
 
@@ -54,7 +54,7 @@ def test_the_temperature_is_the_likeliest() -> None:
     assert find_temperature(scores, labels) == pytest.approx(best, rel=0.005)
 
 
-def test_calibration_makes_confidence_and_accuracy_meet() -> None:
+def test_calibration_aligns_confidence_with_accuracy() -> None:
     labels = drawn(LOGITS)
     scores = LOGITS * 4
     temperature = find_temperature(scores, labels)
@@ -65,7 +65,7 @@ def test_calibration_makes_confidence_and_accuracy_meet() -> None:
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
-def test_a_few_rows_that_are_all_right_stay_near_one(kind: str) -> None:
+def test_few_rows_that_are_all_right_keep_a_temperature_near_one(kind: str) -> None:
     logits = np.array([[4.0, -4.0], [-4.0, 4.0]])
     labels = np.array([0, 1]) if kind == "softmax" else logits > 0
     assert 0.8 < find_temperature(logits, labels, kind) <= 1
@@ -83,8 +83,8 @@ def test_any_logits_have_a_temperature(rows: list) -> None:
     assert np.isfinite(probabilities(logits, "sigmoid")).all()
 
 
-def test_the_error_by_hand() -> None:
-    # two bins of five: (0.2, 0.4] holds one right of two, (0.8, 1.0] three right of four
+def test_the_calibration_error_by_hand() -> None:
+    # two bins of five: (0.2, 0.4] has one right of two, (0.8, 1.0] three right of four
     confidence = np.array([0.3, 0.4, 0.9, 0.9, 1.0, 1.0])
     bins = reliability(confidence, np.array([True, False, True, True, True, False]), bins=5)
     np.testing.assert_array_equal(bins.count, [0, 2, 0, 0, 4])
@@ -94,7 +94,7 @@ def test_the_error_by_hand() -> None:
     assert parts.error == pytest.approx(bins.error)
 
 
-def test_single_decisions_of_several_labels() -> None:
+def test_multi_label_decisions_are_calibrated_one_by_one() -> None:
     confidence, correct = confidences([[2.0, -2.0]], [[True, True]], "sigmoid")
     np.testing.assert_allclose(confidence, expit([2.0, 2.0]))
     np.testing.assert_array_equal(correct, [True, False])
@@ -111,7 +111,7 @@ def test_single_decisions_of_several_labels() -> None:
         ([[1, 2]], [2], "softmax", "values outside 0 to 1"),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused(logits: list, labels: list, kind: str, message: str) -> None:
+def test_bad_calibration_inputs_are_refused(logits: list, labels: list, kind: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_temperature(logits, labels, kind)
 
@@ -126,53 +126,53 @@ def test_a_temperature_is_above_0() -> None:
 @given(ROWS)
 @settings(deadline=None)
 def test_no_other_threshold_is_better(rows: list) -> None:
-    chances, labels = np.array([row[:2] for row in rows]), np.array([row[2:] for row in rows])
-    thresholds = find_thresholds(chances, labels, caution=0)
-    # thresholds between any two chances that could occur
+    probs, labels = np.array([row[:2] for row in rows]), np.array([row[2:] for row in rows])
+    thresholds = find_thresholds(probs, labels, prior_rows=0)
+    # thresholds between any two probs that can occur
     places = [0.05, 0.2, 0.3, 0.45, 0.55, 0.75, 0.95, 1.05]
-    curves = f1_curves(chances, labels, places)
+    curves = f1_curves(probs, labels, places)
     for label in range(2):
         gold = labels[:, label]
-        found = f1_score(gold, chances[:, label] >= thresholds[label], zero_division=0)
-        others = [f1_score(gold, chances[:, label] >= place, zero_division=0) for place in places]
+        found = f1_score(gold, probs[:, label] >= thresholds[label], zero_division=0)
+        others = [f1_score(gold, probs[:, label] >= place, zero_division=0) for place in places]
         np.testing.assert_allclose(curves[label], others)
         if gold.any():
             assert found >= max(others) - 1e-12
 
 
-def test_a_threshold_lies_between_two_chances() -> None:
-    chances = np.array([[0.9], [0.3], [0.1], [0.0]])
-    assert find_thresholds(chances, [[1], [1], [0], [0]], caution=0) == pytest.approx([0.2])
+def test_a_threshold_lies_half_way_between_two_probabilities() -> None:
+    probs = np.array([[0.9], [0.3], [0.1], [0.0]])
+    assert find_thresholds(probs, [[1], [1], [0], [0]], prior_rows=0) == pytest.approx([0.2])
 
 
-def test_of_equally_good_thresholds_the_nearest_to_a_half_is_taken() -> None:
-    # one right of one given, or two of three: 2 · 1 / (1 + 2) = 2 · 2 / (4 + 2)
-    chances = np.array([[0.8], [0.5], [0.45], [0.4], [0.1]])
-    assert find_thresholds(chances, [[1], [0], [0], [1], [0]], caution=0) == pytest.approx([0.65])
+def test_of_equally_good_thresholds_the_nearest_to_one_half_wins() -> None:
+    # one right of one assigned, or two of four: 2 · 1 / (1 + 2) = 2 · 2 / (4 + 2)
+    probs = np.array([[0.8], [0.5], [0.45], [0.4], [0.1]])
+    assert find_thresholds(probs, [[1], [0], [0], [1], [0]], prior_rows=0) == pytest.approx([0.65])
 
 
-def test_a_label_with_few_rows_is_drawn_to_the_common_threshold() -> None:
+def test_a_label_with_few_rows_is_shrunk_to_the_pooled_threshold() -> None:
     random = np.random.default_rng(0)
     truth = random.random((400, 2)) < (0.4, 0.01)
-    chances = np.where(truth, (0.3, 0.9), 0.1) + random.random((400, 2)) * 0.05
-    own = find_thresholds(chances, truth, caution=0)
-    common, rare = find_thresholds(chances, truth)
+    probs = np.where(truth, (0.3, 0.9), 0.1) + random.random((400, 2)) * 0.05
+    own = find_thresholds(probs, truth, prior_rows=0)
+    common, rare = find_thresholds(probs, truth)
     assert truth[:, 1].sum() < 10
     assert common == pytest.approx(own[0], abs=0.02)
     assert own[0] < rare < own[1]
 
 
-def test_without_any_label_the_threshold_is_a_half() -> None:
+def test_without_any_positive_label_the_threshold_is_one_half() -> None:
     assert find_thresholds(np.full((20, 2), 0.1), np.zeros((20, 2))).tolist() == [0.5, 0.5]
 
 
-def test_constant_chances_leave_the_usual_threshold_or_give_all() -> None:
+def test_constant_probabilities_keep_the_default_threshold_or_assign_all() -> None:
     assert find_thresholds(np.zeros((20, 1)), np.ones((20, 1))).tolist() == [0.5]
-    assert find_thresholds(np.full((20, 1), 0.2), np.ones((20, 1)), caution=0) == pytest.approx([0.1])
+    assert find_thresholds(np.full((20, 1), 0.2), np.ones((20, 1)), prior_rows=0) == pytest.approx([0.1])
 
 
 def squad_search(differences: list, f1: list, answerable: list) -> float:
-    """Return the best F1 as SQuAD's script for v2.0 searches it: questions answered one more at a time."""
+    """Return the best F1, searched as by SQuAD's v2.0 script: answering one more question at a time."""
     best = current = answerable.count(False)
     for _, earned, there in sorted(zip(differences, f1, answerable, strict=True)):
         current += earned if there else -1
@@ -189,7 +189,7 @@ def squad_search(differences: list, f1: list, answerable: list) -> float:
     )
 )
 @settings(deadline=None)
-def test_the_no_answer_threshold_is_as_good_as_in_squad(rows: list) -> None:
+def test_the_no_answer_threshold_is_as_good_as_squads(rows: list) -> None:
     differences, f1, answerable = (list(column) for column in zip(*rows, strict=True))
     earned = np.array(f1) * answerable
     threshold, best = find_no_answer_threshold(differences, earned, answerable)
@@ -199,13 +199,13 @@ def test_the_no_answer_threshold_is_as_good_as_in_squad(rows: list) -> None:
     assert reached == pytest.approx(best, abs=1e-6) or np.ptp(differences) < 1e-9
 
 
-def test_equal_differences_are_answered_or_left_together() -> None:
+def test_equal_differences_are_answered_together_or_not_at_all() -> None:
     threshold, best = find_no_answer_threshold([1.0, 1.0, 3.0], [1.0, 0.0, 0.0], [True, False, False])
     assert best == pytest.approx(2 / 3)
     assert threshold in (0.0, 2.0)
 
 
-def test_what_is_no_probability_is_refused() -> None:
+def test_bad_probabilities_are_refused() -> None:
     with pytest.raises(InputError, match="outside 0 to 1; give probabilities, not logits"):
         find_thresholds([[2.0]], [[1]])
     with pytest.raises(InputError, match=r"shape \[0, 2\] and labels \[0, 2\]"):

@@ -1,4 +1,4 @@
-"""quantize_embeddings: the numbers of sentence-transformers, and what is refused."""
+"""quantize_embeddings gives the values of sentence-transformers, and refuses bad arguments."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from bertie.errors import InputError, InputTypeError
 
 RANDOM = np.random.default_rng(0)
 VECTORS = RANDOM.standard_normal((200, 37)).astype(np.float32)
-VECTORS[:, 3] = 0.5  # a number that is always the same
+VECTORS[:, 3] = 0.5  # a constant dimension
 OTHERS = RANDOM.standard_normal((50, 37)).astype(np.float32) * 3
 
 
@@ -26,7 +26,7 @@ def test_as_in_sentence_transformers(precision: Any, options: dict[str, Any], ve
     assert (found == expected).all()
 
 
-def test_a_vector_alone() -> None:
+def test_a_single_vector() -> None:
     for options in ({"calibration_embeddings": OTHERS}, {"ranges": OTHERS[:2]}):
         found = bertie.quantize_embeddings(VECTORS[0], "int8", **options)
         assert (found == theirs(VECTORS[0], "int8", **options)).all()

@@ -1,4 +1,4 @@
-"""Features: one array for all texts, batches as slices of it, and the same from a foreign tokenizer."""
+"""Features: one array for all texts, batches as slices of it, and equal for tokenizers of other libraries."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_batch_is_slices(mini: Path) -> None:
 
 
 def counted(owners: list[int] | None, each: str) -> Features:
-    """Three rows of 2, 3 and 1 tokens whose every field tells which row, token or input it is of."""
+    """Return three rows of 2, 3 and 1 tokens whose fields are the numbers of their row, token or input."""
     inputs = 3 if owners is None else 2
     sizes = {"input": inputs, "row": 3, "token": 6}
     return Features(
@@ -68,7 +68,7 @@ def counted(owners: list[int] | None, each: str) -> Features:
     )
 
 
-# rows that are asked for → ids, truncated, empty, labels of the inputs, of the rows, of the tokens
+# selected rows → ids, truncated, empty, labels of the inputs, of the rows, of the tokens
 WITHOUT_OWNERS = {
     (2, 0): ([15, 10, 11], [9, 7], [False, False], [102, 100], [102, 100], [105, 100, 101]),
     (1, 1): ([12, 13, 14] * 2, [8, 8], [True, True], [101, 101], [101, 101], [102, 103, 104] * 2),
@@ -90,13 +90,13 @@ WITH_OWNERS = {  # rows 0 and 1 are windows of input 0, row 2 is input 1
 
 @pytest.mark.parametrize("owners", [None, [0, 0, 1]])
 @pytest.mark.parametrize(("each", "place"), [("input", 3), ("row", 4), ("token", 5)])
-def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | None, each: str, place: int) -> None:
+def test_selected_rows_keep_their_entries(owners: list[int] | None, each: str, place: int) -> None:
     features = counted(owners, each)
     for rows, expected in (WITHOUT_OWNERS if owners is None else WITH_OWNERS).items():
         part = features.select(list(rows))
         assert (part.ids.tolist(), part.truncated, part.empty) == expected[:3]
         assert part.labels
-        assert (part.labels[LABELS].each, part.wanted.tolist()) == (each, expected[place])
+        assert (part.labels[LABELS].level, part.targets.tolist()) == (each, expected[place])
         assert part.owners is None  # each row is an input of its own
         assert part.lengths == [features.lengths[row] for row in rows]
         assert part.types is not None
@@ -108,14 +108,14 @@ def test_selected_rows_keep_what_is_theirs_and_their_inputs(owners: list[int] | 
 
 
 @pytest.mark.parametrize("rows", [range(2), range(1, 3), range(2, 3), range(1, 1), range(0, 3, 2)])
-def test_rows_of_a_range_are_those_of_a_list(rows: range) -> None:
+def test_selecting_a_range_equals_selecting_a_list(rows: range) -> None:
     features = counted(None, "token")
     part, listed = features.select(rows), features.select(list(rows))
-    for name in ("ids", "types", "lengths", "truncated", "empty", "owned", "parts", "wanted"):
+    for name in ("ids", "types", "lengths", "truncated", "empty", "owned", "parts", "targets"):
         np.testing.assert_array_equal(getattr(part, name), getattr(listed, name))
 
 
-def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners() -> None:
+def test_selecting_all_rows_returns_the_features_unless_rows_have_owners() -> None:
     features = counted(None, "input")
     assert features.select([0, 1, 2]) is features
     assert features.select([0, 1]) is not features
@@ -124,10 +124,10 @@ def test_all_rows_in_order_are_the_features_themselves_unless_rows_have_owners()
     assert windows.num_inputs == 2
 
 
-def test_several_kinds_of_labels_go_with_their_rows() -> None:
+def test_several_kinds_of_labels_are_selected_with_their_rows() -> None:
     features = counted([0, 0, 1], "token").with_labels(np.array([5, 6]), name="follows")
     features = features.with_labels(np.array([[0.1], [0.2], [0.3]]), "row", "teacher")
-    part = Features.joined([features.of_inputs([1]), features.of_inputs([1, 0])])
+    part = Features.concatenate([features.select_inputs([1]), features.select_inputs([1, 0])])
     found = {name: labels.values.ravel().tolist() for name, labels in part.labels.items()}
     assert found == {
         "labels": [105, 105, *range(100, 105)],

@@ -1,4 +1,4 @@
-"""Where heads begin to learn: new ones at how often labels occur, learned ones where they are."""
+"""How heads are initialized: new ones at the label frequencies; trained ones are kept."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_start(tmp_path_factory.mktemp("start"), num_hidden_layers=1)
 
 
-def begun(start: Path, name: str, labels: list[Any], head: dict[str, Any], **options: Any) -> tuple[Any, Any]:
-    """Return the task as it begins, and its model."""
+def started(start: Path, name: str, labels: list[Any], head: dict[str, Any], **options: Any) -> tuple[Any, Any]:
+    """Return the task after `on_train_start`, and its model."""
     model_class = {
         "text-classification": bertie.BertForSequenceClassification,
         "token-classification": bertie.BertForTokenClassification,
@@ -34,44 +34,44 @@ def begun(start: Path, name: str, labels: list[Any], head: dict[str, Any], **opt
     return task.on_train_start(model, labels), model
 
 
-def test_classes_begin_at_their_shares(start: Path) -> None:
+def test_class_biases_start_at_the_class_frequencies(start: Path) -> None:
     head = TextClassification.head("single-label", ["neg", "pos"])
-    _, model = begun(start, "text-classification", ["pos"] * 899 + ["neg"] * 99, head)
+    _, model = started(start, "text-classification", ["pos"] * 899 + ["neg"] * 99, head)
     assert model.classifier.bias.softmax(0).tolist() == pytest.approx([0.1, 0.9])
-    _, model = begun(start, "text-classification", ["pos"] * 900 + ["neg"] * 100, head, class_weights=(5, 5 / 9))
+    _, model = started(start, "text-classification", ["pos"] * 900 + ["neg"] * 100, head, class_weights=(5, 5 / 9))
     assert model.classifier.bias.softmax(0).tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_several_labels_begin_at_their_shares(start: Path) -> None:
+def test_multi_label_biases_start_at_the_label_frequencies(start: Path) -> None:
     head = TextClassification.head("multi-label", ["a", "b"])
     labels = [["a"]] * 9 + [["a", "b"]] * 10 + [[]] * 79
-    _, model = begun(start, "text-classification", labels, head)
+    _, model = started(start, "text-classification", labels, head)
     assert model.classifier.bias.sigmoid().tolist() == pytest.approx([0.2, 0.11])
 
 
-def test_relevance_begins_at_its_mean(start: Path) -> None:
+def test_relevance_bias_starts_at_the_mean(start: Path) -> None:
     head = {"num_labels": 1, "problem_type": "multi_label_classification"}
-    _, model = begun(start, "reranking", [0, 0, 0, 3, 0, 0, 0, 0], head)
+    _, model = started(start, "reranking", [0, 0, 0, 3, 0, 0, 0, 0], head)
     assert model.classifier.bias.sigmoid().tolist() == pytest.approx([0.2])
 
 
-def test_tags_begin_at_their_shares(start: Path) -> None:
+def test_tag_biases_start_at_the_tag_frequencies(start: Path) -> None:
     head = TokenClassification.head(None, ["O", "B-X", "I-X"])
-    _, model = begun(start, "token-classification", [["O"] * 9, ["B-X"]], head)
+    _, model = started(start, "token-classification", [["O"] * 9, ["B-X"]], head)
     assert model.classifier.bias.softmax(0).tolist() == pytest.approx([10 / 13, 2 / 13, 1 / 13])
 
 
-def test_what_has_learned_stays(start: Path, tmp_path: Path) -> None:
+def test_trained_heads_are_kept(start: Path, tmp_path: Path) -> None:
     head = TextClassification.head("single-label", ["neg", "pos"])
-    _, model = begun(start, "text-classification", ["pos"] * 3 + ["neg"], head)
+    _, model = started(start, "text-classification", ["pos"] * 3 + ["neg"], head)
     model.save_pretrained(tmp_path)
     bertie.AutoTokenizer.from_pretrained(start).save_pretrained(tmp_path)
-    _, again = begun(tmp_path, "text-classification", ["neg"] * 50 + ["pos"], head)
+    _, again = started(tmp_path, "text-classification", ["neg"] * 50 + ["pos"], head)
     assert torch.equal(again.classifier.bias, model.classifier.bias)
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_a_regression_learns_in_its_unit(start: Path, trained: bool) -> None:
+def test_a_regression_learns_standardized_labels(start: Path, trained: bool) -> None:
     head = TextClassification.head("regression", [])
     prices = [100_000.0, 300_000.0]
     model = bertie.BertForSequenceClassification.from_pretrained(start, **head).eval()

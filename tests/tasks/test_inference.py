@@ -1,4 +1,4 @@
-"""Every task gives the same answers of arrays as of tensors, and what it computes goes through one sieve for NaN."""
+"""Every task gives the same answers for arrays as for tensors, and all its outputs are checked for NaN."""
 
 import threading
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from bertie.tasks.task import TrainableTask
 from bertie.tasks.text_classification import TextClassification
 from bertie.tasks.text_generation import Generation
 from bertie.tasks.token_classification import TokenClassification, WordTags
-from bertie.tasks.vector_layers import ACTIVATIONS, Dense, LayerNorm, Normalize, through
+from bertie.tasks.vector_layers import ACTIVATIONS, Dense, LayerNorm, Normalize, apply_layers
 from bertie.tasks.zero_shot import CandidateLabels
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
@@ -41,11 +41,11 @@ RANDOM = np.random.default_rng(0)
 
 @dataclass(frozen=True)
 class FakeEngine:
-    """A `bertie.tasks.model.Model` that gives the numbers of a PyTorch model as arrays, as the engine does."""
+    """A `bertie.tasks.model.Model` that returns the outputs of a PyTorch model as arrays, as the engine does."""
 
     torch_model: TaskModel
     threads: int = 2
-    asked: list[tuple[str, int]] = field(default_factory=list)  # what was computed, with how many threads
+    asked: list[tuple[str, int]] = field(default_factory=list)  # the methods called, and with how many threads
 
     def __getattr__(self, name: str) -> Any:
         def arrays(*given: Any) -> Any:
@@ -158,7 +158,7 @@ CASES: dict[str, tuple[type, str, list[Any], dict[str, Any], dict[str, Any], Any
 
 
 def alike(one: Any, other: Any) -> None:
-    """Check that answers are the same, and their numbers within 1e-6."""
+    """Check that answers are equal, their numbers within 1e-6."""
     assert type(one) is type(other)
     if isinstance(one, dict):
         assert list(one) == list(other)
@@ -175,7 +175,7 @@ def alike(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("own", [False, True], ids=["fake", "engine"])
 @pytest.mark.parametrize("case", CASES)
-def test_arrays_are_answered_as_tensors_are(case: str, own: bool) -> None:
+def test_arrays_and_tensors_give_the_same_answers(case: str, own: bool) -> None:
     kind, name, inputs, fields, options, labels = CASES[case]
     model = model_of(name, **fields)
     task = kind(tokenizer=TOKENIZER, config=model.config, **options)
@@ -199,10 +199,10 @@ def test_arrays_are_answered_as_tensors_are(case: str, own: bool) -> None:
 def test_every_task_is_compared() -> None:
     from bertie.tasks.registry import ROWS
 
-    # those that write are held to the engine's words in tests/engine/test_text_decoder.py and tests/pipelines, those
-    # whose labels are named in a call to the reference in tests/pipelines/test_zero_shot.py
+    # generation is compared in tests/engine/test_text_decoder.py and tests/pipelines, zero-shot tasks in
+    # tests/pipelines/test_zero_shot.py
     rows = [row for row in ROWS if not issubclass(row.load_task(), Generation | CandidateLabels)]
-    named = {row.load_task() for row in rows} | {row.load_trained() for row in rows}
+    named = {row.load_task() for row in rows} | {row.load_trainable() for row in rows}
     assert named <= {kind for kind, *_ in CASES.values()}
 
 
@@ -222,18 +222,18 @@ def classifier() -> tuple[TextClassification, FakeEngine]:
     return TextClassification(tokenizer=TOKENIZER, config=model.config), FakeEngine(TaskModel(model))
 
 
-def test_a_batch_of_its_own_for_each_core() -> None:
+def test_each_core_computes_a_batch() -> None:
     task, engine = classifier()
     features = task.encode([text(20, number) for number in range(60)])
     many = compute_rows(task, engine, features)
     assert len(engine.asked) >= 2
     assert {threads for _, threads in engine.asked} == {1}
     engine.asked.clear()
-    np.testing.assert_allclose(compute_rows(task, engine, features.of_inputs([0])), many[:1], atol=1e-6)
-    assert engine.asked == [("logits", 2)]  # all cores for one text
+    np.testing.assert_allclose(compute_rows(task, engine, features.select_inputs([0])), many[:1], atol=1e-6)
+    assert engine.asked == [("logits", 2)]  # one text gets all cores
 
 
-def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_exhausts_memory_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     task, engine = classifier()
     features = task.encode(TEXTS)
     expected, run, seen = compute_rows(task, engine, features), TextClassification.run, []
@@ -253,7 +253,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch: pytest.MonkeyP
     ("name", "place"),
     [("bert.encoder.layer.1.output.dense.bias", "encoder layer 1"), ("classifier.bias", "the head")],
 )
-def test_nan_of_arrays_is_named_with_its_layer(name: str, place: str) -> None:
+def test_nan_in_arrays_is_reported_with_its_layer(name: str, place: str) -> None:
     task, engine = classifier()
     with torch.no_grad():
         engine.torch_model.module.get_parameter(name).fill_(torch.nan)
@@ -261,13 +261,13 @@ def test_nan_of_arrays_is_named_with_its_layer(name: str, place: str) -> None:
         compute_rows(task, engine, task.encode(TEXTS), first=10)
 
 
-def test_large_finite_numbers_are_answers() -> None:
+def test_large_finite_numbers_are_accepted() -> None:
     values = np.full((4, 2), 3e38, np.float32)  # their sum is not finite
     assert not np.isfinite(inference.operations_on(values).total(values))
     inference.refuse_non_finite(values, classifier()[1], classifier()[0].encode(TEXTS[:4]), range(4))
 
 
-def test_several_threads_may_compute() -> None:
+def test_several_threads_can_compute() -> None:
     task, engine = classifier()
     features = task.encode([text(20, number) for number in range(60)])
     seen = set()
@@ -287,7 +287,7 @@ def test_requests_of_several_callers_share_batches(case: str) -> None:
     model = model_of(name, **fields)
     task, engine = kind(tokenizer=TOKENIZER, config=model.config, **options), FakeEngine(TaskModel(model))
     requests = [task.encode(inputs[:1]), task.encode(inputs[1:]), task.encode(inputs[:1])]
-    together = Features.joined(requests)
+    together = Features.concatenate(requests)
     alone = [task.decode(task.outputs(compute_rows(task, engine, part), part)) for part in requests]
     engine.asked.clear()
     answers = task.decode(task.outputs(compute_rows(task, engine, together), together))
@@ -295,19 +295,19 @@ def test_requests_of_several_callers_share_batches(case: str) -> None:
     alike(list(answers), [answer for part in alone for answer in part])
 
 
-def test_windows_beside_whole_texts() -> None:
+def test_windows_and_whole_texts_can_be_concatenated() -> None:
     cut, whole = (
         TextClassification(tokenizer=TOKENIZER, config=bertie.BertConfig(), **more).encode(["a b c d e f g h i j"])
         for more in (WINDOWS, {})
     )
-    joined = Features.joined([cut, whole])
+    joined = Features.concatenate([cut, whole])
     assert cut.owned is not None
     assert joined.owned is not None
     assert joined.owned.tolist() == [*cut.owned.tolist(), *[True] * len(whole.ids)]
-    assert joined.encodings is None  # those of whole texts are not known
+    assert joined.encodings is None  # whole texts have none
 
 
-def test_a_vector_is_bitwise_its_own_behind_the_layers() -> None:
+def test_vector_layers_are_bitwise_independent_of_the_batch() -> None:
     vectors = RANDOM.normal(size=(300, 16)).astype(np.float32)
-    alone = np.concatenate([through(LAYERS, vectors[row : row + 1]) for row in range(300)])
-    np.testing.assert_array_equal(through(LAYERS, vectors), alone)
+    alone = np.concatenate([apply_layers(LAYERS, vectors[row : row + 1]) for row in range(300)])
+    np.testing.assert_array_equal(apply_layers(LAYERS, vectors), alone)

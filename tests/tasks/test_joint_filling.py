@@ -1,4 +1,4 @@
-"""Masks filled jointly: as a plain loop over the reference's model fills them, one text at a time."""
+"""Masks filled jointly equal a plain loop over the reference model, one text at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def fill(mini: Path) -> Any:
     return bertie.pipeline("fill-mask", mini, device="cpu")
 
 
-def chances(reference: Any, ids: torch.Tensor, allowed: list[int] | None) -> torch.Tensor:
+def probabilities(reference: Any, ids: torch.Tensor, allowed: list[int] | None) -> torch.Tensor:
     with torch.no_grad():
         found = reference(ids[None]).logits[0].softmax(-1)
     if allowed is not None:
@@ -40,7 +40,7 @@ def chances(reference: Any, ids: torch.Tensor, allowed: list[int] | None) -> tor
 def filled_left_to_right(reference: Any, ids: torch.Tensor, mask: int, allowed: list[int] | None) -> Any:
     masks, scores = (ids == mask).nonzero()[:, 0], []
     for place in masks:
-        score, ids[place] = chances(reference, ids, allowed)[place].max(-1)
+        score, ids[place] = probabilities(reference, ids, allowed)[place].max(-1)
         scores.append(float(score))
     return ids[masks].tolist(), scores
 
@@ -53,7 +53,7 @@ def filled_by_confidence(reference: Any, ids: torch.Tensor, mask: int, allowed: 
     for iteration in range(count):
         hidden = scores.topk(count - iteration, largest=False).indices if iteration else torch.arange(count)
         ids[masks[hidden]] = mask
-        scores[hidden], ids[masks[hidden]] = chances(reference, ids, allowed)[masks[hidden]].max(-1)
+        scores[hidden], ids[masks[hidden]] = probabilities(reference, ids, allowed)[masks[hidden]].max(-1)
     return ids[masks].tolist(), scores.tolist()
 
 
@@ -62,7 +62,7 @@ FILLED = {"left-to-right": filled_left_to_right, "confidence": filled_by_confide
 
 @pytest.mark.parametrize("targets", [None, ["door", "garden", "man", "walked", "king", "the"]])
 @pytest.mark.parametrize("order", FILLED)
-def test_words_and_scores_are_those_of_a_plain_loop(fill: Any, reference: Any, order: str, targets: Any) -> None:
+def test_words_and_scores_equal_a_plain_loop(fill: Any, reference: Any, order: str, targets: Any) -> None:
     tokenizer = fill.tokenizer
     allowed = None if targets is None else tokenizer.convert_tokens_to_ids(targets)
     for text, answer in zip(TEXTS, fill(TEXTS, jointly=order, targets=targets, top_k=2), strict=True):
@@ -76,13 +76,13 @@ def test_words_and_scores_are_those_of_a_plain_loop(fill: Any, reference: Any, o
         assert all(candidates[1]["sequence"] != whole for candidates in masks)
 
 
-def test_the_orders_differ_and_a_mask_alone_is_filled_as_ever(fill: Any) -> None:
+def test_the_orders_differ_but_not_for_a_single_mask(fill: Any) -> None:
     found = [fill(TEXTS[0], jointly=order, top_k=1) for order in FILLED]
     assert found[0] != found[1]
     assert fill(TEXTS[2], jointly="confidence") == fill(TEXTS[2])
 
 
-def test_pytorch_fills_as_the_engine(fill: Any, mini: Path) -> None:
+def test_pytorch_fills_like_the_engine(fill: Any, mini: Path) -> None:
     model = bertie.BertForMaskedLM.from_pretrained(mini)
     module = bertie.pipeline("fill-mask", model, tokenizer=mini, device="cpu", batch_tokens=20)
     for order in FILLED:
@@ -94,7 +94,7 @@ def test_pytorch_fills_as_the_engine(fill: Any, mini: Path) -> None:
 def test_what_cannot_be_is_refused(fill: Any) -> None:
     with pytest.raises(bertie.InputError, match="jointly is 'best'; it must be one of 'left-to-right', 'confidence'"):
         fill(TEXTS, jointly="best")
-    with pytest.raises(bertie.InputError, match="read whole; leave out jointly or windows"):
+    with pytest.raises(bertie.InputError, match="texts read whole; leave out jointly or windows"):
         fill(TEXTS, jointly="confidence", windows=True)
     with pytest.raises(bertie.InputTypeError, match="targets is 5; give a word, or a list of words"):
         fill(TEXTS, targets=5)

@@ -1,4 +1,4 @@
-"""Multiple choice: logits equal to the model's own, any number of choices, prompts in windows, and a loss that sums."""
+"""Multiple choice: logits equal to the model's own, any number of choices, prompts in windows, and a summed loss."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_any_number_of_choices(model: Any) -> None:
     assert hot[0]["score"] == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
+def test_the_loss_is_the_sum_of_each_inputs_cross_entropy(model: Any) -> None:
     task, gold = task_of(model), [2, 0, 1, 4]
     features = task.add_labels(task.encode(UNEQUAL), gold)
     loss = loss_of(task, model, features)
@@ -85,9 +85,9 @@ def test_the_loss_is_each_inputs_own_cross_entropy(model: Any) -> None:
     ]
     assert float(loss.detach()) == pytest.approx(float(sum(each)), rel=1e-5)
     assert task.divisor(features) == 4
-    joined = Features.joined([features.of_inputs([3, 0]), features.of_inputs([1, 2])])
+    joined = Features.concatenate([features.select_inputs([3, 0]), features.select_inputs([1, 2])])
     assert joined.part_counts.tolist() == [5, 3, 3, 2]
-    parts = [loss_of(task, model, joined.of_inputs(part)) for part in ([0], [3, 1], [2])]
+    parts = [loss_of(task, model, joined.select_inputs(part)) for part in ([0], [3, 1], [2])]
     assert float(sum(parts).detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
     loss.backward()
     assert model.classifier.weight.grad.abs().sum() > 0
@@ -109,7 +109,7 @@ def test_long_prompts_are_read_in_windows(model: Any, way: str) -> None:
     assert features.truncated == [0, 0]
     assert features.parts is not None
     assert features.parts.tolist() == [0, 0, 1, 1, 1, 0, 1]
-    assert features.by_part().sizes() == [18, 27, 5, 5]
+    assert features.by_part().input_lengths() == [18, 27, 5, 5]
     first = [TOKENIZER.convert_ids_to_tokens(row) for row in features.input_ids[:2]]
     assert first == [["[CLS]", *"abcde", "[SEP]", "j", "[SEP]"], ["[CLS]", *"fghij", "[SEP]", "j", "[SEP]"]]
     values = compute(task, model, features)
@@ -124,13 +124,13 @@ def test_long_prompts_are_read_in_windows(model: Any, way: str) -> None:
     assert float(loss_of(task, model, labelled).detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_what_is_cut_is_counted(model: Any) -> None:
+def test_truncated_tokens_are_counted(model: Any) -> None:
     features = task_of(model, max_length=8).encode([("a b c d e f g h", ["a", "b"]), ("", ["", ""])])
     assert features.truncated == [8, 0]
     assert features.empty == [False, True]
 
 
-def test_temperature_and_figures(model: Any) -> None:
+def test_temperature_and_metrics(model: Any) -> None:
     task, gold = task_of(model), [2, 0, 1, 4]
     features = task.encode(UNEQUAL)
     values = compute(task, model, features)
@@ -144,8 +144,8 @@ def test_temperature_and_figures(model: Any) -> None:
     assert [fault is None for fault in faults] == (chosen == gold).tolist()
     scores = Scores(task.metric())
     scores.add(chosen, task.references(gold))
-    assert scores.figures() == {"accuracy": np.mean(chosen == gold)}
-    with pytest.raises(InputError, match="give one number a row"):
+    assert scores.metrics() == {"accuracy": np.mean(chosen == gold)}
+    with pytest.raises(InputError, match="give one number per row"):
         MultipleChoiceMetric().rows(["a"], [1])
 
 
@@ -159,7 +159,7 @@ def test_temperature_and_figures(model: Any) -> None:
         (("a", []), InputError, "Input 1 has no choices"),
     ],
 )
-def test_what_is_no_question_is_refused(model: Any, one: Any, kind: type[Exception], message: str) -> None:
+def test_bad_inputs_are_refused(model: Any, one: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         task_of(model).encode([EQUAL[0], one])
 

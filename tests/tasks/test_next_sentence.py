@@ -1,4 +1,4 @@
-"""Next sentence: a temperature found on pairs kept for it, and how often answers of each confidence are right."""
+"""Next sentence: the temperature tuned on held-out pairs, and the reliability of its answers."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bertie.tasks.next_sentence import NextSentence
 def test_the_temperature_is_tuned(mini: Path) -> None:
     task = NextSentence(tokenizer=BertTokenizer.from_pretrained(mini), config=BertConfig.from_pretrained(mini))
     features = task.encode([("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")])
-    # sure of everything, and wrong every fourth time
+    # confident of everything, and wrong every fourth time
     values, labels = np.array([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0], [0.0, 9.0]]), [0, 1, 0, 0]
     tuned = task.tune(Outputs(values, features, labels))
     assert tuned.temperature > 2
@@ -29,7 +29,7 @@ def test_the_temperature_is_tuned(mini: Path) -> None:
     assert task.reliability(Outputs(values[:0], task.encode([]), [])) is None
 
 
-def test_a_temperature_that_divides_by_nothing_is_refused(mini: Path) -> None:
+def test_a_temperature_of_zero_is_refused(mini: Path) -> None:
     with pytest.raises(InputError, match="temperature is 0; it must be above 0"):
         NextSentence(
             tokenizer=BertTokenizer.from_pretrained(mini), config=BertConfig.from_pretrained(mini), temperature=0

@@ -1,4 +1,4 @@
-"""Pooling over runs of packed tokens equals pooling text by text."""
+"""Pooling over segments of packed tokens equals pooling text by text."""
 
 import pytest
 import torch
@@ -19,21 +19,21 @@ ALONE = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_mode_equals_text_by_text(mode: str) -> None:
+def test_each_mode_equals_pooling_text_by_text(mode: str) -> None:
     expected = torch.stack([ALONE[mode](text) for text in HIDDEN.split(LENGTHS)])
     torch.testing.assert_close(pool(HIDDEN, LENGTHS, [mode]), expected)
 
 
-def test_several_modes_are_joined_in_order() -> None:
+def test_several_modes_are_concatenated_in_order() -> None:
     both = pool(HIDDEN, LENGTHS, ["max", "cls"])
     torch.testing.assert_close(both, torch.cat([pool(HIDDEN, LENGTHS, ["max"]), pool(HIDDEN, LENGTHS, ["cls"])], dim=1))
 
 
-def test_skipped_tokens_take_no_part() -> None:
+def test_skipped_tokens_are_excluded() -> None:
     texts = HIDDEN.split(LENGTHS)
     vectors = pool(HIDDEN, LENGTHS, ["mean"], skip=2)
     torch.testing.assert_close(vectors[1], texts[1][2:].mean(0))
-    assert torch.equal(vectors[2], torch.zeros(6))  # nothing of it is left
+    assert torch.equal(vectors[2], torch.zeros(6))  # none of its tokens is left
 
 
 def test_half_precision_is_summed_in_float32() -> None:

@@ -1,4 +1,4 @@
-"""Pseudo-log-likelihoods: equal to the definition, computed with the reference one masked copy at a time."""
+"""Pseudo-log-likelihoods equal the definition, computed with the reference one masked copy at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def score(mini: Path) -> Any:
 
 
 def defined(reference: Any, tokenizer: Any, ids: list[int], variant: str) -> list[float]:
-    """The sum of Salazar et al. 2020, section 2.1, word by word; of Kauf & Ivanova 2023 with the word's rest masked."""
+    """Return the terms of Salazar et al. 2020, section 2.1; for Kauf & Ivanova 2023 with the word's rest masked."""
     words, found = tokenizer.convert_ids_to_tokens(ids), []
     for place, word in enumerate(words):
         if word in ("[CLS]", "[SEP]", "[MASK]"):
@@ -47,7 +47,7 @@ def defined(reference: Any, tokenizer: Any, ids: list[int], variant: str) -> lis
 
 
 @pytest.mark.parametrize("variant", ["original", "word-l2r"])
-def test_scores_are_the_definitions(score: Any, reference: Any, variant: str) -> None:
+def test_scores_equal_the_definition(score: Any, reference: Any, variant: str) -> None:
     tokenizer = score.tokenizer
     answers = score(TEXTS, variant=variant, return_tokens=True)
     for text, answer in zip(TEXTS, answers, strict=True):
@@ -63,7 +63,7 @@ def test_scores_are_the_definitions(score: Any, reference: Any, variant: str) ->
 
 
 def test_the_rest_of_a_word_gives_it_away(score: Any) -> None:
-    """What the second paper found: words of several pieces are scored too high where the others are seen."""
+    """The finding of the second paper: words of several pieces score too high if their other pieces are visible."""
     (original,), (others,) = (score(["embarkation"], variant=variant) for variant in ("original", "word-l2r"))
     assert others["num_tokens"] > 1
     assert others["score"] < original["score"]
@@ -77,7 +77,7 @@ def test_batches_change_nothing_and_pytorch_agrees(score: Any, mini: Path) -> No
         assert [answer["score"] for answer in pipe(TEXTS, **options)] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_long_text_is_cut_and_said_or_read_in_windows(score: Any) -> None:
+def test_a_long_text_is_truncated_with_a_warning_or_read_in_windows(score: Any) -> None:
     text = " ".join(TEXTS[:2])
     whole = score(text)["num_tokens"]
     cut = score(text, max_length=12)
@@ -89,7 +89,7 @@ def test_a_long_text_is_cut_and_said_or_read_in_windows(score: Any) -> None:
     ]
 
 
-def test_copies_have_no_padding_and_one_token_each_for_the_head(mini: Path) -> None:
+def test_copies_have_no_padding_and_the_head_sees_one_token_each(mini: Path) -> None:
     tokenizer = bertie.BertTokenizer.from_pretrained(mini)
     task = PseudoLogLikelihood(tokenizer=tokenizer, config=bertie.BertConfig.from_pretrained(mini))
     features = task.encode(["He left.", "Why?"])
@@ -97,8 +97,8 @@ def test_copies_have_no_padding_and_one_token_each_for_the_head(mini: Path) -> N
     part = features.select([3, 0])
     mask = tokenizer.mask_token_id
     assert [row.tolist() for row in part.by_row(part.ids == mask)] == [[0, 1, 0, 0], [0, 1, 0, 0, 0]]
-    assert np.flatnonzero(part.wanted != -100).tolist() == [1, 5]
-    assert features.ids.max() != mask  # the texts themselves stay
+    assert np.flatnonzero(part.targets != -100).tolist() == [1, 5]
+    assert features.ids.max() != mask  # the texts themselves are unchanged
 
 
 def test_what_cannot_be_is_refused(score: Any) -> None:

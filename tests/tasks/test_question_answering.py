@@ -1,4 +1,4 @@
-"""Question answering as it is learned and scored: places of answers, summed losses, SQuAD's figures, the threshold."""
+"""Question answering in training and scoring: answer positions, summed losses, SQuAD's metrics, the threshold."""
 
 from pathlib import Path
 from typing import Any
@@ -42,23 +42,23 @@ def task(model: Any) -> QuestionAnswering:
     return QuestionAnswering(tokenizer=tokenizer, config=model.config)
 
 
-def test_answers_become_places_of_tokens(task: QuestionAnswering) -> None:
+def test_answers_become_token_positions(task: QuestionAnswering) -> None:
     features = task.add_labels(task.encode(INPUTS), LABELS)
     assert features.labels
-    assert features.labels["labels"].each == "row"
-    for row, (start, end), text in zip(features.encodings, features.wanted, ["london", "1815", ""], strict=True):
+    assert features.labels["labels"].level == "row"
+    for row, (start, end), text in zip(features.encodings, features.targets, ["london", "1815", ""], strict=True):
         found = row.tokens[start : end + 1]
         assert "".join(token.removeprefix("##") for token in found) == text or (not text and (start, end) == (0, 0))
     assert task.divisor(features) == 3
 
 
-def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> None:
+def test_windows_without_the_whole_answer_are_labelled_no_answer(task: QuestionAnswering) -> None:
     asked = task.with_options(max_length=28, overlap=8)
     features = asked.add_labels(asked.encode(INPUTS[:1]), LABELS[:1])
     assert len(features.lengths) > 2
     size = len(task.tokenizer.tokenize("london"))
     holding = 0
-    for row, (start, end) in zip(features.encodings, features.wanted, strict=True):
+    for row, (start, end) in zip(features.encodings, features.targets, strict=True):
         assert (start, end) == (0, 0) or end - start + 1 == size
         holding += start > 0
         joined = "".join(token.removeprefix("##") for token in row.tokens)
@@ -66,9 +66,9 @@ def test_windows_without_the_whole_answer_have_none(task: QuestionAnswering) -> 
     assert holding >= 1
 
 
-def test_answers_that_stand_elsewhere_are_refused(task: QuestionAnswering) -> None:
+def test_answers_at_wrong_offsets_are_refused(task: QuestionAnswering) -> None:
     features = task.encode(INPUTS[:1])
-    with pytest.raises(InputError, match="'paris' does not stand at character 3 of its context, where 'lived' does"):
+    with pytest.raises(InputError, match="'paris' is not at character 3 of its context, where 'lived' is"):
         task.add_labels(features, [{"answers": [{"text": "paris", "answer_start": 3}]}])
 
 
@@ -76,10 +76,10 @@ def test_losses_are_the_models_own_and_add_up(task: QuestionAnswering, model: An
     features = task.add_labels(task.encode(INPUTS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    starts, ends = torch.from_numpy(features.wanted).unbind(1)
+    starts, ends = torch.from_numpy(features.targets).unbind(1)
     expected = model(TaskModel(model).packed(features), start_positions=starts, end_positions=ends).loss * 3
     torch.testing.assert_close(loss, expected)
-    parts = [features.of_inputs([number]) for number in range(3)]
+    parts = [features.select_inputs([number]) for number in range(3)]
     torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     loss.backward()
     assert model.qa_outputs.weight.grad.abs().sum() > 0
@@ -96,14 +96,14 @@ def test_predictions_are_scored_as_squad_does(task: QuestionAnswering, model: An
     assert not task.prepare_labels(LABELS[:2]).handle_impossible_answer
     scores = Scores(asked.metric(), replicates=0)
     scores.add(["london", "1816", ""], asked.references(LABELS))
-    assert scores.figures()["exact_match"] == pytest.approx(2 / 3)
-    assert {"HasAns_f1", "NoAns_f1"} <= set(scores.figures())
+    assert scores.metrics()["exact_match"] == pytest.approx(2 / 3)
+    assert {"HasAns_f1", "NoAns_f1"} <= set(scores.metrics())
     scores = Scores(task.metric(), replicates=0)
     scores.add(["London.", "in 1815"], task.references(LABELS[:2]))
-    assert scores.figures() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
+    assert scores.metrics() == {"exact_match": 0.5, "f1": pytest.approx((1 + 2 / 3) / 2)}
 
 
-def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:
+def test_the_threshold_is_tuned_if_some_questions_have_no_answer(task: QuestionAnswering, model: Any) -> None:
     features = task.encode(INPUTS)
     values = compute(task, model, features)
     texts, differences = task.margins(Outputs(values, features))
@@ -118,7 +118,7 @@ def test_the_threshold_is_tuned_where_questions_have_no_answer(task: QuestionAns
         "" if number == order[0] else text for number, text in enumerate(texts)
     ]
     assert tuned.errors(Outputs(values, features, labels)) == [None] * 3
-    (fault,) = task.errors(Outputs(values[:1], features.of_inputs([0]), [{"answers": []}]))
+    (fault,) = task.errors(Outputs(values[:1], features.select_inputs([0]), [{"answers": []}]))
     assert fault is not None
     assert (fault.expected, fault.given) == ("no answer", texts[0])
     assert task.tune(Outputs(values, features, [labels[order[1]]] * 3)) == task

@@ -1,4 +1,4 @@
-"""Reranking: scores equal to sentence-transformers' CrossEncoder, passages in order, and rankings scored by query."""
+"""Reranking: scores equal to sentence-transformers' CrossEncoder, ranked passages, and metrics per query."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def test_the_scores_of_a_cross_encoder(folder: Path, rerank: Any) -> None:
         {"sbert_ce_default_activation_function": "torch.nn.Softplus"},
     ],
 )
-def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: dict[str, Any]) -> None:
+def test_a_cross_encoder_without_an_activation(folder: Path, tmp_path: Path, known: dict[str, Any]) -> None:
     model = bertie.BertForSequenceClassification.from_pretrained(folder)
     for name, value in known.items():
         setattr(model.config, name, value)
@@ -87,12 +87,12 @@ def test_a_cross_encoder_that_gives_logits(folder: Path, tmp_path: Path, known: 
 
 
 @pytest.mark.parametrize("named", ["os.system", "torch.hub.load", "torch.nn.Softmax", "mine.Tanh", 5])
-def test_an_activation_that_is_none_of_torchs_is_refused(folder: Path, tmp_path: Path, named: Any) -> None:
+def test_an_unknown_activation_is_refused(folder: Path, tmp_path: Path, named: Any) -> None:
     model = bertie.BertForSequenceClassification.from_pretrained(folder)
     model.config.sentence_transformers = {"activation_fn": named}
     model.save_pretrained(tmp_path)
     bertie.BertTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=f"asks for .*{named}.*, which bertie does not have; it has .*Tanh"):
+    with pytest.raises(CheckpointError, match=f"asks for .*{named}.*, which bertie does not have; of torch.*Tanh"):
         bertie.pipeline("reranking", tmp_path, device="cpu")
 
 
@@ -107,7 +107,7 @@ def test_a_cross_encoder_as_sentence_transformers_saves_it(
     np.testing.assert_allclose(found, CrossEncoder(str(tmp_path), device="cpu").predict(pairs), atol=1e-5)
 
 
-def test_forms_of_asking(rerank: Any) -> None:
+def test_forms_of_input(rerank: Any) -> None:
     best = rerank(QUERY, PASSAGES, top_k=2)
     assert best == rerank(QUERY, PASSAGES)[:2]
     one = {"query": QUERY, "passages": PASSAGES}
@@ -130,7 +130,7 @@ def test_forms_of_asking(rerank: Any) -> None:
         (("a", "b"), "The passages are 'b'"),
     ],
 )
-def test_what_is_no_query_is_refused(rerank: Any, arguments: tuple[Any, ...], message: str) -> None:
+def test_bad_queries_are_refused(rerank: Any, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InputTypeError, match=message):
         rerank(*arguments)
 
@@ -139,7 +139,7 @@ def test_a_single_text_and_a_model_of_two_labels(rerank: Any) -> None:
     with pytest.raises(InputError, match="Input 0 is not a pair"):
         rerank(["a text"])
     model = bertie.BertForSequenceClassification(bertie.BertConfig(num_hidden_layers=1, num_labels=2))
-    with pytest.raises(InputError, match="The model has 2 labels; a reranker scores with one"):
+    with pytest.raises(InputError, match="The model has 2 labels; a reranker has one"):
         bertie.pipeline("reranking", model, tokenizer=rerank.tokenizer)
 
 
@@ -171,7 +171,7 @@ def test_learning_by_binary_cross_entropy(folder: Path, task: Reranking) -> None
     assert Reranking.head(None, []) == {"num_labels": 1, "problem_type": "multi_label_classification"}
 
 
-def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
+def test_metrics_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     labels = [1.0, 0.0, 0.0, 1.0, 0.0]
     features = task.encode(PAIRS)
     values = compute(task, rerank.model, features)
@@ -181,11 +181,11 @@ def test_figures_are_those_of_rankings(rerank: Any, task: Reranking) -> None:
     expected = Scores(RankingMetric())
     expected.add([scores[:2], scores[2:]], [labels[:2], labels[2:]])
     found = Scores(task.metric())
-    order = [4, 0, 2, 1, 3]  # rows of a query may stand anywhere
+    order = [4, 0, 2, 1, 3]  # rows of a query need not be adjacent
     found.add([predictions[at] for at in order[:2]], task.references([labels[at] for at in order[:2]]))
     found.add([predictions[at] for at in order[2:]], task.references([labels[at] for at in order[2:]]))
     accuracy = np.mean((np.array(scores) >= 0.5) == (np.array(labels) >= 0.5))
-    assert found.figures() == pytest.approx({**expected.figures(), "accuracy": accuracy})
+    assert found.metrics() == pytest.approx({**expected.metrics(), "accuracy": accuracy})
     assert found.intervals()["map"] is not None
     faults = task.errors(Outputs(values, features, labels))
     assert sum(fault is None for fault in faults) == round(accuracy * 5)
@@ -199,7 +199,7 @@ def test_queries_with_one_passage_each_are_one_ranking() -> None:
     given, gold = random.random(50).round(2), random.random(50) < 0.3
     scores = Scores(RerankingMetric())
     scores.add([(str(number), score) for number, score in enumerate(given)], gold.astype(float))
-    assert scores.figures()["map"] == pytest.approx(average_precision_score(gold, given), abs=0.02)
+    assert scores.metrics()["map"] == pytest.approx(average_precision_score(gold, given), abs=0.02)
     assert scores.intervals()["map"] is None
     assert "one ranking" in scores.notes()[0]
 
@@ -210,7 +210,7 @@ def test_queries_of_two_systems() -> None:
     first, second = Scores(RerankingMetric()), Scores(RerankingMetric())
     first.add(right, gold)
     second.add([(query, score) for query, (_, score) in zip("aabb", wrong, strict=True)], gold)
-    difference = {name: figure - second.figures()[name] for name, figure in first.figures().items()}
+    difference = {name: figure - second.metrics()[name] for name, figure in first.metrics().items()}
     assert difference == {"mrr": 0.5, "ndcg@10": pytest.approx(0.369, abs=1e-3), "map": 0.5, "accuracy": 1.0}
     assert first.resampled().keys() == difference.keys()
     scores = Scores(RerankingMetric())
@@ -218,7 +218,7 @@ def test_queries_of_two_systems() -> None:
     assert scores.notes() == ["1 of 2 queries has no relevant passage and counts 0."]
 
 
-def test_what_was_tuned_is_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
+def test_tuned_options_are_saved(folder: Path, tmp_path: Path, task: Reranking) -> None:
     from bertie.tasks.registry import find
 
     model = bertie.BertForSequenceClassification.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The files of sentence-transformers folders, read as data: what they ask for, and every way to be damaged."""
+"""The files of sentence-transformers folders, read as data: all they can ask for, and every kind of damage."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def modules(*kinds: str) -> list[dict[str, str]]:
     ]
 
 
-def test_a_plain_model_is_pooled_by_the_mean(tmp_path: Path) -> None:
+def test_a_plain_model_is_mean_pooled(tmp_path: Path) -> None:
     assert read_recipe(tmp_path) == Recipe(modes=("mean",))
 
 
@@ -66,7 +66,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     [
         ({"modules": "[{"}, "not valid JSON"),
         ({"modules": {"type": "x"}}, "is not a list of modules"),
-        ({"modules": [{"type": 5, "path": ""}]}, "'type' is 5; allowed: a text"),
+        ({"modules": [{"type": 5, "path": ""}]}, "'type' is 5; allowed: a string"),
         ({"modules": "[" * 100_000}, "nested too deeply"),
         ({"modules": modules("Pooling")}, "does not begin with a Transformer"),
         ({"modules": modules("Transformer", "Pooling", "LSTM")}, "the module 'sentence_transformers.models.LSTM'"),
@@ -107,18 +107,21 @@ def test_everything_at_once(tmp_path: Path) -> None:
         ({"sentence_roberta_config": {"max_seq_length": 0}}, "max_seq_length' is 0"),
         ({"config_sentence_transformers": {"prompts": [1]}}, "'prompts' is "),
         ({"config_sentence_transformers": {"prompts": {"a": 1}}}, "'prompts' must be"),
-        ({"config_sentence_transformers": {"prompts": {"a": "b"}, "default_prompt_name": "c"}}, "none of its prompts"),
+        (
+            {"config_sentence_transformers": {"prompts": {"a": "b"}, "default_prompt_name": "c"}},
+            "not one of its pro",
+        ),
         ({"config_sentence_transformers": {"truncate_dim": 0}}, "truncate_dim' is 0"),
         ({"config_sentence_transformers": {"similarity_fn_name": "near"}}, "similarity_fn_name' is 'near'"),
         ({"config_sentence_transformers": {"model_type": "SparseEncoder"}}, "is a SparseEncoder"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, files: dict[str, object], message: str) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, files: dict[str, object], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         read_recipe(write(tmp_path, **files))
 
 
-def test_what_changes_no_vector_is_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_settings_that_do_not_affect_vectors_are_accepted(tmp_path: Path) -> None:
     own = {
         "model_args": {"attn_implementation": "sdpa"},
         "tokenizer_args": {},
@@ -128,7 +131,7 @@ def test_what_changes_no_vector_is_no_reason_to_refuse(tmp_path: Path) -> None:
     assert read_recipe(write(tmp_path, sentence_bert_config=own)) == Recipe()
 
 
-def test_of_a_cross_encoder_the_encoder_alone_is_taken(tmp_path: Path) -> None:
+def test_only_the_encoder_of_a_cross_encoder_is_used(tmp_path: Path) -> None:
     settings = {
         "model_type": "CrossEncoder",
         "activation_fn": "torch.nn.modules.activation.Tanh",
@@ -138,5 +141,5 @@ def test_of_a_cross_encoder_the_encoder_alone_is_taken(tmp_path: Path) -> None:
     assert read_recipe(tmp_path) == Recipe()
     assert read_activation(tmp_path) == "torch.nn.modules.activation.Tanh"
     write(tmp_path, modules=modules("Transformer", "Dense"))
-    with pytest.raises(CheckpointError, match="the module 'Dense' behind the model"):
+    with pytest.raises(CheckpointError, match="the module 'Dense' after the model"):
         read_activation(tmp_path)

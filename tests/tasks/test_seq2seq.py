@@ -1,4 +1,4 @@
-"""Sequence to sequence: the reference's loss and gradients, packed sources and targets, and texts that are scored."""
+"""Sequence to sequence: the reference's loss and gradients, packed sources and targets, and scored texts."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def tokenizer() -> bertie.BertTokenizer:
 
 @pytest.fixture
 def model() -> bertie.EncoderDecoderModel:
-    """Halves of unequal size, as they are when a training begins."""
+    """Encoder and decoder of unequal size, as training starts from them."""
     torch.manual_seed(0)
     both = bertie.EncoderDecoderConfig.from_encoder_decoder_configs(
         bertie.BertConfig(hidden_size=16, **SIZES), bertie.BertConfig(hidden_size=24, **SIZES)
@@ -95,11 +95,11 @@ def test_no_padding_is_computed(tokenizer: Any, model: Any, monkeypatch: pytest.
     sources = sum(len(text.split()) + 2 for text in SOURCES)
     targets = sum(len(right[0].split()) + 1 for right in TARGETS)
     assert task.divisor(features) == targets
-    assert features.sizes() == [9 + 4, 4 + 8, 11 + 3]
+    assert features.input_lengths() == [9 + 4, 4 + 8, 11 + 3]
     both = [(targets, targets, False), (targets, sources, False)]
     assert seen == [(sources, sources, False)] * 2 + both * 2
-    # a part of a batch has the same losses
-    apart = [features.of_inputs([number]) for number in (2, 0, 1)]
+    # part of a batch has the same losses
+    apart = [features.select_inputs([number]) for number in (2, 0, 1)]
     torch.testing.assert_close(
         sum(loss_of(task, model, each) for each in apart), loss_of(task, model, features), atol=1e-5, rtol=1e-5
     )
@@ -125,9 +125,9 @@ def test_answers_are_scored(tokenizer: Any, model: Any) -> None:
     assert task.predictions(outputs) == ["a b", "c d", "j k"]
     right, wrong, other = task.errors(outputs)
     assert right is None
-    assert other is None  # the second of the right targets
+    assert other is None  # it equals the second reference
     assert (wrong.expected, wrong.given) == ("c d e f g h", "c d")
-    assert wrong.size == pytest.approx(0.5)
+    assert wrong.severity == pytest.approx(0.5)
     assert task.metric().lowercase is True
 
 
@@ -140,7 +140,7 @@ def test_a_target_is_cut_to_what_the_decoder_allows(tokenizer: Any, model: Any) 
     assert task.divisor(features) == 3 + 3 + 2
 
 
-def test_the_tokenizer_of_a_model_cuts_where_it_learned_to(tokenizer: Any, model: Any) -> None:
+def test_the_saved_tokenizer_truncates_as_in_training(tokenizer: Any, model: Any) -> None:
     task = learning(tokenizer, model, max_length=6)
     assert (task.tokenizer.model_max_length, tokenizer.model_max_length) == (6, 16)
     features = task.encode(SOURCES)
@@ -148,7 +148,7 @@ def test_the_tokenizer_of_a_model_cuts_where_it_learned_to(tokenizer: Any, model
     assert Seq2Seq.from_inference_task(task.inference_task()).encode(SOURCES).truncated == features.truncated
 
 
-def test_what_a_model_has_settled_stays(tokenizer: Any, model: Any) -> None:
+def test_the_models_own_generation_settings_stay(tokenizer: Any, model: Any) -> None:
     model.config.decoder_start_token_id, model.config.eos_token_id = 5, 6
     task = learning(tokenizer, model, generation={"max_length": 12, "no_repeat_ngram_size": 2})
     features = task.add_labels(task.encode(SOURCES), TARGETS)
@@ -168,7 +168,7 @@ def test_what_a_model_has_settled_stays(tokenizer: Any, model: Any) -> None:
         ({"generation": {"num_beams": 0}}, ConfigError, "num_beams is 0"),
     ],
 )
-def test_options_that_cannot_be(tokenizer: Any, model: Any, options: Any, error: Any, message: str) -> None:
+def test_impossible_options_are_refused(tokenizer: Any, model: Any, options: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         learning(tokenizer, model, **options)
 

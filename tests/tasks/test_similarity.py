@@ -1,4 +1,4 @@
-"""Similarity: losses equal to sentence-transformers' on the same vectors, gradients, and figures."""
+"""Similarity: losses equal to sentence-transformers' on the same vectors, gradients, and metrics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.sentence_transformers_config import read_recipe
 from bertie.tasks.similarity import Similarity, ranks_of_partners
-from bertie.tasks.summed_losses import contrast_sum, false_negatives
+from bertie.tasks.summed_losses import contrastive_sum, false_negatives
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]
 TOKENIZER = bertie.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)})
@@ -74,7 +74,7 @@ def test_in_batch_negatives_as_in_sentence_transformers(model: Any, inputs: Any,
 
 @pytest.mark.parametrize("windows", [False, True])
 def test_matryoshka_as_in_sentence_transformers(model: Any, windows: bool) -> None:
-    """Its loss calls the peer's for the vectors cut to each width, of length 1, and adds up."""
+    """The loss is the sum of sentence-transformers' over the vectors truncated to each dimension and normalized."""
     options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
     dims = (model.config.hidden_size, 8, 2)
     task = task_of(model, matryoshka_dims=dims, **options).prepare_labels([5.0, 0.0, 2.5, 4.0])
@@ -94,16 +94,16 @@ def test_matryoshka_as_in_sentence_transformers(model: Any, windows: bool) -> No
     torch.testing.assert_close(loss_of(task, model, features).detach() / 4, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_matryoshka_dims_that_no_vector_has(model: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_matryoshka_dims(model: Any, caplog: pytest.LogCaptureFixture) -> None:
     width = model.config.hidden_size
     for dim in (0, width + 1):
         with pytest.raises(InputError, match=f"matryoshka_dims is {dim}; allowed are 1 to {width}"):
             task_of(model, matryoshka_dims=[width, dim])
     task_of(model, matryoshka_dims=[2])
-    assert f"matryoshka_dims leaves out {width}" in caplog.text
+    assert f"matryoshka_dims does not include {width}" in caplog.text
 
 
-def test_cut_vectors_are_saved_so(model: Any, tmp_path: Path) -> None:
+def test_truncation_of_vectors_is_saved(model: Any, tmp_path: Path) -> None:
     task_of(model, truncate_dim=8).save(tmp_path)
     assert read_recipe(tmp_path).truncate_dim == 8
 
@@ -116,12 +116,12 @@ def test_pairs_and_triples_may_be_mixed() -> None:
     found = 20 * anchors @ torch.cat([positives, negatives]).T
     expected = torch.nn.functional.cross_entropy(found, torch.arange(3), reduction="sum")
     texts = np.arange(3), np.arange(3, 6), np.arange(6, 7)
-    torch.testing.assert_close(contrast_sum(anchors, positives, negatives, 20, texts), expected)
+    torch.testing.assert_close(contrastive_sum(anchors, positives, negatives, 20, texts), expected)
 
 
 @pytest.mark.parametrize("windows", [False, True])
-def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> None:
-    """Each anchor's loss is that of the batch a sampler without duplicates would have put it into."""
+def test_equal_texts_in_a_step_are_not_negatives(model: Any, windows: bool) -> None:
+    """Each anchor's loss is that in a batch without duplicates."""
     options = {"windows": True, "max_length": 6, "overlap": 1} if windows else {}
     pairs = [("a b c d e f g h", "b c"), ("d", "e f g"), ("a b c d e f g h", "h i"), ("j", "e f g"), ("d", "e f g")]
     task = task_of(model, **options).prepare_labels([None] * 5)
@@ -129,7 +129,7 @@ def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> No
     anchors, positives = (directions_of(model, column, **options) for column in zip(*pairs, strict=True))
     peer = losses.MultipleNegativesRankingLoss(None)
     expected = []
-    # row → the rows that share no text with it; the third and fourth pair are each other's strangers
+    # row → the rows that share no text with it; the third and fourth pair are each other's negatives
     for row, others in {0: [1, 3, 4], 1: [0, 2], 2: [1, 3, 4], 3: [0, 2], 4: [0, 2]}.items():
         for ours, theirs in ((anchors, positives), (positives, anchors)):
             found = peer.scale * ours[row] @ theirs[[row, *others]].T
@@ -138,12 +138,12 @@ def test_equal_texts_of_a_step_are_no_strangers(model: Any, windows: bool) -> No
     torch.testing.assert_close(loss.detach(), sum(expected) / 2, atol=1e-5, rtol=1e-5)
 
 
-def test_the_same_pair_twice_and_negatives_that_are_right_elsewhere(model: Any) -> None:
+def test_repeated_pairs_and_false_negatives(model: Any) -> None:
     task = task_of(model).prepare_labels([None] * 2)
     assert loss_of(task, model, task.encode([PAIRS[0]] * 2)).item() == pytest.approx(0, abs=1e-5)
     inputs = [("a", "b", "d"), ("c", "d", "e"), ("b", "f", "a")]
     right = false_negatives(*(np.array(column) for column in (list("acb"), list("bdf"), list("bdfdea"))))
-    # the anchor a with itself as a negative, b with its own text as a partner; d is the partner of c alone
+    # the anchor a has itself as a negative, b has its own text as a partner; d is the partner of c only
     assert right.tolist() == [
         [True, False, False, False, False, True],
         [False, True, False, True, False, False],
@@ -160,19 +160,19 @@ def test_scores_are_learned_as_cosines(model: Any) -> None:
     scores = [5.0, 0.0, 2.5, 4.0]
     task = task_of(model).prepare_labels(scores)
     assert (task.scored, task.lowest, task.highest, task.divisible) == (True, 0.0, 5.0, True)
-    features = Features.joined([task.add_labels(task.encode(PAIRS), scores)])
+    features = Features.concatenate([task.add_labels(task.encode(PAIRS), scores)])
     first, second = (vectors_of(model, list(column)) for column in zip(*PAIRS, strict=True))
     peer = losses.CosineSimilarityLoss(None)
     expected = peer.compute_loss_from_embeddings([first, second], torch.tensor(scores) / 5)
     whole = loss_of(task, model, features)
     torch.testing.assert_close(whole.detach() / 4, expected)
-    parts = [loss_of(task, model, features.of_inputs(part)) for part in ([3, 1], [0], [2])]
+    parts = [loss_of(task, model, features.select_inputs(part)) for part in ([3, 1], [0], [2])]
     torch.testing.assert_close(sum(parts), whole)
     assert task_of(model).prepare_labels([0.2, 0.9]).highest == 1.0
     assert task_of(model).prepare_labels([-1.0, 1.0]).lowest == -1.0
 
 
-def test_scores_belong_to_all_pairs_and_to_pairs_only(model: Any) -> None:
+def test_scores_are_needed_for_all_pairs_and_for_pairs_only(model: Any) -> None:
     with pytest.raises(InputError, match="1 of 2 pairs have no score"):
         task_of(model).prepare_labels([0.5, None])
     task = task_of(model, scored=True)
@@ -188,7 +188,7 @@ def test_scores_belong_to_all_pairs_and_to_pairs_only(model: Any) -> None:
             task_of(model, **options)
 
 
-def test_figures_with_scores(model: Any) -> None:
+def test_metrics_with_scores(model: Any) -> None:
     gold = [5.0, 0.0, 2.5, 4.0]
     task = task_of(model).prepare_labels(gold)
     features = task.encode(PAIRS)
@@ -200,16 +200,16 @@ def test_figures_with_scores(model: Any) -> None:
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RegressionMetric)
     scores.add(found, task.references(gold))
-    assert scores.figures()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
+    assert scores.metrics()["pearson"] == pytest.approx(np.corrcoef(cosines, gold)[0, 1])
     gaps = np.abs(cosines - np.array(gold) / 5)
     faults = task.errors(Outputs(values, features, gold))
-    assert [fault.size if fault else None for fault in faults] == [
+    assert [fault.severity if fault else None for fault in faults] == [
         pytest.approx(gap, abs=1e-6) if gap >= 0.25 else None for gap in gaps
     ]
 
 
 @pytest.mark.parametrize("windows", [False, True])
-def test_figures_without_scores(model: Any, windows: bool) -> None:
+def test_metrics_without_scores(model: Any, windows: bool) -> None:
     task = task_of(model, **({"windows": True, "max_length": 6, "overlap": 1} if windows else {}))
     features = task.encode(TRIPLES)
     values = compute(task, model, features)
@@ -221,21 +221,21 @@ def test_figures_without_scores(model: Any, windows: bool) -> None:
     scores = Scores(task.metric())
     assert isinstance(scores.metric, RetrievalMetric)
     scores.add(ranks, task.references([None] * 4))
-    figures = scores.figures()
+    figures = scores.metrics()
     assert figures["mrr"] == pytest.approx(np.mean(1 / ranks))
     assert figures["recall@1"] == np.mean(ranks == 1)
     assert [fault is None for fault in task.errors(Outputs(values, features, [None] * 4))] == (ranks == 1).tolist()
-    assert task.predictions(Outputs([], features.of_inputs([]))).tolist() == []
+    assert task.predictions(Outputs([], features.select_inputs([]))).tolist() == []
 
 
-def test_partners_that_stand_twice_and_models_that_say_nothing() -> None:
+def test_ranks_with_repeated_texts_and_constant_vectors() -> None:
     one, other = np.eye(2)
     twice = [np.stack([one, one]), np.stack([one, one]), np.stack([other, other])]
     assert ranks_of_partners(twice, ["a", "b", "c", "b", "d", "e"]).tolist() == [1, 1, 1]
     same = [np.stack([one, one])] * 3
     assert ranks_of_partners(same, ["a", "b", "c", "d", "e", "f"]).tolist() == [3, 3, 3]
-    # other partners of an anchor, and its own text, are no worse answers
+    # other partners of an anchor, and its own text, are equally good answers
     assert ranks_of_partners(same, ["a", "b", "a", "d", "e", "f"]).tolist() == [2, 2, 3]
     assert ranks_of_partners(same, ["a", "b", "b", "c", "d", "e"]).tolist() == [3, 2, 3]
-    with pytest.raises(InputError, match="one integer from 1"):
+    with pytest.raises(InputError, match="one integer of at least 1 per row"):
         RetrievalMetric().rows([0.5], [None])

@@ -1,4 +1,4 @@
-"""Answer spans against a search of all pairs, their probabilities, and the places of answers to learn."""
+"""Answer spans against an exhaustive search, their probabilities, and the positions to learn."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from bertie.tasks.spans import (
 
 
 def scored(seed: int, borders: list[tuple[int, int, int, int]]) -> list[WindowScores]:
-    """Return windows of random scores; each border is a window's first piece, the one behind its last, and its own."""
+    """Return windows of random scores; each border has the window's pieces (start, stop) and those it owns."""
     random = np.random.default_rng(seed)
     return [
         WindowScores(
@@ -36,7 +36,7 @@ BORDERS = [(0, 9, 0, 7), (5, 14, 7, 12), (10, 16, 12, 16)]
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("longest", [1, 3, 100])
 @pytest.mark.parametrize("count", [1, 4, 1000])
-def test_the_best_spans_are_the_best_of_all_pairs(seed: int, longest: int, count: int) -> None:
+def test_the_best_spans_equal_an_exhaustive_search(seed: int, longest: int, count: int) -> None:
     windows = scored(seed, BORDERS)
     every = [
         AnswerSpan(first, last, float(window.start[first - window.first]) + float(window.end[last - window.first]))
@@ -50,7 +50,7 @@ def test_the_best_spans_are_the_best_of_all_pairs(seed: int, longest: int, count
     assert [span.logit for span in found] == pytest.approx([span.logit for span in every[:count]])
 
 
-def test_equal_answers_go_in_order() -> None:
+def test_ties_go_to_the_earlier_then_the_shorter_answer() -> None:
     window = WindowScores(0, np.zeros(3), np.zeros(3), range(3), (0.0, 0.0))
     assert [span[:2] for span in best_spans([window], 4, 5)] == [(0, 0), (0, 1), (0, 2), (1, 1)]
 
@@ -61,7 +61,7 @@ def test_a_context_without_pieces_has_no_answer() -> None:
     assert Normalizer.of([window]).probability(3.0) == pytest.approx(1.0)
 
 
-def test_no_answer_is_that_of_the_window_least_sure_of_it() -> None:
+def test_the_no_answer_score_is_the_lowest_of_all_windows() -> None:
     windows = scored(0, BORDERS)
     assert sum(null_scores(windows)) == min(sum(window.null) for window in windows)
 
@@ -87,7 +87,7 @@ def test_whole_words() -> None:
     assert whole_words(AnswerSpan(0, 0, 0.0), [None, None]) == (0, 0)
 
 
-def test_characters_to_pieces_and_places() -> None:
+def test_characters_to_pieces_and_positions() -> None:
     offsets = [(0, 3), (4, 6), (6, 9), (10, 11)]
     assert pieces_of(offsets, 4, 9) == (1, 2)
     assert pieces_of(offsets, 5, 7) == (1, 2)

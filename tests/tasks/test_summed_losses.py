@@ -1,4 +1,4 @@
-"""Losses that classifiers learn by: label smoothing as in PyTorch, in Trainer and in Keras; what excludes what."""
+"""Losses of classifiers: label smoothing as in PyTorch, Trainer and Keras, and options that exclude each other."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +36,7 @@ def test_smoothed_classes_with_weights_as_in_pytorch() -> None:
     torch.testing.assert_close(found, F.cross_entropy(LOGITS, LABELS, weights, label_smoothing=SMOOTHING))
 
 
-def test_smoothed_labels_are_drawn_to_a_half() -> None:
+def test_smoothed_labels_move_towards_one_half() -> None:
     wanted = torch.tensor([[1.0, 0, 0, 1], [0, 0, 1, 0]])
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
     expected = F.binary_cross_entropy_with_logits(
@@ -66,7 +66,7 @@ def test_rerankers_learn_from_smoothed_labels() -> None:
     torch.testing.assert_close(of_labels(task, np.array([[1], [0]], np.float32)), expected)
 
 
-def test_what_cannot_be_smoothed() -> None:
+def test_impossible_smoothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"label_smoothing is 0.1, but the labels are numbers"):
         TextClassification(tokenizer=None, config=bertie.BertConfig(num_labels=1), label_smoothing=SMOOTHING)
     nowhere = SimpleNamespace()  # refused before anything is read

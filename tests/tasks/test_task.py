@@ -1,4 +1,4 @@
-"""A task of several outputs and several kinds of labels: masked words and next sentences learned together."""
+"""A task with several outputs and several kinds of labels: masked tokens and next sentences learned together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ NAMES = ("masked_lm", "next_sentence")
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining(MaskedLM):
-    """What BERT was trained on: the masked words of a pair, and whether its second text follows the first."""
+    """BERT's pretraining task: the masked tokens of a pair, and whether its second text follows the first."""
 
     windows: bool = False
 
@@ -49,10 +49,10 @@ class Pretraining(MaskedLM):
         return features.with_labels(np.asarray(labels, np.int64), name="follows")
 
     def apply_masking(self, features: Features, random: np.random.Generator) -> Features:
-        return self.fixed(features)  # the same at every step, for the reference to see it too
+        return self.apply_fixed_masking(features)  # the same in every step, so that the reference can see the same
 
     def run(self, model: Any, features: Features) -> Mapping[str, Any]:
-        return model.pretraining(features, np.flatnonzero(features.wanted != IGNORED))
+        return model.pretraining(features, np.flatnonzero(features.targets != IGNORED))
 
     def divisor(self, features: Features) -> Mapping[str, float]:
         return dict(zip(NAMES, (super().divisor(features), float(features.num_inputs)), strict=True))
@@ -60,7 +60,7 @@ class Pretraining(MaskedLM):
     def loss(self, output: Mapping[str, Any], features: Features) -> torch.Tensor:
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        wanted = features.wanted[features.wanted != IGNORED], features.labels["follows"].values
+        wanted = features.targets[features.targets != IGNORED], features.labels["follows"].values
         return torch.stack([cross_entropy_sum(output[name], gold) for name, gold in zip(NAMES, wanted, strict=True)])
 
 
@@ -73,19 +73,19 @@ def models() -> tuple[bertie.BertForPreTraining, transformers.BertForPreTraining
 
 
 @pytest.mark.parametrize("micro_tokens", [10_000, 12])
-def test_masked_words_and_next_sentences_are_learned_together(micro_tokens: int) -> None:
+def test_masked_tokens_and_next_sentences_are_learned_together(micro_tokens: int) -> None:
     model, reference = models()
     task = Pretraining(tokenizer=TOKENIZER, config=model.config)
     examples = [Example(pair, label) for pair, label in zip(PAIRS, FOLLOWS, strict=True)]
     features = encode_examples(task, examples, False)
-    masked = task.fixed(features)
+    masked = task.apply_fixed_masking(features)
     packed = bertie.Packed.from_flat(masked.ids, masked.lengths, masked.types)
     ids, types = packed.pad(packed.input_ids), packed.pad(packed.token_type_ids)
     expected = reference(
         input_ids=ids,
         token_type_ids=types,
         attention_mask=packed.pad(torch.ones_like(packed.input_ids)),
-        labels=packed.pad(torch.from_numpy(masked.wanted), fill=IGNORED),
+        labels=packed.pad(torch.from_numpy(masked.targets), fill=IGNORED),
         next_sentence_label=torch.tensor(FOLLOWS),
     )
     expected.loss.backward()
@@ -103,15 +103,15 @@ def test_masked_words_and_next_sentences_are_learned_together(micro_tokens: int)
         torch.testing.assert_close(seen[name], parameter.grad, atol=2e-5, rtol=0, msg=name)
 
 
-def test_several_outputs_are_the_same_of_arrays_and_none_may_be_nan() -> None:
+def test_several_outputs_are_the_same_for_arrays_and_all_are_checked_for_nan() -> None:
     model, _ = models()
     task = Pretraining(tokenizer=TOKENIZER, config=model.config)
-    features = task.fixed(task.add_labels(task.encode(PAIRS), FOLLOWS))
+    features = task.apply_fixed_masking(task.add_labels(task.encode(PAIRS), FOLLOWS))
     engine = Engine.of(model.eval())
     found = task.run(engine, features)
     with torch.inference_mode():
         expected = task.run(TaskModel(model), features)
-    places = np.flatnonzero(features.wanted != IGNORED)
+    places = np.flatnonzero(features.targets != IGNORED)
     for name, alone in zip(NAMES, (engine.masked_lm(features, places), engine.next_sentence(features)), strict=True):
         np.testing.assert_allclose(found[name], expected[name].numpy(), atol=1e-6)
         np.testing.assert_allclose(found[name], alone, atol=1e-6)
@@ -128,6 +128,6 @@ def test_several_outputs_are_the_same_of_arrays_and_none_may_be_nan() -> None:
         compute_rows(kept, TaskModel(model), features)
 
 
-def test_partners_that_are_always_found_first_are_no_sign_of_texts_that_are_alike() -> None:
+def test_perfect_retrieval_is_not_taken_for_a_constant_answer() -> None:
     task = Similarity(tokenizer=TOKENIZER, config=bertie.BertConfig(**SIZES))
     assert [task.signature(np.int64(rank)) for rank in (1, 5)] == [None, 5]

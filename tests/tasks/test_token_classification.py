@@ -1,4 +1,4 @@
-"""Token classification as it is learned and scored: labels on pieces, summed losses, tags of words, what is tuned."""
+"""Token classification in training and scoring: labels on pieces, summed losses, tags of words, tuning."""
 
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,15 @@ def task(tokenizer: Any, model: Any) -> TokenClassification:
 
 
 def numbers(task: Any, features: Any) -> list[list[tuple[str, int]]]:
-    """Return, for each row, its labelled tokens and their labels."""
-    rows = np.split(features.wanted, np.cumsum(features.lengths)[:-1])
+    """Return the labelled tokens of each row, with their labels."""
+    rows = np.split(features.targets, np.cumsum(features.lengths)[:-1])
     return [
         [(token, int(label)) for token, label in zip(row.tokens, labels, strict=True) if label != -100]
         for row, labels in zip(features.encodings, rows, strict=True)
     ]
 
 
-def test_labels_stand_on_the_pieces_of_their_words(task: TokenClassification) -> None:
+def test_labels_are_on_the_pieces_of_their_words(task: TokenClassification) -> None:
     features = task.add_labels(task.encode(WORDS), LABELS)
     first, second, third = numbers(task, features)
     assert first == [
@@ -85,16 +85,16 @@ def test_each_word_is_labelled_once_in_the_window_that_owns_it(task: TokenClassi
     assert [label for row in numbers(windowed, features)[:-1] for _, label in row][:15] == [
         label for _, label in numbers(task, whole)[0]
     ]
-    # cut instead, the words behind the cut have no label
+    # if the text is cut instead, the words after the cut have no label
     cut = task.with_options(max_length=16)
     features = cut.add_labels(cut.encode([words]), [labels])
     assert cut.divisor(features) == 7
     assert features.truncated == [80 - 14]
 
 
-def test_what_cannot_be_learned_is_refused(task: TokenClassification) -> None:
+def test_bad_labels_and_options_are_refused(task: TokenClassification) -> None:
     features = task.encode(WORDS[:1])
-    with pytest.raises(InputError, match="'B-PRE' is none of the model's 5 labels .* Did you mean 'B-PER'"):
+    with pytest.raises(InputError, match="'B-PRE' is not one of the model's 5 labels .* Did you mean 'B-PER'"):
         task.add_labels(features, [["B-PRE", *LABELS[0][1:]]])
     with pytest.raises(InputError, match="8 words and 7 labels"):
         task.add_labels(features, [LABELS[0][1:]])
@@ -106,9 +106,9 @@ def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> No
     features = task.add_labels(task.encode(WORDS), LABELS)
     output = task.run(TaskModel(model), features)
     loss = task.loss(output, features)
-    wanted = torch.from_numpy(features.wanted)
+    wanted = torch.from_numpy(features.targets)
     torch.testing.assert_close(loss, F.cross_entropy(output, wanted, reduction="sum"))
-    parts = [features.of_inputs([number]) for number in range(3)]
+    parts = [features.select_inputs([number]) for number in range(3)]
     torch.testing.assert_close(loss, sum(loss_of(task, model, part) for part in parts))
     weighted = task.with_options(class_weights=[1.0, 2.0, 2.0, 3.0, 1.0])
     assert weighted.divisor(features) == 5 + 2 + 2 + 3 + 3 + 1
@@ -121,7 +121,7 @@ def test_losses_are_sums_and_add_up(task: TokenClassification, model: Any) -> No
     model.zero_grad()
 
 
-def test_predictions_are_one_tag_a_word(task: TokenClassification, model: Any) -> None:
+def test_predictions_are_one_tag_per_word(task: TokenClassification, model: Any) -> None:
     for options in ({}, {"scheme": "BIO"}, {"scheme": "BIO", "aggregation_strategy": "average"}, {"max_length": 6}):
         asked = task.with_options(**options)
         features = asked.encode(WORDS)
@@ -131,7 +131,7 @@ def test_predictions_are_one_tag_a_word(task: TokenClassification, model: Any) -
 
 
 def values_for(features: Any, tags: list[list[str]]) -> list[np.ndarray]:
-    """Return logits that say these tags of words, on first pieces."""
+    """Return logits that favour these tags of words, on first pieces."""
     found = []
     for row, wanted in zip(features.encodings, tags, strict=True):
         pieces = row.windows[-1].pieces
@@ -142,7 +142,7 @@ def values_for(features: Any, tags: list[list[str]]) -> list[np.ndarray]:
     return found
 
 
-def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassification) -> None:
+def test_an_entity_continues_across_a_word_without_pieces(task: TokenClassification) -> None:
     asked = task.with_options(scheme="BIO")
     features = asked.encode(WORDS)
     values = values_for(features, LABELS)
@@ -163,11 +163,11 @@ def test_an_entity_goes_on_through_a_word_without_pieces(task: TokenClassificati
     assert kept[0] != "I-PER"
 
 
-def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
+def test_scheme_and_strategy_follow_the_labels(task: TokenClassification) -> None:
     features = task.encode(WORDS)
     tuned = task.tune(Outputs(values_for(features, LABELS), features, LABELS))
     assert (tuned.scheme, tuned.aggregation_strategy) == ("BIO", "first")
-    assert tuned.temperature < 1  # all are right, so they may be surer
+    assert tuned.temperature < 1  # all are right, so confidence may grow
     before, after = (
         each.reliability(Outputs(values_for(features, LABELS), features, LABELS)) for each in (task, tuned)
     )
@@ -177,7 +177,7 @@ def test_what_suits_the_labels_is_found(task: TokenClassification) -> None:
     assert after.error < before.error
     assert task.reliability(Outputs([], task.encode([]), [])) is None
     assert task.expects() == (None, TAGS)
-    # nobody knows whether the model has learned IOB1 too: it is held to no rules
+    # the model may have learned IOB1 or BIO, so neither is imposed
     assert task.prepare_labels([["I-PER", "B-PER"], ["O", "I-LOC"]]).scheme is None
     assert task.with_options(scheme="IOB1").prepare_labels([["B-PER"]]).scheme == "IOB1"
     assert task.with_options(label_pieces="all").prepare_labels(LABELS).aggregation_strategy == "average"
@@ -199,23 +199,23 @@ def test_entities_are_counted_in_every_scheme(scheme: str, gold: list[str], said
     scores = Scores(entities_metric(sorted({*gold, *said}), scheme), replicates=0)
     scores.add([said], [gold])
     prefixed = [[tag if tag == "O" or "-" in tag else f"I-{tag}" for tag in tags] for tags in (gold, said)]
-    assert scores.figures()["f1"] == pytest.approx(f1_score([prefixed[0]], [prefixed[1]]))
+    assert scores.metrics()["f1"] == pytest.approx(f1_score([prefixed[0]], [prefixed[1]]))
 
 
 def test_bilou_is_counted_as_bioes() -> None:
     scores = Scores(entities_metric(["O", "B-A", "I-A", "L-A", "U-A"], "BIOES"), replicates=0)
     scores.add([["B-A", "L-A", "O", "U-A"]], [["B-A", "L-A", "U-A", "U-A"]])
-    assert scores.figures()["precision"] == 1
-    assert scores.figures()["recall"] == pytest.approx(2 / 3)
+    assert scores.metrics()["precision"] == 1
+    assert scores.metrics()["recall"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("letters", ["BMES", "BIES", "BILU", "BMEW"])
-def test_bare_letters_are_no_types(letters: str) -> None:
+def test_bare_letters_are_not_types(letters: str) -> None:
     begin, inside, end, single = letters
     scores = Scores(entities_metric(list(letters), None), replicates=0)
     scores.add([[begin, inside, end, begin, end]], [[begin, inside, end, single, single]])
-    assert scores.figures()["recall"] == pytest.approx(1 / 3)
-    assert scores.figures()["precision"] == pytest.approx(1 / 2)
+    assert scores.metrics()["recall"] == pytest.approx(1 / 3)
+    assert scores.metrics()["precision"] == pytest.approx(1 / 2)
 
 
 def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
@@ -233,7 +233,7 @@ def test_a_few_steps_learn_a_few_texts(tokenizer: Any, model: Any) -> None:
     answers = task.prepare_labels(LABELS)
     scores = Scores(answers.metric(), replicates=0)
     scores.add(answers.predictions(Outputs(compute(answers, learner, features), features)), answers.references(LABELS))
-    assert scores.figures()["f1"] == 1
+    assert scores.metrics()["f1"] == 1
     (entities, *_) = answers.decode(Outputs(compute(answers, learner, features), features))
     text = " ".join(WORDS[0])
     assert [text[one["start"] : one["end"]] for one in entities] == ["Ada Lovelace", "London"]

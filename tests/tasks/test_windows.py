@@ -1,4 +1,4 @@
-"""Windows: every token of a long text is read, and owned by the window where it stands most in context."""
+"""Windows: every token of a long text is read, and owned by the window where it has the most context."""
 
 import numpy as np
 import pytest
@@ -78,17 +78,17 @@ def test_a_long_first_text_is_cut_to_half() -> None:
 
 def test_windows_of_a_pair_may_be_cut_from_its_first_text() -> None:
     whole = row(7, 2)
-    parts = in_windows(whole, 8, 1, moving=0)
+    parts = in_windows(whole, 8, 1, windowed=0)
     assert [part.tokens for part in parts] == [
         ["[CLS]", *"abc", "[SEP]", "a", "b", "[SEP]"],
         ["[CLS]", *"cde", "[SEP]", "a", "b", "[SEP]"],
         ["[CLS]", *"efg", "[SEP]", "a", "b", "[SEP]"],
     ]
     assert [part.type_ids for part in parts] == [[0] * 5 + [1] * 3] * 3
-    assert tokens_left_out(whole, parts, moving=0) == 0
+    assert tokens_left_out(whole, parts, windowed=0) == 0
 
 
-def test_a_text_beside_a_short_one_has_the_room_it_leaves() -> None:
+def test_a_text_paired_with_a_short_one_gets_the_room_it_leaves() -> None:
     whole = row(9, 2)
     (only,) = in_windows(whole, 13, 3)
     assert only.tokens == ["[CLS]", *"abcdefgh", "[SEP]", "a", "b", "[SEP]"]
@@ -124,21 +124,21 @@ def test_batches_of_rows_and_of_inputs() -> None:
     assert features.owners.tolist() == [0, 0, 0, 1, 2, 3, 3]
     assert features.truncated == [0, 0, 0, 0]
     assert features.empty == [False, False, True, False]
-    assert features.sizes() == [18, 4, 2, 12]
+    assert features.input_lengths() == [18, 4, 2, 12]
     labelled = features.with_labels(np.array([5, 6, 7, 8]))
-    part = labelled.of_inputs([3, 1])
+    part = labelled.select_inputs([3, 1])
     assert part.owners is not None
     assert part.labels
     assert part.owners.tolist() == [0, 0, 1]
-    assert part.wanted.tolist() == [8, 6]
+    assert part.targets.tolist() == [8, 6]
     assert part.input_ids == [features.input_ids[row] for row in (5, 6, 3)]
     rows = labelled.select([6, 0])
     assert rows.labels
-    assert rows.wanted.tolist() == [8, 5]
+    assert rows.targets.tolist() == [8, 5]
 
 
 @pytest.mark.parametrize("way", ["mean", "max"])
-def test_logits_of_windows_are_combined(way: str) -> None:
+def test_logits_of_windows_are_reduced(way: str) -> None:
     torch.manual_seed(0)
     model = bertie.BertForSequenceClassification(config(num_labels=3)).eval()
     options = {"tokenizer": TOKENIZER, "config": model.config, "max_length": 6, "window_scores": way}
@@ -196,4 +196,4 @@ def test_a_foreign_tokenizer_has_no_windows(mini) -> None:
 def test_nothing_to_read() -> None:
     task = TextClassification(tokenizer=TOKENIZER, config=config(), windows=True)
     assert task.encode([]).num_inputs == 0
-    assert Features.from_lists([], [], [], []).sizes() == []
+    assert Features.from_lists([], [], [], []).input_lengths() == []

@@ -87,7 +87,7 @@ for row in ROWS:
     answers = task.decode(task.outputs(compute_rows(task, model, features), features))
     assert len(answers) == 40, row.name
     if row.learns:
-        row.load_trained().from_inference_task(task)
+        row.load_trainable().from_inference_task(task)
 """
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn estimators: fine-tuned BERT models, and vectors of texts, in `Pipeline`, `GridSearchCV` and the like."""
+"""scikit-learn estimators: fine-tuned BERT models and text embeddings for `Pipeline`, `GridSearchCV` and the like."""
 
 from bertie.extras import need
 

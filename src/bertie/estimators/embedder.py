@@ -1,4 +1,4 @@
-"""BertEmbedder: the vectors of texts, as a step before any classifier of scikit-learn."""
+"""BertEmbedder: text embeddings, as a step before any scikit-learn classifier."""
 
 import os
 from dataclasses import KW_ONLY, dataclass
@@ -24,21 +24,21 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
     """A transformer for scikit-learn: ``make_pipeline(BertEmbedder(), LogisticRegression())``.
 
     Args:
-        model: a folder or a name in the hub; None: `all-MiniLM-L6-v2`.
-        prompt, prompt_name, normalize: what is put before every text, the name of one of the model's own prompts, and
-            whether vectors have length 1; None: as the model's files say.
+        model: a folder or a name on the hub; None: `all-MiniLM-L6-v2`.
+        prompt, prompt_name, normalize: a text to put before every text, the name of one of the model's own prompts, and
+            whether to scale vectors to length 1; None: as the model's files say.
         max_length: tokens read of a text; None: what the model allows.
         windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
-        batch_tokens: tokens in a batch; None: what suits the device.
-        device: None: CUDA if there is any, else the CPU.
-        show_progress: True shows bars always, False never, None on a terminal only.
+        batch_tokens: tokens per batch; None: what suits the device.
+        device: None: CUDA if available, else the CPU.
+        show_progress: True always shows progress bars, False never, None on a terminal only.
 
     Attributes:
         pipeline_: the `bertie.EmbedPipeline`.
 
     Raises:
-        NotFittedError: a method that needs the fitted model came before `fit`.
-        InputTypeError: an ``X`` that holds no texts.
+        NotFittedError: a method that needs the fitted model is called before `fit`.
+        InputTypeError: ``X`` holds something other than texts.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -59,10 +59,10 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator)
 
         Raises:
             CheckpointError: the model's files are missing or damaged.
-            InputError: an option out of its range.
+            InputError: an option is out of range.
         """
         del X, y
-        self.pipeline_ = self._opened(self.model)
+        self.pipeline_ = self._open(self.model)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

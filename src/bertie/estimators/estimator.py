@@ -1,6 +1,6 @@
-"""What all estimators share: a pipeline that is pickled and saved as files in hub layout, never as pickled modules.
+"""The base classes: `Estimator`, whose pipeline is pickled and saved as files in hub layout, never as pickled modules.
 
-And what those share that learn: the parameters of a fine-tuning, the call of it, and what it leaves behind.
+`LearningEstimator` adds the parameters of `bertie.finetune`, the call of it, and its results.
 """
 
 import os
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from bertie.training import History
 
-# The estimator's parameters and attributes, saved beside the model's own files.
-NOTE = "estimator.json"
+# holds the estimator's parameters and attributes, beside the model's own files
+STATE_FILE = "estimator.json"
 
 
 class Estimator(BaseEstimator):
     """A scikit-learn estimator around a `bertie.Pipeline`. Subclasses are dataclasses of their parameters."""
 
     task: ClassVar[str]
-    pipeline_: Any  # answers with the fitted model
+    pipeline_: Any  # the fitted one
 
     # scikit-learn's protocol
 
@@ -59,38 +59,41 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         folder = Path(folder)
         self._write(folder)
-        write_json(folder / NOTE, {"class": type(self).__name__, "parameters": self._plain(), **self._noted()})
+        state = {"class": type(self).__name__, "parameters": self._json_params(), **self._saved_state()}
+        write_json(folder / STATE_FILE, state)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], **parameters: Any) -> Self:
         """Return a fitted estimator.
 
         Args:
-            folder: what `save_pretrained` wrote, or any model for the task: a folder, or a name in the hub.
-            **parameters: other values for parameters than those saved, such as ``device``.
+            folder: what `save_pretrained` wrote, or any model for the task: a folder, or a name on the hub.
+            **parameters: values that replace the saved parameters, such as ``device``.
 
         Raises:
             CheckpointError: the files are missing or damaged, or another estimator's.
         """
-        path = Path(folder) / NOTE
-        note: dict[str, Any] = read_json(path, "estimator") if path.exists() else {"class": cls.__name__}
-        if note.get("class") != cls.__name__:
-            raise CheckpointError(f"{str(path)!r} is of a {note.get('class')!r:.60}; load it with that class.")
-        saved = note.get("parameters", {})
+        path = Path(folder) / STATE_FILE
+        state: dict[str, Any] = read_json(path, "estimator") if path.exists() else {"class": cls.__name__}
+        if state.get("class") != cls.__name__:
+            raise CheckpointError(f"{str(path)!r} is of a {state.get('class')!r:.60}; load it with that class.")
+        saved = state.get("parameters", {})
         if isinstance(saved, dict) and "tune" in saved:
-            saved["dev"] = saved.pop("tune")  # as older versions call it
+            saved["dev"] = saved.pop("tune")  # its name in older versions
         known = {field.name for field in fields(cls)}
         if not isinstance(saved, dict) or not set(saved) <= known:
-            raise CheckpointError(f"{str(path)!r} has parameters that {cls.__name__} lacks; load it with its version.")
+            raise CheckpointError(
+                f"{str(path)!r} has parameters that {cls.__name__} lacks; load it with the version that saved it."
+            )
         if isinstance(saved.get("settings"), dict):
             saved["settings"] = Settings(**saved["settings"])
         estimator = cls(**{"model": os.fspath(folder), **saved, **parameters})
-        estimator.pipeline_ = estimator._opened(folder)
-        estimator._restore(note)
+        estimator.pipeline_ = estimator._open(folder)
+        estimator._restore(state)
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the model as files: name → bytes."""
+        """Return the state, with the model as a mapping of file names to bytes."""
         state = dict(super().__getstate__())
         state.pop("_folder", None)
         if state.pop("pipeline_", None) is not None:
@@ -105,26 +108,26 @@ class Estimator(BaseEstimator):
         files = state.pop("_files", None)
         super().__setstate__(state)
         if files is not None:
-            # weights stay mapped to their file, which lasts as long as the estimator
+            # weights stay memory-mapped, so the files must live as long as the estimator
             self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
             for name, content in files.items():
                 path = Path(self._folder.name, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self.pipeline_ = self._opened(self._folder.name)
+            self.pipeline_ = self._open(self._folder.name)
 
-    # what a subclass may say otherwise
+    # hooks for subclasses
 
     def _options(self) -> dict[str, Any]:
-        """Return the options of the task that a saved model does not keep by itself."""
+        """Return the task's options that are not saved with the model."""
         return {}
 
-    def _noted(self) -> dict[str, Any]:
-        """Return what `_restore` needs, as JSON takes it."""
+    def _saved_state(self) -> dict[str, Any]:
+        """Return what `_restore` needs, as JSON."""
         return {}
 
-    def _restore(self, note: Mapping[str, Any]) -> None:
-        """Set the fitted attributes besides ``pipeline_`` from what `_noted` gave, or without it."""
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        """Set the fitted attributes besides ``pipeline_``, from `_saved_state` if ``saved`` has it."""
 
     def _write(self, folder: Path) -> None:
         pipe = self.pipeline_
@@ -133,13 +136,13 @@ class Estimator(BaseEstimator):
         pipe.model.save_pretrained(folder)
         pipe.tokenizer.save_pretrained(folder)
 
-    def _opened(self, folder: str | os.PathLike[str] | None) -> Any:
-        given: dict[str, Any] = self.get_params(deep=False)
-        named = {name: given[name] for name in ("device", "batch_tokens", "show_progress") if name in given}
+    def _open(self, folder: str | os.PathLike[str] | None) -> Any:
+        params: dict[str, Any] = self.get_params(deep=False)
+        named = {name: params[name] for name in ("device", "batch_tokens", "show_progress") if name in params}
         return pipeline(self.task, folder, **named, **self._options())
 
-    def _plain(self) -> dict[str, Any]:
-        """Return the parameters that JSON can hold."""
+    def _json_params(self) -> dict[str, Any]:
+        """Return the parameters that JSON can store."""
         found = {}
         for name, value in self.get_params(deep=False).items():
             if isinstance(value, Settings):
@@ -153,7 +156,7 @@ class Estimator(BaseEstimator):
 
 @dataclass(eq=False, repr=False)
 class LearningEstimator(Estimator):
-    """Parameters as `bertie.finetune` has them; scikit-learn finds them in the signature, stored unchanged."""
+    """Takes the parameters of `bertie.finetune`, in its signature and stored unchanged, as scikit-learn requires."""
 
     model: "str | os.PathLike[str] | nn.Module"
     _: KW_ONLY
@@ -173,7 +176,7 @@ class LearningEstimator(Estimator):
 
     @property
     def history_(self) -> "History | None":
-        """The course of the training; None where the estimator was loaded."""
+        """The training history; None for a loaded estimator."""
         if self._history is None:
             return None
         from bertie.training import History
@@ -181,7 +184,7 @@ class LearningEstimator(Estimator):
         return History.from_dict(self._history)
 
     def _learn(self, rows: Sequence[Mapping[str, Any]], kind: str | None = None, **more: Any) -> None:
-        """Fine-tune on all rows but those kept as dev; nothing is scored, which is the caller's to do."""
+        """Fine-tune on all rows except those held out as dev, without a test set: scoring is up to the caller."""
         need("torch", "torch", "Fine-tuning")
         from bertie.finetuning import finetune
 
@@ -190,11 +193,11 @@ class LearningEstimator(Estimator):
         self.pipeline_ = result.pipeline
         self.pipeline_.show_progress = self.show_progress
         self.metrics_: dict[str, float | None] = result.history.best_metrics
-        # in JSON's kinds: who unpickles the estimator where PyTorch is not installed answers all the same
+        # as JSON types, so that the estimator can be unpickled where PyTorch is not installed
         self._history: dict[str, Any] | None = result.history.to_dict()
 
     def _scores(self, texts: Sequence[Any]) -> NDArray[np.float32]:
-        """Return the score of every label for each text, ``[n, C]`` in the order of the model's labels."""
+        """Return the scores of all labels ``[n, C]``, in the order of the model's labels."""
         numbers = self.pipeline_.model.config.label2id
         found = np.zeros((len(texts), len(numbers)), np.float32)
         for row, answer in zip(found, self.pipeline_(texts, top_k=None) if len(texts) else [], strict=True):
@@ -202,6 +205,6 @@ class LearningEstimator(Estimator):
                 row[numbers[one["label"]]] = one["score"]
         return found
 
-    def _restore(self, note: Mapping[str, Any]) -> None:
-        del note
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        del saved
         self.metrics_, self._history = {}, None

@@ -1,23 +1,23 @@
-"""What scikit-learn's users call X and y, as texts, words and tags: lists, arrays, and columns of a DataFrame."""
+"""scikit-learn's X and y read as texts, words and tags: from lists, arrays, and columns of a DataFrame."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.frames import TEXTS, columns_in, is_frame, texts_of
+from bertie.frames import TEXT_COLUMNS, columns_in, is_frame, texts_of
 from bertie.pipelines.running import as_list
 from bertie.tasks.text_encoder import is_pair
 
 
 def texts_in(given: Any) -> list[Any]:
-    """Return texts, each a str, or pairs, each a tuple of two."""
-    _refuse_one(given, "a list of texts")
+    """Return texts as str and pairs as tuples."""
+    _refuse_str(given, "a list of texts")
     return [_text(one, place) for place, one in enumerate(_rows(given))]
 
 
 def sequences_in(given: Any, name: str, item: str) -> list[list[str]]:
-    """Return one list of str (words, or tags) a text."""
-    _refuse_one(given, f"a list with a list of {item}s for each text")
+    """Return a list of str (words, or tags) per text."""
+    _refuse_str(given, f"a list with a list of {item}s for each text")
     found = []
     for place, row in enumerate(as_list(given)):
         values = row.tolist() if hasattr(row, "tolist") else row
@@ -34,17 +34,17 @@ def row_of(text: Any, label: Any) -> dict[str, Any]:
 
 
 def _rows(given: Any) -> list[Any]:
-    """Return the rows of a table of texts or pairs, by the names of its columns, or in their order if there are two."""
+    """Return the rows of a table of texts or pairs, from columns found by name, or else from its one or two columns."""
     if not is_frame(given):
         return as_list(given)
     names = list(columns_in(given))
-    usual = set(names) & {"text", "text_pair"}
-    if not usual and len(names) not in (1, 2):
+    has_text_names = set(names) & {"text", "text_pair"}
+    if not has_text_names and len(names) not in (1, 2):
         raise InputError(
-            f"X is a table of {len(names)} columns; give one column of texts, or two of pairs, or call them 'text' and "
+            f"X is a table of {len(names)} columns; give one column of texts or two of pairs, or name them 'text' and "
             "'text_pair'."
         )
-    return texts_of(given, TEXTS if usual else [names])
+    return texts_of(given, TEXT_COLUMNS if has_text_names else [names])
 
 
 def _text(one: Any, place: int) -> Any:
@@ -57,6 +57,6 @@ def _text(one: Any, place: int) -> Any:
     raise InputTypeError(f"X[{place}] is {one!r:.60} ({type(one).__name__}); it must be a str, or a pair of them.")
 
 
-def _refuse_one(given: Any, wanted: str) -> None:
+def _refuse_str(given: Any, wanted: str) -> None:
     if isinstance(given, str):
-        raise InputTypeError(f"X is a text, {given!r:.60}; give {wanted}.")
+        raise InputTypeError(f"X is a single text, {given!r:.60}; give {wanted}.")

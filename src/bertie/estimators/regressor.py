@@ -17,7 +17,7 @@ from bertie.estimators.inputs import row_of, texts_in
 class BertRegressor(RegressorMixin, LearningEstimator):
     """A regression of texts for scikit-learn: ``BertRegressor("all-MiniLM-L6-v2").fit(texts, numbers)``.
 
-    Numbers of any size are learned alike, as `bertie.finetune` does.
+    Numbers are standardized for training, as by `bertie.finetune`, so their scale does not matter.
 
     Args:
         model, epochs, learning_rate, batch_size, patience, seed, max_length, windows, overlap: as for `BertClassifier`.
@@ -25,12 +25,12 @@ class BertRegressor(RegressorMixin, LearningEstimator):
 
     Attributes:
         pipeline_: the fitted `bertie.Pipeline`.
-        metrics_: of the rows kept as dev, at the best epoch; empty if none were kept.
-        history_: of the training; None where the estimator was loaded.
+        metrics_: on the dev rows, at the best epoch; empty without dev rows.
+        history_: of the training; None for a loaded estimator.
 
     Raises:
-        NotFittedError: a method that needs the fitted model came before `fit`.
-        InputTypeError: an ``X`` that holds no texts.
+        NotFittedError: a method that needs the fitted model is called before `fit`.
+        InputTypeError: ``X`` holds something other than texts.
     """
 
     task: ClassVar[str] = "text-classification"
@@ -39,7 +39,7 @@ class BertRegressor(RegressorMixin, LearningEstimator):
         """Fine-tune the model on n texts or pairs, as for `BertClassifier`, and n numbers.
 
         Raises:
-            InputError: all numbers are the same, one is not finite, and what `bertie.finetune` refuses.
+            InputError: all numbers are the same, one is not finite, or `bertie.finetune` refuses the rows.
         """
         texts = texts_in(X)
         check_consistent_length(texts, y)
@@ -48,7 +48,7 @@ class BertRegressor(RegressorMixin, LearningEstimator):
             place = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise InputError(f"y[{place}] is {numbers[place]}; give a finite number for each text.")
         rows = [row_of(text, number) for text, number in zip(texts, numbers.tolist(), strict=True)]
-        # of pearson and spearman the one that is R² once the scale is right
+        # rather than spearman: its square is R² (``score``) if scale and offset are right
         self._learn(rows, "regression", metric="pearson")
         return self
 

@@ -1,4 +1,4 @@
-"""BertTagger: a tag for every word of a text."""
+"""BertTagger: one tag per word of a text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from bertie.tasks.inference import compute_rows
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class BertTagger(LearningEstimator):
-    """A tagger of words for scikit-learn: ``BertTagger("all-MiniLM-L6-v2").fit(words, tags).predict(words)``.
+    """A word tagger for scikit-learn: ``BertTagger("all-MiniLM-L6-v2").fit(words, tags).predict(words)``.
 
-    ``X`` holds a list of words for each text, ``y`` a list of as many tags.
+    ``X`` holds a list of words per text, ``y`` a list of as many tags.
 
     Args:
         model, epochs, learning_rate, batch_size, patience, seed, max_length, windows, overlap: as for `BertClassifier`.
         dev, lora, settings, device, show_progress: as for `BertClassifier`.
-        scheme: of the tags, "BIO", "BIOES" or "IO"; None: as they look.
+        scheme: of the tags, "BIO", "BIOES" or "IO"; None: guessed from the tags.
         focal: gamma of the focal loss.
 
     Attributes:
         classes_: the tags ``[C]``, in the model's order.
         pipeline_: the fitted `bertie.Pipeline`.
-        metrics_: of the rows kept as dev, at the best epoch; empty if none were kept.
-        history_: of the training; None where the estimator was loaded.
+        metrics_: on the dev rows, at the best epoch; empty without dev rows.
+        history_: of the training; None for a loaded estimator.
 
     Raises:
-        NotFittedError: a method that needs the fitted model came before `fit`.
-        InputTypeError: an ``X`` or ``y`` that holds no lists of str.
+        NotFittedError: a method that needs the fitted model is called before `fit`.
+        InputTypeError: ``X`` or ``y`` holds something other than lists of str.
     """
 
     scheme: str | None = None
@@ -48,7 +48,7 @@ class BertTagger(LearningEstimator):
         """Fine-tune the model on n lists of words and n lists of tags.
 
         Raises:
-            InputError: words and tags of different length, one tag only, and what `bertie.finetune` refuses.
+            InputError: words and tags differ in length, there is only one tag, or `bertie.finetune` refuses the rows.
         """
         words, tags = sequences_in(X, "X", "word"), sequences_in(y, "y", "tag")
         check_consistent_length(words, tags)
@@ -58,34 +58,36 @@ class BertTagger(LearningEstimator):
         return self
 
     def predict(self, X: Any) -> list[list[str]]:
-        """Return the tags of each text, one a word."""
+        """Return the tags of each text, one per word."""
         check_is_fitted(self)
         predictions = self.pipeline_.codec.predictions
-        return [tags for outputs in self._computed(X) for tags in predictions(outputs)]
+        return [tags for outputs in self._compute(X) for tags in predictions(outputs)]
 
     def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
-        """Return the probability of each tag for the words of each text, float32 ``[W, C]`` in the order of `classes_`.
+        """Return the tag probabilities of each text's words, float32 ``[W, C]`` in the order of `classes_`.
 
-        A word that was not read, beyond the longest text or without a token, has zeros.
+        A word that was not read, because it was cut off or has no token, has zeros.
         """
         check_is_fitted(self)
         word_scores = self.pipeline_.codec.word_scores
-        return [scores for outputs in self._computed(X) for scores in word_scores(outputs)]
+        return [scores for outputs in self._compute(X) for scores in word_scores(outputs)]
 
     def score(self, X: Any, y: Any) -> float:
-        """Return the F1 of entities, as conlleval counts them; of tags that name no entities, their accuracy.
+        """Return the F1 of entities, counted as conlleval does.
 
         Raises:
-            InputError: words and tags of different length.
+            InputError: words and tags differ in length.
         """
         predictions, tags = self.predict(X), sequences_in(y, "y", "tag")
         check_consistent_length(predictions, tags)
-        for place, (given, wanted) in enumerate(zip(predictions, tags, strict=True)):
-            if len(given) != len(wanted):
-                raise InputError(f"Text {place} has {len(given)} words and {len(wanted)} tags; each word has one tag.")
+        for place, (predicted, gold) in enumerate(zip(predictions, tags, strict=True)):
+            if len(predicted) != len(gold):
+                raise InputError(
+                    f"Text {place} has {len(predicted)} words and {len(gold)} tags; give one tag per word."
+                )
         scores = Scores(self.pipeline_.codec.metric(), replicates=0)
         scores.add(predictions, tags)
-        return float(scores.figures()[scores.metric.main] or 0.0)
+        return float(scores.metrics()[scores.metric.main] or 0.0)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -93,8 +95,8 @@ class BertTagger(LearningEstimator):
         check_is_fitted(self)
         return np.array(list(self.pipeline_.model.config.id2label.values()))
 
-    def _computed(self, X: Any) -> Iterator[Outputs]:
-        """Yield what the model computes for lists of words, part by part."""
+    def _compute(self, X: Any) -> Iterator[Outputs]:
+        """Yield the model's outputs for lists of words, chunk by chunk."""
         pipe, words = self.pipeline_, sequences_in(X, "X", "word")
         for first in range(0, len(words), CHUNK):
             features = pipe.codec.encode(words[first : first + CHUNK], first)

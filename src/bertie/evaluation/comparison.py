@@ -1,4 +1,4 @@
-"""``bertie.compare``: two models on the same rows, and whether they differ by more than the luck of these rows."""
+"""``bertie.compare``: two models on the same rows, and whether they differ by more than sampling noise."""
 
 import os
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Any
 from bertie.errors import InputError, counted, spelled
 from bertie.evaluation.evaluation import Evaluation, evaluate
 from bertie.evaluation.evaluator import Scored
-from bertie.evaluation.predictions import PREDICTIONS, rows_in
+from bertie.evaluation.predictions import PREDICTIONS, read_rows
 from bertie.markdown import as_html, metrics_line, plain
 from bertie.markdown import number as shown
 from bertie.markdown import table as table_of
 from bertie.messages import listed
-from bertie.metrics.streaming import LOWER, paired_difference
+from bertie.metrics.streaming import LOWER_IS_BETTER, paired_difference
 from bertie.progress import logger
 from bertie.run_files import read_run
-from bertie.tasks.registry import find_learned
+from bertie.tasks.registry import find_trainable
 
-# of a run's arguments, those that say how its rows are read
-_READING = ("columns", "label_names", "label_map", "first_choice")
+# the arguments of a run that determine how its rows are read
+_READING_OPTIONS = ("columns", "label_names", "label_map", "first_choice")
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,9 +27,9 @@ class Comparison:
     """How much better one model is than another on the same rows.
 
     Attributes:
-        difference: each metric of the first model less that of the second; None where one of them is undefined.
-        intervals: of each difference: 95 % of other samples of as many rows would give one within (paired bootstrap).
-        first, second: how good each model is.
+        difference: each metric of the first model minus that of the second; None where one of them is undefined.
+        intervals: the 95 % confidence interval of each difference (paired bootstrap over rows).
+        first, second: the evaluation of each model.
     """
 
     difference: dict[str, float | None]
@@ -39,18 +39,18 @@ class Comparison:
 
     @property
     def rows(self) -> int:
-        """How many rows were scored."""
+        """The number of rows scored."""
         return self.first.rows
 
     def verdict(self, metric: str) -> str:
-        """Return "better", "worse" or "no winner": whether the first model wins, beyond the luck of the rows."""
+        """Return whether the first model is "better" or "worse" beyond sampling noise, or "no winner"."""
         interval = self.intervals[metric]
         if interval is None or interval[0] <= 0 <= interval[1]:
             return "no winner"
-        return "better" if (interval[0] > 0) != (metric in LOWER) else "worse"
+        return "better" if (interval[0] > 0) != (metric in LOWER_IS_BETTER) else "worse"
 
     def table(self) -> list[list[str]]:
-        """Return a row for each metric: name, both values, difference, interval, verdict."""
+        """Return one row per metric: name, both values, difference, interval, verdict."""
         rows = []
         for name, value in self.difference.items():
             ends = self.intervals[name]
@@ -81,15 +81,15 @@ def compare(
     ``bertie.compare("runs/a", "runs/b")`` takes the test rows of two runs that were scored on the same ones.
 
     Args:
-        first, second: the folders of two runs, or any two models: folders, or names in the hub.
-        data: labelled rows that neither has learned from, as for `bertie.evaluate`; None: the test rows of the runs.
+        first, second: the folders of two runs, or any two models: folders or names on the hub.
+        data: labelled rows that neither was trained on, as for `bertie.evaluate`; None: the test rows of the runs.
         task: as for `bertie.finetune`; None: that of the runs.
         **options: of `bertie.evaluate`: columns, label_map, device, seed, …; by default columns and labels are read as
             the first run read them.
 
     Raises:
-        InputError: no task or no rows are named and the folders are no runs, or runs that were scored on other rows; a
-            row that one model is scored on and the other is not.
+        InputError: task or data are left out, but the folders are not runs, or the runs were scored on different rows;
+            or a row was scored for one model only.
         CheckpointError: a model's files are missing or damaged.
     """
     runs = [read_run(name) for name in (first, second)]
@@ -97,33 +97,34 @@ def compare(
         task = _task_of(runs, (first, second))
     if data is None:
         data = _test_rows(first, second)
-    reading = next(filter(None, runs), {})
-    given = {name: reading[name] for name in _READING if name in reading} | options
-    one, two = (evaluate(task, data, model=model, **given) for model in (first, second))
+    run = next(filter(None, runs), {})
+    options = {name: run[name] for name in _READING_OPTIONS if name in run} | options
+    one, two = (evaluate(task, data, model=model, **options) for model in (first, second))
     difference, intervals = paired_difference(one.scored.scores, two.scored.scores)
-    if one.scored.places != two.scored.places:
+    if one.scored.checksum != two.scored.checksum:
         raise InputError(
             f"Each model was scored on {counted(one.rows, 'row')}, but not on the same ones: different rows were left "
             "out as bad; compare them on rows that both can be scored on."
         )
-    _warn_of_other_classes(one.scored, two.scored)
+    _warn_of_different_classes(one.scored, two.scored)
     return Comparison(difference, intervals, one, two)
 
 
 def _task_of(runs: list[dict[str, Any]], names: tuple[Any, Any]) -> str:
-    # older runs have other names of the same tasks
-    tasks = [find_learned(run["task"]).name for run in runs if isinstance(run.get("task"), str)]
+    # older runs use other names for the same tasks
+    tasks = [find_trainable(run["task"]).name for run in runs if isinstance(run.get("task"), str)]
     if not tasks:
         named = " nor ".join(repr(str(name)) for name in names)
-        raise InputError(f"Neither {named} is a run that says its task; name it: {spelled('task', '…')}.")
+        raise InputError(f"Neither {named} is a run that states its task; name it: {spelled('task', '…')}.")
     if tasks[0] != tasks[-1]:
         raise InputError(
-            f"{str(names[0])!r} is of {tasks[0]}, and {str(names[1])!r} of {tasks[1]}; compare like with like."
+            f"{str(names[0])!r} was trained for {tasks[0]}, and {str(names[1])!r} for {tasks[1]}; compare two models "
+            "of the same task."
         )
     return tasks[0]
 
 
-def _warn_of_other_classes(first: Scored, second: Scored) -> None:
+def _warn_of_different_classes(first: Scored, second: Scored) -> None:
     classes = [sorted(row["label"] for row in each.table) for each in (first, second)]
     if classes[0] == classes[1] and first.positive == second.positive:
         return
@@ -132,21 +133,21 @@ def _warn_of_other_classes(first: Scored, second: Scored) -> None:
         for each, found in zip((first, second), classes, strict=True)
     )
     logger.warning(
-        "Precision, recall and f1 are about %s in the first model, and about %s in the second: they say nothing of "
-        "which is better.",
+        "Precision, recall and f1 refer to %s in the first model and to %s in the second: they do not say which is "
+        "better.",
         of_first,
         of_second,
     )
 
 
 def _test_rows(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the test rows of two runs, which are the same."""
+    """Return the test rows of two runs; they must be the same."""
     paths = [Path(name) / PREDICTIONS for name in (first, second)]
-    name_rows = f"name rows that neither model has learned from: {spelled('data', '…')}"
+    name_rows = f"name rows that neither model was trained on: {spelled('data', '…')}"
     for path in paths:
         if not path.exists():
             raise InputError(f"{str(path.parent)!r} keeps no test rows; {name_rows}.")
-    given, others = map(rows_in, paths)
-    if given != others:
+    rows, others = map(read_rows, paths)
+    if rows != others:
         raise InputError(f"{str(first)!r} and {str(second)!r} were scored on different rows; {name_rows}.")
-    return given
+    return rows

@@ -15,13 +15,13 @@ from bertie.data.example import Example
 from bertie.data.labelling import LabelOptions
 from bertie.errors import InputError, counted
 from bertie.evaluation.evaluator import CHUNK, Scored, score
-from bertie.evaluation.predictions import written_to
-from bertie.evaluation.run_record import warnings_of_learned
+from bertie.evaluation.predictions import prediction_writer
+from bertie.evaluation.run_record import leakage_warnings
 from bertie.markdown import as_html, metrics_line, metrics_table, plain
 from bertie.metrics.streaming import REPLICATES
 from bertie.pipelines import pipeline
 from bertie.progress import logger
-from bertie.tasks.registry import find_learned
+from bertie.tasks.registry import find_trainable
 from bertie.tasks.task import TrainableTask
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class Evaluation:
     """How good a model is.
 
     Attributes:
-        metrics: each by its name; None where the rows leave one undefined (`notes` says why).
-        intervals: of each metric: 95 % of other samples of as many rows would give one within.
+        metrics: name → value; None where the rows leave a metric undefined (`notes` says why).
+        intervals: the 95 % confidence interval of each metric (bootstrap over rows).
         table: the metrics of each class.
-        rows: how many were scored.
-        skipped: bad rows that were left out.
-        truncated: inputs that were longer than the model reads.
-        notes: what should be known.
-        scored: all of it.
-        read_as: what was read as what, in one line.
+        rows: the number of rows scored.
+        skipped: the number of bad rows left out.
+        truncated: the number of inputs cut because they are longer than the model reads.
+        notes: caveats, one sentence each.
+        scored: the scores that all of this is taken from, with the worst mistakes.
+        read_as: one line on how the columns and labels of the data were read.
     """
 
     metrics: dict[str, float | None]
@@ -82,29 +82,29 @@ def evaluate(
     predictions: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Score a model on labelled data; memory does not grow with the number of rows.
+    """Score a model on labelled data; texts are read in chunks, so memory hardly grows with the number of rows.
 
     Args:
         task: as for `bertie.finetune`.
         data: as ``train`` there.
-        model: a folder, a name in the hub, or a model (then ``tokenizer`` too).
+        model: a folder, a name on the hub, or a model (then ``tokenizer`` too).
         tokenizer: None: the model's.
         form, columns, label_names, label_map, first_choice, on_bad_row: as for `bertie.finetune`.
         device, batch_tokens: as for `bertie.pipeline`.
         seed: of the bootstrap.
         worst: how many of the worst mistakes to keep (``scored.mistakes``).
-        show_progress: True shows a bar always, False never, None on a terminal only.
-        predictions: a file to write: each row that is scored with its ``prediction`` and where it stands; a table if
-            its name ends in .csv or .tsv, else JSON lines.
-        **options: of the task; those that training settled (windows, thresholds, …) hold without being named.
+        show_progress: True always shows a progress bar, False never, None on a terminal only.
+        predictions: a file to write each scored row to, with its ``prediction`` and where it was read (``where``); a
+            table if its name ends in .csv or .tsv, else JSON lines.
+        **options: of the task; those saved with the model (windows, thresholds, …) apply by default.
 
     Raises:
-        InputError: no rows, or rows that cannot be used.
+        InputError: there are no rows, or rows that cannot be used.
         CheckpointError: the model's files are missing or damaged.
     """
-    row = find_learned(task)
+    row = find_trainable(task)
     pipe = pipeline(row.name, model, tokenizer=tokenizer, device=device, **options)
-    scoring: TrainableTask = row.load_trained().from_inference_task(pipe.codec)
+    scoring: TrainableTask = row.load_trainable().from_inference_task(pipe.codec)
     kind, labels = scoring.expects()
     rows = ExampleReader(
         row.name,
@@ -116,48 +116,56 @@ def evaluate(
         name="data",
         keeps_fields=predictions is not None,
     )
-    examples, line = _read(rows, data, labels, getattr(scoring, "scheme", None))
-    begin = list(islice(examples, CHUNK))
-    scoring = scoring.prepare_labels([example.label for example in begin])
-    with nullcontext() if predictions is None else written_to(Path(predictions), scoring) as watch:
+    examples, line = _labelled(rows, data, labels, getattr(scoring, "scheme", None))
+    first = list(islice(examples, CHUNK))
+    scoring = scoring.prepare_labels([example.label for example in first])
+    with nullcontext() if predictions is None else prediction_writer(Path(predictions), scoring) as write:
         scored = score(
             {"model": scoring},
             pipe.computing,
-            chain(begin, examples),
+            chain(first, examples),
             replicates=REPLICATES,
             seed=seed,
             worst=worst,
             batch_tokens=batch_tokens,
             show_progress=show_progress,
-            watch=watch,
+            on_predictions=write,
         )["model"]
-    return _evaluation(scored, rows, line, warnings_of_learned(data, model))
+    return _evaluation(scored, rows, line, leakage_warnings(data, model))
 
 
-def _read(
+def _labelled(
     rows: ExampleReader, data: object, labels: Sequence[str] | None, scheme: str | None
 ) -> tuple[Iterator[Example], str]:
-    """Return the examples with their labels as the model has them, and what was read as what."""
-    written = rows.read(data)
-    first = list(islice(written, CHUNK))
+    """Return the examples with their labels as the model has them, and a line on how they were read."""
+    read = rows.read(data)
+    first = list(islice(read, CHUNK))
     labelling = rows.find_labelling(first)
     if labels is not None:
         labelling = labelling.restrict(labels, "the model")
     labelling = labelling.converted_to(scheme)
     line = rows.read_as(labelling, labels or ())
     logger.log(logging.WARNING if rows.guesses_columns else logging.INFO, "%s", line)
-    return rows.normalize(chain(first, written), labelling), line
+    return rows.normalize(chain(first, read), labelling), line
 
 
-def _evaluation(scored: Scored, rows: ExampleReader, line: str, learned: Sequence[str]) -> Evaluation:
+def _evaluation(scored: Scored, rows: ExampleReader, line: str, leakage: Sequence[str]) -> Evaluation:
     scores, bad = scored.scores, rows.bad
     left_out = [bad.summary()] if bad.count else []
     if not scores.count:
         why = " ".join([*rows.warnings(), *left_out])
         raise InputError(f"There is no row to score{f': {why}' if why else '.'}")
-    notes = [*learned, *rows.warnings(), *scored.notes(), *left_out]
+    notes = [*leakage, *rows.warnings(), *scored.notes(), *left_out]
     for note in notes:
         logger.warning("%s", note)
     return Evaluation(
-        scores.figures(), scored.intervals, scores.table(), scores.count, bad.count, scored.cut, notes, scored, line
+        scores.metrics(),
+        scored.intervals,
+        scores.table(),
+        scores.count,
+        bad.count,
+        scored.num_truncated,
+        notes,
+        scored,
+        line,
     )

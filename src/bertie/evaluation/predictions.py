@@ -1,4 +1,4 @@
-"""The file of predictions: labelled rows as they were given, each with what the model says of it."""
+"""The predictions file: labelled rows as they were given, each with the model's prediction."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,38 +7,36 @@ from typing import Any
 
 from bertie.data.example import Example
 from bertie.data.records import records
-from bertie.evaluation.evaluator import Watch
+from bertie.evaluation.evaluator import OnPredictions
 from bertie.files import atomic
 from bertie.tasks.features import Values
 from bertie.tasks.task import TrainableTask
-from bertie.writing import beside, form_of_output, writer
+from bertie.writing import output_format, with_answer, writer
 
-# in the folder of a run: those of its test rows
-PREDICTIONS = "predictions.jsonl"
-# what stands beside a row
+PREDICTIONS = "predictions.jsonl"  # those of a run's test rows, in its folder
 _ADDED = ("prediction", "where")
 
 
 @contextmanager
-def written_to(path: Path, task: TrainableTask) -> Iterator[Watch]:
-    """Give what writes examples with their predictions to a file, which holds its old content or all of the new."""
-    form = form_of_output(path)
+def prediction_writer(path: Path, task: TrainableTask) -> Iterator[OnPredictions]:
+    """Yield a function that writes examples with their predictions; the file is replaced once all are written."""
+    form = output_format(path)
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         out = writer(form, file)
 
-        def watch(examples: Sequence[Example], predictions: Values) -> None:
+        def write(examples: Sequence[Example], predictions: Values) -> None:
             for example, prediction in zip(examples, predictions, strict=True):
-                added = dict(zip(_ADDED, (task.plain(prediction), example.where), strict=True))
-                out.write(beside(example.fields or {}, added))
+                added = dict(zip(_ADDED, (task.to_json(prediction), example.where), strict=True))
+                out.write(with_answer(example.fields or {}, added))
 
-        yield watch
+        yield write
         out.end()
 
 
-def rows_in(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of such a file as they were given: `beside` has renamed what is called like an answer."""
-    own = {f"input_{name}": name for name in _ADDED}
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of such a file as they were given, undoing the renaming of clashing columns by `with_answer`."""
+    renamed = {f"input_{name}": name for name in _ADDED}
     return [
-        {own.get(name, name): value for name, value in row.fields.items() if name not in _ADDED}
+        {renamed.get(name, name): value for name, value in row.fields.items() if name not in _ADDED}
         for row in records(path)
     ]

@@ -1,6 +1,6 @@
-"""Metrics: predictions and labels come in, in parts of any size; metrics with bootstrap intervals come out. NumPy only.
+"""Metrics with bootstrap confidence intervals, computed from predictions and labels added in chunks of any size.
 
-`Scores` runs any of them.
+`Scores` runs any of them. NumPy only.
 """
 
 from bertie.metrics.classification import ClassificationMetric

@@ -1,4 +1,4 @@
-"""One class a row: accuracy, precision, recall, F1, Matthews' correlation, and the confusion matrix."""
+"""One class per row: accuracy, precision, recall, F1, Matthews' correlation, and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,35 +10,37 @@ from numpy.typing import NDArray
 
 from bertie.errors import InputError, nearest
 from bertie.messages import listed
-from bertie.metrics.counts import absent_classes, averages, precision_recall_f1, ratio, rows_of_table, split
+from bertie.metrics.counts import absent_classes, averages, class_table, precision_recall_f1, ratio, split
 from bertie.metrics.streaming import Additive, Given, Scores
 
 
 @dataclass(frozen=True)
 class ClassificationMetric(Additive):
-    """Predictions and labels ``[n]``: numbers of classes, or their names.
+    """Predictions and labels ``[n]``: class numbers or class names.
 
-    Figures: ``accuracy``; ``precision``, ``recall`` and ``f1``: of two classes those of the positive one, of more each
-    class counts alike (macro averages over all of ``labels``, where a class that neither occurs nor is predicted counts
-    0, as scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
+    Metrics: ``accuracy``; ``precision``, ``recall`` and ``f1``: with two classes those of the positive class, with more
+    the macro averages over all of ``labels`` (a class that neither occurs nor is predicted counts 0, as with
+    scikit-learn's ``labels=…`` and ``zero_division=0``); ``f1_macro``, ``f1_micro`` (here equal to accuracy),
     ``f1_weighted``; ``matthews``.
     """
 
     labels: Sequence[str]
-    positive: str | None = None  # of two classes the one that is looked for; None: the second, as in scikit-learn
+    positive: str | None = None  # of two classes, the positive one; None: the second, as in scikit-learn
     main = "accuracy"
     names = ("accuracy", "precision", "recall", "f1", "f1_macro", "f1_micro", "f1_weighted", "matthews")
 
     def __post_init__(self) -> None:
         if self.positive is not None and (len(self.labels) != 2 or self.positive not in self.labels):
-            raise InputError(f"positive is {self.positive!r}; it is one of two classes, here {listed(self.labels, 8)}.")
+            raise InputError(
+                f"positive is {self.positive!r}; it must be one of two classes, here {listed(self.labels, 8)}."
+            )
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         gold, predicted = self._numbers("label", labels), self._numbers("prediction", predictions)
         return (gold * len(self.labels) + predicted)[:, None]
 
     def statistics(self, rows: NDArray) -> NDArray:
-        # for each class whether it was rightly predicted, predicted, and there
+        # per class: correctly predicted, predicted, present in the labels
         size = len(self.labels)
         gold, predicted = np.divmod(rows[:, 0], size)
         ones = np.zeros((len(rows), 3, size))
@@ -48,7 +50,7 @@ class ClassificationMetric(Additive):
         ones[place, 2, gold] = 1
         return ones.reshape(len(rows), 3 * size)
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
         right, predicted, gold = split(sums, 3)
         means = averages(right, predicted, gold)
         if self.positive_class is not None:
@@ -61,7 +63,7 @@ class ClassificationMetric(Additive):
         return {name: found[name] for name in self.names}
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        return rows_of_table(self.labels, *split(sums, 3))
+        return class_table(self.labels, *split(sums, 3))
 
     def notes(self, sums: NDArray) -> list[str]:
         _, predicted, gold = split(sums, 3)
@@ -80,13 +82,13 @@ class ClassificationMetric(Additive):
             return self._by_name(what, values)
         if values.dtype.kind not in "iub" or values.ndim != 1:
             raise InputError(
-                f"{what}s are {values.dtype} of shape {list(values.shape)}; give one class number or name a row."
+                f"{what}s are {values.dtype} of shape {list(values.shape)}; give one class number or name per row."
             )
         values = values.astype(np.int64)
         outside = np.flatnonzero((values < 0) | (values >= len(self.labels)))
         if len(outside):
             raise InputError(
-                f"{what} {outside[0]} is class {values[outside[0]]}; there are {len(self.labels)} classes, from 0."
+                f"{what} {outside[0]} is class {values[outside[0]]}; classes are numbered 0 to {len(self.labels) - 1}."
             )
         return values
 
@@ -105,13 +107,13 @@ class ClassificationMetric(Additive):
         if self.positive_class is not None:
             return f"precision, recall and f1 (their harmonic mean) are those of the class {self.positive_class}"
         return (
-            "f1 is the harmonic mean of precision and recall; all three, and f1_macro, are means over classes, which "
-            "f1_weighted weighs by their rows; f1_micro is of all rows alike"
+            "f1 is the harmonic mean of precision and recall; all three, and f1_macro, are unweighted means over "
+            "classes; f1_weighted weights classes by their number of rows; f1_micro pools all rows"
         )
 
     @property
     def positive_class(self) -> str | None:
-        """The class that precision, recall and F1 are about; None where there are more or less than two."""
+        """The class that precision, recall and F1 refer to; None unless there are exactly two classes."""
         return (self.positive or self.labels[1]) if len(self.labels) == 2 else None
 
     @cached_property
@@ -120,7 +122,7 @@ class ClassificationMetric(Additive):
 
 
 def _matthews(right: NDArray, predicted: NDArray, gold: NDArray) -> NDArray:
-    """Return the correlation of prediction and label, 0 where either is constant (Gorodkin 2004)."""
+    """Return the correlation of predictions and labels, 0 where either is constant (Gorodkin 2004)."""
     rows = gold.sum(-1)
     covariance = right.sum(-1) * rows - (predicted * gold).sum(-1)
     spreads = (rows**2 - (predicted**2).sum(-1)) * (rows**2 - (gold**2).sum(-1))

@@ -1,4 +1,4 @@
-"""Entities in tagged words: precision, recall and F1 over whole entities, as conlleval counts."""
+"""Entities in tagged words: precision, recall and F1 over whole entities, counted as conlleval does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 from bertie.data.tag_schemes import OUTSIDE, TagTable, convert_tags, guess_scheme, split_tag
 from bertie.errors import InputError, nearest
-from bertie.metrics.counts import averages, ratio, rows_of_table, split
+from bertie.metrics.counts import averages, class_table, ratio, split
 from bertie.metrics.streaming import Additive, Given
 
 SCHEMES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
-# letters of BIOES in schemes that have none of them
-_ALIKE = {"S": "B", "E": "I"}
+# what S and E become in schemes that lack them
+_REPLACED = {"S": "B", "E": "I"}
 UNSEEN = "types that the model lacks"
 
 
 @dataclass(frozen=True)
 class EntityMetric(Additive):
-    """Predictions and labels: for each text its tags, such as ``["B-person", "I-person", "O"]``.
+    """Predictions and labels: the tags of each text, such as ``["B-person", "I-person", "O"]``.
 
-    Figures: ``precision``, ``recall`` and ``f1`` over entities of all types (an entity is right if its type and both
-    its ends are), ``f1_macro`` (each type alike), and ``accuracy`` over words.
+    Metrics: ``precision``, ``recall`` and ``f1`` over entities of all types (an entity is correct if its type and both
+    its boundaries are), ``f1_macro`` (the mean over types), and ``accuracy`` over words.
 
-    Tags need not be well formed. As in conlleval, an entity is a run of tags of one type, which begins anew at B or
-    S and after E or S: an I that follows nothing begins one.
+    Tags need not be well-formed. As in conlleval, an entity is a run of tags of one type, and a new one begins at B or
+    S and after E or S: an I with nothing to continue begins an entity.
     """
 
-    tags: Sequence[str]  # every tag the model knows, ``O`` among them
+    tags: Sequence[str]  # every tag the model knows, including ``O``
     scheme: str = "BIO"
     meaning = (
         "f1 is the harmonic mean of precision and recall over entities, f1_macro the mean over types; accuracy: words"
@@ -45,7 +45,7 @@ class EntityMetric(Additive):
         for tag in self.tags:
             if tag != "O" and (tag[:1] not in SCHEMES[self.scheme] or tag[1:2] != "-" or not tag[2:]):
                 allowed = ", ".join(f"{prefix}-TYPE" for prefix in SCHEMES[self.scheme])
-                raise InputError(f"The tag {tag!r} is none of {self.scheme}; allowed are O, {allowed}.")
+                raise InputError(f"The tag {tag!r} does not belong to {self.scheme}; allowed are O, {allowed}.")
 
     @cached_property
     def types(self) -> list[str]:
@@ -53,14 +53,16 @@ class EntityMetric(Additive):
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         lengths = np.fromiter(map(len, labels), np.int64, len(labels))
-        said = np.fromiter(map(len, predictions), np.int64, len(predictions))
-        if len(wrong := np.flatnonzero(lengths != said)):
+        predicted_lengths = np.fromiter(map(len, predictions), np.int64, len(predictions))
+        if len(wrong := np.flatnonzero(lengths != predicted_lengths)):
             at = wrong[0]
-            raise InputError(f"Text {at} has {said[at]} predicted tags and {lengths[at]} labels; give one a word.")
+            raise InputError(
+                f"Text {at} has {predicted_lengths[at]} predicted tags and {lengths[at]} labels; give one per word."
+            )
         predicted, gold = self._numbers("prediction", predictions), self._numbers("label", labels)
         return self._counts(predicted, gold, lengths)
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
         means = averages(*split(sums[..., :-2], 3))
         return {
             "precision": means["precision_micro"],
@@ -71,27 +73,27 @@ class EntityMetric(Additive):
         }
 
     def table(self, sums: NDArray) -> list[dict[str, Any]]:
-        return rows_of_table(self.types, *split(sums[:-2], 3))
+        return class_table(self.types, *split(sums[:-2], 3))
 
     def notes(self, sums: NDArray) -> list[str]:
         _, predicted, gold = (counts.sum() for counts in split(sums[:-2], 3))
-        notes = [] if gold else ["The labels hold no entity: precision, recall and F1 are 0 for want of any."]
+        notes = [] if gold else ["The labels contain no entity: precision, recall and F1 are 0."]
         return notes + (["No entity was predicted."] if gold and not predicted else [])
 
     def _counts(self, predicted: NDArray, gold: NDArray, lengths: NDArray) -> NDArray:
-        """Return for each text its counts of each type (right, predicted, there), its right words and its words."""
+        """Return per text the counts of each type (correct, predicted, gold), of correct words, and of words."""
         text = np.repeat(np.arange(len(lengths)), lengths)
         is_first = np.zeros(len(text), np.bool_)
         is_first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
         types = len(self.types)
         counts = np.zeros((len(lengths), 3 * types + 2), np.int32)
-        # where each entity of the words ends, and its type
-        ends, kinds = np.full((2, len(text)), -1), np.full((2, len(text)), -1)
+        # of the entity that starts at each word: its last word and its type; -1 where none starts
+        lasts, kinds = np.full((2, len(text)), -1), np.full((2, len(text)), -1)
         for side, tags in enumerate((predicted, gold)):
-            starts, ends_there = self._table.runs(tags, is_first)
-            ends[side, starts], kinds[side, starts] = ends_there, self._kinds[tags[starts]]
+            starts, lasts_of_runs = self._table.runs(tags, is_first)
+            lasts[side, starts], kinds[side, starts] = lasts_of_runs, self._type_of_tag[tags[starts]]
             np.add.at(counts, (text[starts], (side + 1) * types + kinds[side, starts]), 1)
-        same = np.flatnonzero((ends[0] == ends[1]) & (kinds[0] == kinds[1]) & (kinds[0] >= 0))
+        same = np.flatnonzero((lasts[0] == lasts[1]) & (kinds[0] == kinds[1]) & (kinds[0] >= 0))
         np.add.at(counts, (text[same], kinds[0, same]), 1)
         counts[:, -2] = np.bincount(text[predicted == gold], minlength=len(lengths))
         counts[:, -1] = lengths
@@ -116,32 +118,33 @@ class EntityMetric(Additive):
         return TagTable.of(self.tags, self.scheme)
 
     @cached_property
-    def _kinds(self) -> NDArray:
+    def _type_of_tag(self) -> NDArray:
         return np.array([-1 if tag == "O" else self.types.index(tag[2:]) for tag in self.tags])
 
 
 @dataclass(frozen=True)
 class SchemeEntityMetric(EntityMetric):
-    """As `EntityMetric`, for the tags of any scheme; types that the model lacks count as missed, under one name."""
+    """`EntityMetric` for tags of any scheme; entities of types that the model lacks count as missed, under one name."""
 
-    given: str = "BIO"  # the scheme of predictions and labels
+    given_scheme: str = "BIO"  # that of predictions and labels
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         sides: list[Any] = [predictions, labels]
-        if self.given == "IOB1":
+        if self.given_scheme == "IOB1":
             sides = [[convert_tags(tags, "IOB1", "BIO") for tags in texts] for texts in sides]
-        counted = {tag: self._counted(tag) for texts in sides for tag in set(chain.from_iterable(texts))}
-        return super().rows(*([[counted[tag] for tag in tags] for tags in texts] for texts in sides))
+        own = {tag: self._own_tag(tag) for texts in sides for tag in set(chain.from_iterable(texts))}
+        return super().rows(*([[own[tag] for tag in tags] for tags in texts] for texts in sides))
 
-    def _counted(self, tag: str) -> str:
-        plain = plain_tag(tag, self.given)
-        letter = plain[0] if plain[0] in SCHEMES[self.scheme] else _ALIKE.get(plain[0], "I")
-        here = plain if plain == OUTSIDE else f"{letter}{plain[1:]}"
-        return here if here in self.tags else f"{letter}-{UNSEEN}"
+    def _own_tag(self, tag: str) -> str:
+        """Return the tag of this metric's scheme that a given tag is counted as."""
+        plain = plain_tag(tag, self.given_scheme)
+        prefix = plain[0] if plain[0] in SCHEMES[self.scheme] else _REPLACED.get(plain[0], "I")
+        own = plain if plain == OUTSIDE else f"{prefix}{plain[1:]}"
+        return own if own in self.tags else f"{prefix}-{UNSEEN}"
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        """As `EntityMetric.figures`; types that the model lacks are one more, if there are any."""
-        found, types = super().figures(sums), len(self.types)
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
+        """As `EntityMetric.compute`; the types that the model lacks count as one more type, if any occur."""
+        found, types = super().compute(sums), len(self.types)
         gold = split(sums[..., :-2], 3)[2][..., self.types.index(UNSEEN)]
         found["f1_macro"] = found["f1_macro"] * (types / np.maximum(types - 1 + (gold > 0), 1))
         return found
@@ -151,15 +154,15 @@ class SchemeEntityMetric(EntityMetric):
 
 
 def entities_metric(labels: Sequence[str], scheme: str | None) -> EntityMetric:
-    """Return the metric of entities for labels of a scheme; None guesses it from the labels."""
+    """Return the entity metric for labels of a scheme; None guesses the scheme from the labels."""
     scheme = guess_scheme(labels) if scheme is None else scheme
     counted = {"IOB1": "BIO", "plain": "IO"}.get(scheme, scheme)
     kinds = dict.fromkeys(tag[2:] for label in labels if (tag := plain_tag(label, scheme)) != OUTSIDE)
     tags = [OUTSIDE, *(f"{letter}-{kind}" for kind in (*kinds, UNSEEN) for letter in SCHEMES[counted])]
-    return SchemeEntityMetric(tags, counted, given=scheme)
+    return SchemeEntityMetric(tags, counted, given_scheme=scheme)
 
 
 def plain_tag(tag: str, scheme: str) -> str:
-    """Return a tag as ``O`` or prefix, dash and type, whatever the scheme."""
+    """Return a tag as ``O`` or ``PREFIX-TYPE``, whatever its scheme."""
     prefix, kind = split_tag(tag, scheme)
     return OUTSIDE if prefix == OUTSIDE else f"{prefix}-{kind or 'entity'}"

@@ -1,4 +1,4 @@
-"""Figures that are means over rows: right choices among several, and hidden words that are guessed."""
+"""Metrics that are means over rows: accuracy of multiple choice and of masked-token predictions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,19 @@ from bertie.metrics.streaming import Additive, Given
 
 
 class Means(Additive):
-    """Keeps of each row a value for each of its ``names``, whose means are the figures."""
+    """Keeps one value per row for each of its ``names``; the metrics are the means of these."""
 
     def statistics(self, rows: NDArray) -> NDArray:
         return np.hstack([rows, np.ones((len(rows), 1))])
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
         return {name: ratio(sums[..., column], sums[..., -1]) for column, name in enumerate(self.names)}
 
 
 class MultipleChoiceMetric(Means):
-    """Predictions and labels: the number of a choice, int ``[n]``. The one figure is ``accuracy``.
+    """Predictions and labels: the number of a choice, int ``[n]``. The only metric is ``accuracy``.
 
-    Choices are no classes: the first of one row has nothing in common with the first of another.
+    Choices are not classes: the first choice of one row has nothing in common with the first of another.
     """
 
     main = "accuracy"
@@ -31,14 +31,16 @@ class MultipleChoiceMetric(Means):
         chosen, gold = np.asarray(predictions), np.asarray(labels)
         for what, numbers in (("prediction", chosen), ("label", gold)):
             if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
-                raise InputError(f"{what}s are {numbers.dtype} of shape {list(numbers.shape)}; give one number a row.")
+                raise InputError(
+                    f"{what}s are {numbers.dtype} of shape {list(numbers.shape)}; give one number per row."
+                )
         return (chosen == gold).astype(np.int64)[:, None]
 
 
 class MaskedLMMetric(Additive):
-    """Predictions float ``[n, 3]``: of each row how many guesses are right, their summed cross-entropy, and how many.
+    """Predictions float ``[n, 3]``: per row the correct tokens, the summed cross-entropy, and the predicted tokens.
 
-    Labels are not looked at. Figures: ``accuracy``, ``loss`` (the mean cross-entropy of a guess, in nats) and
+    Labels are ignored. Metrics: ``accuracy``, ``loss`` (the mean cross-entropy per predicted token, in nats) and
     ``perplexity`` (its exponential).
     """
 
@@ -48,7 +50,7 @@ class MaskedLMMetric(Additive):
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         return np.asarray(predictions, np.float64).reshape(-1, 3)
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
-        right, lost, guesses = np.moveaxis(sums, -1, 0)
-        loss = ratio(lost, guesses)
-        return {"accuracy": ratio(right, guesses), "loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0))}
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
+        right, losses, tokens = np.moveaxis(sums, -1, 0)
+        loss = ratio(losses, tokens)
+        return {"accuracy": ratio(right, tokens), "loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0))}

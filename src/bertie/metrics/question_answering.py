@@ -1,4 +1,4 @@
-"""Answers to questions on a text: exact match and F1 as SQuAD's own scripts for v1.1 and v2.0 define them."""
+"""Extractive answers: exact match and F1 as SQuAD's own scripts for v1.1 and v2.0 define them."""
 
 import re
 import string
@@ -19,18 +19,18 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 @dataclass(frozen=True)
 class QuestionAnsweringMetric(Additive):
-    """Predictions: one text a question, empty for "there is no answer". Labels: the right texts of each question.
+    """Predictions: one text per question, empty for "no answer". Labels: the gold answers of each question.
 
-    Figures: ``exact_match`` and ``f1``, between 0 and 1, each the best over a question's right texts; with
-    ``unanswerable``, and if there are such questions, also ``HasAns_exact``, ``HasAns_f1`` (over questions with an
-    answer), ``NoAns_exact`` and ``NoAns_f1`` (which are equal: the share of the others that were left unanswered).
+    Metrics: ``exact_match`` and ``f1``, between 0 and 1, each the best over a question's gold answers; with
+    ``unanswerable``, and if there are such questions, also ``HasAns_exact``, ``HasAns_f1`` (over answerable questions),
+    ``NoAns_exact`` and ``NoAns_f1`` (equal: the share of unanswerable questions that were left unanswered).
 
-    With ``unanswerable`` they are counted as by the script of v2.0: a question without right texts (or only with such
-    as vanish in normalising, as "the") is answered rightly by nothing; without, as by that of v1.1.
+    With ``unanswerable`` they are counted as by SQuAD's v2.0 script: a question without gold answers (or whose gold
+    answers normalize to nothing, like "the") is correct if left unanswered; otherwise as by the v1.1 script.
     """
 
     unanswerable: bool = False
-    meaning = "f1 is the harmonic mean of precision and recall of an answer's words, exact_match 1 if all are right"
+    meaning = "f1 is the harmonic mean of precision and recall over an answer's words, exact_match 1 if all match"
     main = "f1"
     names = ("exact_match", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 
@@ -39,7 +39,8 @@ class QuestionAnsweringMetric(Additive):
         for at, (predicted, right) in enumerate(zip(predictions, labels, strict=True)):
             if not isinstance(predicted, str) or isinstance(right, str):
                 raise InputError(
-                    f"Question {at} has the prediction {predicted!r:.60}; give a text, and a list of right ones."
+                    f"Question {at} has the prediction {predicted!r:.60} and the label {right!r:.60}; give a text and "
+                    "a list of gold answers."
                 )
             rows[at] = self._row(predicted, right)
         return rows
@@ -49,13 +50,13 @@ class QuestionAnsweringMetric(Additive):
         values = np.stack([np.ones(len(rows)), rows[:, 0], rows[:, 1]], axis=1)
         return np.hstack([values * rows[:, 2:], values * (1 - rows[:, 2:])])
 
-    def figures(self, sums: NDArray) -> dict[str, NDArray]:
+    def compute(self, sums: NDArray) -> dict[str, NDArray]:
         parts = {"HasAns": sums[..., :3], "NoAns": sums[..., 3:]}
-        figures = dict(zip(("exact_match", "f1"), _means(parts["HasAns"] + parts["NoAns"]), strict=True))
+        found = dict(zip(("exact_match", "f1"), _means(parts["HasAns"] + parts["NoAns"]), strict=True))
         if self.unanswerable and np.any(parts["NoAns"][..., 0]):
             for name, part in parts.items():
-                figures |= dict(zip((f"{name}_exact", f"{name}_f1"), _means(part), strict=True))
-        return figures
+                found |= dict(zip((f"{name}_exact", f"{name}_f1"), _means(part), strict=True))
+        return found
 
     def notes(self, sums: NDArray) -> list[str]:
         if not self.unanswerable or (sums[0] and sums[3]):
@@ -65,20 +66,20 @@ class QuestionAnsweringMetric(Additive):
     def _row(self, predicted: str, right: Sequence[str]) -> tuple[float, float, float]:
         if not self.unanswerable:
             return (*best_match(predicted, right), 1.0)
-        there = [text for text in right if normalize(text)]
-        if there:
-            return (*best_match(predicted, there), 1.0)
-        nothing = float(not normalize(predicted))
-        return nothing, nothing, 0.0
+        answers = [text for text in right if normalize(text)]
+        if answers:
+            return (*best_match(predicted, answers), 1.0)
+        is_unanswered = float(not normalize(predicted))
+        return is_unanswered, is_unanswered, 0.0
 
 
 def normalize(text: str) -> str:
-    """Return a text as SQuAD compares it: lower case, without punctuation and articles, single spaces."""
+    """Return a text as SQuAD compares it: lower-cased, without punctuation and articles, with single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
 def best_match(predicted: str, right: Sequence[str]) -> tuple[float, float]:
-    """Return exact match and F1 of an answer with the right text it fits best; 0 where there is no right text."""
+    """Return exact match and F1 against the best-matching gold answer; 0 where there is none."""
     predicted = normalize(predicted)
     texts = [normalize(text) for text in right]
     return float(predicted in texts), max((_f1(predicted, text) for text in texts), default=0.0)

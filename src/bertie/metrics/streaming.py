@@ -1,4 +1,4 @@
-"""Streaming evaluation: predictions and labels come in parts of any size; figures, intervals and tables come out."""
+"""Streaming evaluation: predictions and labels in chunks of any size in; metrics, intervals and tables out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,70 +11,68 @@ from bertie.errors import InputError, counted
 from bertie.metrics.bootstrap import resampled_sums, sums
 
 REPLICATES = 1000
-# 95 % of the replicates lie between these quantiles.
-ENDS = (0.025, 0.975)
+INTERVAL = (0.025, 0.975)  # the quantiles of the replicates that bound a 95 % interval
 
-# the figures of which less is better
-LOWER = frozenset({"loss", "perplexity", "mse", "mae", "hamming"})
+LOWER_IS_BETTER = frozenset({"loss", "perplexity", "mse", "mae", "hamming"})
 
-# a value a row, of any type that the metric names
+# one value per row, of the type that the metric documents
 Given = Sequence[Any] | NDArray[Any]
-Figures = dict[str, float | None]
+MetricValues = dict[str, float | None]
 Intervals = dict[str, tuple[float, float] | None]
 
 
 class Metric:
-    """A way to score predictions: rows are kept, and summed up into what figures, table and notes are made of."""
+    """A way to score predictions: rows are kept compactly, then summarized into metrics, a table and notes."""
 
-    main: ClassVar[str]  # the figure that is shown alone and chosen by; higher is better
-    names: ClassVar[tuple[str, ...]]  # of all figures that there may be
-    meaning: str = ""  # what names such as f1 stand for, in a sentence without a full stop
+    main: ClassVar[str]  # the metric to report if only one is, and to select models by; higher is better
+    names: ClassVar[tuple[str, ...]]  # of all metrics it may compute
+    meaning: str = ""  # explains names such as f1, in a sentence without a full stop
 
     def rows(self, predictions: Given, labels: Given) -> NDArray:
         """Return what is kept of each row ``[n, k]``, in few bytes."""
         raise NotImplementedError
 
     def summary(self, rows: NDArray) -> NDArray:
-        """Return what the figures follow from; by default all rows."""
+        """Return what the metrics are computed from; by default all rows."""
         return rows
 
-    def figures(self, summary: NDArray) -> Mapping[str, Any]:
-        """Return the figures of a summary; NaN for one that is undefined."""
+    def compute(self, summary: NDArray) -> Mapping[str, Any]:
+        """Return the metrics of a summary; NaN where one is undefined."""
         raise NotImplementedError
 
     def resampled(self, rows: NDArray, replicates: int, seed: int) -> Mapping[str, NDArray]:
-        """Return the figures of each replicate ``[replicates]``; one seed weighs the rows of any two systems alike."""
+        """Return each replicate's metrics ``[replicates]``; the same seed gives any two systems the same weights."""
         raise NotImplementedError
 
     def table(self, summary: NDArray) -> list[dict[str, Any]]:
-        """Return a row for each class."""
+        """Return one row per class."""
         return []
 
     def notes(self, summary: NDArray) -> list[str]:
-        """Return sentences on what a reader of the figures should know."""
+        """Return caveats that a reader of the metrics should know, one sentence each."""
         return []
 
 
 class Additive(Metric):
-    """A metric whose figures follow from sums over rows. A subclass says what a row's share is."""
+    """A metric that is computed from sums over rows. A subclass says what each row contributes."""
 
     def statistics(self, rows: NDArray) -> NDArray:
-        """Return what is summed, float64 ``[n, K]``; by default the rows themselves."""
+        """Return what each row adds to the sums, float64 ``[n, K]``; by default the rows themselves."""
         return np.asarray(rows, np.float64)
 
-    def figures(self, summary: NDArray) -> dict[str, NDArray]:
-        """Return the figures ``[...]`` that follow from sums ``[..., K]``; NaN where one is undefined."""
+    def compute(self, summary: NDArray) -> dict[str, NDArray]:
+        """Return the metrics ``[...]`` from sums ``[..., K]``; NaN where one is undefined."""
         raise NotImplementedError
 
     def summary(self, rows: NDArray) -> NDArray:
         return sums(self.statistics, rows)
 
     def resampled(self, rows: NDArray, replicates: int, seed: int) -> dict[str, NDArray]:
-        return self.figures(resampled_sums(self.statistics, rows, replicates, seed))
+        return self.compute(resampled_sums(self.statistics, rows, replicates, seed))
 
 
 class Scores:
-    """The quality of one system; with 0 ``replicates`` there are no intervals, for evaluations that nobody reads."""
+    """The scores of one system; with 0 ``replicates`` no intervals are computed."""
 
     def __init__(self, metric: Metric, replicates: int = REPLICATES, seed: int = 0) -> None:
         self.metric = metric
@@ -84,7 +82,7 @@ class Scores:
         self._summed: NDArray | None = None
 
     def add(self, predictions: Given, labels: Given) -> None:
-        """Take in predictions and their labels, as many of each."""
+        """Add predictions and as many labels."""
         if len(predictions) != len(labels):
             raise InputError(
                 f"There are {len(predictions)} predictions and {len(labels)} labels; give one of each for every row."
@@ -101,33 +99,34 @@ class Scores:
         self._parts = [np.concatenate(self._parts)]
         return self._parts[0]
 
-    def figures(self) -> Figures:
-        """Return each figure; None for one that these rows leave undefined (`notes` says why)."""
-        # NaN is not JSON
-        figures = self.metric.figures(self._summary())
-        return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
+    def metrics(self) -> MetricValues:
+        """Return each metric; None where these rows leave it undefined (`notes` says why)."""
+        # None, because JSON has no NaN
+        values = self.metric.compute(self._summary())
+        return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
 
     def intervals(self) -> Intervals:
-        """Return the 95 % percentile interval of each figure, (low, high), by a Poisson bootstrap over rows.
+        """Return the 95 % percentile interval of each metric, (low, high), by a Poisson bootstrap over rows.
 
-        It says nothing of another training, and is too narrow on a handful of rows and for a figure of 0 or 1.
+        It does not cover the variance between training runs, and is too narrow for a handful of rows and for a metric
+        of 0 or 1.
         """
         resampled = self.resampled()
         return {
-            name: None if figure is None else interval(resampled.get(name, np.zeros(0)))
-            for name, figure in self.figures().items()
+            name: None if value is None else interval(resampled.get(name, np.zeros(0)))
+            for name, value in self.metrics().items()
         }
 
     def resampled(self) -> Mapping[str, NDArray]:
-        """Return each figure in each replicate; those of two systems on the same rows may be subtracted (paired)."""
+        """Return each metric in each replicate; those of two systems on the same rows are paired."""
         return self.metric.resampled(self.rows(), self._replicates, self._seed)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return the figures of each class: label, precision, recall, f1, support (its rows); empty without classes."""
+        """Return per class: label, precision, recall, f1, support (its rows), predicted; empty without classes."""
         return self.metric.table(self._summary())
 
     def notes(self) -> list[str]:
-        """Return a sentence for whatever makes a figure undefined or less than it seems."""
+        """Return a sentence for whatever makes a metric undefined or less meaningful than it seems."""
         return self.metric.notes(self._summary())
 
     def _summary(self) -> NDArray:
@@ -136,31 +135,31 @@ class Scores:
         return self._summed
 
 
-def paired_difference(first: Scores, second: Scores) -> tuple[Figures, Intervals]:
-    """Return how much larger each figure of the first is, on the same rows, and its paired bootstrap interval."""
+def paired_difference(first: Scores, second: Scores) -> tuple[MetricValues, Intervals]:
+    """Return the differences of all metrics, first minus second, on the same rows, and their paired intervals."""
     if first.count != second.count:
         raise InputError(
             f"The first model was scored on {counted(first.count, 'row')} and the second on {second.count}; compare "
             "them on rows that both can be scored on."
         )
-    mine, theirs = first.figures(), second.figures()
-    # one seed weighs the same rows alike for both
+    mine, theirs = first.metrics(), second.metrics()
+    # the same seed gives the same rows the same weights in both
     replicates, paired = first.resampled(), second.resampled()
-    difference: Figures = {}
-    ends: Intervals = {}
-    for name, figure in mine.items():
+    differences: MetricValues = {}
+    intervals: Intervals = {}
+    for name, value in mine.items():
         other = theirs.get(name)
-        known = figure is not None and other is not None
-        difference[name] = figure - other if known else None  # type: ignore[operator]
+        known = value is not None and other is not None
+        differences[name] = value - other if known else None  # type: ignore[operator]
         is_resampled = known and name in replicates and name in paired
-        ends[name] = interval(replicates[name] - paired[name]) if is_resampled else None
-    return difference, ends
+        intervals[name] = interval(replicates[name] - paired[name]) if is_resampled else None
+    return differences, intervals
 
 
 def interval(values: NDArray) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of a figure's replicates; None if it is undefined in all of them."""
+    """Return the 95 % percentile interval of a metric's replicates; None if it is undefined in all of them."""
     values = values[np.isfinite(values)]
     if not len(values):
         return None
-    low, high = np.quantile(values, ENDS)
+    low, high = np.quantile(values, INTERVAL)
     return float(low), float(high)

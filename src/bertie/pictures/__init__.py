@@ -1,4 +1,4 @@
-"""Pictures of what a model does, each one file that needs no network: attention weights, and entities in a text."""
+"""Pictures of what a model does, each a single file that needs no network: attention weights and entities in a text."""
 
 from bertie.pictures.attention import plot_attention
 from bertie.pictures.entities import plot_entities

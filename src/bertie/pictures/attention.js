@@ -1,16 +1,16 @@
-// Chooses a head and shows how one token shares its attention. All it reads is in this page.
+// Lets the reader choose a head, and shows one token's attention weights. All its data is in this page.
 "use strict";
-const BEFORE = 1089, AFTER = 16;  // bytes of the PNG around its compressed rows (png.py)
+const BEFORE = 1089, AFTER = 16;  // bytes of the PNG before and after its compressed rows (png.py)
 const find = id => document.getElementById(id);
 const tokens = [...find("tokens").children];
 const names = tokens.map(token => token.textContent);
 const large = find("large"), band = find("row");
 const count = names.length, start = large.y.baseVal.value, side = large.height.baseVal.value;
 const selects = ["layer", "head"].map(find);
-let rows = null, chosen = Math.min(1, count - 1), asked = 0;
+let rows = null, chosen = Math.min(1, count - 1), requests = 0;
 
 const address = image => image.getAttribute("href") || image.getAttribute("xlink:href");
-// each row of bytes begins with the number of its filter; a byte is the square root of a weight
+// each PNG row begins with its filter byte; the other bytes are square roots of weights
 const weight = (row, column) => (rows[row * (count + 1) + 1 + column] / 255) ** 2;
 
 async function read(uri) {
@@ -33,7 +33,7 @@ function point(row) {
 }
 
 async function show(image, layer, head) {
-  const mine = ++asked;
+  const request = ++requests;
   large.setAttribute("href", address(image));
   if (layer !== undefined) {
     find("which").textContent = `layer ${layer}, head ${head}`;
@@ -41,8 +41,8 @@ async function show(image, layer, head) {
     document.querySelectorAll(".small").forEach(one =>
       one.classList.toggle("chosen", one.dataset.layer === layer && one.dataset.head === head));
   }
-  const read_ = await read(address(image));
-  if (mine === asked) { rows = read_; point(chosen); }
+  const bytes = await read(address(image));
+  if (request === requests) { rows = bytes; point(chosen); }  // else another head was chosen meanwhile
 }
 
 const showSmall = small => show(small.querySelector("image"), small.dataset.layer, small.dataset.head);

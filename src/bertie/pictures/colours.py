@@ -1,4 +1,4 @@
-"""The colours of pictures, for light and dark pages, told apart with any kind of colour vision."""
+"""The colours of pictures, for light and dark pages, distinguishable with any kind of colour vision."""
 
 import re
 import zlib
@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 from bertie.errors import InputError
 
-# each at least 3:1 against its page, and any two far apart for every kind of colour vision (tests/pictures)
+# each has a contrast of at least 3:1 with its page, and any two are far apart for every kind of colour vision
+# (tests/pictures)
 LIGHT = ("#153e85", "#299056", "#85260c", "#d026bd", "#9d841b", "#808b98")
 DARK = ("#3d7fff", "#5cf0a0", "#dd4526", "#c955ae", "#ffcf3a", "#d5e6f7")
 LINES = ("solid", "dashed", "dotted")
 PAPER = ("#ffffff", "#14181d")
 TEXT = ("#1c2127", "#e4e8ec")
-# of attention weights; the second is what a browser makes of the first on a dark page
+# of attention weights; on a dark page the style sheet brightens the first into the second
 INK = ("#1f78c8", "#2eb4ff")
 FAINT = ("#59636e", "#9aa4af")
 
-# kinds of entities that have a colour of their own
+# entity types that have fixed colours
 _KNOWN = (
     ("PER", "PERS", "PERSON"),
     ("LOC", "LOCATION", "GPE"),
@@ -30,15 +31,15 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Look(NamedTuple):
-    """How entities of one kind are drawn: a colour of the palette (or one of its own) and a line below."""
+    """How entities of one type are drawn: a colour of the palette, or the user's own, and an underline style."""
 
     colour: int
     line: str
-    own: str | None = None
+    custom: str | None = None
 
 
 def look_of(label: str) -> Look:
-    """Return how a kind of entity looks: the same in every picture, whatever other kinds are there."""
+    """Return how a type of entity looks: the same in every picture, whatever other types it shows."""
     name = _PREFIX.sub("", label.upper())
     slot = _SLOT_OF.get(name)
     if slot is None:
@@ -47,7 +48,7 @@ def look_of(label: str) -> Look:
 
 
 def check_colour(label: str, colour: object) -> str:
-    """Return a colour the user gave."""
+    """Return a colour that the user gave, or refuse it."""
     if not isinstance(colour, str) or not _HEX.fullmatch(colour):
         raise InputError(f"colors gives {label!r} the colour {colour!r:.40}; write it as '#rrggbb', such as '#0072b2'.")
     return colour

@@ -13,13 +13,13 @@ from bertie.pictures.colours import Look, check_colour, look_of
 from bertie.pictures.picture import Picture, escaped, page
 
 LABELS = ("label", "entity_group", "entity")
-# about how many pixels high a line of the page is, and how many letters it holds
+# about how high a line of the page is, in pixels, and how many characters it holds
 LINE, LETTERS = 30, 90
 
 
 @dataclass(frozen=True)
 class Entity:
-    """Characters ``start:end`` of a text, with what they are and how it looks."""
+    """Characters ``start:end`` of a text, their label and how it looks."""
 
     start: int
     end: int
@@ -35,45 +35,47 @@ def plot_entities(
     title: str | None = None,
     colors: Mapping[str, str] | None = None,
 ) -> Picture:
-    """Return a picture of ``text`` with its entities marked: a page.
+    """Return a picture of ``text`` with its entities marked, as a page.
 
-    A kind of entity looks the same in every picture, and its label stands beside it, so that nothing hangs on colour
+    A type of entity looks the same in every picture, and its label stands beside it, so that nothing depends on colour
     alone.
 
     Args:
         text: one text, or several.
-        entities: of one text a list, of several texts a list for each. An entity is a mapping with ``start`` and
-            ``end`` (characters), ``label`` (or ``entity_group``, or ``entity``) and, if you like, ``score``.
+        entities: the entities of the text, a list; for several texts one list per text. An entity is a mapping with
+            ``start`` and ``end`` (characters), ``label`` (or ``entity_group``, or ``entity``) and optionally ``score``.
         title: the heading; None: the beginning of the text.
-        colors: colours of your own, ``#rrggbb`` by label.
+        colors: custom colours, label → ``#rrggbb``.
 
     Raises:
-        InputTypeError: a text that is no str, or an entity that is no such mapping.
-        InputError: an entity outside its text, or one that overlaps another.
+        InputTypeError: a text is not a str, or an entity is not such a mapping.
+        InputError: an entity lies outside its text or overlaps another.
     """
     several = not isinstance(text, str)
     texts: Sequence[Any] = text if several else [text]
     lists: Sequence[Any] = entities if several else [entities]
     if len(texts) != len(lists):
-        raise InputError(f"There are {len(texts)} texts and {len(lists)} lists of entities; give one list a text.")
-    own = {label: check_colour(label, colour) for label, colour in (colors or {}).items()}
+        raise InputError(f"There are {len(texts)} texts and {len(lists)} lists of entities; give one list per text.")
+    custom = {label: check_colour(label, colour) for label, colour in (colors or {}).items()}
     read = [
-        _entities(one, found, own, f" of text {number}" if several else "")
+        _entities(one, found, custom, f" of text {number}" if several else "")
         for number, (one, found) in enumerate(zip(texts, lists, strict=True))
     ]
-    only = f"Entities: {shortened(' '.join(texts[0].split()), 60)}" if len(texts) == 1 else ""
-    named = title if title is not None else only or f"Entities in {len(texts)} texts"
+    if title is None and len(texts) == 1:
+        title = f"Entities: {shortened(' '.join(texts[0].split()), 60)}"
+    elif title is None:
+        title = f"Entities in {len(texts)} texts"
     lines = sum(1 + len(line) // LETTERS for text in texts for line in text.split("\n"))
-    return Picture(named, _page(named, texts, read), None, (lines + len(texts)) * LINE + 5 * LINE)
+    return Picture(title, _page(title, texts, read), None, (lines + len(texts)) * LINE + 5 * LINE)
 
 
-def _entities(text: Any, found: Any, own: Mapping[str, str], where: str) -> list[Entity]:
+def _entities(text: Any, found: Any, custom: Mapping[str, str], where: str) -> list[Entity]:
     """Return the entities of one text in order, after checking that they can be drawn."""
     if not isinstance(text, str):
         raise InputTypeError(f"text is a {type(text).__name__}; give a str, or a list of them.")
     if isinstance(found, str | Mapping) or not isinstance(found, Sequence):
         raise InputTypeError(f"entities{where} is a {type(found).__name__}; give a list of mappings.")
-    read = [_entity(one, len(text), own, f"Entity {number}{where}") for number, one in enumerate(found)]
+    read = [_entity(one, len(text), custom, f"Entity {number}{where}") for number, one in enumerate(found)]
     read.sort(key=lambda one: one.start)
     for one, other in pairwise(read):
         if other.start < one.end:
@@ -84,7 +86,7 @@ def _entities(text: Any, found: Any, own: Mapping[str, str], where: str) -> list
     return read
 
 
-def _entity(one: Any, length: int, own: Mapping[str, str], which: str) -> Entity:
+def _entity(one: Any, length: int, custom: Mapping[str, str], which: str) -> Entity:
     if not isinstance(one, Mapping):
         raise InputTypeError(f"{which} is a {type(one).__name__}; give a mapping with 'start', 'end' and 'label'.")
     label = next((one[name] for name in LABELS if isinstance(one.get(name), str)), None)
@@ -94,10 +96,10 @@ def _entity(one: Any, length: int, own: Mapping[str, str], which: str) -> Entity
     if not 0 <= start < end <= length:
         raise InputError(
             f"{which} ({label!r:.40}) covers characters {start} to {end}, but its text has {length}; "
-            "start is at least 0, and end after it and at most the text's length."
+            "start must be at least 0, and end above it and at most the text's length."
         )
     look = look_of(label)
-    return Entity(start, end, label, _score(one.get("score"), which), look._replace(own=own.get(label)))
+    return Entity(start, end, label, _score(one.get("score"), which), look._replace(custom=custom.get(label)))
 
 
 def _place(value: Any, name: str, which: str) -> int:
@@ -139,6 +141,6 @@ def _marked(text: str, found: Sequence[Entity]) -> str:
 
 
 def _open(look: Look, hint: str = "") -> str:
-    own = f' style="--kind:{look.own}"' if look.own else ""
+    style = f' style="--kind:{look.custom}"' if look.custom else ""
     title = f' title="{hint}"' if hint else ""
-    return f'<mark class="k{look.colour} {look.line}"{own}{title}>'
+    return f'<mark class="k{look.colour} {look.line}"{style}{title}>'

@@ -1,4 +1,4 @@
-"""Attention weights on paper: one head large, or all heads small, and a page to choose among them."""
+"""Attention weights drawn: one large head or many small ones, and a page to choose among them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,9 @@ from bertie.pictures.png import data_uri
 
 CELL = 15
 SMALL, GAP, MARGIN = 64, 6, 12
-COLUMN = 6.7  # width of a letter of 11 pixels
+COLUMN = 6.7  # the width of a character at a font size of 11 pixels
 MARKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)
-LONGEST = 24  # letters of a token beside the square; the rest shows on the page
+LONGEST = 24  # the most characters of a token beside the square; the page shows it whole
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Heads:
 
     title: str
     tokens: tuple[str, ...]  # [S]
-    left_out: int  # tokens that did not fit the model
-    rounded: bool  # whether weights are drawn in coarse steps
+    tokens_cut: int  # that did not fit the model
+    is_coarse: bool  # whether weights are drawn in coarse steps
     opacity: dict[tuple[int, int], NDArray[np.uint8]]  # (layer, head) → the opacity of its weights [S, S]
 
     @property
@@ -42,13 +42,13 @@ class Heads:
         return {key: data_uri(opacity) for key, opacity in self.opacity.items()}
 
 
-def drawn(shown: Heads) -> str:
-    """Return the drawing: one head with its tokens, or a table of small ones, a layer a row."""
+def drawing_of(shown: Heads) -> str:
+    """Return the drawing: a single head with its tokens, or a grid of small heads, one layer per row."""
     return square(shown) if len(shown.opacity) == 1 else overview(shown)
 
 
 def square(shown: Heads) -> str:
-    """Return the first head's weights, with the tokens at the top and at the left."""
+    """Return the first head's weights, with the tokens along the top and the left."""
     count = len(shown.tokens)
     names = [escaped(shortened(token, LONGEST)) for token in shown.tokens]
     room = max(cell_len(shortened(token, LONGEST)) for token in shown.tokens) * COLUMN + MARGIN
@@ -74,7 +74,7 @@ def square(shown: Heads) -> str:
 
 
 def overview(shown: Heads) -> str:
-    """Return all heads as small squares: a row is a layer, a column a head."""
+    """Return all heads as small squares, one row per layer and one column per head."""
     left, top, step = 74, 34, SMALL + GAP
     rows = "".join(
         f'<text class="faint" x="{left - 8}" y="{top + row * step + SMALL / 2 + 4:g}" text-anchor="end">'
@@ -95,20 +95,20 @@ def overview(shown: Heads) -> str:
     return drawing(width, height, shown.title, rows + columns + content)
 
 
-def paged(shown: Heads) -> str:
+def page_of(shown: Heads) -> str:
     """Return the page: the text, the chosen head, and below it all heads to choose from."""
     several = len(shown.opacity) > 1
     tokens = "\n".join(f'<span tabindex="0">{escaped(token)}</span>' for token in shown.tokens)
     choices = f'<p class="choices">{_choice("layer", shown.layers)}{_choice("head", shown.heads)}</p>\n'
     marks = "".join(f'<span><i style="opacity:{weight**0.5:.3f}"></i>{weight:g}</span>' for weight in MARKS)
-    coarse = "; so many weights are kept in coarse steps" if shown.rounded else ""
-    cut = f" {shown.left_out:,} tokens did not fit the model and were left out." if shown.left_out else ""
+    coarse = "; weights are rounded to coarse steps, because there are so many" if shown.is_coarse else ""
+    cut = f" {shown.tokens_cut:,} tokens did not fit the model and were left out." if shown.tokens_cut else ""
     body = (
         f"<h1>{escaped(shown.title)}</h1>\n"
-        f'<p class="faint">Point at a token, or at a row of the square, to see how it shares its attention.{cut}</p>\n'
+        f'<p class="faint">Point at a token, or at a row of the square, to see what it attends to.{cut}</p>\n'
         f"{choices if several else ''}"
         f'<p class="tokens" id="tokens">\n{tokens}\n</p>\n<p id="said" aria-live="polite">&nbsp;</p>\n'
-        '<noscript><p class="faint">Choosing needs JavaScript; the squares are all here without it.</p></noscript>\n'
+        '<noscript><p class="faint">Choosing needs JavaScript; all squares show without it.</p></noscript>\n'
         f'<div class="wide">\n{square(shown)}</div>\n<p class="legend faint">weight {marks}{coarse}</p>\n'
     )
     if several:
@@ -123,7 +123,7 @@ def _choice(name: str, numbers: list[int]) -> str:
 
 def _small(shown: Heads, layer: int, head: int, x: float, y: float) -> str:
     where = f'data-layer="{layer}" data-head="{head}"'
-    # enlarged cells keep their edges, shrunken ones are averaged
+    # enlarged cells keep sharp edges, shrunken ones are averaged
     edges = 'image-rendering="pixelated"' if len(shown.tokens) <= SMALL else ""
     return (
         f'<g {where} class="small"><title>layer {layer}, head {head}</title>'
@@ -133,7 +133,7 @@ def _small(shown: Heads, layer: int, head: int, x: float, y: float) -> str:
 
 
 def _image(uri: str, x: float, y: float, side: float, more: str = "") -> str:
-    # every program supports the older name of href
+    # xlink:href, the older name of href, is what every SVG program supports
     return (
         f'<image {more} x="{x:g}" y="{y:g}" width="{side:g}" height="{side:g}" preserveAspectRatio="none" '
         f'xlink:href="{uri}"/>\n'

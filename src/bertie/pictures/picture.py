@@ -1,4 +1,4 @@
-"""A picture: one HTML page, and of attention one SVG drawing, each complete in itself."""
+"""A picture: an HTML page, and for attention also an SVG drawing, each self-contained."""
 
 import os
 import re
@@ -11,28 +11,28 @@ from bertie.files import write_text
 from bertie.pictures.colours import DARK, FAINT, INK, LIGHT, LINES, PAPER, TEXT
 
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
-# nothing is fetched from anywhere, whatever a text may hold
+# nothing is fetched from anywhere, whatever a text contains
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
-# control characters (but tab and line breaks), halves of surrogate pairs, and the two last places of each plane
+# control characters (except tab and line breaks), lone surrogates, and the two noncharacters that end each plane
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
     + "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
     + "]"
 )
-# control characters have pictures of their own in Unicode
-_SHOWN = {**{code: chr(0x2400 + code) for code in range(0x20)}, 0x7F: "\u2421"}
+# Unicode has a visible symbol for each control character
+_SYMBOLS = {**{code: chr(0x2400 + code) for code in range(0x20)}, 0x7F: "\u2421"}
 
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """What `bertie.plot_attention` and `bertie.plot_entities` return; a notebook shows it by itself.
+    """What `bertie.plot_attention` and `bertie.plot_entities` return; notebooks display it.
 
     Attributes:
-        title: a few words that say what is shown.
-        html: a page with everything in it: styles, drawings, and a short script where there is something to choose.
-        svg: a drawing without a script, for papers and slides; None where there is a page only (entities).
-        height: about how many pixels high the page is; a notebook gives it as much, up to 720.
+        title: a few words on what is shown.
+        html: a self-contained page with styles, drawings, and a short script if there is something to choose.
+        svg: a drawing without a script, for papers and slides; None if there is only a page (entities).
+        height: the approximate height of the page in pixels; a notebook shows up to 720.
     """
 
     title: str
@@ -44,14 +44,14 @@ class Picture:
         """Write the page (``.html``) or the drawing (``.svg``), as the file's suffix says, and return the path.
 
         Raises:
-            InputError: another suffix, or ``.svg`` where there is no drawing.
-            CheckpointError: the file cannot be written; what it held before is then still there.
+            InputError: the suffix is another one, or ``.svg`` and there is no drawing.
+            CheckpointError: the file cannot be written; its old content is then kept.
         """
         path = Path(path)
         content = {".html": self.html, ".svg": self.svg}.get(path.suffix.lower())
         if content is None:
-            which = "This picture is saved as .html" if self.svg is None else "A picture is saved as .html or .svg"
-            raise InputError(f"{which}, not as {path.name!r}; change the file's suffix.")
+            allowed = "This picture is saved as .html" if self.svg is None else "A picture is saved as .html or .svg"
+            raise InputError(f"{allowed}, not as {path.name!r}; change the file's suffix.")
         write_text(path, content)
         return path
 
@@ -59,7 +59,7 @@ class Picture:
         return f"Picture({self.title!r}, {len(self.html):,} bytes of HTML; see it with .save('picture.html'))"
 
     def _repr_html_(self) -> str:
-        # a frame of its own: the notebook's styles and the page's do not meet, and the script reaches nothing outside
+        # in an iframe, so that the notebook's styles and the page's do not mix and the script cannot reach outside
         height = min(self.height, 720)
         return (
             f'<iframe title="{escaped(self.title)}" srcdoc="{escape(self.html, quote=True)}" sandbox="allow-scripts" '
@@ -89,7 +89,7 @@ def drawing(width: float, height: float, title: str, content: str) -> str:
 
 
 def read_part(name: str) -> str:
-    """Return a style or script of this room."""
+    """Return a style sheet or script of this package."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -109,7 +109,7 @@ def _page_style() -> str:
 
 
 def _drawing_style() -> str:
-    """Return plain rules, light first: programs that know no media queries draw black on white."""
+    """Return plain CSS rules, light first: programs without media queries draw dark on light."""
     light, dark = (
         f".paper{{fill:{PAPER[theme]}}}text{{fill:{TEXT[theme]}}}text.faint{{fill:{FAINT[theme]}}}" for theme in (0, 1)
     )
@@ -117,10 +117,10 @@ def _drawing_style() -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with every character that HTML and XML forbid replaced by one that shows what it was."""
-    return _FORBIDDEN.sub(lambda found: _SHOWN.get(ord(found[0]), "\ufffd"), text)
+    """Return ``text`` with each character that HTML or XML forbids replaced by a visible symbol for it."""
+    return _FORBIDDEN.sub(lambda found: _SYMBOLS.get(ord(found[0]), "\ufffd"), text)
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` as it may stand between tags and within quotes."""
+    """Return ``text`` escaped for use between tags and inside quotes."""
     return escape(printable(text), quote=True)

@@ -1,4 +1,4 @@
-"""Pipelines: tokenizer, model and task together, from text to answer. `pipeline` makes one by the task's name."""
+"""Pipelines: a tokenizer, a model and a task, from text to answer. `pipeline` makes one by the task's name."""
 
 from bertie.pipelines.embedding import EmbedPipeline
 from bertie.pipelines.factory import pipeline

@@ -27,7 +27,7 @@ from bertie.tokenization.arguments import one_of
 
 @dataclass(frozen=True, kw_only=True)
 class PairLogits(TextClassification):
-    """An answer is a pair's row of logits, float32 ``[C]``."""
+    """An answer is the logits of a pair, float32 ``[C]``."""
 
     pair = "(text, text)"
 
@@ -36,23 +36,22 @@ class PairLogits(TextClassification):
 
 
 class CrossEncoder(DropIn):
-    """Pairs of texts in, scores out: the same numbers as of sentence-transformers' class, on the engine where it runs.
+    """Pairs of texts in, scores out: the values of sentence-transformers' class, computed by the engine if possible.
 
-    PyTorch is needed only for tensors, GPUs, functions of PyTorch and what the engine does not compute.
+    PyTorch is needed only for tensors, GPUs, PyTorch functions and models that the engine does not run.
 
     Args:
-        model_name_or_path: a folder, or a name in the hub.
-        num_labels: what the model has; None: whatever it has.
+        model_name_or_path: a folder, or a name on the hub.
+        num_labels: checked against the model's; None: not checked.
         max_length: tokens read of a pair; None: the model's limit.
-        activation_fn: what turns logits into scores: the name of a class of ``torch.nn``, such as "Sigmoid" or
-            "Identity", or a function of tensors; None: what the model's files say, else the sigmoid for one label and
-            nothing for several.
+        activation_fn: turns logits into scores: the name of a class of ``torch.nn``, such as "Sigmoid" or "Identity",
+            or a function of tensors; None: what the model's files say, else sigmoid for one label and none for several.
         device, cache_folder, revision, token, local_files_only, trust_remote_code, model_kwargs: as for
             `bertie.SentenceTransformer`.
 
     Raises:
-        InputTypeError: an argument of sentence-transformers' that bertie does not have.
-        InputError, CheckpointError: as by `bertie.pipeline`; or another number of labels than the model's.
+        InputTypeError: an argument of sentence-transformers that bertie does not have.
+        InputError, CheckpointError: as for `bertie.pipeline`; or ``num_labels`` differs from the model's.
     """
 
     def __init__(
@@ -88,10 +87,10 @@ class CrossEncoder(DropIn):
         self._pipeline.codec = PairLogits(**{field.name: getattr(task, field.name) for field in fields(task)})
         self.num_labels: int = config.num_labels
         if num_labels not in (None, self.num_labels):
-            raise InputError(f"num_labels is {num_labels}, and the model has {self.num_labels}; leave it out.")
-        usual = stated_activation(named, config) or ("Sigmoid" if self.num_labels == 1 else "Identity")
-        self.activation_fn = usual if activation_fn is None else activation_fn
-        _activation(self.activation_fn)  # refuses one that there is not
+            raise InputError(f"num_labels is {num_labels}, but the model has {self.num_labels}; leave it out.")
+        default = stated_activation(named, config) or ("Sigmoid" if self.num_labels == 1 else "Identity")
+        self.activation_fn = default if activation_fn is None else activation_fn
+        _activation(self.activation_fn)  # refuses an unknown one
 
     def predict(
         self,
@@ -106,35 +105,35 @@ class CrossEncoder(DropIn):
         convert_to_tensor: bool = False,
         device: Any = None,
         **others: Any,
-    ) -> Any:  # an array, a tensor or a list of tensors, as is asked for
+    ) -> Any:  # an array, a tensor or a list of tensors, as requested
         """Return the score of each pair.
 
         Args:
             inputs: one pair of texts, or several.
             sentences: the older name of ``inputs``.
-            batch_size: the most pairs in a batch; None: batches are made by their tokens.
-            show_progress_bar: None: on a terminal and for long work only.
-            activation_fn: as when the model is made, for this call.
-            apply_softmax: whether the scores of several labels become probabilities.
-            convert_to_numpy: False gives a list of tensors.
-            convert_to_tensor: True gives one tensor.
-            device: where the model is; it does not move.
+            batch_size: the most pairs in a batch; None: batches are sized by their tokens.
+            show_progress_bar: None: only on a terminal and for long work.
+            activation_fn: as for the constructor, for this call.
+            apply_softmax: whether to apply a softmax to the scores of several labels.
+            convert_to_numpy: False returns a list of tensors.
+            convert_to_tensor: True returns one tensor.
+            device: must be the model's own; it is not moved.
 
         Returns:
-            float32 ``[N]``, of a model with several labels ``[N, C]``; of one pair a number, or ``[C]``.
+            float32 ``[N]``, or ``[N, C]`` with several labels; for one pair a number, or ``[C]``.
 
         Raises:
-            InputTypeError: an argument that bertie does not have, or an input that is no pair.
-            InputError: another device than the model's, or an activation that there is not.
+            InputTypeError: an argument that bertie does not have, or an input that is not a pair.
+            InputError: ``device`` is not the model's, or the activation is unknown.
         """
         self.refuse_others(others)
         self.check_device(device)
         given = sentences if inputs is None else inputs
         single = is_pair(given)
         pairs = [given] if single else as_list(given)
-        score = copy(self._pipeline)  # for this call
-        score.show_progress = show_progress_bar
-        answered = score.answered(pairs, batch_size, {})
+        pipe = copy(self._pipeline)  # for this call
+        pipe.show_progress = show_progress_bar
+        answered = pipe.answered(pairs, batch_size, {})
         logits = np.array([one.answer for one in answered], np.float32).reshape(len(pairs), self.num_labels)
         scores = _activation(self.activation_fn if activation_fn is None else activation_fn)(logits)
         scores = scores[:, 0] if self.num_labels == 1 else scores
@@ -149,20 +148,20 @@ class CrossEncoder(DropIn):
         return_documents: bool = False,
         **options: Any,
     ) -> list[dict[str, Any]]:
-        """Return ``{"corpus_id": int, "score": float}`` of each document, best first.
+        """Return ``{"corpus_id": int, "score": float}`` for each document, best first.
 
         Args:
-            query: the question.
-            documents: the passages that may answer it.
-            top_k: how many to give; None gives all.
-            return_documents: True adds each one's ``"text"``.
+            query: the query.
+            documents: the documents to rank.
+            top_k: how many to return; None returns all.
+            return_documents: True adds each document's ``"text"``.
             **options: ``batch_size``, ``show_progress_bar``, ``activation_fn`` and ``device``, as for `predict`.
 
         Raises:
-            InputError: the model has several labels, or as by `predict`.
+            InputError: the model has several labels, or as for `predict`.
         """
         if self.num_labels != 1:
-            raise InputError(f"The model has {self.num_labels} labels, and rank needs one; call predict with pairs.")
+            raise InputError(f"The model has {self.num_labels} labels, but rank needs one; call predict with pairs.")
         if top_k is not None:
             check_count("top_k", top_k)
         documents = as_list(documents)
@@ -179,12 +178,12 @@ class CrossEncoder(DropIn):
 
     @property
     def max_length(self) -> int:
-        """The most tokens that are read of a pair."""
+        """The most tokens read of a pair."""
         return self._pipeline.codec.limit
 
 
 def _activation(given: str | Callable[[Any], Any]) -> Callable[[Array], Array]:
-    """Return what turns logits into scores, of arrays."""
+    """Return the function from logits to scores, on arrays."""
     if isinstance(given, str):
         name = given.rpartition(".")[2]
         one_of("activation_fn", name, ACTIVATIONS)

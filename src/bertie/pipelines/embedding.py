@@ -1,4 +1,4 @@
-"""EmbedPipeline: a list of texts in, one float32 array of vectors out."""
+"""EmbedPipeline: texts in, one float32 array of vectors out."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,19 +23,19 @@ class EmbedPipeline(Pipeline):
         """Return the vectors of texts, as sentence-transformers' ``encode`` does.
 
         Args:
-            inputs: one text, a list of them, or a column or table as `Pipeline.__call__` takes it.
-            return_truncated: True returns ``(vectors, truncated)``, with the number of tokens cut off each text.
+            inputs: one text, a list of them, or a column or table as for `Pipeline.__call__`.
+            return_truncated: True returns ``(vectors, truncated)``, the latter the number of tokens cut off each text.
             batch_size: the most texts in a batch, in this call.
-            **options: ``prompt``, ``prompt_name``, ``normalize``, ``truncate_dim``, ``max_length`` and others of the
-                task.
+            **options: ``prompt``, ``prompt_name``, ``normalize``, ``truncate_dim``, ``max_length`` and the task's
+                others.
 
         Returns:
-            float32 ``[N, D]``, or ``[D]`` for one text; ``truncated`` is int64 ``[N]``, or a number for one text.
+            float32 ``[N, D]``, or ``[D]`` for one text; ``truncated`` is int64 ``[N]``, or an int for one text.
 
-        It raises what `Pipeline.__call__` raises.
+        Raises what `Pipeline.__call__` does.
         """
         if isinstance(inputs, Iterator):
-            raise InputTypeError("embed makes one array of all texts: give a list, or use .stream() for an iterator.")
+            raise InputTypeError("embed returns one array of all texts: give a list, or use .stream() for an iterator.")
         inputs = self.rows_of(inputs)
         single = is_single(inputs)
         answered = self.answered([inputs] if single else as_list(inputs), batch_size, options)
@@ -50,5 +50,5 @@ class EmbedPipeline(Pipeline):
 
     @property
     def dimension(self) -> int:
-        """D, the width of a vector."""
+        """D, the dimension of a vector."""
         return self.codec.dimension

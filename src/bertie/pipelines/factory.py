@@ -1,4 +1,4 @@
-"""``bertie.pipeline``: a task's name and a model's become a pipeline, after checking that they belong together."""
+"""``bertie.pipeline``: makes a pipeline from a task and a model, after checking that they fit together."""
 
 import importlib
 import logging
@@ -8,7 +8,7 @@ from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from bertie.checkpoints.fitting import ALIKE, refuse_other_head
+from bertie.checkpoints.fitting import INTERCHANGEABLE_HEADS, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
@@ -156,37 +156,37 @@ def pipeline(
         task: "embed", "feature-extraction", "fill-mask", "multiple-choice", "next-sentence", "pseudo-log-likelihood"
             (also "score"), "question-answering", "reranking" (also "text-ranking"), "summarization",
             "text-classification" (also "sentiment-analysis"), "text-generation", "text2text-generation",
-            "token-classification" (also "ner") or "zero-shot-classification" (by the model's kind, with entailment or
-            with sentence vectors: "zero-shot-similarity").
-        model: a folder, a name in the hub, or a model; None: the task's default, which "embed", "fill-mask",
+            "token-classification" (also "ner") or "zero-shot-classification" (by entailment, or with an embedding model
+            by similarity: "zero-shot-similarity").
+        model: a folder, a name on the hub, or a model; None: the task's default, which "embed", "fill-mask",
             "next-sentence", "pseudo-log-likelihood" and "zero-shot-classification" have.
         config: a config, or the name of one, instead of the model's own.
         tokenizer: a folder, a name, or a tokenizer; None: the model's.
-        revision, token, cache_dir, local_files_only: which files of the hub, and whether to ask it at all.
-        device: "cpu", "cuda:1", a number (negative: the CPU); None: CUDA if there is any.
+        revision, token, cache_dir, local_files_only: which files to load from the hub, and whether to contact it.
+        device: "cpu", "cuda:1", a number (negative: the CPU); None: CUDA if available.
         device_map: the same, by the reference's other name.
         dtype: of the weights; None: float32 on the CPU, on CUDA the files' own (``torch_dtype`` is its older name).
-        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
-        use_fast: False takes the pure-Python tokenizer.
+        trust_remote_code: ignored and reported; no code from a model's folder is ever run.
+        use_fast: False uses the pure-Python tokenizer.
         model_kwargs: more arguments of the model's ``from_pretrained``.
         batch_size: the most texts in a batch; None sets no limit.
         batch_tokens: the most tokens in a batch; None: what suits the device.
-        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
-        deterministic: True computes on the CPU so that a text's answer is bitwise the same whatever stands beside it in
-            its batch (a model that was given stays so).
-        **options: the task's own, such as ``top_k``; each may be given in a call too.
+        show_progress: True always shows a progress bar, False never, None only on a terminal and for long work.
+        deterministic: True makes a text's answer on the CPU bitwise independent of the other texts in its batch (a
+            model that was given as an object keeps this setting).
+        **options: the task's own, such as ``top_k``; each can also be given in a call.
 
     Raises:
-        InputError: no such task, no model where one is needed, or a tokenizer with more words than the model.
-        InputTypeError: an option that does not exist, or a tokenizer that cannot give what the task needs.
+        InputError: there is no such task, a model is needed, or the tokenizer has more tokens than the model.
+        InputTypeError: an option does not exist, or the tokenizer lacks what the task needs.
         CheckpointError: the model's files are missing, damaged or unsafe.
     """
     row, files = find(task), {"revision": revision, "token": token, "cache_dir": cache_dir}
     files |= {"local_files_only": local_files_only}
     source = row.default_model() if model is None else model
-    if row.by_vectors and _architecture(source, files) == "BertModel":
-        row = find(row.by_vectors)
-    row.load_task().check_named(row.name, options, _arguments())
+    if row.encoder_task and _architecture(source, files) == "BertModel":
+        row = find(row.encoder_task)
+    row.load_task().check_names(row.name, options, _arguments())
     loading = {"config": config, "dtype": torch_dtype if dtype is None else dtype, **(model_kwargs or {})}
     if trust_remote_code is not None:
         loading["trust_remote_code"] = trust_remote_code
@@ -215,14 +215,14 @@ def pipeline(
         name=task,
         why_not_engine=reason,
     )
-    if logger.isEnabledFor(logging.INFO):  # putting it into words takes time
+    if logger.isEnabledFor(logging.INFO):  # explain() takes time
         logger.info("%s with %s: %s", row.name, made.model_name or "a model", made.explain())
     return made
 
 
 @cache
 def _arguments() -> tuple[str, ...]:
-    """Return the names of what `pipeline` itself takes beside a task's options."""
+    """Return the names of `pipeline`'s own arguments, without the task's options."""
     return tuple(name for name in signature(pipeline).parameters if name not in ("task", "options"))
 
 
@@ -231,10 +231,10 @@ def pipeline_class(row: Row) -> type[Pipeline]:
 
 
 class Loaded(NamedTuple):
-    """A task, the `Engine` or the PyTorch model in eval mode that computes it, and why that is not the engine."""
+    """A task, the `Engine` or the PyTorch model in eval mode that runs it, and in the latter case why."""
 
     task: Task
-    model: Any  # of PyTorch, which need not be there
+    model: Any  # untyped because PyTorch may be missing
     why_not_engine: str
 
 
@@ -249,47 +249,47 @@ def load_task(
     loading: Mapping[str, Any] | None = None,
     answers: bool = False,
 ) -> Loaded:
-    """Return a task with its usual options, and what computes it; arguments as for `pipeline`.
+    """Return a task with its default options, and the model that runs it; arguments as for `pipeline`.
 
-    ``files`` says which of the hub; ``loading`` has more arguments of ``from_pretrained``. A task that only ``answers``
-    is computed by the engine where that can be, and never with an untrained head.
+    ``files`` has the arguments of the hub, ``loading`` more of ``from_pretrained``. A task that only ``answers`` is run
+    by the engine if possible, and never with an untrained head.
     """
     origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name_or_path", "")
-    files, recipe, taken = dict(files or {}), Recipe(), row.load_task().given
-    if "recipe" in taken and origin:
+    files, recipe, parts = dict(files or {}), Recipe(), row.load_task().not_options
+    if "recipe" in parts and origin:
         recipe = read_recipe(resolve(origin, files=[CONFIG_NAME, *FILES], **files))
         if answers and not recipe.is_stated:
-            logger.info("%r does not say how to pool its tokens into a vector: mean pooling is used.", str(origin))
+            logger.info("%r does not say how to pool tokens into a vector; mean pooling is used.", str(origin))
     files["subfolder"] = recipe.subfolder
-    states_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
-    if states_head and isinstance(source, str | os.PathLike):
+    checks_head = answers and row.architecture in INTERCHANGEABLE_HEADS and (loading or {}).get("config") is None
+    if checks_head and isinstance(source, str | os.PathLike):
         refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = "it is to be trained"
     if recipe.is_static and not answers:
-        raise InputError(f"{origin!r} is a StaticEmbedding, a table without blocks, which bertie does not train.")
+        raise InputError(f"{origin!r} is a StaticEmbedding, a table without layers, which bertie does not train.")
     if recipe.is_static:
         found = _static(source, device, files)
     elif answers:
         found = engine_or_reason(row, source, device, files, loading or {})
     reason = "" if isinstance(found, Engine) else found
     if reason:
-        need("torch", "torch", f"What the engine does not compute ({reason})")
+        need("torch", "torch", f"A model that the engine does not run ({reason})")
         from bertie.pipelines.modules import load_module
 
         found = load_module(row, source, device, {**files, **(loading or {})}, answers)
     tokenizer = _tokenizer(origin if tokenizer is None else tokenizer, use_fast, files)
     _check_vocabulary(tokenizer, found)
     given = {"tokenizer": tokenizer, "config": found.config}
-    if "recipe" in taken:
+    if "recipe" in parts:
         given |= {"recipe": recipe, "layers": _layers(recipe.layers, found)}
         given["token_layers"] = _layers(recipe.token_layers, found)
-    if "activation" in taken and origin:
+    if "activation" in parts and origin:
         given["activation"] = read_activation(resolve(origin, files=[CONFIG_NAME, SETTINGS], **files))
     return Loaded(row.load_task()(**given), found, reason)
 
 
 def _static(source: Any, device: Any, files: Mapping[str, Any]) -> Engine:
-    """Return the table of a model without blocks."""
+    """Return the engine of a static embedding table."""
     if isinstance(source, Engine):
         return source
     if not is_cpu(device):
@@ -300,14 +300,14 @@ def _static(source: Any, device: Any, files: Mapping[str, Any]) -> Engine:
 
 
 def _architecture(source: Any, files: Mapping[str, Any]) -> str:
-    """Return the class of a model, by its config where it is not loaded; empty where that says none."""
+    """Return the class name of a model, from its config if it is not loaded; empty if that does not say."""
     if not isinstance(source, str | os.PathLike):
         return source.architecture if isinstance(source, Engine) else type(source).__name__
     return next(iter(BertConfig.from_pretrained(source, **files).architectures or ()), "")
 
 
 def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
-    """Return the layers around the pooling for what the model gives, arrays or tensors."""
+    """Load the layers around the pooling, for arrays or tensors as the model returns them."""
     loaded = load_layers(layers)
     if isinstance(model, Engine):
         return loaded
@@ -317,7 +317,7 @@ def _layers(layers: Sequence[Layer], model: Any) -> tuple[Any, ...]:
 
 
 def _check_vocabulary(tokenizer: Any, model: Any) -> None:
-    """Refuse a tokenizer that knows more words than the model has embeddings."""
+    """Refuse a tokenizer with more tokens than the model has embeddings."""
     halves = (model.config.get_text_config(encoder=True), model.config.get_text_config(decoder=True))
     words, rows = len(tokenizer), min(int(half.vocab_size) for half in halves)
     if words > rows:
@@ -329,7 +329,7 @@ def _check_vocabulary(tokenizer: Any, model: Any) -> None:
 
 def _tokenizer(tokenizer: Any, use_fast: bool, files: dict[str, Any]) -> Any:
     if not tokenizer and isinstance(tokenizer, str):
-        raise InputError("Give a tokenizer too: this model does not know the folder it came from.")
+        raise InputError("Give a tokenizer, too: this model does not know which folder it was loaded from.")
     if isinstance(tokenizer, str | os.PathLike):
         return AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **files)
     if not callable(tokenizer):

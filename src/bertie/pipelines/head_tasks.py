@@ -1,4 +1,4 @@
-"""What the head of a checkpoint can do, as its files say."""
+"""The tasks that a checkpoint's head can do, from its files."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from bertie.errors import InputError
 from bertie.hub import resolve
 from bertie.tasks.sentence_transformers_config import FILES, MODULES
 
-# a checkpoint's class → what its head can do, the main task first
+# a checkpoint's class → the tasks of its head, the main task first
 TASKS: Mapping[str, tuple[str, ...]] = {
     "BertModel": ("embed", "feature-extraction"),
     "BertForPreTraining": ("fill-mask", "next-sentence"),
@@ -24,7 +24,7 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 
 
 def tasks_of(source: str) -> tuple[str, ...]:
-    """Return what the head of a checkpoint can do, from its config and sentence-transformers' files."""
+    """Return the tasks of a checkpoint's head, from its config and sentence-transformers files."""
     folder = resolve(source, files=[CONFIG_NAME, *FILES])
     if is_encoder_decoder(source):
         return TASKS["EncoderDecoderModel"]

@@ -1,4 +1,4 @@
-"""What tells a model from the same one trained a little further: a digest of its weights and its vocabulary."""
+"""A digest of a model's weights and vocabulary, which changes as soon as it is trained further."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from bertie.engine import Engine
 
 
 def model_digest(model: Any, tokenizer: Any) -> str:
-    """Return a digest of a model, the same for the engine of a folder as for PyTorch's model of it."""
+    """Return a digest of a model, the same for the engine and the PyTorch model of a folder."""
     digest = sha256()
     arrays = ((canonical(name) or name, array) for name, array in _arrays(model))
     for name, array in sorted(arrays, key=itemgetter(0)):

@@ -1,4 +1,4 @@
-"""Pipelines of inputs that belong together: question and context, prompt and choices, a query and its passages."""
+"""Pipelines whose inputs have two parts: question and context, prompt and choices, query and passages."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from bertie.pipelines.running import Pipeline, as_list, marked
 
 
 class QuestionAnsweringPipeline(Pipeline):
-    """As `Pipeline`; questions and contexts may be given by name."""
+    """A `Pipeline` that also takes questions and contexts as separate arguments."""
 
     def __call__(
         self,
@@ -24,16 +24,16 @@ class QuestionAnsweringPipeline(Pipeline):
 
         Args:
             inputs: a mapping with ``question`` and ``context``, a pair of them as a tuple, or a list (or iterator) of
-                either; or, with ``context`` beside it, what ``question`` is.
+                either; or, with ``context``, the same as ``question``.
             context: the context of each question, or one for all.
             question: one question or a list of them, instead of ``inputs``.
             batch_size: the most windows in a batch, in this call.
             **options: ``top_k``, ``max_answer_len``, ``handle_impossible_answer`` and the task's others.
 
         Raises:
-            InputTypeError: a question or a context alone, or questions given twice.
-            InputError: questions and contexts are not as many.
-            BertieError: as `Pipeline.__call__`.
+            InputTypeError: a question or a context is missing, or questions are given twice.
+            InputError: the numbers of questions and contexts differ.
+            BertieError: as for `Pipeline.__call__`.
         """
         if inputs is not None and question is not None:
             raise InputTypeError("Give questions as inputs or as question=…, not both.")
@@ -57,45 +57,45 @@ def _paired(question: Any, context: Any) -> Any:
 
 
 class ChoicePipeline(Pipeline):
-    """As `Pipeline`; a prompt and its choices may be given side by side."""
+    """A `Pipeline` that also takes a prompt and its choices as separate arguments."""
 
     def __call__(self, inputs: Any, choices: Any = None, *, batch_size: int | None = None, **options: Any) -> Any:
         """Return the best choice for a prompt, or for each of several.
 
         Args:
-            inputs: one prompt, then with ``choices``; a mapping with ``prompt`` and ``choices``; or a list (or
-                iterator) of such mappings or of tuples ``(prompt, [choice, …])``.
-            choices: the choices of the one prompt.
+            inputs: one prompt, with ``choices``; a mapping with ``prompt`` and ``choices``; or a list (or iterator) of
+                such mappings or of tuples ``(prompt, [choice, …])``.
+            choices: the choices for a single prompt.
             batch_size: the most choices in a batch, in this call.
             **options: ``top_k``, ``windows`` and the task's others.
 
         Raises:
             InputTypeError: a prompt without choices, or choices without a prompt.
-            As `Pipeline.__call__`.
+            BertieError: as for `Pipeline.__call__`.
         """
-        inputs = _together(inputs, choices, "prompt", "choices", "choose")
+        inputs = _combined(inputs, choices, "prompt", "choices", "choose")
         return super().__call__(inputs, batch_size=batch_size, **options)
 
 
 class RerankPipeline(Pipeline):
-    """As `Pipeline` for pairs; in addition a query may come with all its passages, which come back in order."""
+    """A `Pipeline` for pairs that also takes a query with all its passages, and returns these ranked."""
 
     def __call__(self, inputs: Any, passages: Any = None, *, batch_size: int | None = None, **options: Any) -> Any:
         """Return ``[{"index": int, "score": float, "text": str}, …]`` for a query, best first; ``index`` counts from 0.
 
         Args:
-            inputs: one query, then with ``passages``; a mapping with ``query`` and ``passages``, or a list of such
-                mappings, answered by a list of lists. Pairs ``(query, passage)`` are scored one by one:
-                ``{"score": float}`` each.
-            passages: those of the one query.
+            inputs: one query, with ``passages``; a mapping with ``query`` and ``passages``, or a list of such mappings,
+                answered with a list of lists. Pairs ``(query, passage)`` are scored one by one: ``{"score": float}``
+                each.
+            passages: the passages for a single query.
             batch_size: the most passages in a batch, in this call.
-            **options: ``top_k`` (passages to give), ``function_to_apply``, ``windows`` and the task's others.
+            **options: ``top_k`` (passages to return), ``function_to_apply``, ``windows`` and the task's others.
 
         Raises:
-            InputTypeError: a query without passages, or something else that is none of this.
-            BertieError: as `Pipeline.__call__`.
+            InputTypeError: a query without passages, or inputs of another kind.
+            BertieError: as for `Pipeline.__call__`.
         """
-        inputs = _together(inputs, passages, "query", "passages", "rerank")
+        inputs = _combined(inputs, passages, "query", "passages", "rerank")
         if _has_passages(inputs):
             return self._ranked([inputs], batch_size, options)[0]
         if isinstance(inputs, Sequence) and inputs and all(map(_has_passages, inputs)):
@@ -106,24 +106,24 @@ class RerankPipeline(Pipeline):
         self, queries: Sequence[Mapping[str, Any]], batch_size: int | None, options: dict[str, Any]
     ) -> list[list[dict[str, Any]]]:
         """Return the passages of each query, best first."""
-        pairs = [_pairs(one) for one in queries]
-        source, ranked = iter(self.answered([pair for some in pairs for pair in some], batch_size, options)), []
+        pairs_of = [_pairs(one) for one in queries]
+        answers, ranked = iter(self.answered([pair for pairs in pairs_of for pair in pairs], batch_size, options)), []
         task: Any = self.task_with(options)
-        for some in pairs:
-            found = [{"index": place, **marked(next(source)), "text": text} for place, (_, text) in enumerate(some)]
+        for pairs in pairs_of:
+            found = [{"index": place, **marked(next(answers)), "text": text} for place, (_, text) in enumerate(pairs)]
             ranked.append(sorted(found, key=lambda one: -one["score"])[: task.top_k or None])
         return ranked
 
 
-def _together(inputs: Any, many: Any, one: str, several: str, call: str) -> Any:
-    """Return a text and what belongs to it as one mapping; other inputs as they are."""
-    if not isinstance(inputs, str) and many is not None:
-        raise InputTypeError(f"{several} belong to one {one}, a str, and the input is a {type(inputs).__name__}.")
-    if isinstance(inputs, str) and many is None:
-        raise InputTypeError(f"A {one} needs its {several}: give both, as in {call}({one}, [one, other]).")
+def _combined(inputs: Any, parts: Any, name: str, parts_name: str, call: str) -> Any:
+    """Return a text and its parts as one mapping; other inputs as they are."""
+    if not isinstance(inputs, str) and parts is not None:
+        raise InputTypeError(f"{parts_name} belong to one {name}, a str, but the input is a {type(inputs).__name__}.")
+    if isinstance(inputs, str) and parts is None:
+        raise InputTypeError(f"A {name} needs its {parts_name}: give both, as in {call}({name}, [one, other]).")
     if isinstance(inputs, str):
-        are_several = is_frame(many) or (isinstance(many, Iterable) and not isinstance(many, str))
-        return {one: inputs, several: as_list(many) if are_several else many}
+        are_several = is_frame(parts) or (isinstance(parts, Iterable) and not isinstance(parts, str))
+        return {name: inputs, parts_name: as_list(parts) if are_several else parts}
     return inputs
 
 

@@ -1,4 +1,4 @@
-"""Pipeline: texts in, answers out, in batches without padding; texts that were cut are reported."""
+"""Pipeline: texts in, answers out, in batches without padding; truncated texts are reported."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -22,12 +22,12 @@ from bertie.threads import computed_ahead
 if TYPE_CHECKING:
     import torch
 
-# Texts are encoded and sorted this many at a time, so that memory does not grow with a file's length.
+# The number of texts encoded and sorted at a time, so that memory does not grow with the length of a file.
 CHUNK = 8_192
 
 
 class Answered(NamedTuple):
-    """A text's answer, how many of its tokens were cut off, and whether it has none of its own."""
+    """A text's answer, how many of its tokens were cut off, and whether it has only special tokens."""
 
     answer: Any
     truncated: int
@@ -35,22 +35,22 @@ class Answered(NamedTuple):
 
     @property
     def marks(self) -> dict[str, Any]:
-        """What stands beside the answer where it says something."""
+        """What is added to the answer: ``truncated`` and ``empty``, if they apply."""
         marks: dict[str, Any] = {"truncated": self.truncated} if self.truncated else {}
         return {**marks, "empty": True} if self.empty else marks
 
 
 class Pipeline:
-    """A model, its tokenizer and a task. Calling it changes nothing in it, so threads may share one.
+    """A model, its tokenizer and a task. Calls do not change it, so threads may share one.
 
     Args:
         task: the task with its options, which becomes the attribute ``codec``.
         model: a model in eval mode with the task's head.
-        batch_tokens: tokens in a batch; None: what suits the device.
+        batch_tokens: tokens per batch; None: what suits the device.
         batch_size: the most texts in a batch; None sets no limit.
-        show_progress: True shows a bar always, False never, None on a terminal and for long work only.
-        why_not_engine: what `explain` says of a PyTorch model.
-        name: what the attribute ``task`` holds, the name by which the task was asked for; empty: its first name.
+        show_progress: True always shows a progress bar, False never, None only on a terminal and for long work.
+        why_not_engine: why a PyTorch model runs instead of the engine, for `explain`.
+        name: the attribute ``task``, the name by which the task was requested; empty: its main name.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Pipeline:
 
     @property
     def device(self) -> "str | torch.device":
-        """Where it computes, a ``torch.device``; without PyTorch "cpu"."""
+        """The model's ``torch.device``; "cpu" without PyTorch."""
         if not isinstance(self.model, Engine):
             return next(self.model.parameters()).device
         return "cpu" if missing("torch", "torch") else need("torch", "torch").device("cpu")
 
     @property
     def computing(self) -> Model:
-        """The model behind the interface that tasks use."""
+        """The model with the interface that tasks use."""
         if isinstance(self.model, Engine):
             return self.model
         from bertie.models.task_model import TaskModel
@@ -97,7 +97,7 @@ class Pipeline:
 
     @property
     def model_name(self) -> str:
-        """Folder or name of the model; empty if it knows none."""
+        """The model's folder or name; empty if unknown."""
         return usual_name(getattr(self.model, "name_or_path", ""))
 
     def _repr_html_(self) -> str:
@@ -105,7 +105,7 @@ class Pipeline:
         return as_html("\n".join(table(["pipeline", ""], [[name, plain(fact)] for name, fact in facts.items()])))
 
     def explain(self) -> str:
-        """Return what computes: the engine and with which kernels, or PyTorch and why the engine does not."""
+        """Return what runs the model: the engine with its kernels, or PyTorch and why not the engine."""
         if isinstance(self.model, Engine):
             return self.model.explain()
         model = self.computing
@@ -115,19 +115,18 @@ class Pipeline:
         """Answer one text, a list of texts, or an iterator of them (then an iterator comes back).
 
         A text is a str, a pair of them as a tuple, or a mapping with ``text`` and ``text_pair``; several may be a
-        column or a table of pandas, polars or PyArrow, whose columns have the names of the mapping's. Answers that are
-        mappings have ``truncated`` (tokens cut off) where it is above 0, and ``empty: True`` for a text without
-        tokens.
+        column, or a table with columns of these names, of pandas, polars or PyArrow. Answers that are mappings have
+        ``truncated`` (tokens cut off) if it is above 0, and ``empty: True`` for a text without tokens.
 
         Args:
-            inputs: what to answer.
+            inputs: the text or texts.
             batch_size: the most texts in a batch, in this call.
             **options: the task's options, for this call.
 
         Raises:
-            InputTypeError: an input that is no text, or an option that does not exist.
-            InputError: an option out of its range, or a text the task cannot take.
-            BertieError: the model gives NaN or infinite numbers, or one text exhausts the memory.
+            InputTypeError: an input is not a text, or an option does not exist.
+            InputError: an option is out of range, or the task cannot take a text.
+            BertieError: the model gives NaN or infinite numbers, or a single text exhausts the memory.
         """
         if isinstance(inputs, Iterator):
             return (marked(answered) for answered in self.stream(inputs, batch_size=batch_size, **options))
@@ -143,17 +142,17 @@ class Pipeline:
     ) -> Iterator[Answered]:
         """Yield the answer of each text in order, reading ``chunk`` texts at a time.
 
-        While a GPU computes, the next ``chunk`` texts are already read and encoded.
+        While a GPU computes, the next ``chunk`` texts are read and encoded.
 
         Args:
-            texts: one text after the other.
+            texts: the texts.
             batch_size: the most texts in a batch.
-            chunk: how many texts to read before any is answered; more make better batches, and with 1 no text is read
-                before the one before it is answered.
+            chunk: how many texts to read before any is answered; more make better batches, and with 1 each text is
+                answered before the next is read.
             **options: the task's options.
 
         Raises:
-            InputError, InputTypeError: as when the pipeline is called.
+            InputError, InputTypeError: as for `__call__`.
         """
         if batch_size is not None:
             check_count("batch_size", batch_size)
@@ -163,15 +162,15 @@ class Pipeline:
     def task_with(self, options: Mapping[str, Any]) -> Task:
         """Return the task with the options of one call."""
         if options:
-            self.codec.check_named(self.task or "The pipeline", options, ("batch_size",))
+            self.codec.check_names(self.task or "The pipeline", options, ("batch_size",))
         return self.codec.with_options(**options)
 
     def rows_of(self, inputs: Any) -> Any:
-        """Return the rows of a table, by the names of the columns that the task reads; other inputs as they are."""
+        """Return the rows of a table, from the columns that the task reads; other inputs as they are."""
         return texts_of(inputs, self.codec.columns)
 
     def answered(self, texts: Iterable[Any], batch_size: int | None, options: Mapping[str, Any]) -> list[Answered]:
-        """Return the answers to all texts of a call, and warn once of those that were cut (decision 29)."""
+        """Return the answers to all texts of a call, and warn once if any were truncated (decision 29)."""
         answered = list(self.stream(texts, batch_size=batch_size, **options))
         cut = sum(one.truncated > 0 for one in answered)
         if cut:
@@ -194,7 +193,7 @@ class Pipeline:
             return first, task.encode(numbered[1], first)
 
         model = self.computing
-        # a CPU has no time left over while it computes
+        # on a CPU, encoding would compete with the model
         ahead = chunk > 1 and model.device_type != "cpu"
         with progress("texts", total, self.show_progress) as advance:
             for first, features in computed_ahead(encoded, parts) if ahead else map(encoded, parts):
@@ -212,40 +211,40 @@ class Pipeline:
 
 
 class FeatureExtractionPipeline(Pipeline):
-    """As `Pipeline`: texts in, the vectors of their tokens out."""
+    """A `Pipeline`: texts in, the vectors of their tokens out."""
 
 
 class GenerationPipeline(Pipeline):
-    """As `Pipeline`: texts in, what a model writes of them out."""
+    """A `Pipeline`: texts in, generated texts out."""
 
     def _stream(self, task: Any, texts: Iterable[Any], size: int | None, chunk: int) -> Iterator[Answered]:
-        most = task.rows_together(self.model.generation_config)
-        return super()._stream(task, texts, min(size or most, most), chunk)
+        max_rows = task.max_rows(self.model.generation_config)
+        return super()._stream(task, texts, min(size or max_rows, max_rows), chunk)
 
 
 class FillMaskPipeline(Pipeline):
-    """As `Pipeline`: texts with ``[MASK]`` in, the words that may stand there out."""
+    """A `Pipeline`: texts with ``[MASK]`` in, the words that fit there out."""
 
 
 class TextClassificationPipeline(Pipeline):
-    """As `Pipeline`: texts or pairs in, their classes out."""
+    """A `Pipeline`: texts or pairs in, their classes out."""
 
 
 class TokenClassificationPipeline(Pipeline):
-    """As `Pipeline`; a list of strings may be the words of one text."""
+    """A `Pipeline` whose inputs may be lists of words."""
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """Return the entities of a text, or of each of several.
 
         Args:
             inputs: one text, or a list (or iterator) of them; a text may be a list of its words. With
-                ``is_split_into_words=True`` a list of strings is one text; as in the reference, its answer comes in a
-                list of one.
+                ``is_split_into_words=True`` a list of strings is one text; as in the reference, it is answered with a
+                list of one answer.
             batch_size: the most texts in a batch, in this call.
             **options: ``aggregation_strategy``, ``ignore_labels``, ``scheme``, ``windows`` and the task's others.
 
         Raises:
-            BertieError: as `Pipeline.__call__`.
+            BertieError: as for `Pipeline.__call__`.
         """
         task: Any = self.task_with(options)
         if isinstance(inputs, list | tuple) and all(isinstance(part, str) for part in inputs):
@@ -260,17 +259,17 @@ def is_single(inputs: Any) -> bool:
 
 
 def as_list(inputs: Any) -> list[Any]:
-    """Return several texts as a list: of any sequence, or a column of NumPy, pandas, polars or datasets."""
+    """Return several texts as a list, from any iterable, or a column of NumPy, pandas, polars or datasets."""
     if is_frame(inputs):
         names = list(columns_in(inputs))
-        raise InputTypeError(f"A table with the columns {', '.join(map(repr, names))} is given; give one of them.")
+        raise InputTypeError(f"The input is a table with the columns {', '.join(map(repr, names))}; give one of them.")
     if isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes | bytearray):
         return values_in(inputs)
     raise InputTypeError(f"The input is {inputs!r:.60} ({type(inputs).__name__}); give a text or a list of texts.")
 
 
 def marked(answered: Answered) -> Any:
-    """Return the answer with its marks in its mappings."""
+    """Return the answer with its marks added to its mappings."""
     return _mark(answered.answer, answered.marks) if answered.marks else answered.answer
 
 

@@ -1,4 +1,4 @@
-"""SearchIndex: texts found by meaning, by comparing a question's vector with every text's."""
+"""SearchIndex: semantic search, comparing a question's vector with the vectors of texts."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -22,17 +22,18 @@ from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PR
 from bertie.tasks.text_encoder import check_count
 from bertie.tokenization.arguments import one_of
 
-# texts whose vectors tell models and their settings apart: one in capitals, one of many scripts, one too long for any
+# texts whose vectors distinguish models and settings: one with capitals, one in several scripts, one that is truncated
 _PROBES = ("A Cat sat on the MAT.", "naïve 猫 кот [MASK] ₂", " ".join(map(str, range(600))))
 _QUESTIONS_AT_ONCE = 256
-# what a graph finds of a question, of which the best are chosen exactly
-_CANDIDATES = 64
+# the fewest candidates that a graph finds per question, before they are compared exactly
+_MIN_CANDIDATES = 64
 
 
 class Hit(NamedTuple):
-    """A text that was found: its number in the index, how near its vector is to the question's, and the text.
+    """A text that was found: its number in the index, its score, and the text.
 
-    Nearness is the cosine, or what the model's files name: the dot product, or the distance with a minus.
+    The score is the cosine of the two vectors, or the similarity that the model's files name: the dot product, or a
+    negative distance.
     """
 
     number: int
@@ -41,7 +42,7 @@ class Hit(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Vectors ``[n, D]``, and the number of the first text that has each."""
+    """Vectors ``[n, D]``, and for each the number of the first text with it."""
 
     vectors: Vectors
     numbers: NDArray[np.int64]
@@ -50,21 +51,22 @@ class _Part(NamedTuple):
 class SearchIndex:
     """Texts with their vectors, all compared with every question: exact, and fast enough for a million texts.
 
-    Beyond, ``precision="binary"`` looks at a bit of each number first, and ``approximate`` not even at every text.
+    For more texts, ``precision="binary"`` compares only the signs of all vectors first, and ``approximate`` does not
+    look at every text.
 
     Args:
-        texts: what is to be found: a list, or a column or table as `Pipeline.__call__` takes it.
+        texts: the texts to search: a list, or a column or table as for `Pipeline.__call__`.
         embed: a pipeline made by ``bertie.pipeline("embed")``.
-        folder: where the vectors are kept. Those of texts that it holds already are mapped from there, new ones are
-            added and others removed; None computes all, and keeps none.
-        approximate: True keeps a graph in the folder too, and answers from it all searches but those ``among`` some
-            texts. It needs usearch; the scores are exact, but a text may be overlooked.
-        precision: "binary" compares the signs of a question's numbers with all texts' first, and exactly those nearest
-            by them, unless texts are searched ``among`` others; "float32" all exactly.
-        rescore_multiplier: with "binary", how many times as many texts as are asked for are compared exactly.
+        folder: where the vectors are stored. Vectors that it holds already are memory-mapped, those of new texts are
+            added and others removed; None computes all and stores none.
+        approximate: True also keeps a graph in the folder and searches it, except with ``among``. It needs usearch; the
+            scores are exact, but a text may be missed.
+        precision: "binary" first compares the signs of a question's vector with those of all texts, and only the
+            nearest of these exactly, except with ``among``; "float32" compares all exactly.
+        rescore_multiplier: with "binary", how many times ``top_k`` texts are compared exactly.
 
     Raises:
-        BertieError: usearch is asked for, and not installed.
+        BertieError: usearch is needed but not installed.
         CheckpointError: the folder cannot be written.
         InputError: the folder holds something else, or another process is changing it.
     """
@@ -83,19 +85,19 @@ class SearchIndex:
             raise InputTypeError(f"embed is a {type(embed).__name__}; make it with bertie.pipeline('embed').")
         self.texts = as_list(embed.rows_of(texts))
         self._embed = embed
-        # of a number, the numbers of later texts that are the same
+        # a text's number → the numbers of later texts equal to it
         self._duplicates: dict[int, list[int]] = {}
         one_of(spelled("precision"), precision, ("float32", "binary"))
         check_count("rescore_multiplier", rescore_multiplier)
         by_bits = precision == "binary"
         if approximate and by_bits:
             raise InputError(f"Give {spelled('approximate', True)} or {spelled('precision', 'binary')}, not both.")
-        # what finds candidates, and how many times as many as are asked for
+        # finds candidates, this many times top_k and at least so many
         self._finder: VectorGraph | VectorBits | None = None
-        self._multiplier, self._fewest = (rescore_multiplier, 1) if by_bits else (4, _CANDIDATES)
+        self._multiplier, self._min_candidates = (rescore_multiplier, 1) if by_bits else (4, _MIN_CANDIDATES)
         if folder is None:
             if approximate:
-                raise InputError(f"A graph is kept in a folder: give one beside {spelled('approximate', True)}.")
+                raise InputError(f"A graph is kept in a folder; give one with {spelled('approximate', True)}.")
             self._parts = list(self._computed())
             self._finder = VectorBits([bits_of(part.vectors) for part in self._parts]) if by_bits else None
         else:
@@ -103,7 +105,7 @@ class SearchIndex:
 
     @property
     def vectors(self) -> Vectors:
-        """The texts' vectors, float32 ``[N, D]``; each of length 1 where they are compared by the cosine."""
+        """The texts' vectors, float32 ``[N, D]``, normalized if they are compared by the cosine."""
         found = np.empty((len(self.texts), self._embed.dimension), np.float32)
         for vectors, numbers in self._parts:
             found[numbers] = vectors
@@ -116,8 +118,8 @@ class SearchIndex:
 
         Args:
             questions: one, or several.
-            top_k: how many are found.
-            among: the numbers of the texts that are searched; None: all.
+            top_k: how many to find.
+            among: the numbers of the texts to search; None: all.
 
         Raises:
             InputError: ``top_k`` is below 1, or ``among`` has a number that no text has.
@@ -135,15 +137,15 @@ class SearchIndex:
         return found[0] if isinstance(questions, str) else found
 
     def _answers(self, questions: Vectors, top_k: int, searched: NDArray[np.bool_] | None) -> list[list[Hit]]:
-        """Return the hits of questions ``[Q, D]``, among the texts for which ``searched [N]`` is true."""
+        """Return the hits for questions ``[Q, D]`` among the texts in the mask ``searched [N]``."""
         if self._finder is None or searched is not None:
             return self._best(questions, top_k, self._parts, searched)
-        found = self._finder.candidates(questions, max(self._fewest, self._multiplier * top_k))
-        parts = [self._taken(places) for places in found] or [[]] * len(questions)
+        found = self._finder.candidates(questions, max(self._min_candidates, self._multiplier * top_k))
+        parts = [self._take(places) for places in found] or [[]] * len(questions)
         return [self._best(one[None], top_k, near, None)[0] for one, near in zip(questions, parts, strict=True)]
 
-    def _taken(self, places: NDArray[np.int64]) -> list[_Part]:
-        """Return the vectors at these places, all parts laid one after another."""
+    def _take(self, places: NDArray[np.int64]) -> list[_Part]:
+        """Return the vectors at these indices into the concatenated parts."""
         starts = np.cumsum([0, *(len(part.numbers) for part in self._parts)])
         parts = np.searchsorted(starts, places, "right") - 1
         rows = [(self._parts[part], place - starts[part]) for part, place in zip(parts, places, strict=True)]
@@ -162,16 +164,17 @@ class SearchIndex:
                 vectors, numbers = vectors[kept], numbers[kept]
             for place, scores in enumerate(similarity_rows(similarity, questions, vectors)):
                 near = top_indices(scores, top_k)
-                old, of = best[place]
-                joined, numbered = np.concatenate([old, scores[near]]), np.concatenate([of, numbers[near]])
-                nearest = top_indices(joined, top_k)
-                best[place] = joined[nearest], numbered[nearest]
+                old_scores, old_numbers = best[place]
+                all_scores = np.concatenate([old_scores, scores[near]])
+                all_numbers = np.concatenate([old_numbers, numbers[near]])
+                nearest = top_indices(all_scores, top_k)
+                best[place] = all_scores[nearest], all_numbers[nearest]
         return [self._hits(*each, top_k, searched) for each in best]
 
     def _hits(
         self, scores: Vectors, numbers: NDArray[np.int64], top_k: int, searched: NDArray[np.bool_] | None
     ) -> list[Hit]:
-        """Return all texts that have these vectors, best first, equal ones in the order of the texts."""
+        """Return the texts with these vectors, duplicates included, best first; ties in the order of the texts."""
         found = [
             (-float(score), each)
             for score, number in zip(scores, numbers.tolist(), strict=True)
@@ -192,7 +195,7 @@ class SearchIndex:
         return searched
 
     def _with_duplicates(self, searched: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return for which texts they, or one that is the same, are searched."""
+        """Return the mask ``searched``, with a text also set if a duplicate of it is."""
         found = searched.copy()
         for number, others in self._duplicates.items():
             found[number] |= searched[others].any()
@@ -205,14 +208,14 @@ class SearchIndex:
             yield _Part(part, np.arange(begin, begin + len(part)))
 
     def _stored(self, folder: Path, approximate: bool, by_bits: bool) -> list[_Part]:
-        """Return the vectors in a folder that is brought up to date; what finds candidates among them is kept."""
+        """Update the folder and return its vectors; sets `_finder` if candidates are to be found first."""
         first: dict[bytes, int] = {}
         for number, text in enumerate(self.texts):
             if not isinstance(text, str):
                 raise InputTypeError(f"Input {number} is a {type(text).__name__}; a folder keeps vectors of texts.")
             if (known := first.setdefault(digest_of(text), number)) != number:
                 self._duplicates.setdefault(known, []).append(number)
-        with quietly():  # the last probe is cut on purpose
+        with quietly():  # the last probe is truncated on purpose
             probe = self._vectors_of(list(_PROBES), DOCUMENT_PROMPTS)
         digest = model_digest(self._embed.model, self._embed.tokenizer)
         stored = StoredVectors(folder, str(self._embed.codec.config.name_or_path), digest, probe)
@@ -229,7 +232,7 @@ class SearchIndex:
         return self._embed.codec.recipe
 
     def _vectors_of(self, texts: list[str], prompts: Sequence[str]) -> Vectors:
-        """Return the vectors of texts, after the first of ``prompts`` that the model has."""
+        """Return the vectors of texts, with the first of ``prompts`` that the model has before them."""
         name = first_prompt(self._recipe.prompts, prompts)
         options: dict[str, Any] = {} if name is None else {"prompt_name": name}
         vectors: Vectors = self._embed(texts, **options)

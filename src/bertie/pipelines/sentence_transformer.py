@@ -20,24 +20,24 @@ from bertie.tokenization.arguments import one_of
 
 
 class SentenceTransformer(DropIn):
-    """Sentences in, vectors out: the same numbers as of sentence-transformers' class, on the engine where it computes.
+    """Sentences in, vectors out: the values of sentence-transformers' class, computed by the engine if possible.
 
-    PyTorch is needed only for tensors, GPUs and what the engine does not compute.
+    PyTorch is needed only for tensors, GPUs and models that the engine does not run.
 
     Args:
-        model_name_or_path: a folder, or a name in the hub.
-        device: as for `bertie.pipeline`; None: CUDA if there is any, else the CPU.
-        prompts: name → text, besides those of the model's files.
-        default_prompt_name: the prompt put before a text where a call names none; None: what the model's files say.
-        cache_folder, revision, token, local_files_only: which files of the hub, and whether to ask it at all.
-        trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+        model_name_or_path: a folder, or a name on the hub.
+        device: as for `bertie.pipeline`; None: CUDA if available, else the CPU.
+        prompts: name → text, in addition to those in the model's files.
+        default_prompt_name: the prompt for calls that name none; None: what the model's files say.
+        cache_folder, revision, token, local_files_only: which files to load from the hub, and whether to contact it.
+        trust_remote_code: ignored and reported; no code from a model's folder is ever run.
         model_kwargs: more arguments of the model's ``from_pretrained``, such as ``dtype``.
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None: what the model's files say.
-        truncate_dim: how many numbers of a vector are kept where a call does not say; None: what the model's files say.
+        truncate_dim: dimensions to keep in calls that do not say; None: what the model's files say.
 
     Raises:
-        InputTypeError: an argument of sentence-transformers' that bertie does not have.
-        InputError, CheckpointError: as by `bertie.pipeline`.
+        InputTypeError: an argument of sentence-transformers that bertie does not have.
+        InputError, CheckpointError: as for `bertie.pipeline`.
     """
 
     _pipeline: EmbedPipeline
@@ -98,28 +98,28 @@ class SentenceTransformer(DropIn):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         **others: Any,
-    ) -> Any:  # an array, a tensor or a list of tensors, as is asked for
+    ) -> Any:  # an array, a tensor or a list of tensors, as requested
         """Return the vectors of sentences.
 
         Args:
             inputs: one str, or several: a list, or a column of NumPy, pandas, polars or datasets.
             sentences: the older name of ``inputs``.
-            prompt_name, prompt: what is put before every sentence; ``prompt`` wins.
-            batch_size: the most sentences in a batch; None: batches are made by their tokens.
-            show_progress_bar: None: on a terminal and for long work only.
+            prompt_name, prompt: a prompt to put before every sentence; ``prompt`` wins.
+            batch_size: the most sentences in a batch; None: batches are sized by their tokens.
+            show_progress_bar: None: only on a terminal and for long work.
             precision: as for `bertie.quantize_embeddings`.
-            convert_to_numpy: False gives a list of tensors.
-            convert_to_tensor: True gives one tensor.
-            device: where the model is; it does not move.
-            normalize_embeddings: True gives every vector length 1.
-            truncate_dim: how many numbers of every vector are kept.
+            convert_to_numpy: False returns a list of tensors.
+            convert_to_tensor: True returns one tensor.
+            device: must be the model's own; it is not moved.
+            normalize_embeddings: True scales every vector to length 1.
+            truncate_dim: dimensions to keep.
 
         Returns:
-            float32 ``[N, D]``, or ``[D]`` of one str; of other precisions as `bertie.quantize_embeddings` says.
+            float32 ``[N, D]``, or ``[D]`` for one str; in other precisions as for `bertie.quantize_embeddings`.
 
         Raises:
-            InputTypeError: an argument that bertie does not have, or an input that is no text.
-            InputError: a value out of its range, or another device than the model's.
+            InputTypeError: an argument that bertie does not have, or an input that is not a text.
+            InputError: a value is out of range, or ``device`` is not the model's.
         """
         self.refuse_others(others)
         self.check_device(device)
@@ -129,7 +129,7 @@ class SentenceTransformer(DropIn):
         recipe = replace(embed.codec.recipe, prompts=self.prompts, default_prompt=self.default_prompt_name)
         embed.codec = replace(embed.codec, recipe=recipe)
         vectors = embed(
-            list(given) if isinstance(given, tuple) else given,  # which is no pair here
+            list(given) if isinstance(given, tuple) else given,  # a tuple of two is not a pair here
             batch_size=batch_size,
             prompt=prompt,
             prompt_name=prompt_name,
@@ -140,22 +140,22 @@ class SentenceTransformer(DropIn):
         return self.converted(vectors, isinstance(given, str), convert_to_numpy, convert_to_tensor)
 
     def encode_query(self, inputs: Any = None, **options: Any) -> Any:
-        """As `encode`, with the prompt "query" unless another is named."""
+        """As `encode`, with the prompt "query" by default."""
         return self.encode(inputs, **self._prompted(options, QUERY_PROMPTS))
 
     def encode_document(self, inputs: Any = None, **options: Any) -> Any:
-        """As `encode`, with the first prompt of "document", "passage" and "corpus" unless another is named."""
+        """As `encode`, by default with the first existing prompt of "document", "passage" and "corpus"."""
         return self.encode(inputs, **self._prompted(options, DOCUMENT_PROMPTS))
 
     def _prompted(self, options: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-        """Return options with the first prompt of these names that there is, unless they have one."""
+        """Return options with the first existing prompt of these names, unless they have one already."""
         if options.get("prompt") is not None or options.get("prompt_name") is not None:
             return options
         return options | {"prompt_name": first_prompt(self.prompts, names)}
 
     @property
     def similarity_fn_name(self) -> str:
-        """How vectors are compared; it can be set."""
+        """How vectors are compared; settable."""
         return self._similarity_fn_name
 
     @similarity_fn_name.setter
@@ -164,23 +164,23 @@ class SentenceTransformer(DropIn):
         self._similarity_fn_name = value
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return how near each of the first vectors is to each of the second, ``[N, M]``; tensors give a tensor."""
+        """Return the similarity of each first vector to each second one, ``[N, M]``; tensors give a tensor."""
         return similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return how near each of the first vectors is to its neighbour of the second, ``[N]``; of two
-        single vectors, a number."""
+        """Return the similarity of each first vector to the second one at the same index, ``[N]``; of two single
+        vectors, a number."""
         return pairwise_similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def get_embedding_dimension(self) -> int:
-        """Return D, how many numbers a vector has."""
+        """Return D, the dimension of a vector."""
         return min(self._pipeline.dimension, self.truncate_dim or self._pipeline.dimension)
 
     get_sentence_embedding_dimension = get_embedding_dimension
 
     @property
     def max_seq_length(self) -> int:
-        """The most tokens that are read of a sentence; it can be set."""
+        """The most tokens read of a sentence; settable."""
         return self._pipeline.codec.limit
 
     @max_seq_length.setter
@@ -188,7 +188,7 @@ class SentenceTransformer(DropIn):
         self._pipeline.codec = self._pipeline.codec.with_options(max_length=value)
 
     def tokenize(self, texts: Sequence[str]) -> Any:
-        """Return the ids of texts and what goes with them as padded tensors, cut to `max_seq_length`."""
+        """Tokenize texts into padded tensors, truncated to `max_seq_length`."""
         return self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_seq_length, return_tensors="pt"
         )

@@ -1,8 +1,8 @@
-"""Vectors of texts kept in a folder by what the texts are: those that are there are mapped, not computed again.
+"""Vectors stored in a folder under the digests of their texts, memory-mapped so that none is computed twice.
 
-The folder holds files of about `ROWS` vectors beside their bits and the digests of their texts, each replaced as a
-whole; any number of processes may read them, and one at a time changes them. What is written stays, so that work which
-is interrupted goes on where it was.
+The folder holds files of about `ROWS` vectors with their sign bits and the digests of their texts, each replaced
+atomically; any number of processes may read them, and one at a time may change them. What has been written is kept, so
+that interrupted work can be resumed.
 """
 
 import os
@@ -27,19 +27,19 @@ _EMBEDDED_AT_ONCE = 2048
 _DIGEST = 16
 _MANIFEST, _PROBE, _VECTORS = "index.json", "probe.safetensors", "vectors-*.safetensors"
 _VERSION = 2
-# what `bertie.pipelines.vector_graph` makes of the vectors
+# written by `bertie.pipelines.vector_graph`
 GRAPH = "graph.usearch"
-# vectors that chips, threads and batches compute of one text lie nearer than this, at length 1; those of models don't
-_SAME = 1e-3
+# the relative distance below which vectors of a text are from the same model, on whatever chip, threads and batches
+_TOLERANCE = 1e-3
 
 
 def digest_of(text: str) -> bytes:
-    """Return what stands for a text: 16 bytes of its BLAKE2b."""
+    """Return the key of a text: its 16-byte BLAKE2b digest."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
 
 
 class Block(NamedTuple):
-    """Vectors ``[n, D]`` mapped from a file, their bits, and the digests of their texts."""
+    """Vectors ``[n, D]`` mapped from a file, their sign bits, and the digests of their texts."""
 
     vectors: Vectors
     bits: Bits
@@ -48,14 +48,14 @@ class Block(NamedTuple):
 
 
 class StoredVectors:
-    """The vectors in a folder, of one model and its settings; a folder that holds anything else is refused."""
+    """The vectors in a folder, from one model with its settings; a folder that holds anything else is refused."""
 
     def __init__(
         self,
         folder: Path,
-        model: str,  # what it is called, for people
-        digest: str,  # `model_digest`, by which the model is known again
-        probe: Vectors,  # what it gives to fixed texts, [n, D], by which its settings are known again
+        model: str,  # its name, for people
+        digest: str,  # `model_digest`, which identifies the model
+        probe: Vectors,  # its vectors of fixed texts, [n, D], which identify its settings
     ) -> None:
         self.folder, self._probe = folder, probe
         self._manifest = {"version": _VERSION, "model": model, "digest": digest}
@@ -63,24 +63,24 @@ class StoredVectors:
             raise InputError(f"The index {shown(folder)} is a file; name a folder.")
         others = [name for name in os.listdir(folder) if not name.startswith(".")] if folder.is_dir() else []
         if others and _MANIFEST not in others and not any(name == _PROBE for name in others):
-            raise InputError(f"The folder {shown(folder)} holds {others[0]!r} and no index; name a new one.")
+            raise InputError(f"The folder {shown(folder)} holds {others[0]!r} and no index; name a new folder.")
 
     def update(self, texts: Mapping[bytes, str], embed: Callable[[list[str]], Vectors]) -> list[Block]:
-        """Return blocks that hold the vectors of ``texts``, by digest, each once and no others.
+        """Return blocks that hold the vector of each of ``texts``, by digest, once, and no others.
 
-        What is missing is embedded, and what belongs to no text is removed.
+        Missing vectors are computed, those of other texts removed.
         """
         blocks = self._read()
-        # asked afterwards: meanwhile, another process may have begun an index of another model
-        if _is_exact(blocks, texts) and self._is_ours():
+        # checked after reading, because another process may have started an index of another model meanwhile
+        if _is_exact(blocks, texts) and self._is_current():
             return blocks
         if not self.folder.exists():
-            make_folder(self.folder).chmod(0o700)  # vectors tell much of texts, which may be private
+            make_folder(self.folder).chmod(0o700)  # vectors reveal much about texts, which may be private
         with only_process_in(self.folder):
             remove_leftovers(self.folder)
-            if not self._is_ours():
-                self._begin()
-            self._drop(texts)
+            if not self._is_current():
+                self._reset()
+            self._remove_others(texts)
             known = {digest for block in self._read() for digest in block.digests}
             missing = [digest for digest in texts if digest not in known]
             with progress("Embedding", len(missing)) as advance:
@@ -88,28 +88,28 @@ class StoredVectors:
                     part = missing[begin : begin + _EMBEDDED_AT_ONCE]
                     self._write(part, embed([texts[digest] for digest in part]))
                     advance(len(part))
-                    if begin % (ROWS // 2) == 0:  # every open file takes a descriptor
+                    if begin % (ROWS // 2) == 0:  # now and then, because every open file takes a descriptor
                         self._merge()
             self._merge()
             return self._read()
 
-    def _is_ours(self) -> bool:
-        """Whether the folder has vectors of this model, made by this version."""
+    def _is_current(self) -> bool:
+        """Whether the folder has vectors of this model with these settings, in this version of the format."""
         try:
             probe = SafetensorsFile(self.folder / _PROBE).array("vectors")
             manifest = read_json(self.folder / _MANIFEST, "index")
         except (CheckpointError, KeyError):
             return False
-        known = all(manifest.get(name) == self._manifest[name] for name in ("version", "digest"))
-        if not known or probe.shape != self._probe.shape:
+        is_same = all(manifest.get(name) == self._manifest[name] for name in ("version", "digest"))
+        if not is_same or probe.shape != self._probe.shape:
             return False
-        lengths = np.maximum(np.linalg.norm(self._probe, axis=1), 1e-12)
-        return bool((np.linalg.norm(probe - self._probe, axis=1) <= _SAME * lengths).all())
+        norms = np.maximum(np.linalg.norm(self._probe, axis=1), 1e-12)
+        return bool((np.linalg.norm(probe - self._probe, axis=1) <= _TOLERANCE * norms).all())
 
-    def _begin(self) -> None:
-        """Make an index without vectors in the place of another one."""
+    def _reset(self) -> None:
+        """Start an empty index, removing any other."""
         if (self.folder / _MANIFEST).exists():
-            say_once(f"the index in {shown(self.folder)} is of another model, settings or version: it is made anew")
+            say_once(f"the index in {shown(self.folder)} is of another model, settings or version; it is rebuilt")
         for path in [*self.folder.glob(_VECTORS), *self.folder.glob(GRAPH)]:
             path.unlink()
         with atomic(self.folder / _PROBE) as temporary:
@@ -121,15 +121,15 @@ class StoredVectors:
         return [block for block in found if block is not None]
 
     def _block(self, path: Path) -> Block | None:
-        """Return what a file holds; None if another process has just removed it, or it is damaged."""
+        """Return the contents of a file; None if another process has just removed it, or it is damaged."""
         try:
             file = SafetensorsFile(path)
             vectors, bits, raw = file.array("vectors"), file.array("bits"), file.array("digests").tobytes()
-        except KeyError:  # of another version
+        except KeyError:  # another version of the format
             return None
         except CheckpointError as error:
             if path.exists():
-                say_once(f"the vectors in {shown(path)} are computed again: {error}")
+                say_once(f"the vectors in {shown(path)} are recomputed: {error}")
             return None
         digests = [raw[begin : begin + _DIGEST] for begin in range(0, len(raw), _DIGEST)]
         widths = self._probe.shape[1], bits_of(self._probe).shape[1]
@@ -137,8 +137,8 @@ class StoredVectors:
             return None
         return Block(vectors, bits, digests, path)
 
-    def _drop(self, texts: Mapping[bytes, str]) -> None:
-        """Remove vectors that belong to no text, or stand there twice, and files that cannot be read."""
+    def _remove_others(self, texts: Mapping[bytes, str]) -> None:
+        """Remove vectors of other texts, duplicates, and files that cannot be read."""
         seen: set[bytes] = set()
         for path in sorted(self.folder.glob(_VECTORS)):
             block = self._block(path)
@@ -175,6 +175,6 @@ class StoredVectors:
 
 
 def _is_exact(blocks: list[Block], texts: Mapping[bytes, str]) -> bool:
-    """Whether blocks hold each text's vector once, and no other."""
+    """Whether blocks hold each text's vector once, and no others."""
     held = [digest for block in blocks for digest in block.digests]
     return len(held) == len(texts) and texts.keys() == set(held)

@@ -1,4 +1,4 @@
-"""A graph of vectors that is searched without looking at all of them, by usearch (HNSW: Malkov and Yashunin 2016)."""
+"""Approximate nearest-neighbour search in a graph of vectors, by usearch (HNSW: Malkov and Yashunin 2016)."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,21 +15,21 @@ from bertie.locking import only_process_in
 from bertie.pipelines.stored_vectors import GRAPH, Block, Vectors
 from bertie.progress import progress, say_once
 
-# what it knows of nearness; vectors that are compared by the cosine have length 1
+# usearch's names of similarities; vectors compared by the cosine are normalized
 _METRICS = {"cosine": "ip", "dot": "ip", "euclidean": "l2sq"}
-# links of a vector, and candidates that are looked at while it is put in, and while a question is answered
+# links per vector, and candidates examined when adding one and when searching
 _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 32, 128, 128
-# among so many must a vector be that is looked for: others may be the same
-_FOUND = 16
+# a vector counts as reachable if a search for it finds it among so many; more than one, because vectors may be equal
+_NEIGHBOURS = 16
 
 
 class VectorGraph:
-    """The graph in the folder of `StoredVectors`, brought up to date with the blocks of vectors that it holds."""
+    """The graph in the folder of `StoredVectors`, updated to match its blocks of vectors."""
 
     def __init__(self, folder: Path, blocks: Sequence[Block], similarity: str) -> None:
         library = need("usearch.index", "search", "An approximate search")
         if similarity not in _METRICS:
-            raise InputError(f"This model compares vectors by {similarity}, which is searched exactly alone.")
+            raise InputError(f"This model compares vectors by {similarity}, which only exact search supports.")
         width = blocks[0].vectors.shape[1] if blocks else 1
         self._graph = _read(library, folder / GRAPH, width, _METRICS[similarity])
         keys = [_keys(block) for block in blocks]
@@ -48,25 +48,26 @@ class VectorGraph:
                     self._graph.save(str(temporary))
 
     def _link(self, added: Sequence[tuple[NDArray[np.uint64], Vectors]], similarity: str) -> None:
-        """Put vectors in, so that each is found by its own.
+        """Add vectors so that a search for each one finds it.
 
-        Threads that link at the same time leave out up to one in a hundred, which no search would reach: these are put
-        in once more, one after another. By the dot product, longer vectors may be nearer: there is one thread.
+        Threads that add at the same time leave up to one vector in a hundred unreachable; those are added again by one
+        thread. With the dot product, longer vectors may score higher, so a vector need not find itself: all are added
+        by one thread.
         """
-        alone = similarity == "dot"
+        single_thread = similarity == "dot"
         with progress("Linking", sum(len(keys) for keys, _ in added)) as advance:
             for keys, vectors in added:
-                self._graph.add(keys, vectors, threads=1 if alone else 0)
+                self._graph.add(keys, vectors, threads=1 if single_thread else 0)
                 advance(len(keys))
-        for keys, vectors in () if alone else added:
-            found = self._graph.search(vectors, min(_FOUND, len(self._graph))).keys
+        for keys, vectors in () if single_thread else added:
+            found = self._graph.search(vectors, min(_NEIGHBOURS, len(self._graph))).keys
             lost = ~(found.reshape(len(keys), -1) == keys[:, None]).any(axis=1)
             if lost.any():
                 self._graph.remove(keys[lost])
                 self._graph.add(keys[lost], vectors[lost], threads=1)
 
     def candidates(self, questions: Vectors, count: int) -> Iterator[NDArray[np.int64]]:
-        """Yield for each question ``[Q, D]`` which vectors are found nearest, of all blocks one after another."""
+        """Yield for each question ``[Q, D]`` the nearest vectors found, numbered across all blocks."""
         self._graph.expansion_search = max(_EXPANSION_SEARCH, 2 * count)
         for question in questions if len(self._graph) else ():
             keys = self._graph.search(question, min(count, len(self._graph))).keys
@@ -74,7 +75,7 @@ class VectorGraph:
 
 
 def _keys(block: Block) -> NDArray[np.uint64]:
-    """Return what stands for vectors in the graph: the first 8 bytes of each digest."""
+    """Return the keys of vectors in the graph: the first 8 bytes of each digest."""
     return np.array([int.from_bytes(digest[:8], "little") for digest in block.digests], np.uint64)
 
 
@@ -86,7 +87,7 @@ def _read(library: Any, path: Path, width: int, metric: str) -> Any:
     found = new()
     try:
         found.load(str(path))
-    except Exception as error:  # usearch raises errors of every kind
-        say_once(f"the graph in {str(path)!r} is made anew: {error}")
+    except Exception as error:  # usearch raises exceptions of many kinds
+        say_once(f"the graph in {str(path)!r} is rebuilt: {error}")
         return new()
     return found if found.ndim == width else new()

@@ -1,4 +1,4 @@
-"""How near vectors are to each other, of arrays and of tensors. Letters: N and M vectors, D numbers of a vector."""
+"""Similarities of vectors, for arrays and tensors. Letters: N and M vectors, D dimensions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from bertie.errors import InputError
 from bertie.extras import loaded, need
 
-# of vectors that, for the cosine, have length 1
+# for the cosine, of normalized vectors
 _SIMILARITIES: dict[str, Callable[[Any, Any], Any]] = {
     "cosine": lambda one, other: (one * other).sum(-1),
     "dot": lambda one, other: (one * other).sum(-1),
@@ -18,33 +18,36 @@ _SIMILARITIES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def similarity_rows(name: str, ones: Any, others: Any) -> Iterable[Any]:
-    """Return for each of the first vectors ``[N, D]`` how near each of the second ``[M, D]`` is, ``[M]``."""
+    """Return for each first vector ``[N, D]`` its similarities ``[M]`` to the second ones ``[M, D]``."""
     if name in ("cosine", "dot"):
         return (others @ ones.T).T
     return (_SIMILARITIES[name](one, others) for one in ones)
 
 
 def similarities(name: str, ones: Any, others: Any) -> Any:
-    """Return how near each of the first vectors is to each of the second, float32 ``[N, M]``."""
+    """Return the similarity of each first vector to each second one, float32 ``[N, M]``."""
     first, second = _rows(name, ones, others)
     found = similarity_rows(name, first, second)
-    if not isinstance(found, Iterator):  # one product gave them all
+    if not isinstance(found, Iterator):  # computed as one matrix product
         return found
     rows = list(found)
     return np.stack(rows) if isinstance(first, np.ndarray) else need("torch", "torch").stack(rows)
 
 
 def pairwise_similarities(name: str, ones: Any, others: Any) -> Any:
-    """Return how near each of the first vectors is to that of the second in its place, float32 ``[N]``; of two, one."""
+    """Return the similarity of each first vector to the second one at the same index, float32 ``[N]``.
+
+    Two single vectors ``[D]`` give a single number.
+    """
     first, second = _rows(name, ones, others)
     if len(first) != len(second):
-        raise InputError(f"There are {len(first)} vectors and {len(second)}; give one for each.")
+        raise InputError(f"There are {len(first)} first vectors and {len(second)} second ones; give as many of both.")
     found = _SIMILARITIES[name](first, second)
     return found[0] if all(getattr(given, "ndim", 2) == 1 for given in (ones, others)) else found
 
 
 def _rows(name: str, *given: Any) -> list[Any]:
-    """Return vectors as float32 ``[N, D]``, all tensors if one of them is; for the cosine of length 1."""
+    """Return vectors as float32 ``[N, D]``, all as tensors if any is one; normalized for the cosine."""
     torch = loaded("torch")
     some = [one for each in given for one in (each if isinstance(each, list) else [each])]
     if torch is not None and any(isinstance(one, torch.Tensor) for one in some):

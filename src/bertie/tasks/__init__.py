@@ -1,1 +1,1 @@
-"""Tasks: one file each, from texts to features and from what the model computed to answers. See `registry`."""
+"""Tasks, one file each: from texts to features, and from a model's outputs to answers. See `registry`."""

@@ -1,4 +1,4 @@
-"""Words and their pieces, both ways: labels of words to pieces, scores of pieces to words, words to characters."""
+"""The alignment of words and their pieces: word labels to pieces, piece scores to words, words to characters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bertie.tasks.arrays import Array, Integers, ranges
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces, Span
 
-LABELLED = ("first", "all")
+LABEL_PIECES = ("first", "all")
 MERGES = ("first", "average", "max")
 
 
@@ -22,15 +22,15 @@ MERGES = ("first", "average", "max")
 class Alignment:
     """The words of one text and which of its T pieces are theirs. W words have pieces; a control character has none."""
 
-    numbers: Integers  # [W] int64 in rising order, the words that have pieces
+    numbers: Integers  # [W] int64 ascending, the words that have pieces
     firsts: Integers  # [W], the first piece of each
-    stops: Integers  # [W], the piece behind its last
-    num_words: int  # how many words the text has, with and without pieces
+    stops: Integers  # [W], one past the last piece of each
+    num_words: int  # words of the text, with and without pieces
     num_pieces: int  # T
 
     @classmethod
     def of(cls, word_ids: Sequence[int | None], num_words: int | None = None) -> "Alignment":
-        """Return the alignment of pieces by their words' numbers; a text that came as words has ``num_words``."""
+        """Return the alignment from the word number of each piece; ``num_words`` is known if the text came as words."""
         ids = np.array([-1 if word is None else word for word in word_ids], np.int64)
         begins = np.flatnonzero(np.diff(ids, prepend=-2))
         stops = np.append(begins[1:], len(ids))
@@ -42,13 +42,13 @@ class Alignment:
         return cls(numbers, begins[real], stops[real], seen if num_words is None else num_words, len(ids))
 
     @cached_property
-    def missing(self) -> list[int]:
-        """The words without pieces: of control characters alone, or cut off."""
+    def without_pieces(self) -> list[int]:
+        """The words without pieces: cut off, or only control characters."""
         return np.setdiff1d(np.arange(self.num_words), self.numbers).tolist()
 
     def piece_labels(self, labels: Sequence[int] | Integers, which: str = "first") -> Integers:
-        """Return the label of each piece ``[T]``: its word's, or `IGNORED`; ``which`` pieces of a word have it."""
-        if which not in LABELLED:
+        """Return the label of each piece ``[T]``: its word's on ``which`` pieces of the word, else `IGNORED`."""
+        if which not in LABEL_PIECES:
             raise InputError(f"label_pieces is {which!r}; allowed are 'first' (a word's first piece) and 'all'.")
         if len(labels) != self.num_words:
             raise InputError(f"A text has {self.num_words} words and {len(labels)} labels; each word needs one.")
@@ -60,11 +60,11 @@ class Alignment:
     def word_scores(self, scores: Array, how: str = "first") -> Array:
         """Return the scores ``[W, C]`` of the words that have pieces, from those of the pieces ``[T, C]``.
 
-        ``"first"`` takes a word's first piece, ``"average"`` the mean of all (of probabilities), ``"max"`` the piece
-        whose best label has the highest score.
+        ``"first"`` takes a word's first piece, ``"average"`` the mean over its pieces (of probabilities), ``"max"`` the
+        piece whose best label has the highest score.
         """
         if how not in MERGES:
-            raise InputError(f"Scores of words are merged by {', '.join(MERGES)}, not {how!r}.")
+            raise InputError(f"Piece scores are merged by {', '.join(MERGES)}, not {how!r}.")
         if how == "first" or not len(self.firsts):
             return scores[self.firsts]
         sizes = self.stops - self.firsts
@@ -78,13 +78,13 @@ class Alignment:
         return mine[np.minimum.reduceat(places, begins)]
 
     def word_spans(self, offsets: Sequence[Span]) -> Integers:
-        """Return the characters ``[W, 2]`` (first, behind the last) of the words that have pieces."""
+        """Return the character spans ``[W, 2]`` (start, stop) of the words that have pieces."""
         characters = np.array(offsets, np.int64).reshape(-1, 2)
         return np.stack((characters[self.firsts, 0], characters[self.stops - 1, 1]), axis=1)
 
 
 class Group(NamedTuple):
-    """One input with its rows: their numbers, where their tokens come from, and the text as the task read it."""
+    """One input with its rows: their numbers, their encodings, and the text as the task read it."""
 
     rows: range
     encodings: list[Encoding]
@@ -92,22 +92,22 @@ class Group(NamedTuple):
 
     @property
     def pieces(self) -> Pieces:
-        """The pieces of the input's last text, all of them."""
+        """All pieces of the input's last text."""
         return self.encodings[0].windows[-1].pieces
 
     @property
     def read(self) -> slice:
-        """Which of the pieces stand in a row."""
+        """The pieces that are in a row, not cut off."""
         return slice(self.encodings[0].windows[-1].start, self.encodings[-1].windows[-1].stop)
 
     @property
     def words(self) -> Alignment:
-        """The words of the whole text, whatever was cut off it."""
+        """The words of the whole text, including what was cut off."""
         return Alignment.of(self.pieces.word_ids, len(self.text) if isinstance(self.text, list) else None)
 
 
 def words_read(groups: Sequence[Group]) -> tuple[Alignment, Integers]:
-    """Return the words of N texts side by side, by the pieces in rows, and where each text's begin, ``[N + 1]``."""
+    """Return the alignment of N texts' words with the pieces in rows, and each text's first word ``[N + 1]``."""
     begins = np.cumsum([0, *(group.words.num_words for group in groups)])
     ids: list[int | None] = []
     for group, begin in zip(groups, begins.tolist(), strict=False):
@@ -118,19 +118,19 @@ def words_read(groups: Sequence[Group]) -> tuple[Alignment, Integers]:
 def joined_offsets(
     offsets: Sequence[Span], word_ids: Sequence[int | None], words: Sequence[str], delimiter: str = " "
 ) -> list[Span]:
-    """Return the characters of pieces in ``delimiter.join(words)`` from those in their words."""
+    """Return the character spans of pieces in ``delimiter.join(words)`` from those within their words."""
     begins = np.cumsum([0, *(len(word) + len(delimiter) for word in words)]).tolist()
     shifts = [0 if word is None else begins[word] for word in word_ids]
     return [(start + shift, stop + shift) for (start, stop), shift in zip(offsets, shifts, strict=True)]
 
 
 def continuing_prefix(tokenizer: Any) -> str | None:
-    """Return what marks pieces that go on in a word; None: nothing does. Other libraries are taken for BERT."""
+    """Return the prefix of pieces that continue a word; None: there is none. Other libraries' are taken for BERT's."""
     return getattr(tokenizer, "continuing_subword_prefix", "##")
 
 
-def find_continuing(tokenizer: Any, size: int = 0) -> NDArray[np.bool_]:
-    """Return which of the tokenizer's ids, at least ``size`` of them, are pieces that go on in a word."""
+def continuation_mask(tokenizer: Any, size: int = 0) -> NDArray[np.bool_]:
+    """Return which of the tokenizer's ids, at least ``size`` of them, are pieces that continue a word."""
     vocabulary, prefix = tokenizer.get_vocab(), continuing_prefix(tokenizer) or ""
     found = np.zeros(max(size, len(tokenizer), 1 + max(vocabulary.values(), default=0)), np.bool_)
     found[[number for word, number in vocabulary.items() if word.startswith(prefix)]] = True

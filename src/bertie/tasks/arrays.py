@@ -1,4 +1,4 @@
-"""NumPy versions of what tasks compute: softmax and its kin by stable formulas."""
+"""Array functions that tasks share: a numerically stable softmax and its kin."""
 
 from typing import Any, TypeAlias
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Integers: TypeAlias = NDArray[np.int64]
-# stands where an input has fewer choices than others: finite, and yet without weight at any temperature
-NEVER = -1e30
+# the logit that pads inputs with fewer choices than others: finite, but of probability 0 at any temperature
+PADDING_LOGIT = -1e30
 
 
 def softmax(logits: Array, axis: int = -1) -> Array:
-    """Return the probabilities of logits: of equal shape, with the sum 1 along ``axis``."""
+    """Return the probabilities of logits, of the same shape, which sum to 1 along ``axis``."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
 
@@ -28,6 +28,6 @@ def log_sum_exp(scores: Array, axis: int = -1) -> Array:
 
 
 def ranges(firsts: Integers, sizes: Integers) -> Integers:
-    """Return the numbers of several ranges, which begin at ``firsts``, one range after the other."""
+    """Return the numbers of ranges that begin at ``firsts`` and have ``sizes``, concatenated."""
     begins = np.cumsum(sizes) - sizes
     return np.arange(sizes.sum()) + np.repeat(firsts - begins, sizes)

@@ -1,4 +1,4 @@
-"""What tasks share that give probabilities: a temperature, and for classes of texts all but the answer's form."""
+"""The base of tasks that give probabilities, with a temperature, and of those that classify texts or pairs."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from bertie.tasks.calibration import Reliability, check_temperature, confidences
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.operations import Loss
 from bertie.tasks.task import TrainableTask, WrongAnswer
-from bertie.tasks.windows import WAYS, combined
+from bertie.tasks.windows import WINDOW_REDUCTIONS, reduce_windows
 
 
 class CalibrationSet(NamedTuple):
@@ -27,7 +27,7 @@ class CalibrationSet(NamedTuple):
 class CalibratedTask(TrainableTask):
     """A task whose scores are probabilities."""
 
-    temperature: float = 1.0  # what logits are divided by before they become scores (Guo et al. 2017)
+    temperature: float = 1.0  # divides logits before they become scores (Guo et al. 2017)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +35,7 @@ class CalibratedTask(TrainableTask):
 
     @abstractmethod
     def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
-        """Return what confidence is measured by; None where there is nothing."""
+        """Return the logits and labels that confidence is calibrated on; None if there are none."""
 
     def probabilities(self, logits: Values) -> Array:
         """Return the scores of logits at the task's temperature, in float32."""
@@ -52,14 +52,14 @@ class CalibratedTask(TrainableTask):
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTask(CalibratedTask):
-    """A task that finds the class of a text or a pair, by logits ``[R, C]``; a label is the number of a class.
+    """A task that classifies a text or a pair by logits ``[R, C]``; a label is a class number.
 
-    What a subclass adds is `decode` and `metric`; the rest it overrides where it differs.
+    A subclass adds `decode` and `metric`, and overrides the rest where it differs.
     """
 
-    window_scores: str = "mean"  # how the logits of an input's windows become the input's: also "max"
+    window_scores: str = "mean"  # how the logits of an input's windows are combined: "mean" or "max"
     saved: ClassVar[tuple[str, ...]] = (*TrainableTask.saved, "window_scores", "temperature")
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WAYS}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"window_scores": WINDOW_REDUCTIONS}
 
     def combine(self, rows: Sequence[Any], features: Features) -> Values:
         """Return the logits ``[N, C]``."""
@@ -67,7 +67,7 @@ class SequenceTask(CalibratedTask):
 
     def combine_logits(self, logits: Any, features: Features) -> Any:
         """Return the logits ``[N, C]`` of inputs from those of their rows, arrays or tensors."""
-        return combined(logits, features, self.window_scores)
+        return reduce_windows(logits, features, self.window_scores)
 
     def references(self, labels: Sequence[Any]) -> Array:
         """Return class numbers ``[N]``."""
@@ -80,17 +80,17 @@ class SequenceTask(CalibratedTask):
         """Return the summed cross-entropy of logits ``[R, C]``."""
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.combine_logits(output, features), features.wanted)
+        return cross_entropy_sum(self.combine_logits(output, features), features.targets)
 
     def predictions(self, outputs: Outputs) -> Values:
         """Return class numbers ``[N]``."""
         return np.asarray(outputs.values).argmax(axis=-1)
 
     def scores(self, values: Values) -> Array:
-        """Return the score of every class, ``[N, C]``, from logits."""
+        """Return the scores of all classes, ``[N, C]``, from logits."""
         return self.probabilities(values)
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return self.config.id2label[int(prediction)]
 
     def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
@@ -99,15 +99,15 @@ class SequenceTask(CalibratedTask):
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         found = self.predictions(outputs)
         scores = np.take_along_axis(self.scores(outputs.values), np.asarray(found)[:, None], axis=1)[:, 0]
-        return wrong_classes(self.references(outputs.labels), found, scores, lambda _, number: self.named(number))
+        return wrong_classes(self.references(outputs.labels), found, scores, lambda _, number: self.describe(number))
 
 
 def wrong_classes(
-    right: Values, given: Values, scores: Array, named: Callable[[int, Any], str]
+    labels: Values, predictions: Values, scores: Array, describe: Callable[[int, Any], str]
 ) -> list[WrongAnswer | None]:
-    """Return the wrong ones of predicted classes, with their scores; ``named`` takes an input's number and a class."""
-    answered = enumerate(zip(right, given, scores.tolist(), strict=True))
+    """Return the wrong predictions of classes with their scores; ``describe`` takes an input's number and a class."""
+    answers = enumerate(zip(labels, predictions, scores.tolist(), strict=True))
     return [
-        None if gold == found else WrongAnswer(score, named(number, gold), named(number, found), score)
-        for number, (gold, found, score) in answered
+        None if gold == predicted else WrongAnswer(score, describe(number, gold), describe(number, predicted), score)
+        for number, (gold, predicted, score) in answers
     ]

@@ -1,4 +1,4 @@
-"""Labels that are classes of the model's config, and the options of the losses they are learned by."""
+"""Labels that are classes in the model's config, and the options of their losses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from bertie.tasks.arrays import Array
 
 RULES = {
     "focal": Rule("gamma of the focal loss", "number", 0),
-    "label_smoothing": Rule("the share of each label that goes to all classes alike", "number", 0, 1),
+    "label_smoothing": Rule("the share of each label that is spread evenly over all classes", "number", 0, 1),
 }
 
 
 def check_loss_options(options: Mapping[str, Any]) -> None:
-    """Refuse options of the loss that are out of range, or of which one leaves the other undefined."""
+    """Refuse loss options that are out of range or exclude each other."""
     check_values(options, RULES)
     if options.get("focal") and options.get("label_smoothing"):
         both = " and ".join(spelled(name, options[name]) for name in RULES)
-        raise InputError(f"{both} exclude each other: the focal loss looks at one right class alone; give one.")
+        raise InputError(f"{both} exclude each other: the focal loss is defined for a single right class; give one.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +30,18 @@ class ClassificationTask:
     """A task that learns the classes of its model's config."""
 
     config: BertConfig  # the model's
-    class_weights: Sequence[float] | None = None  # what an item of each class counts in the loss; None: 1
-    focal: float = 0.0  # gamma of the focal loss; 0 is the plain loss
-    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
-    learning: ClassVar[tuple[str, ...]] = ("class_weights", "focal", "label_smoothing")
+    class_weights: Sequence[float] | None = None  # the weight of each class's items in the loss; None: 1
+    focal: float = 0.0  # gamma of the focal loss; 0: cross-entropy
+    label_smoothing: float = 0.0  # the share of each label spread evenly over all classes, in training only
+    training_options: ClassVar[tuple[str, ...]] = ("class_weights", "focal", "label_smoothing")
 
     @property
     def loss_options(self) -> dict[str, Any]:
-        """The options as `bertie.tasks.summed_losses` takes them."""
+        """The arguments for `bertie.tasks.summed_losses`."""
         return {"weights": self.class_weights, "focal": self.focal, "smoothing": self.label_smoothing}
 
     def weight_of(self, classes: Array) -> float:
-        """Return what items of these class numbers count together in the loss; `IGNORED` counts nothing."""
+        """Return the total loss weight of items with these class numbers; `IGNORED` ones count 0."""
         known = classes[classes != IGNORED]
         return float(len(known) if self.class_weights is None else np.asarray(self.class_weights)[known].sum())
 
@@ -54,12 +54,12 @@ class ClassificationTask:
             )
 
     def number_of(self, label: Any, what: str = "label") -> int:
-        """Return the number of a class, or refuse one that the model does not have."""
+        """Return the number of a class; refuse a class that the model does not have."""
         number = self.config.label2id.get(str(label))
         if number is None:
             known = list(self.config.label2id)
             raise InputError(
-                f"The {what} {label!r:.60} is none of the model's {len(known)} labels "
+                f"The {what} {label!r:.60} is not one of the model's {len(known)} labels "
                 f"({', '.join(map(repr, known[:8]))}).{nearest(str(label), known)}"
             )
         return number

@@ -1,4 +1,4 @@
-"""Vectors in fewer bytes: a byte a number, or a bit. Letters: N vectors, D numbers of a vector."""
+"""Embeddings in fewer bytes: one byte or one bit per dimension. Letters: N vectors, D dimensions."""
 
 from typing import Any, Literal, get_args
 
@@ -12,8 +12,8 @@ from bertie.tokenization.arguments import one_of
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 PRECISIONS = get_args(Precision)
-# from fewer vectors the range of each number is a guess
-ENOUGH = 100
+# with fewer vectors the range of each dimension is a guess
+MIN_CALIBRATION = 100
 
 
 def quantize_embeddings(
@@ -22,21 +22,21 @@ def quantize_embeddings(
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
 ) -> NDArray[Any]:
-    """Return embeddings in fewer bytes, the same numbers as ``sentence_transformers.util.quantize_embeddings``.
+    """Quantize embeddings to the same values as ``sentence_transformers.util.quantize_embeddings``.
 
     Args:
         embeddings: floats ``[N, D]``, or ``[D]``.
-        precision: "int8" or "uint8": of each number which of 256 equal steps of its range it falls into; "binary" or
-            "ubinary": whether it is above 0, eight of them in an int8 or a uint8.
-        ranges: ``[2, D]``, the lowest and the highest of each number; None: those of ``calibration_embeddings``.
-        calibration_embeddings: ``[N, D]``, embeddings of texts of the same kind; None: ``embeddings``.
+        precision: "int8" or "uint8" divides each dimension's range into 256 equal steps; "binary" or "ubinary" keeps
+            whether each number is above 0, eight of them packed into an int8 or a uint8.
+        ranges: ``[2, D]``, the minimum and maximum of each dimension; None: those of ``calibration_embeddings``.
+        calibration_embeddings: ``[N, D]``, embeddings of similar texts; None: ``embeddings``.
 
     Returns:
-        ``[N, D]`` float32, int8 or uint8; of bits ``[N, D / 8]``, rounded up.
+        ``[N, D]`` float32, int8 or uint8; with bits ``[N, ceil(D / 8)]``.
 
     Raises:
-        InputError: no such precision, ``ranges`` of another shape, or the range of a single embedding.
-        InputTypeError: embeddings that are integers already.
+        InputError: there is no such precision, ``ranges`` has another shape, or is needed for a single embedding.
+        InputTypeError: the embeddings are integers already.
     """
     one_of(spelled("precision"), precision, PRECISIONS)
     vectors = np.asarray(embeddings)
@@ -56,12 +56,12 @@ def quantize_embeddings(
 
 
 def _ranges(vectors: Array, ranges: ArrayLike | None, calibration: ArrayLike | None) -> Array:
-    """Return the lowest and the highest of each number, ``[2, D]``."""
+    """Return the minimum and maximum of each dimension, ``[2, D]``."""
     if ranges is None:
         source = vectors if calibration is None else np.asarray(calibration)
         if source.ndim < 2 or len(source) < 2:
             raise InputError("A single embedding has no ranges; give ranges, or calibration_embeddings of other texts.")
-        if len(source) < ENOUGH:
+        if len(source) < MIN_CALIBRATION:
             say_once(f"The ranges of {len(source)} embeddings are a guess; give calibration_embeddings of more texts.")
         ranges = np.stack([source.min(axis=0), source.max(axis=0)])
     found = np.asarray(ranges, np.float32)

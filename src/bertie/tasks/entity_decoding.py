@@ -1,6 +1,6 @@
-"""Entities from the scores of pieces: words made of pieces, tags of words, and runs of tags, with their characters.
+"""Entities from piece scores: pieces are merged into words, words tagged, runs of tags joined and located in the text.
 
-Many texts are read side by side: T pieces in all, U units (pieces or words), C labels.
+Many texts are decoded at once, concatenated: T pieces in total, U units (pieces or words), C labels.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.data.tag_schemes import Rules, TagTable, best_tags
-from bertie.tasks.alignment import MERGES, Alignment, Group, find_continuing, joined_offsets
+from bertie.tasks.alignment import MERGES, Alignment, Group, continuation_mask, joined_offsets
 from bertie.tasks.arrays import Array, Integers
 from bertie.tasks.windows import first_piece
 from bertie.tokenization.pieces import Span
@@ -23,28 +23,28 @@ Entities = list[dict[str, Any]]
 
 
 class Source(NamedTuple):
-    """Where the pieces of one text come from."""
+    """The pieces of one text that were read."""
 
-    tokens: Sequence[str]  # of an unknown word its own characters
+    tokens: Sequence[str]  # an unknown token is replaced by its characters in the text
     spans: Sequence[Span]  # the characters of each
-    place: int  # where in the row the first piece stands
+    place: int  # the position of the first piece in its row
 
 
 @dataclass(frozen=True)
 class Grouper:
-    """Makes entities of texts, in the form of transformers' pipeline."""
+    """Groups tokens into entities, in the form of transformers' pipeline."""
 
     labels: Sequence[str]
     strategy: str  # one of STRATEGIES
-    ignored: Collection[str]  # the labels, and types of entities, that are left out
-    scheme: str | None  # keeps the tags within it, and reads entities by it; None takes every unit's best label
+    ignored: Collection[str]  # the labels and entity types to leave out
+    scheme: str | None  # constrains tags and delimits entities; None takes every unit's best label
     tokenizer: Any
-    delimiter: str  # stands between the words of a text that came as words
+    delimiter: str  # joins the words of a text that came as words
 
     def answers(self, scores: Array, groups: Sequence[Group]) -> list[Entities]:
-        """Return, for each text, an entry a token with the strategy "none", else one an entity.
+        """Return for each text one entry per token with the strategy "none", else one per entity.
 
-        ``scores [T, C]`` are the probabilities of the labels for the pieces of all texts that were read.
+        ``scores [T, C]`` are the label probabilities of the pieces of all texts that were read.
         """
         found: list[Entities] = [[] for _ in groups]
         if not len(scores):
@@ -59,7 +59,7 @@ class Grouper:
         source = None
         for first, last in zip(starts.tolist(), lasts.tolist(), strict=True):
             number = int(texts[firsts[first]])
-            # spans come in the order of the texts; those without answers are left alone
+            # spans come in the order of the texts, so each text's source is made once, and only if it has an answer
             source = source if source is not None and found[number] else self._source(groups[number])
             places = (bounds[first : last + 2] - begins[number]).tolist()
             found[number].append(self._entity(names[tags[first]], certainty[first : last + 1], source, places))
@@ -70,22 +70,22 @@ class Grouper:
         if self.strategy not in MERGES:
             firsts = np.arange(len(scores))
             return firsts, np.append(firsts, len(scores)), scores
-        firsts = np.flatnonzero(~np.concatenate(list(map(self._goes_on, groups))))
+        firsts = np.flatnonzero(~np.concatenate(list(map(self._continues, groups))))
         bounds = np.append(firsts, len(scores))
         words = Alignment(np.arange(len(firsts)), firsts, bounds[1:], len(firsts), len(scores))
         return firsts, bounds, words.word_scores(scores, self.strategy)
 
     def _spans(self, tags: Integers, texts: Integers) -> tuple[Sequence[str], Integers, Integers]:
-        """Return what each tag is called, and the first and the last unit of each answer, from tags and texts [U]."""
+        """Return the tags' names, and each answer's first and last unit, from the tags and texts of units ``[U]``."""
         names, starts, lasts = self.labels, np.arange(len(tags)), np.arange(len(tags))
         if self.strategy != "none":
             names = self._table.names
             starts, lasts = self._table.runs(tags, np.diff(texts, prepend=-1) != 0)
-        wanted = np.array([name not in self.ignored for name in names], np.bool_)[tags[starts]]
-        return names, starts[wanted], lasts[wanted]
+        kept = np.array([name not in self.ignored for name in names], np.bool_)[tags[starts]]
+        return names, starts[kept], lasts[kept]
 
     def _entity(self, kind: str, certainty: Sequence[float], source: Source, places: Sequence[int]) -> dict[str, Any]:
-        """Return an answer; its unit ``i`` has the tokens from ``places[i]`` up to ``places[i + 1]``."""
+        """Return an answer; its unit ``i`` has the tokens ``places[i]:places[i + 1]``."""
         first, stop = places[0], places[-1]
         characters = {"start": source.spans[first][0], "end": source.spans[stop - 1][1]}
         if self.strategy == "none":
@@ -109,25 +109,25 @@ class Grouper:
         return Source(tokens[read], spans[read], first_piece(group.encodings[0]) + read.start)
 
     def _placed(self, group: Group) -> tuple[str, Sequence[Span]]:
-        """Return a text, of words their join, and the characters of its pieces."""
+        """Return a text, joining words, and the character spans of its pieces in it."""
         text, pieces = group.text, group.pieces
         if not isinstance(text, list):
             return text, pieces.offsets
         return self.delimiter.join(text), joined_offsets(pieces.offsets, pieces.word_ids, text, self.delimiter)
 
-    def _goes_on(self, group: Group) -> NDArray[np.bool_]:
-        """Return which pieces go on in a word: by a scheme in the user's own, else in those that the tokenizer made."""
+    def _continues(self, group: Group) -> NDArray[np.bool_]:
+        """Return which pieces continue a word: with a scheme one of the user's words, else one of the tokenizer's."""
         pieces, read = group.pieces, group.read
         if self.scheme is not None and isinstance(group.text, list):
             words = np.array(pieces.word_ids[read])
             return np.concatenate((np.zeros(1, np.bool_), words[1:] == words[:-1]))[: len(words)]
         ids = np.asarray(pieces.ids, np.int64)[read]
         if self.tokenizer.continuing_subword_prefix is None:
-            # tokens don't show words: a piece goes on where no space stands before it
+            # tokens do not mark words: a piece continues a word if no space precedes it
             text, spans = self._placed(group)
             starts = (start for start, _ in spans[read])
-            follows = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
-            found = np.array(follows, np.bool_) & (ids != self.tokenizer.unk_token_id)
+            has_no_space = [start > 0 and " " not in text[start - 1 : start + 1] for start in starts]
+            found = np.array(has_no_space, np.bool_) & (ids != self.tokenizer.unk_token_id)
         else:
             found = self._continuing[ids]
         found[:1] = False
@@ -135,7 +135,7 @@ class Grouper:
 
     @cached_property
     def _continuing(self) -> NDArray[np.bool_]:
-        return find_continuing(self.tokenizer)
+        return continuation_mask(self.tokenizer)
 
     @cached_property
     def _rules(self) -> Rules | None:
@@ -147,9 +147,9 @@ class Grouper:
 
 
 def best_labels(scores: Array, sizes: Sequence[int] | Integers, rules: Rules | None) -> Integers:
-    """Return the label of each unit of texts side by side: the best one, or of each text the best that keep the rules.
+    """Return the label of each unit: the best one, or with rules each text's most probable sequence that obeys them.
 
-    ``scores`` are probabilities ``[U, C]``, ``sizes`` the number of units of each text.
+    ``scores`` are probabilities ``[U, C]`` of the units of all texts, ``sizes`` the number of units of each text.
     """
     if rules is None:
         return scores.argmax(axis=1)

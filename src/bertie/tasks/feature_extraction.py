@@ -1,4 +1,4 @@
-"""Feature extraction: the encoder's vector of every token, for programs that take it from there."""
+"""Feature extraction: the encoder's vector of every token, for further use by the caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from bertie.tasks.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtraction(Task):
-    """Answers are the reference's: ``[1][S][D]`` nested lists a text."""
+    """An answer has the reference's form: nested lists ``[1][S][D]`` per text."""
 
-    return_tensors: bool = False  # True gives a tensor [1, S, D] a text instead
+    return_tensors: bool = False  # True returns a tensor [1, S, D] per text instead
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the hidden states ``[T, D]``."""
         return model.hidden_states(features)
 
     def rows(self, output: Any, features: Features) -> Sequence[Any]:
-        """Return the hidden states of each row's own tokens; tensors stay tensors, in their own dtype."""
-        return features.own(features.by_row(output if isinstance(output, np.ndarray) else output.cpu()))
+        """Return the hidden states of the tokens that each row owns; tensors stay tensors, in their own dtype."""
+        return features.keep_owned(features.by_row(output if isinstance(output, np.ndarray) else output.cpu()))
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
         return features.by_input(rows)
@@ -40,11 +40,10 @@ class FeatureExtraction(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenVectors(FeatureExtraction):
-    """Answers are arrays ``[S, D]``, one a text, in float32."""
+    """An answer is a float32 array ``[S, D]`` per text."""
 
     def rows(self, output: Any, features: Features) -> Sequence[Array]:
-        do = operations_on(output)
-        return features.own(features.by_row(do.to_host(do.widened(output))))
+        return features.keep_owned(features.by_row(operations_on(output).to_host(output)))
 
     def decode(self, outputs: Outputs) -> list[Array]:
         return list(map(np.concatenate, outputs.values))

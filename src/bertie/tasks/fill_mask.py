@@ -1,4 +1,4 @@
-"""Fill-mask: which words fit at the [MASK] of a text. The head runs on the masks alone, not on every token."""
+"""Fill-mask: which words fit at the [MASK] of a text. The head runs on the masked tokens only."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,28 +19,28 @@ from bertie.tasks.text_encoder import check_count
 Candidate = dict[str, Any]
 # the scores of a mask's best words, and the words
 Best = tuple[list[float], list[int]]
-# logits [M, V] → the scores of the best words of each mask, best first, and the words' ids, [M, k] each
+# logits [M, V] → the scores of each mask's best words, best first, and the words' ids, [M, k] each
 FindBest = Callable[[Computed], tuple[Array, Integers]]
-# in which masks are filled jointly
+# the orders in which masks can be filled jointly
 ORDERS = ("left-to-right", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FillMask(Task):
-    """Answers are the reference's: a list of candidates, or for a text with several masks a list of such lists."""
+    """An answer has the reference's form: a list of candidates, or with several masks a list of such lists."""
 
-    top_k: int = 5  # how many candidates to give for a mask
+    top_k: int = 5  # candidates per mask
     targets: str | Sequence[str] | None = None  # a word, or words, to choose from, instead of the whole vocabulary
-    # how the masks of a text are filled one after the other, so that their words fit each other: "left-to-right", or
-    # "confidence", the surest first (Mask-Predict). The first candidates of all masks make one text, which each
-    # ``sequence`` shows with its own candidate. None fills each mask on its own
+    # fills the masks of a text one after another, so that their words fit together: "left-to-right", or "confidence",
+    # the most confident first (Mask-Predict). The best candidates of all masks make one text; each ``sequence`` is that
+    # text with its own candidate. None fills each mask independently
     jointly: str | None = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"jointly": ORDERS}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.jointly is not None and self.windows:
-            raise InputError("Masks are filled jointly in texts that are read whole; leave out jointly or windows.")
+            raise InputError("Masks are filled jointly only in texts read whole; leave out jointly or windows.")
         check_count("top_k", self.top_k, self.config.vocab_size)
         if self.tokenizer.mask_token_id is None:
             raise InputError("This tokenizer has no mask token, so there is nothing to fill.")
@@ -49,15 +49,15 @@ class FillMask(Task):
         features = super().encode(inputs, first)
         mask = self.tokenizer.mask_token_id
         rows = features.input_ids
-        for index, group in enumerate(features.groups()):
-            if not any(mask in rows[row] for row in group):
+        for index, row_range in enumerate(features.row_ranges()):
+            if not any(mask in rows[row] for row in row_range):
                 cut = features.truncated[index]
-                why = f"{cut} tokens were cut off, any mask with them: shorten it" if cut else "write it for a word"
-                raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill; {why}.")
+                advice = f"{cut} tokens were cut off, any mask with them: shorten it" if cut else "put one for a word"
+                raise InputError(f"Text {first + index} has no {self.tokenizer.mask_token} to fill; {advice}.")
         return features
 
     def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits ``[M, V]`` of the ``M`` masks in the batch; of joint filling what `fill_jointly` does."""
+        """Return the logits ``[M, V]`` of the ``M`` masks in the batch, or what `fill_jointly` returns."""
         masks = self._masks(features)
         if self.jointly is None:
             return model.masked_lm(features, masks)
@@ -71,12 +71,12 @@ class FillMask(Task):
         """Return the scores and ids of each mask's best words, ``[M, k]`` each."""
         targets = self._target_ids
         count = min(self.top_k, logits.shape[1] if targets is None else len(targets))
-        scores, places = operations_on(logits).best(logits, count, targets)
+        scores, places = operations_on(logits).top_k(logits, count, targets)
         return scores, places if targets is None else np.asarray(targets)[places]
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[tuple[list[int], list[Best]]]:
-        """Return the ids of each text, whole, and the best words of its masks."""
-        ids = features.by_input(features.own(features.by_row(features.ids)))
+        """Return all ids of each text, and the best words of its masks."""
+        ids = features.by_input(features.keep_owned(features.by_row(features.ids)))
         masks = features.by_input(rows)
         return [
             (np.concatenate(own).tolist(), [best for row in found for best in row])
@@ -87,11 +87,11 @@ class FillMask(Task):
         return [self._text_answer(*value) for value in outputs.values]
 
     def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
-        # as in the reference, a list of one text is answered like the text alone
+        # as in the reference, a list of one text is answered like a single text
         return super().format_output(answers, inputs, single or (isinstance(inputs, list) and len(inputs) == 1), named)
 
     def _masks(self, features: Features) -> Integers:
-        """Return the tokens of the batch that are masks, and their rows' own."""
+        """Return the positions of the masks that their rows own."""
         found = features.ids == self.tokenizer.mask_token_id
         return np.flatnonzero(found if features.owned is None else found & features.owned)
 
@@ -114,7 +114,7 @@ class FillMask(Task):
             "score": score,
             "token": token,
             "token_str": self.tokenizer.decode([token]),
-            # other masks that are left must stay visible, and so do [CLS] and [SEP]
+            # unfilled masks must stay visible, so [CLS] and [SEP] do too
             "sequence": self.tokenizer.decode(shown, skip_special_tokens=whole),
         }
 
@@ -127,11 +127,11 @@ class FillMask(Task):
             raise InputTypeError(f"targets is {targets!r:.60}; give a word, or a list of words.")
         ids = {found for target in targets if (found := self._target_id(target)) is not None}
         if not ids:
-            raise InputError(f"{spelled('targets')} must name at least one word of the vocabulary.")
+            raise InputError(f"{spelled('targets')} must name at least one word in the vocabulary.")
         return sorted(ids)
 
     def _target_id(self, target: str) -> int | None:
-        """Return a word's id; of a word that is not in the vocabulary, that of its first piece."""
+        """Return a word's id, or that of its first piece if it is not in the vocabulary."""
         known: int | None = self.tokenizer.get_vocab().get(target)
         if known is not None:
             return known
@@ -140,18 +140,18 @@ class FillMask(Task):
             say_once(f"The target {target!r} has no token in the vocabulary; it is left out.")
             return None
         piece = self.tokenizer.convert_ids_to_tokens(pieces[0])
-        say_once(f"The target {target!r} is not in the vocabulary; its first piece {piece!r} stands for it.")
+        say_once(f"The target {target!r} is not in the vocabulary; its first piece {piece!r} is used instead.")
         return pieces[0]
 
 
 def fill_jointly(
     model: Model, features: Features, masks: Integers, order: str, mask_token_id: int, best: FindBest
 ) -> Mapping[str, Array]:
-    """Return ``scores`` and ``words [M, k]`` of the masks at places ``[M]``, each as it was predicted last.
+    """Return ``scores`` and ``words [M, k]`` of the masks at positions ``[M]``, each as last predicted.
 
-    "left-to-right" fills the first mask that is left. "confidence" is Mask-Predict (Ghazvininejad et al. 2019, section
-    3) with as many iterations as a text has masks: all that are masked are predicted, and in iteration t the N - t
-    least likely words are masked again. Both compute a text as often as it has masks.
+    "left-to-right" fills the first remaining mask. "confidence" is Mask-Predict (Ghazvininejad et al. 2019, section 3)
+    with as many iterations as a text has masks: all masks are predicted, and in iteration t the N - t least likely
+    words are masked again. Both run a text once per mask.
     """
     rows = features.rows_of(masks)
     counts = np.bincount(rows, minlength=len(features.lengths))
@@ -159,31 +159,31 @@ def fill_jointly(
     ids, found = features.ids.copy(), None
     for step in range(counts.max(initial=0)):
         if order == "left-to-right":
-            hidden, asked = numbers >= step, numbers == step
+            is_masked, is_predicted = numbers >= step, numbers == step
         else:
             confidence = np.zeros(len(masks)) if found is None else found[0][:, 0]
-            hidden = asked = _ranks(confidence, rows, numbers) < (counts - step)[rows]
-        ids[masks[hidden]] = mask_token_id
-        new = best(_predicted(model, replace(features, ids=ids), masks[asked]))
+            is_masked = is_predicted = _ranks(confidence, rows, numbers) < (counts - step)[rows]
+        ids[masks[is_masked]] = mask_token_id
+        new = best(_masked_lm_logits(model, replace(features, ids=ids), masks[is_predicted]))
         if found is None:
             found = tuple(np.zeros((len(masks), part.shape[1]), part.dtype) for part in new)
         for part, predicted in zip(found, new, strict=True):
-            part[asked] = predicted
-        ids[masks[asked]] = new[1][:, 0]
+            part[is_predicted] = predicted
+        ids[masks[is_predicted]] = new[1][:, 0]
     scores, words = found if found is not None else (np.zeros((0, 1)), np.zeros((0, 1), np.int64))
     return {"scores": scores, "words": words}
 
 
-def _predicted(model: Model, features: Features, places: Integers) -> Any:
+def _masked_lm_logits(model: Model, features: Features, places: Integers) -> Any:
     """Return the logits ``[m, V]`` at ``places``; rows without one are not computed."""
     rows, index = np.unique(features.rows_of(places), return_inverse=True)
     part = features.select(rows.tolist())
-    moved = part.starts - features.starts[rows]
-    return model.masked_lm(part, places + moved[index])
+    shifts = part.starts - features.starts[rows]
+    return model.masked_lm(part, places + shifts[index])
 
 
 def _ranks(scores: Array, rows: Integers, numbers: Integers) -> Integers:
-    """Return how many masks of its text come before each ``[M]``, from the lowest score to the highest."""
+    """Return each mask's rank ``[M]`` by score within its text, from 0 for the lowest."""
     ranks = np.empty_like(numbers)
     ranks[np.lexsort((scores, rows))] = numbers
     return ranks

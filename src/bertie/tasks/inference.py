@@ -1,4 +1,4 @@
-"""From features to what a task keeps of every row: batches by token budget, no padding, and no NaN that goes unseen."""
+"""From features to what a task keeps of each row: batches by token budget, without padding, checked for NaN."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from bertie.tasks.model import Model
 from bertie.tasks.operations import Computed, operations_on, outputs_of
 from bertie.tasks.task import Task
 
-_AT_ONCE = nullcontext()
+_NO_LOCK = nullcontext()
 
 
 def compute_rows(
@@ -26,18 +26,18 @@ def compute_rows(
     first: int = 0,
     advance: Callable[[float], None] = lambda _: None,
 ) -> list[Any]:
-    """Return one value a row, what `Task.rows` keeps of it, by a model in eval mode with the task's head.
+    """Return what `Task.rows` keeps of each row, computed by a model in eval mode with the task's head.
 
-    None of ``batch_tokens`` takes what suits the device. The first input has the number ``first`` in messages;
-    ``advance`` is called with the work done, in inputs.
+    ``batch_tokens=None`` chooses what suits the device. In messages inputs are numbered from ``first``; ``advance`` is
+    called with the work done, in inputs.
     """
-    # launched in turn: two batches that a device was given at once would need the memory of both
-    launching = _AT_ONCE if model.device_type == "cpu" else Lock()
+    # one batch at a time: two that are launched together would need the memory of both
+    lock = _NO_LOCK if model.device_type == "cpu" else Lock()
 
     def batch_of(rows: list[int]) -> Sequence[Any]:
         part = features.select(rows)
-        kept = compute_batch(task, model, part, lambda: (first + features.owner_of_rows[rows]).tolist(), launching)
-        # long texts come first: counted by their tokens, the time left is not overestimated
+        kept = compute_batch(task, model, part, lambda: (first + features.owner_of_rows[rows]).tolist(), lock)
+        # counted in tokens, because long texts come first and would make the remaining time look too long
         advance(features.num_inputs * len(part.ids) / work)
         return kept
 
@@ -54,16 +54,16 @@ def compute_batch(
     model: Model,
     features: Features,
     numbers: Callable[[], Sequence[int]],
-    launching: AbstractContextManager[Any] = _AT_ONCE,
+    lock: AbstractContextManager[Any] = _NO_LOCK,
 ) -> Sequence[Any]:
     """Return what `Task.rows` keeps of the rows of one batch.
 
-    ``numbers`` returns those of their texts, for messages; while ``launching`` is entered no other batch is begun.
+    ``numbers`` returns the numbers of their texts, for messages; ``lock`` is held while the batch is launched.
     """
     with model.inference():
-        with launching:
+        with lock:
             output = task.run(model, features)
-        # before answers are fetched: a device is waited for once
+        # launched before the answers are fetched, so that the host waits for the device only once
         total = sum(operations_on(each).total(each) for each in outputs_of(output))
         kept = task.rows(output, features)
         if not isfinite(total):
@@ -72,7 +72,7 @@ def compute_batch(
 
 
 def refuse_non_finite(output: Computed, model: Model, features: Features, numbers: Sequence[int]) -> None:
-    """Raise an error that names text and layer if what a model gave for a batch holds NaN or infinity.
+    """Raise an error that names text and layer if a model's output for a batch has NaN or infinity.
 
     ``numbers`` are those of the batch's texts in the caller's list.
     """
@@ -89,7 +89,7 @@ def refuse_non_finite(output: Computed, model: Model, features: Features, number
 
 
 def _origin(model: Model, features: Features) -> tuple[str, int]:
-    """Return the first part whose output is not finite, and the first such token, by computing the batch again."""
+    """Return the first layer whose output is not finite, and the first such token, by computing the batch again."""
     for index, hidden in enumerate(model.layers(features)):
         finite = operations_on(hidden).finite_rows(hidden)
         if not finite.all():

@@ -8,7 +8,7 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError
 from bertie.metrics import Metric, MultipleChoiceMetric
-from bertie.tasks.arrays import NEVER, Array
+from bertie.tasks.arrays import PADDING_LOGIT, Array
 from bertie.tasks.calibrated_tasks import CalibrationSet, SequenceTask, wrong_classes
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.operations import Loss
@@ -20,14 +20,14 @@ from bertie.tasks.text_encoder import check_count, two_parts
 class MultipleChoice(SequenceTask):
     """An answer is ``{"choice": int, "text": str, "score": float}``: the number of the best choice, from 0.
 
-    An input is ``{"prompt": str, "choices": [str, …]}`` or ``(prompt, [choice, …])``; inputs need not have equally
-    many choices. Each choice is read with the prompt before it; in windows, it is the prompt that is read in parts.
-    ``truncated`` counts what is cut off a prompt once for every choice.
+    An input is ``{"prompt": str, "choices": [str, …]}`` or ``(prompt, [choice, …])``; inputs may have different
+    numbers of choices. Each choice is read with the prompt before it; windows split the prompt, not the choice.
+    ``truncated`` counts tokens cut off a prompt once per choice.
     """
 
-    top_k: int | None = 1  # choices to give: with 1 the answer stands alone, else a list, best first; None gives all
+    top_k: int | None = 1  # choices to return: 1 gives a single answer, else a list, best first; None returns all
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "choices"),)
-    moving: ClassVar[int] = 0
+    windowed: ClassVar[int] = 0
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": MultipleChoiceMetric}
 
     def __post_init__(self) -> None:
@@ -45,7 +45,9 @@ class MultipleChoice(SequenceTask):
         wanted = "a mapping with 'prompt' and 'choices', or a prompt and a list of choices"
         prompt, choices = two_parts(given, number, "prompt", "choices", wanted)
         if not isinstance(choices, list | tuple):
-            raise InputTypeError(f"The choices are {choices!r:.60} ({type(choices).__name__}); give a list of str.")
+            raise InputTypeError(
+                f"The choices of input {number} are {choices!r:.60} ({type(choices).__name__}); give a list of str."
+            )
         for text in (prompt, *choices):
             if not isinstance(text, str):
                 raise InputTypeError(f"Input {number} holds {text!r:.60}; prompt and choices must be str.")
@@ -77,17 +79,17 @@ class MultipleChoice(SequenceTask):
         return super().add_labels(features, labels)
 
     def loss(self, output: Any, features: Features) -> Loss:
-        """Return the summed cross-entropy of logits ``[R, 1]``, of each input over its own choices."""
+        """Return the summed cross-entropy of logits ``[R, 1]``, each input's over its choices."""
         from bertie.tasks.summed_losses import choice_sum
 
         logits = self.combine_logits(output, features.by_part()).reshape(-1)
-        return choice_sum(logits, features.part_counts, features.wanted)
+        return choice_sum(logits, features.part_counts, features.targets)
 
     def predictions(self, outputs: Outputs) -> Values:
         """Return the number of each input's best choice ``[N]``."""
         return np.array([int(np.argmax(logits)) for logits in outputs.values], np.int64)
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return f"choice {int(prediction)}"
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
@@ -98,10 +100,10 @@ class MultipleChoice(SequenceTask):
     def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         if not len(outputs.labels):
             return None
-        wide = np.full((len(outputs.values), max(map(len, outputs.values))), NEVER)
-        for row, logits in zip(wide, outputs.values, strict=True):
+        padded = np.full((len(outputs.values), max(map(len, outputs.values))), PADDING_LOGIT)
+        for row, logits in zip(padded, outputs.values, strict=True):
             row[: len(logits)] = logits
-        return CalibrationSet(wide, self.references(outputs.labels))
+        return CalibrationSet(padded, self.references(outputs.labels))
 
 
 def _choices(outputs: Outputs) -> list[list[str]]:

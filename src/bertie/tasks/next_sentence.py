@@ -22,13 +22,13 @@ class NextSentence(SequenceTask):
     A label is 0 where B follows A, and 1 where it does not.
     """
 
-    label_smoothing: float = 0.0  # the share of each label that is learned as any class alike; metrics go without
-    learning: ClassVar[tuple[str, ...]] = ("label_smoothing",)
+    label_smoothing: float = 0.0  # the share of each label spread evenly over both classes, in training only
+    training_options: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     pair: ClassVar[str] = "(A, B), or a mapping with both"
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"": ClassificationMetric}
 
     def run(self, model: Model, features: Features) -> Computed:
-        """Return the logits ``[R, 2]``: column 0 speaks for "B follows A"."""
+        """Return the logits ``[R, 2]``: column 0 is "B follows A"."""
         return model.next_sentence(features)
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
@@ -38,10 +38,12 @@ class NextSentence(SequenceTask):
     def loss(self, output: Any, features: Features) -> Loss:
         from bertie.tasks.summed_losses import cross_entropy_sum
 
-        return cross_entropy_sum(self.combine_logits(output, features), features.wanted, smoothing=self.label_smoothing)
+        return cross_entropy_sum(
+            self.combine_logits(output, features), features.targets, smoothing=self.label_smoothing
+        )
 
     def metric(self) -> Metric:
         return ClassificationMetric(_CLASSES, positive=_CLASSES[0])
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return _CLASSES[prediction]

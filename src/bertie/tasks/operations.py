@@ -1,4 +1,4 @@
-"""The operations that a task needs on what a model computed, whether that is an array or a tensor on any device."""
+"""The operations that tasks need on model outputs, whether arrays or tensors on any device."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,60 +10,60 @@ from bertie.tasks.arrays import Array, Integers, log_softmax, softmax
 if TYPE_CHECKING:
     from torch import Tensor
 
-# what a model computed, where its engine or its device left it: one output, or several by their names
+# a model's outputs, on its own device: one, or several by name
 Computed: TypeAlias = "Array | Tensor | Mapping[str, Array | Tensor]"
-# the sum of a batch's losses; only PyTorch learns
+# the sum of a batch's losses; only PyTorch trains
 Loss: TypeAlias = "Tensor"
 
 
 class Operations:
-    """The operations on arrays; those on tensors, on their device, are `bertie.tasks.tensors.TensorOperations`.
+    """The operations on arrays; for tensors, on their device, see `bertie.tasks.tensors.TensorOperations`.
 
-    Letters: n rows, R runs of neighbouring rows, D numbers of a row, M masks, V words. Lengths, places and factors are
-    the host's own, and no operation but `to_host`, `best`, `guessed` and `finite_rows` waits for a device.
+    Letters: n rows, R segments of consecutive rows, D columns, M masked tokens, V vocabulary entries. Lengths, places
+    and factors are on the host; only `to_host`, `top_k`, `correct_and_loss` and `finite_rows` wait for a device.
     """
 
     def to_host(self, values: Any) -> Array:
         """Return values as a float32 array."""
         return np.asarray(values, np.float32)
 
-    def widened(self, values: Any) -> Any:
-        """Return values in float32; float64 stays."""
+    def to_float32(self, values: Any) -> Any:
+        """Return values in float32; float64 stays float64."""
         return values if values.dtype == np.float64 else np.asarray(values, np.float32)
 
     def take(self, values: Any, places: Integers) -> Any:
-        """Return the rows at these places."""
+        """Return the rows at these indices."""
         return values[places]
 
     def scale(self, values: Any, factors: Array) -> Any:
-        """Return ``values [n, D]``, each row multiplied by its own of ``factors [n]``."""
+        """Return ``values [n, D]``, each row multiplied by its factor in ``factors [n]``."""
         return values * factors.astype(values.dtype)[:, None]
 
-    def side_by_side(self, parts: Sequence[Any]) -> Any:
+    def concatenate(self, parts: Sequence[Any]) -> Any:
         """Return parts ``[n, D_i]`` as one ``[n, D_1 + D_2 + …]``."""
         return np.concatenate(parts, axis=1)
 
-    def run_sum(self, values: Any, lengths: Integers) -> Any:
-        """Return the sum of each run of rows ``[R, D]``, which have so many rows one after the other; 0 of none."""
-        return _reduced(np.add, values, lengths)
+    def segment_sum(self, values: Any, lengths: Integers) -> Any:
+        """Return the sums ``[R, D]`` of consecutive segments of ``lengths`` rows; 0 for an empty one."""
+        return _segment_reduce(np.add, values, lengths)
 
-    def run_mean(self, values: Any, lengths: Integers) -> Any:
-        """As `run_sum`, the mean."""
-        return self.run_sum(values, lengths) / np.maximum(lengths, 1).astype(values.dtype)[:, None]
+    def segment_mean(self, values: Any, lengths: Integers) -> Any:
+        """As `segment_sum`, the means."""
+        return self.segment_sum(values, lengths) / np.maximum(lengths, 1).astype(values.dtype)[:, None]
 
-    def run_max(self, values: Any, lengths: Integers) -> Any:
-        """As `run_sum`, the maximum; 0 of none."""
-        return _reduced(np.maximum, values, lengths)
+    def segment_max(self, values: Any, lengths: Integers) -> Any:
+        """As `segment_sum`, the maxima."""
+        return _segment_reduce(np.maximum, values, lengths)
 
     def normalize(self, vectors: Any) -> Any:
-        """Return vectors ``[n, D]`` of length 1; a vector of zeros stays."""
+        """Return vectors ``[n, D]`` scaled to length 1; zero vectors stay zero."""
         lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
         return vectors / np.maximum(lengths, np.asarray(1e-12, vectors.dtype))
 
-    def best(self, logits: Any, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
-        """Return the probabilities of the ``count`` likeliest words of each row, and the words, both ``[M, count]``.
+    def top_k(self, logits: Any, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
+        """Return the ``count`` highest probabilities of each row, best first, and their columns, both ``[M, count]``.
 
-        Of ``columns``, the words to choose from if not from all, each is found by its place in that list.
+        With ``columns``, only these compete, and are returned as indices into that list.
         """
         scores = softmax(self.to_host(logits))
         if columns is not None:
@@ -73,19 +73,19 @@ class Operations:
         found = np.take_along_axis(found, order, axis=1)
         return np.take_along_axis(scores, found, axis=1), found
 
-    def guessed(self, logits: Any, wanted: Integers) -> Array:
-        """Return whether the likeliest word is the one wanted, and the cross-entropy of that: float64 ``[M, 2]``."""
-        chances = log_softmax(self.to_host(logits))
-        losses = -chances[np.arange(len(wanted)), wanted]
-        return np.stack([chances.argmax(axis=1) == wanted, losses], axis=1).astype(np.float64)
+    def correct_and_loss(self, logits: Any, targets: Integers) -> Array:
+        """Return whether the likeliest token is the target, and the target's cross-entropy: float64 ``[M, 2]``."""
+        log_probs = log_softmax(self.to_host(logits))
+        losses = -log_probs[np.arange(len(targets)), targets]
+        return np.stack([log_probs.argmax(axis=1) == targets, losses], axis=1).astype(np.float64)
 
     def total(self, values: Any) -> Any:
-        """Return a sum that is finite only if all values are, where they lie."""
+        """Return a sum that is finite only if all values are; it stays on their device."""
         with np.errstate(over="ignore", invalid="ignore"):
             return values.sum()
 
     def finite_rows(self, values: Any) -> Array:
-        """Return which rows hold neither NaN nor infinity, bool ``[n]``."""
+        """Return which rows have neither NaN nor infinity, bool ``[n]``."""
         return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
 
 
@@ -97,7 +97,7 @@ def outputs_of(computed: Computed) -> "Iterable[Array | Tensor]":
 
 
 def operations_on(values: Computed) -> Operations:
-    """Return what computes with such values."""
+    """Return the operations for such values."""
     if isinstance(values, np.ndarray):
         return ON_ARRAYS
     from bertie.tasks.tensors import ON_TENSORS
@@ -105,13 +105,12 @@ def operations_on(values: Computed) -> Operations:
     return ON_TENSORS
 
 
-def _reduced(add: np.ufunc, values: Array, lengths: Integers) -> Array:
-    """Return one row a run of neighbouring rows, zeros for a run without any."""
+def _segment_reduce(reduction: np.ufunc, values: Array, lengths: Integers) -> Array:
     found = np.zeros((len(lengths), *values.shape[1:]), values.dtype)
     stop = 0
     for row, length in zip(found, lengths.tolist(), strict=True):
-        # ten times as fast as ``reduceat``, and a run's sum depends on its own rows alone
+        # ten times as fast as ``reduceat``, and a segment's result depends on its own rows only
         start, stop = stop, stop + length
         if length:
-            add.reduce(values[start:stop], axis=0, out=row)
+            reduction.reduce(values[start:stop], axis=0, out=row)
     return found

@@ -1,4 +1,4 @@
-"""Pseudo-log-likelihood: how likely a text is to a masked-LM model, the sum over its tokens, each masked in turn."""
+"""Pseudo-log-likelihood: how likely a masked-LM model finds a text, summed over its tokens, each masked in turn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from bertie.config import IGNORED
 from bertie.errors import InputError
-from bertie.tasks.alignment import continuing_prefix, find_continuing
+from bertie.tasks.alignment import continuation_mask, continuing_prefix
 from bertie.tasks.arrays import Integers, ranges
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import Model
@@ -22,30 +22,30 @@ VARIANTS = ("original", "word-l2r")
 class MaskedCopies(Features):
     """A row for each of R tokens to score: a copy of its text with that token masked, made when it is selected."""
 
-    read: Features = field(kw_only=True)  # the texts themselves, or their windows
-    sources: Integers = field(kw_only=True)  # [R], the row of ``read`` that each is a copy of
-    offsets: Integers = field(kw_only=True)  # [R], where the token stands in it
-    widths: Integers = field(kw_only=True)  # [R], how many tokens are masked from there on
-    mask_token_id: int = field(kw_only=True)  # what stands in their place
+    originals: Features = field(kw_only=True)  # the texts themselves, or their windows
+    sources: Integers = field(kw_only=True)  # [R], the row of ``originals`` that each is a copy of
+    offsets: Integers = field(kw_only=True)  # [R], the token's position in that row
+    widths: Integers = field(kw_only=True)  # [R], how many tokens are masked, beginning there
+    mask_token_id: int = field(kw_only=True)  # what they are masked with
 
     @classmethod
-    def of(cls, read: Features, places: Integers, widths: Integers, mask_token_id: int) -> Self:
-        """Return copies of texts for their tokens at rising ``places [R]``."""
-        sources = read.rows_of(places)
+    def of(cls, originals: Features, places: Integers, widths: Integers, mask_token_id: int) -> Self:
+        """Return copies for the tokens at ascending positions ``places [R]``."""
+        sources = originals.rows_of(places)
         return cls(
-            **{name: getattr(read, name) for name in ("ids", "types", "truncated", "empty")},
-            lengths=(read.stops - read.starts)[sources].tolist(),
-            owners=read.owner_of_rows[sources],
-            read=read,
+            **{name: getattr(originals, name) for name in ("ids", "types", "truncated", "empty")},
+            lengths=(originals.stops - originals.starts)[sources].tolist(),
+            owners=originals.owner_of_rows[sources],
+            originals=originals,
             sources=sources,
-            offsets=places - read.starts[sources],
+            offsets=places - originals.starts[sources],
             widths=widths,
             mask_token_id=mask_token_id,
         )
 
     def select(self, rows: Sequence[int]) -> Features:
-        """Return these copies; labels ``[T]`` say what the token to score is, and of the others nothing."""
-        part = self.read.select(self.sources[rows].tolist())
+        """Return these copies, with labels ``[T]``: the id of the token to score, `IGNORED` elsewhere."""
+        part = self.originals.select(self.sources[rows].tolist())
         places = part.starts + self.offsets[rows]
         ids, labels = part.ids.copy(), np.full_like(part.ids, IGNORED)
         labels[places] = ids[places]
@@ -55,40 +55,40 @@ class MaskedCopies(Features):
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLogLikelihood(Task):
-    """An answer is a text's score, the sum of its tokens' log-probabilities, and how many tokens that are.
+    """An answer is a text's score, the sum of its tokens' log-probabilities, and their number.
 
-    Control tokens such as ``[CLS]`` and ``[MASK]`` are read and not scored. The pseudo-perplexity of N texts is
+    Special tokens such as ``[CLS]`` and ``[MASK]`` are read but not scored. The pseudo-perplexity of N texts is
     ``exp(-sum(scores) / sum(num_tokens))``.
     """
 
-    # "original" masks the token that is scored alone (Salazar et al. 2020, section 2.1); "word-l2r" masks the rest of
-    # its word too, which would give it away (Kauf & Ivanova 2023, section 2)
+    # "original" masks only the token that is scored (Salazar et al. 2020, section 2.1); "word-l2r" also masks the rest
+    # of its word, which would give it away (Kauf & Ivanova 2023, section 2)
     variant: str = "original"
-    return_tokens: bool = False  # True adds the ``tokens``, each with its own ``score``
+    return_tokens: bool = False  # True adds ``tokens``, each with its ``score``
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"variant": VARIANTS}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tokenizer.mask_token_id is None:
-            raise InputError("This tokenizer has no mask token, so no token can be scored by the others.")
+            raise InputError("This tokenizer has no mask token, so no token can be scored from its context.")
         if self.variant == "word-l2r" and continuing_prefix(self.tokenizer) is None:
-            raise InputError("This tokenizer's tokens don't show where words begin; use variant='original'.")
+            raise InputError("This tokenizer's tokens do not show where words begin; use variant='original'.")
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
-        read = super().encode(inputs, first)
-        control = [getattr(self.tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad", "mask")]
-        scored = ~np.isin(read.ids, control)
-        places = np.flatnonzero(scored if read.owned is None else scored & read.owned)
-        widths = np.ones_like(places) if self.variant == "original" else self._rest_of_words(read)[places]
-        return MaskedCopies.of(read, places, widths, self.tokenizer.mask_token_id)
+        originals = super().encode(inputs, first)
+        special = [getattr(self.tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad", "mask")]
+        is_scored = ~np.isin(originals.ids, special)
+        places = np.flatnonzero(is_scored if originals.owned is None else is_scored & originals.owned)
+        widths = np.ones_like(places) if self.variant == "original" else self._rest_of_words(originals)[places]
+        return MaskedCopies.of(originals, places, widths, self.tokenizer.mask_token_id)
 
     def run(self, model: Model, features: Features) -> Computed:
         """Return the logits ``[R, V]`` of the token to score in each of ``R`` copies."""
         return model.masked_lm(features, features.labelled)
 
     def rows(self, output: Any, features: Features) -> list[float]:
-        wanted = features.wanted[features.labelled]
-        return (-operations_on(output).guessed(output, wanted)[:, 1]).tolist()
+        targets = features.targets[features.labelled]
+        return (-operations_on(output).correct_and_loss(output, targets)[:, 1]).tolist()
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[Any]]:
         return features.by_input(rows)
@@ -100,17 +100,17 @@ class PseudoLogLikelihood(Task):
         ]
         if not self.return_tokens:
             return answers
-        places = features.read.starts[features.sources] + features.offsets
+        places = features.originals.starts[features.sources] + features.offsets
         words = self.tokenizer.convert_ids_to_tokens(features.ids[places].tolist())
-        for answer, scores, group in zip(answers, outputs.values, features.groups(), strict=True):
-            answer["tokens"] = [{"token": words[row], "score": score} for row, score in zip(group, scores, strict=True)]
+        for answer, scores, rows in zip(answers, outputs.values, features.row_ranges(), strict=True):
+            answer["tokens"] = [{"token": words[row], "score": score} for row, score in zip(rows, scores, strict=True)]
         return answers
 
-    def _rest_of_words(self, read: Features) -> Integers:
-        """Return for each token how many tokens of its word begin there, itself included, ``[T]``."""
-        continues = find_continuing(self.tokenizer)[read.ids]
-        continues[read.starts] = False
-        # the next token that begins a word, or the end
-        begins = np.append(np.flatnonzero(~continues), len(read.ids))
-        places = np.arange(len(read.ids))
+    def _rest_of_words(self, originals: Features) -> Integers:
+        """Return for each token how many tokens its word still has, itself included, ``[T]``."""
+        continues = continuation_mask(self.tokenizer)[originals.ids]
+        continues[originals.starts] = False
+        # the tokens that begin a word, and the end
+        begins = np.append(np.flatnonzero(~continues), len(originals.ids))
+        places = np.arange(len(originals.ids))
         return begins[np.searchsorted(begins, places, side="right")] - places

@@ -1,4 +1,4 @@
-"""Question answering: the part of a context that answers a question, or that none does (BERT, sections 4.2 and 4.3)."""
+"""Question answering: the span of a context that answers a question, or none (BERT, sections 4.2 and 4.3)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,33 +21,35 @@ from bertie.tasks.windows import first_piece, in_windows, owned_pieces
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.pieces import Pieces
 
-LONGEST_ROW = 384
-"""The tokens of a window where nobody says: what BERT was trained on SQuAD with."""
-SHARED = 128
-"""The most tokens that neighbouring windows share where nobody says."""
+DEFAULT_MAX_LENGTH = 384
+"""Tokens in a window by default, as in BERT's training on SQuAD."""
+DEFAULT_OVERLAP = 128
+"""The most tokens that neighbouring windows share by default."""
+# the reference's names
 _ALIASES = {"max_seq_len": "max_length", "doc_stride": "overlap", "topk": "top_k"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswering(TrainableTask):
-    """An answer is ``{"score", "start", "end", "answer"}``, ``answer`` being ``context[start:end]``, or a list of them.
+    """An answer is ``{"score", "start", "end", "answer"}``, with ``answer == context[start:end]``, or a list of them.
 
     An input is a pair (question, context), or a mapping with ``question`` and ``context``. The score is the
-    probability of the start times that of the end; answers of the same words are put together, and their scores added
-    up, as in transformers 4. Several windows share one softmax, so that their answers can be compared. A window has
-    ``max_length`` tokens, also called ``max_seq_len`` (None: 384, or what tokenizer and model allow), and shares
-    ``overlap``, also called ``doc_stride``, with its neighbour (None: 128, or a third of a shorter window).
+    probability of the start times that of the end; answers with the same text, ignoring case, are merged and their
+    scores summed, as in transformers 4. All windows of a context share one softmax, so that their answers are
+    comparable. A window has ``max_length`` tokens, also called ``max_seq_len`` (None: 384, or what tokenizer and model
+    allow), and shares ``overlap`` tokens, also called ``doc_stride``, with its neighbour (None: 128, or a third of a
+    shorter window).
     """
 
     windows: bool = True  # False cuts a long context instead of reading it in windows
-    top_k: int = 1  # how many answers to give: with 1 the answer stands alone, else a list, best first
+    top_k: int = 1  # answers to return: 1 gives a single answer, else a list, best first
     handle_impossible_answer: bool = False  # True lets "no answer" compete: an empty ``answer`` from 0 to 0
     no_answer_threshold: float = 0.0  # how much better than the best answer, in logits, "no answer" must be to win
     max_answer_len: int = 15  # the most tokens of an answer
     max_question_len: int = 64  # the most tokens read of a question
-    align_to_words: bool = True  # True lets answers begin and end with whole words
+    align_to_words: bool = True  # True extends answers to whole words
     works_on_tokens: ClassVar[bool] = True
-    other_names: ClassVar[tuple[str, ...]] = (*TrainableTask.other_names, *_ALIASES)
+    aliases: ClassVar[tuple[str, ...]] = (*TrainableTask.aliases, *_ALIASES)
     saved: ClassVar[tuple[str, ...]] = (
         *TrainableTask.saved,
         *("handle_impossible_answer", "no_answer_threshold", "max_answer_len", "max_question_len"),
@@ -61,9 +63,8 @@ class QuestionAnswering(TrainableTask):
             check_count(name, getattr(self, name))
 
     @classmethod
-    def unaliased(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        # ``max_seq_len``, ``doc_stride`` and ``topk`` are names of the reference's
-        found = super().unaliased(options)
+    def resolve_aliases(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().resolve_aliases(options)
         for alias, name in _ALIASES.items():
             if (value := found.pop(alias, None)) is not None:
                 found.setdefault(name, value)
@@ -71,7 +72,7 @@ class QuestionAnswering(TrainableTask):
 
     @property
     def limit(self) -> int:
-        return super().limit if self.max_length is not None else min(super().limit, LONGEST_ROW)
+        return super().limit if self.max_length is not None else min(super().limit, DEFAULT_MAX_LENGTH)
 
     # questions → features
 
@@ -91,7 +92,7 @@ class QuestionAnswering(TrainableTask):
     def windows_of(self, row: Encoding) -> list[Encoding]:
         question, context = row.windows
         short = replace(row, windows=(question.cut(0, min(len(question.ids), self.max_question_len)), context))
-        overlap = min(SHARED, self.limit // 3) if self.overlap is None else self.overlap
+        overlap = min(DEFAULT_OVERLAP, self.limit // 3) if self.overlap is None else self.overlap
         group = in_windows(short, self.limit, overlap)
         if len(group) > 1 and not self.windows and self.truncation is False:
             raise InputError(f"A question and its context have {len(row)} tokens, but only {self.limit} are read.")
@@ -100,9 +101,9 @@ class QuestionAnswering(TrainableTask):
     # features → answers
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[list[spans.WindowScores]]:
-        """Return what the windows of each context say, from the logits ``[n, 2]`` of their rows."""
+        """Return the scores of each context's windows, from the logits ``[n, 2]`` of their rows."""
         found = []
-        for group in features.groups_read():
+        for group in features.groups():
             windows = []
             for row, encoding, own in zip(group.rows, group.encodings, owned_pieces(group.encodings), strict=True):
                 logits, place, window = rows[row], first_piece(encoding), encoding.windows[-1]
@@ -113,18 +114,18 @@ class QuestionAnswering(TrainableTask):
 
     def decode(self, outputs: Outputs) -> list[Any]:
         found = []
-        for group, windows in zip(outputs.features.groups_read(), outputs.values, strict=True):
+        for group, windows in zip(outputs.features.groups(), outputs.values, strict=True):
             answers = self._answers(group, windows)
             found.append(answers[0] if self.top_k == 1 else answers)
         return found
 
     def _answers(self, group: Group, windows: list[spans.WindowScores]) -> list[dict[str, Any]]:
         normalizer = spans.Normalizer.of(windows)
-        # some answers become one when they are aligned to words, or are the same words elsewhere
+        # several spans may become one answer, when they are aligned to words or have the same words elsewhere
         count = 2 * self.top_k + 10 if self.align_to_words else self.top_k
         while True:
             best = spans.best_spans(windows, count, self.max_answer_len)
-            found = self._joined(group, best, normalizer)
+            found = self._merged(group, best, normalizer)
             if len(found) >= self.top_k or len(best) < count:
                 break
             count *= 2
@@ -134,10 +135,10 @@ class QuestionAnswering(TrainableTask):
         found.sort(key=lambda answer: -answer["score"])
         return found[: self.top_k] or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]
 
-    def _joined(
+    def _merged(
         self, group: Group, best: Sequence[spans.AnswerSpan], normalizer: spans.Normalizer
     ) -> list[dict[str, Any]]:
-        """Return the answers of the best spans, in their order: those of the same words are one."""
+        """Return the answers of the best spans, in order, merging those with the same words."""
         text, pieces = group.text[1], group.pieces
         answers: dict[str, dict[str, Any]] = {}
         for span in best:
@@ -160,27 +161,27 @@ class QuestionAnswering(TrainableTask):
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
-        """Return the features with the places of answers, int64 ``[R, 2]``: a row's start and end, 0 and 0 for none.
+        """Return the features with the answers' positions in rows, int64 ``[R, 2]``: start and end, 0 and 0 for none.
 
-        Of several right answers the first is learned. A window that holds only a part of it has none. The labels are
-        ``{"answers": [{"text", "answer_start"}, …]}`` for each question.
+        Of several gold answers the first is learned. A window that holds only part of it has no answer. Labels are
+        ``{"answers": [{"text", "answer_start"}, …]}``, one per question.
         """
-        wanted = []
-        for group, label in zip(features.groups_read(), labels, strict=True):
+        positions = []
+        for group, label in zip(features.groups(), labels, strict=True):
             span = _answer_pieces(group.text[1], label["answers"], group.pieces)
             for encoding in group.encodings:
                 window = encoding.windows[-1]
-                wanted.append(spans.positions_in(span, window.start, window.stop, first_piece(encoding)))
-        return features.with_labels(np.array(wanted, np.int64).reshape(-1, 2), "row")
+                positions.append(spans.positions_in(span, window.start, window.stop, first_piece(encoding)))
+        return features.with_labels(np.array(positions, np.int64).reshape(-1, 2), "row")
 
     def divisor(self, features: Features) -> float:
         return float(len(features.lengths))
 
     def loss(self, output: Any, features: Features) -> Loss:
-        """Return the summed loss of logits ``[T, 2]``: of each row the mean of its start's and its end's."""
+        """Return the loss of logits ``[T, 2]`` summed over rows: each row's is the mean of its start's and end's."""
         from bertie.tasks.summed_losses import span_sum
 
-        return span_sum(output, features.lengths, features.wanted)
+        return span_sum(output, features.lengths, features.targets)
 
     def metric(self) -> Metric:
         return QuestionAnsweringMetric(unanswerable=self.handle_impossible_answer)
@@ -191,7 +192,7 @@ class QuestionAnswering(TrainableTask):
     def predictions(self, outputs: Outputs) -> list[str]:
         return [answer["answer"] for answer in replace(self, top_k=1).decode(outputs)]
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return prediction or "no answer"
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
@@ -199,7 +200,7 @@ class QuestionAnswering(TrainableTask):
         for given, right in zip(self.predictions(outputs), self.references(outputs.labels), strict=True):
             exact, f1 = best_match(given, right or [""])
             expected = " | ".join(dict.fromkeys(right))
-            found.append(None if exact else WrongAnswer(1 - f1, self.named(expected), self.named(given)))
+            found.append(None if exact else WrongAnswer(1 - f1, self.describe(expected), self.describe(given)))
         return found
 
     def tune(self, outputs: Outputs) -> Self:
@@ -208,15 +209,15 @@ class QuestionAnswering(TrainableTask):
             return task
         texts, differences = task.margins(outputs)
         right = self.references(outputs.labels)
-        earned = [best_match(text, answers)[1] for text, answers in zip(texts, right, strict=True)]
-        threshold, _ = find_no_answer_threshold(differences, earned, [bool(answers) for answers in right])
+        f1 = [best_match(text, answers)[1] for text, answers in zip(texts, right, strict=True)]
+        threshold, _ = find_no_answer_threshold(differences, f1, [bool(answers) for answers in right])
         return replace(task, no_answer_threshold=round(threshold, 4))
 
     def margins(self, outputs: Outputs) -> tuple[list[str], NDArray[np.float64]]:
-        """Return what a threshold is tuned on: each question's best answer, and how much better no answer is.
+        """Return what the threshold is tuned on: each question's best answer, and how much better "no answer" is.
 
-        The difference is that of the logarithms of the two scores, which of a single answer is that of its logits;
-        "no answer" wins where it is above ``no_answer_threshold``.
+        The difference is that of the two scores' logarithms, which for an unmerged answer is that of the logits; "no
+        answer" wins if it is above ``no_answer_threshold``.
         """
         only = replace(self, top_k=1, handle_impossible_answer=False)
         lowest = np.finfo(float).tiny
@@ -235,10 +236,10 @@ def _answer_pieces(context: str, answers: Sequence[Mapping[str, Any]], pieces: P
     stop = start + len(text)
     if not text or context[start:stop] != text:
         raise InputError(
-            f"The answer {text!r:.60} does not stand at character {start} of its context, where "
-            f"{context[max(start, 0) : stop]!r:.60} does."
+            f"The answer {text!r:.60} is not at character {start} of its context, where "
+            f"{context[max(start, 0) : stop]!r:.60} is."
         )
     span = spans.pieces_of(pieces.offsets, start, stop)
     if span is None:
-        raise InputError(f"The answer {text!r:.60} at character {start} of its context holds no token.")
+        raise InputError(f"The answer {text!r:.60} at character {start} of its context contains no token.")
     return span

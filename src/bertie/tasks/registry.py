@@ -1,4 +1,4 @@
-"""Every task once: from a row here its pipeline and its command are made. Reading this file imports no torch."""
+"""The table of tasks: each row defines a task's names, classes, pipeline and command. Importing it imports no torch."""
 
 import dataclasses
 import importlib
@@ -15,82 +15,81 @@ from bertie.hub import default_embedding_model, default_pretrained_model
 class Row:
     """One task."""
 
-    name: str  # what pipelines, commands, messages and pages call it
-    aliases: tuple[str, ...]  # other names, those of the reference among them
+    name: str  # in pipelines, commands, messages and docs
+    aliases: tuple[str, ...]  # other names, including the reference's
     model_class: str  # the auto class of the model with the task's head
     task: str  # ``module:class`` of its `bertie.tasks.task.Task`
     default: Callable[[], Path] | None = None  # returns the folder of the model to use if none is named (decision 32)
     pipeline: str = "Pipeline"  # the class of its pipeline in `bertie.pipelines`
-    head: str = ""  # the part of the model that it computes with, where it does not call the model as a whole
-    learns: bool = False  # whether labelled data teach it, as `bertie.data.schemas` reads them
-    trained: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, where it is another
-    by_vectors: str = ""  # the task that answers instead where the model is an encoder without a head
-    command: str = ""  # what ``bertie`` answers with, and an input to try; the model is added
-    call: str = ""  # the arguments of its pipeline for such an input, where that is more than a text
-    pair_command: str = ""  # both of a model that learned pairs, where inputs may be texts or pairs
+    head: str = ""  # the part of the model that it uses, if it does not call the model as a whole
+    learns: bool = False  # whether it learns from labelled data, as `bertie.data.schemas` reads them
+    trainable: str = ""  # ``module:class`` of the `TrainableTask` that learns for it, if that is another class
+    encoder_task: str = ""  # the name of the task that answers instead if the model is an encoder without a head
+    command: str = ""  # the ``bertie`` command that answers, with an example input; the model is added
+    call: str = ""  # the arguments of its pipeline for such an input, if that is more than a text
+    pair_command: str = ""  # both for a model trained on pairs, if inputs may be texts or pairs
     pair_call: str = ""
 
     @property
     def architecture(self) -> str:
         """The name of the model's class."""
-        usual = self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
-        return _WRITERS.get(self.model_class, usual)
+        default = self.model_class.replace("AutoModelFor", "BertFor").replace("AutoModel", "BertModel")
+        return _ARCHITECTURES.get(self.model_class, default)
 
     def load_task(self) -> Any:
         return _load(self.task)
 
-    def load_trained(self) -> Any:
-        """Return the class of the task that learns; its ``from_inference_task`` makes one from that which answers."""
-        return _load(self.trained or self.task)
+    def load_trainable(self) -> Any:
+        """Return the class of the task that learns; its ``from_inference_task`` makes one from a task that answers."""
+        return _load(self.trainable or self.task)
 
     def saved_options(self, config: Any) -> dict[str, Any]:
-        """Return the options that training settled and the model's config keeps, in ``task_specific_params``."""
+        """Return the task's options that are saved in a model's config, in ``task_specific_params``."""
         known = self.load_task().saved
-        return {name: value for name, value in self._kept(config).items() if name in known}
+        return {name: value for name, value in self._saved_params(config).items() if name in known}
 
     def save_options(self, config: Any, task: Any) -> None:
-        """Keep in a model's config what `saved_options` returns: the task's options that differ from the usual."""
-        usual = {field.name: field.default for field in dataclasses.fields(task)}
-        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name, None) != usual.get(name)}
+        """Save the task's options that differ from their defaults in a model's config, for `saved_options`."""
+        defaults = {field.name: field.default for field in dataclasses.fields(task)}
+        saved = {name: getattr(task, name) for name in task.saved if getattr(task, name, None) != defaults.get(name)}
         columns = self.saved_columns(config)
-        self._keep(config, saved | ({"columns": columns} if columns else {}))
+        self._save_params(config, saved | ({"columns": columns} if columns else {}))
 
     def saved_columns(self, config: Any) -> dict[str, str | list[str]]:
-        """Return role → column of the data that the model was trained on, as the model's config keeps them."""
-        saved = self._kept(config).get("columns")
+        """Return role → column of the data that the model was trained on, as saved in its config."""
+        saved = self._saved_params(config).get("columns")
         columns = saved if isinstance(saved, dict) else {}
         listed = {role: [named] if isinstance(named, str) else named for role, named in columns.items()}
         known = [role for role, names in listed.items() if isinstance(names, list) and set(map(type, names)) <= {str}]
         return {role: columns[role] for role in known}
 
     def save_columns(self, config: Any, columns: Mapping[str, str | list[str]]) -> None:
-        """Keep in a model's config what `saved_columns` returns; columns without a name have that of their role."""
+        """Save columns in a model's config, for `saved_columns`; unnamed ones are named after their role."""
         named = {role: role if str(name).isdigit() else name for role, name in columns.items()}
-        self._keep(config, {"columns": named})
+        self._save_params(config, {"columns": named})
 
-    def _kept(self, config: Any) -> dict[str, Any]:
+    def _saved_params(self, config: Any) -> dict[str, Any]:
         saved = (getattr(config, "task_specific_params", None) or {}).get(self.name)
         return saved if isinstance(saved, dict) else {}
 
-    def _keep(self, config: Any, saved: dict[str, Any]) -> None:
+    def _save_params(self, config: Any, saved: dict[str, Any]) -> None:
         others = getattr(config, "task_specific_params", None) or {}
         config.task_specific_params = {**others, self.name: saved}
 
     def starting_model(self) -> Path:
-        """Return the folder of the model that training begins with when none is named."""
+        """Return the folder of the model that training starts from if none is named."""
         return (self.default or default_embedding_model)()
 
     def default_model(self) -> Path:
         if self.default is None:
             raise InputError(
-                f"{self.name!r} has no default model: name one, a folder or a model of the hub "
-                f"({spelled('model', '…')})."
+                f"{self.name!r} has no default model: name a folder or a model on the hub ({spelled('model', '…')})."
             )
         return self.default()
 
 
-# auto classes whose model's class has another name
-_WRITERS = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
+# the classes of auto classes whose names do not follow the rule
+_ARCHITECTURES = {"AutoModelForCausalLM": "BertLMHeadModel", "AutoModelForSeq2SeqLM": "EncoderDecoderModel"}
 ROWS = (
     Row(
         "embed",
@@ -101,7 +100,7 @@ ROWS = (
         pipeline="EmbedPipeline",
         learns=True,
         command='embed "A text."',
-        trained="bertie.tasks.similarity:Similarity",
+        trainable="bertie.tasks.similarity:Similarity",
     ),
     Row(
         "feature-extraction",
@@ -120,7 +119,7 @@ ROWS = (
         head="cls.predictions",
         learns=True,
         command='fill-mask "A [MASK] text."',
-        trained="bertie.tasks.masked_lm:MaskedLM",
+        trainable="bertie.tasks.masked_lm:MaskedLM",
     ),
     Row(
         "multiple-choice",
@@ -206,7 +205,7 @@ ROWS = (
         pipeline="GenerationPipeline",
         learns=True,
         command='generate "A text."',
-        trained="bertie.tasks.seq2seq:Seq2Seq",
+        trainable="bertie.tasks.seq2seq:Seq2Seq",
     ),
     Row(
         "summarization",
@@ -222,7 +221,7 @@ ROWS = (
         "bertie.tasks.zero_shot:ZeroShot",
         default=default_embedding_model,
         pipeline="ZeroShotPipeline",
-        by_vectors="zero-shot-similarity",
+        encoder_task="zero-shot-similarity",
     ),
     Row(
         "zero-shot-similarity",
@@ -235,15 +234,15 @@ ROWS = (
 )
 
 
-def _load(place: str) -> Any:
-    module, name = place.split(":")
+def _load(path: str) -> Any:
+    module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
 
 
 def name_of(kind: type) -> str:
-    """Return the name of the task that a class of `bertie.tasks.task.Task`, or one made from it, is for."""
-    places = [f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__]
-    return next((row.name for place in places for row in ROWS if place in (row.task, row.trained)), "")
+    """Return the name of the task that a subclass of `bertie.tasks.task.Task` implements, itself or by inheritance."""
+    paths = [f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__]
+    return next((row.name for path in paths for row in ROWS if path in (row.task, row.trainable)), "")
 
 
 def find(name: str) -> Row:
@@ -251,8 +250,8 @@ def find(name: str) -> Row:
     return _named(name, {row.name: row for row in ROWS}, "")
 
 
-def find_learned(name: str) -> Row:
-    """Return the task of this name or alias that learns from labelled data and is scored by it."""
+def find_trainable(name: str) -> Row:
+    """Return the task of this name or alias, which must learn from labelled data and be scored on it."""
     return _named(name, {row.name: row for row in ROWS if row.learns}, " to learn")
 
 

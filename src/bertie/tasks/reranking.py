@@ -1,4 +1,4 @@
-"""Reranking: how well a passage answers a query, by a cross-encoder, which is a classifier of pairs with one label."""
+"""Reranking: how well a passage answers a query, scored by a cross-encoder, a pair classifier with one label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,15 +28,15 @@ _OLD_KEY = "sbert_ce_default_activation_function"
 class Reranking(TextClassification):
     """An answer to a pair (query, passage) is ``{"score": float}``.
 
-    ``function_to_apply`` turns a logit into a score: ``"sigmoid"`` or ``"none"``; None does what the model's files say
-    for sentence-transformers' cross-encoders, whatever activation that is, else sigmoid.
+    ``function_to_apply`` turns a logit into a score: ``"sigmoid"`` or ``"none"``; None applies the activation that the
+    model's sentence-transformers files name, else sigmoid.
     """
 
-    top_k: int | str | None = None  # how many passages of a query the pipeline gives, best first; None gives all
-    window_scores: str = "max"  # how the logits of a passage's windows become the passage's
-    highest: float = 1.0  # the relevance that stands for certainty: labels are divided by it
-    activation: str | None = None  # the class that files name for ``function_to_apply``; None: the config may
-    given: ClassVar[tuple[str, ...]] = (*TextClassification.given, "activation")
+    top_k: int | str | None = None  # passages per query that the pipeline returns, best first; None returns all
+    window_scores: str = "max"  # how the logits of a passage's windows are combined: "max" or "mean"
+    highest: float = 1.0  # the highest relevance, which divides labels
+    activation: str | None = None  # the class that the folder's files name for ``function_to_apply``; None: see config
+    not_options: ClassVar[tuple[str, ...]] = (*TextClassification.not_options, "activation")
     saved: ClassVar[tuple[str, ...]] = (*Task.saved, "window_scores", "temperature", "highest")
     pair: ClassVar[str] = "(query, passage)"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("query", "passage"), ("text", "text_pair"))
@@ -44,10 +44,10 @@ class Reranking(TextClassification):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self._usual_activation  # an activation that there is not is refused before anything is computed
+        _ = self._default_activation  # refuses an unknown activation before anything is computed
         if self.config.num_labels != 1:
             raise InputError(
-                f"The model has {self.config.num_labels} labels; a reranker scores with one (num_labels=1). Take a "
+                f"The model has {self.config.num_labels} labels; a reranker has one (num_labels=1). Use a "
                 "cross-encoder, or fine-tune this model as one."
             )
 
@@ -60,8 +60,8 @@ class Reranking(TextClassification):
         return Task.format_output(self, answers, inputs, single, named)
 
     @cached_property
-    def _usual_activation(self) -> Activation:
-        """What the model's files name, by the keys of all versions of sentence-transformers; else the sigmoid."""
+    def _default_activation(self) -> Activation:
+        """The activation that the model's files name, in any version of sentence-transformers, else the sigmoid."""
         return ACTIVATIONS[stated_activation(self.activation, self.config) or "Sigmoid"]
 
     # relevance → loss and metrics
@@ -78,15 +78,15 @@ class Reranking(TextClassification):
         return None, None
 
     def prepare_labels(self, labels: Sequence[Any]) -> Self:
-        # the highest relevance in the training data, if it is above 1, is certainty
-        most = max((float(label) for label in labels), default=1.0)
-        return replace(self, highest=most) if most > self.highest else self
+        # labels above 1 are scaled to at most 1 by the highest in the training data
+        highest = max((float(label) for label in labels), default=1.0)
+        return replace(self, highest=highest) if highest > self.highest else self
 
     def references(self, labels: Sequence[Any]) -> Array:
-        """Return the relevance as parts of the highest, float32 ``[N, 1]``."""
+        """Return the relevance as a share of the highest, float32 ``[N, 1]``."""
         found = np.asarray(labels, np.float32).reshape(-1, 1) / np.float32(self.highest)
         if (found < 0).any():
-            raise InputError(f"A relevance is {found.min() * self.highest:g}; the least is 0, not relevant.")
+            raise InputError(f"A relevance is {found.min() * self.highest:g}; the lowest is 0 (not relevant).")
         return found
 
     def add_labels(self, features: Features, labels: Sequence[Any]) -> Features:
@@ -105,18 +105,18 @@ class Reranking(TextClassification):
         """Return each pair's query, and its score from 0 to 1."""
         assert outputs.features.texts is not None
         queries = (query for query, _ in outputs.features.texts)
-        return list(zip(queries, self._chances(outputs.values).tolist(), strict=True))
+        return list(zip(queries, self._probabilities(outputs.values).tolist(), strict=True))
 
-    def plain(self, prediction: Any) -> Any:
+    def to_json(self, prediction: Any) -> Any:
         return prediction[1]
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return f"{prediction[1]:.3g}"
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         found: list[WrongAnswer | None] = []
         golds = self.references(outputs.labels)[:, 0].tolist()
-        for gold, score in zip(golds, self._chances(outputs.values).tolist(), strict=True):
+        for gold, score in zip(golds, self._probabilities(outputs.values).tolist(), strict=True):
             wrong = (gold >= 0.5) != (score >= 0.5)
             found.append(WrongAnswer(abs(gold - score), f"{gold:.3g}", f"{score:.3g}", score) if wrong else None)
         return found
@@ -126,16 +126,16 @@ class Reranking(TextClassification):
         return CalibrationSet(outputs.values, gold, "sigmoid") if len(gold) and np.isin(gold, (0, 1)).all() else None
 
     def tune(self, outputs: Outputs) -> Self:
-        # whatever its score, a passage is ranked and never left out
+        # no thresholds: passages are ranked and never left out
         return CalibratedTask.tune(self, outputs)
 
-    def _chances(self, values: Values) -> Array:
-        """Return the scores from 0 to 1, ``[N]``, whatever the answers show."""
+    def _probabilities(self, values: Values) -> Array:
+        """Return the scores from 0 to 1, ``[N]``, whatever activation answers use."""
         return replace(self, function_to_apply="sigmoid").scores(values)[:, 0]
 
 
 def stated_activation(named: str | None, config: Any) -> str | None:
-    """Return which of `ACTIVATIONS` a cross-encoder's folder names, or its config; None: neither names one."""
+    """Return which of `ACTIVATIONS` a cross-encoder's folder (``named``) or else its config names; None: neither."""
     where = SETTINGS
     stated = getattr(config, "sentence_transformers", None)
     for key, value in (

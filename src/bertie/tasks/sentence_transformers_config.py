@@ -1,4 +1,4 @@
-"""How a sentence-transformers folder makes a text's vector: its small JSON files, read as data."""
+"""How a sentence-transformers folder computes a text's vector, read from its small JSON files as plain data."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from bertie.messages import short
 from bertie.rules import Rule
 from bertie.tasks.pooling import MODES
 
-# what a folder of this kind holds beside the model itself
+# the files of such a folder beside the model itself
 SETTINGS = "config_sentence_transformers.json"
 MODULES = "modules.json"
 FILES = (MODULES, SETTINGS, "sentence_*_config.json", "*_*/*")
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-# the older way to name the modes, in the order in which their vectors are joined
+# the older names of the modes, in the order in which their vectors are concatenated
 OLD_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -29,49 +29,49 @@ OLD_MODES = {
 }
 _STATIC = "StaticEmbedding"
 _KINDS = ("Transformer", _STATIC, "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
-# arguments that ``sentence_bert_config.json`` may pass on, and that change no vector of bertie's
+# arguments that ``sentence_bert_config.json`` may pass on to transformers and that do not affect bertie's vectors
 _WITHOUT_EFFECT = {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_fast", "add_pooling_layer"}
 _PASSED_ON = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
 
-_MODULE_RULES = {"type": Rule("its class", "text"), "path": Rule("its folder", "text")}
+_MODULE_RULES = {"type": Rule("its class", "string"), "path": Rule("its folder", "string")}
 _SETTINGS_RULES = {
     "prompts": Rule("name → text", "mapping", none=True),
-    "default_prompt_name": Rule("one of them", "text", none=True),
+    "default_prompt_name": Rule("one of them", "string", none=True),
     "similarity_fn_name": Rule("how vectors are compared", "choice", choices=SIMILARITIES, none=True),
-    "truncate_dim": Rule("numbers kept of a vector", "integer", 1, none=True),
-    "model_type": Rule("whose folder it is", "text", none=True),
-    "activation_fn": Rule("class of what turns a logit into a score", "text", none=True),
+    "truncate_dim": Rule("dimensions kept of a vector", "integer", 1, none=True),
+    "model_type": Rule("the class that wrote the folder", "string", none=True),
+    "activation_fn": Rule("the class that turns a logit into a score", "string", none=True),
 }
 _TRANSFORMER_RULES = {
     "max_seq_length": Rule("tokens read of a text", "integer", 1, none=True),
-    "do_lower_case": Rule("texts in small letters", "true or false", none=True),
+    "do_lower_case": Rule("whether texts are lower-cased", "true or false", none=True),
     "transformer_task": Rule("what is computed", "choice", choices=("feature-extraction",), none=True),
-    "module_output_name": Rule("what is given on", "choice", choices=("token_embeddings",), none=True),
+    "module_output_name": Rule("the output passed on", "choice", choices=("token_embeddings",), none=True),
     "unpad_inputs": Rule("without padding", "true or false", none=True),
 } | {name: Rule("arguments", "mapping", none=True) for name in (*_PASSED_ON, "modality_config", "processing_kwargs")}
 _MODALITY = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 _POOLING_RULES = {name: Rule("whether it is used", "true or false") for name in OLD_MODES} | {
-    "include_prompt": Rule("whether a prompt takes part", "true or false"),
-    "embedding_dimension": Rule("width of a token's vector", "integer", 1),
+    "include_prompt": Rule("whether a prompt is pooled", "true or false"),
+    "embedding_dimension": Rule("dimension of a token's vector", "integer", 1),
     "word_embedding_dimension": Rule("its older name", "integer", 1),
 }
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One module of a folder: its kind ("Dense", "LayerNorm", "Dropout" or "Normalize") and where its files lie."""
+    """One module of a folder: its kind ("Dense", "LayerNorm", "Dropout" or "Normalize") and the folder of its files."""
 
     kind: str
     folder: Path | None = None
 
 
-# models that tell questions and texts apart have a prompt for each, by one of these names
+# the names of prompts in models that encode queries and documents differently
 QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 def first_prompt(prompts: Mapping[str, str], names: Sequence[str]) -> str | None:
-    """Return the first of these names that is a prompt's."""
+    """Return the first of these names that has a prompt."""
     return next((name for name in names if name in prompts), None)
 
 
@@ -79,19 +79,19 @@ def first_prompt(prompts: Mapping[str, str], names: Sequence[str]) -> str | None
 class Recipe:
     """From hidden states to vectors."""
 
-    modes: tuple[str, ...] = ("mean",)  # how the tokens' vectors become one; several are concatenated
-    token_layers: tuple[Layer, ...] = ()  # what every token's vector goes through before
-    layers: tuple[Layer, ...] = ()  # what the text's vector goes through after, in order
-    truncate_dim: int | None = None  # how many numbers of the vector are kept at last; None: all
+    modes: tuple[str, ...] = ("mean",)  # of pooling; the vectors of several are concatenated
+    token_layers: tuple[Layer, ...] = ()  # applied to every token's vector before pooling, in order
+    layers: tuple[Layer, ...] = ()  # applied to the text's vector after pooling, in order
+    truncate_dim: int | None = None  # dimensions of the final vector to keep; None: all
     max_length: int | None = None  # tokens of a text, special ones included; None leaves it to tokenizer and model
     lower_case: bool = False  # whether texts are lower-cased first, whatever the tokenizer does
-    prompts: Mapping[str, str] = field(default_factory=dict)  # name → what is put before a text
-    default_prompt: str | None = None  # the name of the one to use when none is named
-    include_prompt: bool = True  # whether a prompt's tokens take part in the pooling
+    prompts: Mapping[str, str] = field(default_factory=dict)  # name → text to put before a text
+    default_prompt: str | None = None  # the name of the prompt to use if none is named
+    include_prompt: bool = True  # whether a prompt's tokens are pooled
     similarity: str = "cosine"  # how two vectors are compared, one of `SIMILARITIES`
-    subfolder: str = ""  # where the model's own files lie
-    is_static: bool = False  # whether a token's vector comes from a table, without special tokens around a text
-    is_stated: bool = False  # whether the model's folder says all this; where none does, it is the usual
+    subfolder: str = ""  # of the model's own files
+    is_static: bool = False  # whether token vectors come from a table, without special tokens around a text
+    is_stated: bool = False  # whether the model's folder states all this; if not, these are the defaults
 
     @property
     def normalized(self) -> bool:
@@ -101,19 +101,19 @@ class Recipe:
 
 
 def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
-    """Return the recipe in a model's folder; without ``modules.json`` it is the mean, not normalised."""
+    """Return the recipe in a model's folder; without ``modules.json`` it is mean pooling without normalization."""
     folder = Path(folder)
     steps, settings = _steps(folder), _settings(folder)
     subfolder = steps[0][1] if steps else ""
-    if settings.get("model_type") == "CrossEncoder":  # of which sentence-transformers, too, takes the encoder alone
+    if settings.get("model_type") == "CrossEncoder":  # sentence-transformers, too, uses only its encoder
         return Recipe(subfolder=subfolder)
     if settings.get("model_type") not in (None, "SentenceTransformer"):
         raise CheckpointError(
             f"{str(folder)!r} is a {settings['model_type']:.60} of sentence-transformers, which bertie does not run; "
-            "it embeds with a SentenceTransformer"
+            "embedding needs a SentenceTransformer"
         )
     own = _transformer(folder / subfolder)
-    token_layers, pooling, layers = _parted(steps, folder)
+    token_layers, pooling, layers = _split_at_pooling(steps, folder)
     return Recipe(
         modes=_modes(pooling, folder),
         token_layers=token_layers,
@@ -131,12 +131,12 @@ def read_recipe(folder: str | os.PathLike[str]) -> Recipe:
 
 
 def read_activation(folder: str | os.PathLike[str]) -> str | None:
-    """Return the class that a cross-encoder's folder names for what turns a logit into a score; None: it names none."""
+    """Return the activation class that a cross-encoder's folder names for its scores; None: it names none."""
     folder = Path(folder)
     steps = _steps(folder)
     if len(steps) > 1 and _settings(folder).get("model_type") == "CrossEncoder":
         raise CheckpointError(
-            f"{str(folder / MODULES)!r} asks for the module {steps[1][0]!r} behind the model; bertie scores with a "
+            f"{str(folder / MODULES)!r} asks for the module {steps[1][0]!r} after the model; bertie scores with a "
             "classifier's own logits"
         )
     return _settings(folder).get("activation_fn")
@@ -166,12 +166,12 @@ def _steps(folder: Path) -> list[tuple[str, str]]:
         steps.append((kind, entry["path"]))
     if not steps or steps[0][0] not in ("Transformer", _STATIC):
         raise CheckpointError(
-            f"{where} does not begin with a Transformer or a {_STATIC}; bertie embeds with BERT models, or a table"
+            f"{where} does not begin with a Transformer or a {_STATIC}; bertie embeds with BERT models or static tables"
         )
     return steps
 
 
-def _parted(
+def _split_at_pooling(
     steps: Sequence[tuple[str, str]], folder: Path
 ) -> tuple[tuple[Layer, ...], dict[str, Any], tuple[Layer, ...]]:
     """Return the layers before the pooling, the pooling's config, and the layers after it."""
@@ -202,20 +202,20 @@ def _parted(
 
 
 def _check_place(layer: Layer, reads: str) -> None:
-    """Refuse a layer that would read or write something else than what stands before it."""
+    """Refuse a layer that reads or writes anything but ``reads``."""
     assert layer.folder is not None
     config = _optional(layer.folder, "config.json", {})
     taken = config.get("module_input_name", "sentence_embedding")
     given = taken if config.get("module_output_name") is None else config["module_output_name"]
     if taken != reads or given != reads:
         raise CheckpointError(
-            f"{str(layer.folder)!r} makes {given!r:.60} of {taken!r:.60} where a layer on {reads!r} belongs; bertie "
-            "has layers on token_embeddings before the pooling, and on sentence_embedding after it"
+            f"{str(layer.folder)!r} turns {taken!r:.60} into {given!r:.60} where a layer on {reads!r} belongs; bertie "
+            "has layers on token_embeddings before the pooling and on sentence_embedding after it"
         )
 
 
 def _transformer(folder: Path) -> dict[str, Any]:
-    """Return what is said of the encoder; the file is named after a kind of model in old folders."""
+    """Return the settings of the encoder; in old folders their file is named after the kind of model."""
     named = sorted(path.name for path in folder.glob("sentence_*_config.json"))
     name = "sentence_bert_config.json" if "sentence_bert_config.json" in named else (named or [""])[0]
     if not name:
@@ -224,13 +224,14 @@ def _transformer(folder: Path) -> dict[str, Any]:
     stated = {name: value for name, value in own.items() if value not in (None, {})}
     for key in _PASSED_ON:
         stated[key] = {name: value for name, value in stated.get(key, {}).items() if name not in _WITHOUT_EFFECT}
-    odd = [key for key in (*_PASSED_ON, "processing_kwargs") if stated.get(key)]
-    odd += [key for key in stated if key not in _TRANSFORMER_RULES]
-    odd += ["modality_config"] if stated.get("modality_config", _MODALITY) != _MODALITY else []
-    if odd:
+    unsupported = [key for key in (*_PASSED_ON, "processing_kwargs") if stated.get(key)]
+    unsupported += [key for key in stated if key not in _TRANSFORMER_RULES]
+    unsupported += ["modality_config"] if stated.get("modality_config", _MODALITY) != _MODALITY else []
+    if unsupported:
+        key = unsupported[0]
         raise CheckpointError(
-            f"{str(folder / name)!r} asks for {odd[0]!r:.60}: {short(own[odd[0]])}, which bertie does not have; "
-            "take it out to embed without it"
+            f"{str(folder / name)!r} asks for {key!r:.60}: {short(own[key])}, which bertie does not have; remove it to "
+            "embed without it"
         )
     return own
 
@@ -245,13 +246,13 @@ def _optional(folder: Path, name: str, rules: Mapping[str, Rule]) -> dict[str, A
 
 
 def _modes(pooling: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    asked = pooling.get("pooling_mode")
-    if asked is None:
-        asked = [mode for name, mode in OLD_MODES.items() if pooling.get(name)] or "mean"
-    modes = [asked] if isinstance(asked, str) else asked
+    stated = pooling.get("pooling_mode")
+    if stated is None:
+        stated = [mode for name, mode in OLD_MODES.items() if pooling.get(name)] or "mean"
+    modes = [stated] if isinstance(stated, str) else stated
     if not isinstance(modes, list) or not modes:
         raise CheckpointError(
-            f"{str(folder)!r}: pooling_mode is {short(asked)}; allowed: one or several of {', '.join(MODES)}"
+            f"{str(folder)!r}: pooling_mode is {short(stated)}; allowed: one or several of {', '.join(MODES)}"
         )
     for mode in modes:
         if not isinstance(mode, str) or mode not in MODES:
@@ -266,7 +267,7 @@ def _prompts(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     default = settings.get("default_prompt_name")
     if default is not None and default not in given:
         raise CheckpointError(
-            f"{str(folder / SETTINGS)!r}: default_prompt_name is {default!r:.60}, which is none of its prompts "
-            f"({short(list(given))}); correct the one or the other"
+            f"{str(folder / SETTINGS)!r}: default_prompt_name is {default!r:.60}, which is not one of its prompts "
+            f"({short(list(given))}); correct one or the other"
         )
     return {"prompts": {name: text for name, text in given.items() if text is not None}, "default_prompt": default}

@@ -1,4 +1,4 @@
-"""A recipe written as the small JSON files of a sentence-transformers folder."""
+"""Writes a recipe as the small JSON files of a sentence-transformers folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> None:
     """Write a recipe beside a model's own files, so that bertie and sentence-transformers read it.
 
-    Its layers are copied from where they lie; ``width`` is D, of a token's vector.
+    The files of its layers are copied; ``width`` is D, the dimension of a token's vector.
     """
     folder = Path(folder)
     layers = [*recipe.token_layers, Layer("Pooling"), *recipe.layers]
@@ -37,7 +37,7 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
     }
     cut = {} if recipe.truncate_dim is None else {"truncate_dim": recipe.truncate_dim}
     write_json(folder / SETTINGS, settings | cut)
-    # last: a folder with this file has all that it names
+    # last, so that a folder with this file has everything it names
     write_json(
         folder / MODULES,
         [
@@ -48,7 +48,7 @@ def write_recipe(folder: str | os.PathLike[str], recipe: Recipe, width: int) -> 
 
 
 def _pooling(recipe: Recipe, width: int) -> dict[str, Any]:
-    """Return the pooling's config, by flags, which every version of sentence-transformers reads, if they can say it."""
+    """Return the pooling's config, if possible as flags, which all versions of sentence-transformers read."""
     if tuple(mode for mode in OLD_MODES.values() if mode in recipe.modes) != recipe.modes:
         return {
             "embedding_dimension": width,

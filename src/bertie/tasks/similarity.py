@@ -1,4 +1,4 @@
-"""Similarity: what embeddings learn from, pairs of texts with a score, or texts that belong together."""
+"""Similarity: training embeddings on pairs of texts with a score, or on texts that belong together."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,38 +15,38 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs, Values
 from bertie.tasks.operations import ON_ARRAYS, Loss, operations_on
-from bertie.tasks.pooling import merged
+from bertie.tasks.pooling import pool_windows
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.tasks.sentence_transformers_writing import write_recipe
 from bertie.tasks.task import Task, TrainableTask, WrongAnswer
 from bertie.tasks.text_encoder import check_count, wrong_type
 from bertie.tasks.vector_layers import Normalize, width_after
 
-# A cosine that far from its score is worth showing.
-OFF = 0.25
-# Cosines held at once while ranks are counted.
-HELD = 2**24
+# How far a cosine must be from its score to count as an error.
+ERROR_MARGIN = 0.25
+# The most cosines held in memory at once while ranks are counted.
+MAX_COSINES = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity(Embed, TrainableTask):
-    """What learns for `bertie.tasks.embed.Embed`. An input is a pair of texts, or (anchor, positive, negative).
+    """The training task of `bertie.tasks.embed.Embed`. An input is a pair of texts, or (anchor, positive, negative).
 
-    Pairs with scores: the cosine of the two vectors is drawn to the score, scaled to 0 to 1 (squared error). Without
-    scores the two belong together: each has to recognise its partner among those of all pairs of the step, by the
-    softmax of ``scale`` times the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are more
-    candidates for the anchors, which alone look for their partners then. Where texts occur several times in a step, no
-    anchor takes its own text, or a partner of the same anchor elsewhere, for a stranger.
+    With scores, the cosine of a pair is fitted to its score, scaled to 0 to 1 (squared error). Without scores, the two
+    texts belong together: each must recognize its partner among all pairs of the step by the softmax of ``scale`` times
+    the cosine (InfoNCE; van den Oord et al. 2018), in both directions. Negatives are additional candidates for the
+    anchors, and then only anchors look for their partners. If texts recur in a step, an anchor's own text and the
+    partners of equal anchors are not treated as negatives.
 
-    With ``matryoshka_dims`` the loss is the sum of that of the vectors cut to each of these widths (Kusupati et al.
-    2022, equation 1), so that cut vectors (`truncate_dim`) are good ones.
+    With ``matryoshka_dims`` the loss is summed over the vectors truncated to each of these dimensions (Kusupati et al.
+    2022, equation 1), so that truncated vectors (`truncate_dim`) work well.
     """
 
-    scored: bool = False  # whether inputs come with scores
-    lowest: float = 0.0  # the score that stands for a cosine of 0
-    highest: float = 1.0  # and of 1
-    scale: float = 20.0  # what cosines are multiplied by before the softmax
-    matryoshka_dims: Sequence[int] = ()  # so many first numbers of the vectors learn by themselves, too; () all alone
+    scored: bool = False  # whether inputs have scores
+    lowest: float = 0.0  # the score that corresponds to a cosine of 0
+    highest: float = 1.0  # and to a cosine of 1
+    scale: float = 20.0  # multiplies cosines before the softmax (1 / temperature)
+    matryoshka_dims: Sequence[int] = ()  # dimensions to train truncated vectors of; (): whole vectors only
     metrics: ClassVar[Mapping[str, type[Metric]]] = {"with scores": RegressionMetric, "": RetrievalMetric}
 
     def __post_init__(self) -> None:
@@ -59,18 +59,19 @@ class Similarity(Embed, TrainableTask):
             check_count("matryoshka_dims", dim, self.dimension)
         if self.matryoshka_dims and self.dimension not in self.matryoshka_dims:
             say_once(
-                f"matryoshka_dims leaves out {self.dimension}, the width of whole vectors, which do not learn then."
+                f"matryoshka_dims does not include {self.dimension}, the dimension of whole vectors: these are not "
+                "trained."
             )
 
     @classmethod
     def from_inference_task(cls, task: Task) -> Self:
-        return cls(**_of(task, Embed))
+        return cls(**_fields_of(task, Embed))
 
     def inference_task(self) -> Embed:
-        return Embed(**_of(self, Embed))
+        return Embed(**_fields_of(self, Embed))
 
     def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
-        # vectors that no file says how to make have length 1, as they are compared
+        # unless the model's files say how to compute vectors, they are normalized, since cosines are trained
         task = super().on_train_start(model, labels)
         if self.recipe.is_stated:
             return task
@@ -109,7 +110,7 @@ class Similarity(Embed, TrainableTask):
         return [super(Similarity, self).read(text) for text in given]
 
     def combine(self, rows: Sequence[Any], features: Features) -> list[Array]:
-        """Return the vectors ``[2 or 3, D]`` of each input's texts, of length 1."""
+        """Return the normalized vectors ``[2 or 3, D]`` of each input's texts."""
         vectors = super().combine(rows, features.by_part())
         if not len(vectors):
             return []
@@ -133,18 +134,18 @@ class Similarity(Embed, TrainableTask):
         if any(label is None for label in labels):
             raise InputError(f"The pair {list(labels).index(None)} has no score, and others do; give all or none.")
         if (features.part_counts != 2).any():
-            raise InputError("A score belongs to a pair of texts; leave scores out where there is a negative, too.")
+            raise InputError("A score belongs to a pair of texts; leave scores out for inputs with a negative.")
         return features.with_labels(np.asarray(self.references(labels)))
 
     def loss(self, output: Any, features: Features) -> Loss:
         vectors = output
         if self.windows:
-            vectors = self.finished(merged(output, features.by_part(), self.recipe.modes))
+            vectors = self.finish(pool_windows(output, features.by_part(), self.recipe.modes))
         widths = self.matryoshka_dims or (self.dimension,)
         return sum((self._loss_of(vectors[:, :width], features) for width in widths), vectors.new_zeros(()))
 
     def _loss_of(self, vectors: Any, features: Features) -> Loss:
-        from bertie.tasks.summed_losses import contrast_sum, squared_error_sum
+        from bertie.tasks.summed_losses import contrastive_sum, squared_error_sum
 
         do = operations_on(vectors)
         vectors = do.normalize(vectors.float())
@@ -153,9 +154,9 @@ class Similarity(Embed, TrainableTask):
         places = (firsts, firsts + 1, firsts[counts > 2] + 2)
         anchors, positives, negatives = (do.take(vectors, place) for place in places)
         if features.labels:
-            return squared_error_sum((anchors * positives).sum(dim=1), features.wanted)
+            return squared_error_sum((anchors * positives).sum(dim=1), features.targets)
         keys = np.array(features.part_keys())
-        return contrast_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))
+        return contrastive_sum(anchors, positives, negatives, self.scale, tuple(keys[place] for place in places))
 
     # scoring
 
@@ -163,16 +164,16 @@ class Similarity(Embed, TrainableTask):
         return RegressionMetric() if self.scored else RetrievalMetric()
 
     def predictions(self, outputs: Outputs) -> Array:
-        """Return the cosine of each pair, or the rank of each anchor's partner among all texts here, ``[N]``."""
+        """Return the cosine of each pair, or the rank of each anchor's partner among all candidates, ``[N]``."""
         if self.scored:
             return np.array([float(pair[0] @ pair[1]) for pair in outputs.values])
         return ranks_of_partners(outputs.values, outputs.features.part_keys())
 
     def signature(self, prediction: Any) -> Any:
-        # a partner that is always found first is no sign of texts that are all alike
+        # rank 1 for all partners does not mean that all texts are alike
         return None if prediction == 1 and not self.scored else prediction
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         return f"{prediction:.3g}" if self.scored else f"rank {prediction:.0f}"
 
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
@@ -181,27 +182,29 @@ class Similarity(Embed, TrainableTask):
             return [None if rank == 1 else WrongAnswer(float(rank), "rank 1", f"rank {rank:.0f}") for rank in found]
         both = zip(np.asarray(self.references(outputs.labels)).tolist(), found.tolist(), strict=True)
         return [
-            WrongAnswer(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}") if abs(gold - cosine) >= OFF else None
+            WrongAnswer(abs(gold - cosine), f"{gold:.2f}", f"{cosine:.2f}")
+            if abs(gold - cosine) >= ERROR_MARGIN
+            else None
             for gold, cosine in both
         ]
 
 
-def _of(task: Task, kind: type[Task]) -> dict[str, Any]:
+def _fields_of(task: Task, kind: type[Task]) -> dict[str, Any]:
     return {field.name: getattr(task, field.name) for field in fields(kind)}
 
 
 def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Return the rank from 1 of each input's second vector among all that its first is compared with, int64 ``[N]``.
+    """Return the rank, from 1, of each anchor's partner among all candidates, int64 ``[N]``.
 
-    These are the second and third vectors of all inputs, each text once. Others that are equally near stand before the
-    partner, so that a model that gives every text the same vector has found none. Other partners of an anchor of the
-    same text, and that text itself, do not count: they are no worse an answer. Inputs are N arrays ``[2 or 3, D]`` of
-    vectors of length 1; ``keys`` tell their texts apart, one a vector.
+    Inputs are N arrays ``[2 or 3, D]`` of normalized vectors: anchor, positive (its partner) and negative; ``keys``,
+    one per vector, identify their texts. Candidates are the positives and negatives of all inputs, each text once. Ties
+    rank before the partner, so that a model that gives every text the same vector finds none. The partners of anchors
+    with the same text, and that text itself, do not count: they are as good an answer.
     """
     if not len(inputs):
         return np.zeros(0, np.int64)
-    known = iter(keys)
-    texts = [[next(known) for _ in vectors] for vectors in inputs]
+    remaining = iter(keys)
+    texts = [[next(remaining) for _ in vectors] for vectors in inputs]
     candidates: dict[Hashable, NDArray[Any]] = {}
     for each, vectors in zip(texts, inputs, strict=True):
         for key, vector in zip(each[1:], vectors[1:], strict=True):
@@ -209,7 +212,7 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
     numbers = {key: number for number, key in enumerate(candidates)}
     right = partners_of([each[0] for each in texts], [each[1] for each in texts])
     table, ranks = np.stack(list(candidates.values())).T, []
-    step = max(1, HELD // len(candidates))
+    step = max(1, MAX_COSINES // len(candidates))
     for first in range(0, len(inputs), step):
         cosines = np.stack([vectors[0] for vectors in inputs[first : first + step]]) @ table
         for row, (anchor, partner, *_) in zip(cosines, texts[first : first + step], strict=True):
@@ -220,7 +223,7 @@ def ranks_of_partners(inputs: Sequence[Any] | NDArray[Any], keys: Sequence[Hasha
 
 
 def partners_of(anchors: Sequence[Hashable], positives: Sequence[Hashable]) -> dict[Hashable, set[Hashable]]:
-    """Return what is right for each anchor's text: the text itself, and the positives of all anchors of that text."""
+    """Return the right candidates for each anchor's text: itself, and the positives of all anchors with that text."""
     right: dict[Hashable, set[Hashable]] = {text: {text} for text in anchors}
     for text, partner in zip(anchors, positives, strict=True):
         right[text].add(partner)

@@ -1,6 +1,6 @@
-"""What tasks learn by: losses of tensors summed over a batch, so that parts of a step can be added up.
+"""The losses of tasks: on tensors, summed over a batch, so that parts of a step can be added up.
 
-Letters: N texts, C classes, T tokens, R rows, D numbers of a vector.
+Letters: N texts, C classes, T tokens, R rows, D dimensions.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bertie.config import IGNORED
 from bertie.row_losses import row_losses
-from bertie.tasks.arrays import NEVER, Array, ranges
+from bertie.tasks.arrays import PADDING_LOGIT, Array, ranges
 from bertie.tasks.similarity import partners_of
 from bertie.tasks.tensors import on_device_of
 
@@ -26,20 +26,20 @@ def cross_entropy_sum(
 ) -> Tensor:
     """Return the summed cross-entropy of ``logits [N, C]`` and class numbers ``labels [N]``, in float32.
 
-    A text counts what ``weights [C]`` say of its class, and with the focal loss (Lin et al. 2017, equation 4)
-    ``(1 - p)^gamma`` times that, p being the probability of its class. ``smoothing`` is the share of each label that
-    is spread over all classes (Szegedy et al. 2016, section 7); not together with ``focal``.
+    A text has the weight of its class in ``weights [C]``, multiplied in the focal loss (Lin et al. 2017, equation 4) by
+    ``(1 - p)^focal``, where p is the probability of its class. ``smoothing`` is the share of each label that is spread
+    over all classes (Szegedy et al. 2016, section 7); not together with ``focal``.
     """
-    gold, counts = _beside(logits, labels), _beside(logits, weights)
-    if not torch.is_autocast_enabled(logits.device.type):  # which computes it in float32 by itself
+    gold, weight = _on_device_of(logits, labels), _on_device_of(logits, weights)
+    if not torch.is_autocast_enabled(logits.device.type):  # autocast computes it in float32 anyway
         logits = logits.float()
-    if not focal and (counts is not None or smoothing):
-        return F.cross_entropy(logits, gold, counts, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
+    if not focal and (weight is not None or smoothing):
+        return F.cross_entropy(logits, gold, weight, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
     losses = row_losses(logits, gold)
     if not focal:
         return losses.sum()
     losses = losses * (1 - torch.exp(-losses)) ** focal
-    return (losses if counts is None else losses * counts[gold.clamp(min=0)]).sum()
+    return (losses if weight is None else losses * weight[gold.clamp(min=0)]).sum()
 
 
 def binary_sum(
@@ -47,43 +47,43 @@ def binary_sum(
 ) -> Tensor:
     """Return the summed binary cross-entropy of ``logits [N, C]`` and ``labels [N, C]`` in [0, 1], in float32.
 
-    ``weights [C]`` are what a text that has the label counts; ``smoothing`` is spread over yes and no: 1 becomes
-    ``1 - smoothing / 2``. The rest is as in `cross_entropy_sum`.
+    ``weights [C]`` multiply the loss of texts that have the label; ``smoothing`` is spread over 0 and 1: a label of 1
+    becomes ``1 - smoothing / 2``. The rest is as in `cross_entropy_sum`.
     """
-    logits, counts = logits.float(), _beside(logits, weights)
-    gold = _beside(logits, labels) * (1 - smoothing) + smoothing / 2
+    logits, weight = logits.float(), _on_device_of(logits, weights)
+    gold = _on_device_of(logits, labels) * (1 - smoothing) + smoothing / 2
     if not focal:
-        return F.binary_cross_entropy_with_logits(logits, gold, pos_weight=counts, reduction="sum")
-    losses = F.binary_cross_entropy_with_logits(logits, gold, pos_weight=counts, reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, gold, pos_weight=weight, reduction="sum")
+    losses = F.binary_cross_entropy_with_logits(logits, gold, pos_weight=weight, reduction="none")
     missed = (gold - logits.sigmoid()).abs()
     return (losses * missed**focal).sum()
 
 
 def squared_error_sum(numbers: Tensor, labels: Numbers) -> Tensor:
     """Return the summed squared error of numbers and labels of the same shape."""
-    return F.mse_loss(numbers.float(), _beside(numbers, labels), reduction="sum")
+    return F.mse_loss(numbers.float(), _on_device_of(numbers, labels), reduction="sum")
 
 
 def span_sum(logits: Tensor, lengths: Sequence[int], places: Array) -> Tensor:
-    """Return the summed loss of rows with starts and ends at ``places [R, 2]``, the mean of both, by logits [T, 2]."""
-    rectangle = _rectangle(logits.float(), np.asarray(lengths), -torch.inf)
-    start, end = (cross_entropy_sum(rectangle[..., side], places[:, side]) for side in (0, 1))
+    """Return the summed loss of ``logits [T, 2]``: per row the mean of its start's and end's, at ``places [R, 2]``."""
+    padded = _pad(logits.float(), np.asarray(lengths), -torch.inf)
+    start, end = (cross_entropy_sum(padded[..., side], places[:, side]) for side in (0, 1))
     return (start + end) / 2
 
 
 def choice_sum(logits: Tensor, counts: Array, labels: Array) -> Tensor:
-    """Return the summed cross-entropy of N inputs, each over its own of ``logits [C]``, of which it has ``counts``."""
-    return cross_entropy_sum(_rectangle(logits.float(), counts, NEVER), labels)
+    """Return the summed cross-entropy of N inputs over ``counts [N]`` choices each, whose ``logits [C]`` are joined."""
+    return cross_entropy_sum(_pad(logits.float(), counts, PADDING_LOGIT), labels)
 
 
-def contrast_sum(
+def contrastive_sum(
     anchors: Tensor, positives: Tensor, negatives: Tensor, scale: float, texts: tuple[Array, Array, Array]
 ) -> Tensor:
-    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product of vectors of length 1.
+    """Return the summed cross-entropy of finding partners by ``scale`` times the dot product of normalized vectors.
 
-    Row ``i`` of ``positives [N, D]`` is the partner of row ``i`` of ``anchors``; ``negatives [K, D]`` are more
-    candidates for all anchors. Without them it is the mean of both directions: positives find anchors, too. ``texts``
-    tells the texts of the three apart.
+    Row ``i`` of ``positives [N, D]`` is the partner of row ``i`` of ``anchors``; ``negatives [K, D]`` are additional
+    candidates for all anchors. Without negatives it is the mean of both directions: positives find anchors, too.
+    ``texts`` holds identifiers of the texts of all three.
     """
     partners = torch.arange(len(anchors), device=anchors.device)
     found = scale * anchors @ torch.cat([positives, negatives]).T
@@ -98,9 +98,9 @@ def contrast_sum(
 
 
 def false_negatives(anchors: NDArray[Any], positives: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which candidates are no strangers to which anchors, bool ``[N, C]``, from what tells their texts apart.
+    """Return which candidates are not true negatives of which anchors, bool ``[N, C]``, from identifiers of the texts.
 
-    These are the partners (the positives beside them) of all anchors of the same text, and that text itself.
+    These are the anchor's own text, and the positives of all anchors with the same text.
     """
     known = partners_of(anchors.tolist(), positives.tolist())
     columns: dict[Any, list[int]] = {}
@@ -112,13 +112,13 @@ def false_negatives(anchors: NDArray[Any], positives: NDArray[Any], candidates: 
     return found
 
 
-def _beside(logits: Tensor, values: Numbers | None) -> Any:
-    """Return labels or weights as a tensor where the logits lie; None of None."""
+def _on_device_of(logits: Tensor, values: Numbers | None) -> Any:
+    """Return labels or weights as a tensor on the logits' device; None for None."""
     return None if values is None else torch.as_tensor(values, device=logits.device)
 
 
-def _rectangle(values: Tensor, counts: Array, fill: float) -> Tensor:
-    """Return the values of N runs, ``[n, ...]`` side by side, as ``[N, longest, ...]``."""
+def _pad(values: Tensor, counts: Array, fill: float) -> Tensor:
+    """Return N concatenated segments ``[n, ...]`` as a padded tensor ``[N, longest, ...]``."""
     rows = np.repeat(np.arange(len(counts)), counts)
     columns = ranges(np.zeros_like(counts), counts)
     places = tuple(on_device_of(values, part) for part in (rows, columns))

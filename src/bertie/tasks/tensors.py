@@ -1,4 +1,4 @@
-"""The operations of tasks on PyTorch tensors, with gradients where PyTorch keeps them."""
+"""The operations of tasks on PyTorch tensors, differentiable where tasks need gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from bertie.tasks.operations import Operations
 
 
 def on_device_of(values: Tensor, numbers: Array) -> Tensor:
-    """Return numbers of the host as a tensor beside ``values``, without waiting for what its device still has to do."""
+    """Return numbers of the host as a tensor on the device of ``values``, without synchronizing with it."""
     moved = torch.from_numpy(numbers)
     return moved.pin_memory().to(values.device, non_blocking=True) if values.is_cuda else moved.to(values.device)
 
@@ -23,7 +23,7 @@ class TensorOperations(Operations):
     def to_host(self, values: Tensor) -> Array:
         return values.detach().float().cpu().numpy()
 
-    def widened(self, values: Tensor) -> Tensor:
+    def to_float32(self, values: Tensor) -> Tensor:
         return values if values.dtype == torch.float64 else values.float()
 
     def take(self, values: Tensor, places: Integers) -> Tensor:
@@ -32,33 +32,33 @@ class TensorOperations(Operations):
     def scale(self, values: Tensor, factors: Array) -> Tensor:
         return values * on_device_of(values, factors).to(values.dtype)[:, None]
 
-    def side_by_side(self, parts: Sequence[Tensor]) -> Tensor:
+    def concatenate(self, parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parts), dim=1)
 
-    def run_sum(self, values: Tensor, lengths: Integers) -> Tensor:
-        return _reduced(values, lengths, "sum", 0.0)
+    def segment_sum(self, values: Tensor, lengths: Integers) -> Tensor:
+        return _segment_reduce(values, lengths, "sum", 0.0)
 
-    def run_mean(self, values: Tensor, lengths: Integers) -> Tensor:
-        return _reduced(values, lengths, "mean", 0.0)
+    def segment_mean(self, values: Tensor, lengths: Integers) -> Tensor:
+        return _segment_reduce(values, lengths, "mean", 0.0)
 
-    def run_max(self, values: Tensor, lengths: Integers) -> Tensor:
-        highest = _reduced(values, lengths, "max", None)
+    def segment_max(self, values: Tensor, lengths: Integers) -> Tensor:
+        highest = _segment_reduce(values, lengths, "max", None)
         return highest if lengths.all() else highest.masked_fill(on_device_of(values, lengths == 0)[:, None], 0.0)
 
     def normalize(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors, dim=-1)
 
-    def best(self, logits: Tensor, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
+    def top_k(self, logits: Tensor, count: int, columns: Sequence[int] | None = None) -> tuple[Array, Integers]:
         scores = logits.float().softmax(dim=-1)
         if columns is not None:
             scores = scores[:, list(columns)]
         found, places = scores.topk(count, dim=-1)
         return found.cpu().numpy(), places.cpu().numpy()
 
-    def guessed(self, logits: Tensor, wanted: Integers) -> Array:
-        right = on_device_of(logits, wanted)
-        losses = F.cross_entropy(logits.float(), right, reduction="none")
-        return torch.stack([(logits.argmax(dim=1) == right).float(), losses], dim=1).double().cpu().numpy()
+    def correct_and_loss(self, logits: Tensor, targets: Integers) -> Array:
+        gold = on_device_of(logits, targets)
+        losses = F.cross_entropy(logits.float(), gold, reduction="none")
+        return torch.stack([(logits.argmax(dim=1) == gold).float(), losses], dim=1).double().cpu().numpy()
 
     def total(self, values: Tensor) -> Tensor:
         return values.sum()
@@ -70,7 +70,7 @@ class TensorOperations(Operations):
 ON_TENSORS = TensorOperations()
 
 
-def _reduced(values: Tensor, lengths: Integers, way: str, empty: Any) -> Tensor:
-    # runs lie beside each other: unlike index_add, each sum has one order, on a GPU too
-    # unsafe: without a look at the lengths, for which the host would wait
-    return torch.segment_reduce(values, way, lengths=on_device_of(values, lengths), initial=empty, unsafe=True)
+def _segment_reduce(values: Tensor, lengths: Integers, reduction: str, empty: Any) -> Tensor:
+    # unlike index_add it sums in a fixed order, on a GPU too
+    # unsafe: skips a check of the lengths, for which the host would have to wait
+    return torch.segment_reduce(values, reduction, lengths=on_device_of(values, lengths), initial=empty, unsafe=True)

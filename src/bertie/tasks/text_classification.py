@@ -1,4 +1,4 @@
-"""Text classification: the label of a text or a pair, several labels, or a number."""
+"""Text classification: one label, several labels, or a number for a text or a pair."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ FUNCTIONS: dict[str, Activation] = {"sigmoid": sigmoid, "softmax": softmax, "non
 
 @dataclass(frozen=True, kw_only=True)
 class TextClassification(ClassificationTask, SequenceTask):
-    """An answer is ``{"label": str, "score": float}``; with ``top_k`` named, a list of them, best first."""
+    """An answer is ``{"label": str, "score": float}``; with ``top_k`` given, a list of them, best first."""
 
-    # labels to give; None gives all. The empty string, as in the reference, is "not named": the best label alone, or
-    # with thresholds the list of labels that reach theirs
+    # labels to return; None returns all. The empty string, as in the reference, means "not given": only the best label,
+    # or with thresholds the list of labels that reach theirs
     top_k: int | str | None = ""
-    # what turns logits into scores: "sigmoid", "softmax", "none"; None (or "default") follows the config: nothing for
-    # regression, sigmoid for several labels at a time or a single one, else softmax
+    # turns logits into scores: "sigmoid", "softmax", "none"; None (or "default") follows the config: none for
+    # regression, sigmoid for multi-label classification or a single label, else softmax
     function_to_apply: str | None = None
-    thresholds: Sequence[float] | None = None  # for several labels at a time, the score at which each label is given
-    standardization: Standardization = IDENTITY  # of the numbers a regression learns; set by `on_train_start`
-    given: ClassVar[tuple[str, ...]] = (*SequenceTask.given, "standardization")
+    thresholds: Sequence[float] | None = None  # in multi-label classification, the score from which a label is assigned
+    standardization: Standardization = IDENTITY  # of the numbers that a regression learns; set by `on_train_start`
+    not_options: ClassVar[tuple[str, ...]] = (*SequenceTask.not_options, "standardization")
     saved: ClassVar[tuple[str, ...]] = (*SequenceTask.saved, "thresholds")
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SequenceTask.choices,
@@ -61,25 +61,25 @@ class TextClassification(ClassificationTask, SequenceTask):
         return [self._labels(scores) for scores in self.scores(outputs.values).tolist()]
 
     def format_output(self, answers: list[Any], inputs: object, single: bool, named: Sequence[str]) -> Any:
-        # as in the reference, one str is answered by a list unless ``top_k`` is named
+        # as in the reference, a single str is answered with a list unless ``top_k`` is given
         if isinstance(inputs, str) and "top_k" not in named:
             return answers
         return super().format_output(answers, inputs, single, named)
 
     def scores(self, values: Values) -> Array:
-        """Return the score of every label, ``[N, C]``, from logits."""
+        """Return the scores of all labels, ``[N, C]``, from logits."""
         logits = np.reshape(np.asarray(values, np.float32), (len(values), -1)) / np.float32(self.temperature)
         return self.score_function(self.standardization.invert(logits))
 
     @property
     def score_function(self) -> Activation:
-        """What turns logits into scores."""
+        """The function from logits to scores."""
         named = None if self.function_to_apply == "default" else self.function_to_apply
-        return self._usual_activation if named is None else FUNCTIONS[named]
+        return self._default_activation if named is None else FUNCTIONS[named]
 
     @property
-    def _usual_activation(self) -> Activation:
-        return FUNCTIONS[self._usual_function]
+    def _default_activation(self) -> Activation:
+        return FUNCTIONS[self._default_function]
 
     def _labels(self, scores: list[float]) -> Any:
         names = self.config.id2label
@@ -92,17 +92,17 @@ class TextClassification(ClassificationTask, SequenceTask):
         return found if self.top_k is None else found[: int(self.top_k)]
 
     @property
-    def _usual_function(self) -> str:
+    def _default_function(self) -> str:
         if self.kind == "regression" and self.config.problem_type is not None:
             return "none"
-        several = self.config.problem_type == "multi_label_classification"
-        return "sigmoid" if several or self.config.num_labels == 1 else "softmax"
+        is_multi_label = self.config.problem_type == "multi_label_classification"
+        return "sigmoid" if is_multi_label or self.config.num_labels == 1 else "softmax"
 
     # labels → loss and metrics
 
     @property
     def kind(self) -> str:
-        """The config's ``problem_type``; where it says none, one label means a number, several mean one of them."""
+        """The config's ``problem_type``; without it a single label means regression, several mean single-label."""
         return self.config.problem_type or (
             "regression" if self.config.num_labels == 1 else "single_label_classification"
         )
@@ -123,30 +123,30 @@ class TextClassification(ClassificationTask, SequenceTask):
         """Return class numbers ``[N]``, or float32 ``[N, C]``: 0 and 1 for several labels, numbers for regression."""
         if self.kind == "single_label_classification":
             return np.array([self.number_of(label) for label in labels], np.int64)
-        wanted = np.zeros((len(labels), self.config.num_labels), np.float32)
+        found = np.zeros((len(labels), self.config.num_labels), np.float32)
         if self.kind == "regression":
-            wanted[:] = np.asarray(labels, np.float32).reshape(len(labels), -1)
-            return wanted
-        for row, names in zip(wanted, labels, strict=True):
+            found[:] = np.asarray(labels, np.float32).reshape(len(labels), -1)
+            return found
+        for row, names in zip(found, labels, strict=True):
             row[[self.number_of(name) for name in names]] = 1
-        return wanted
+        return found
 
     def divisor(self, features: Features) -> float:
         """Return the sum of the texts' class weights, or the number of entries of ``[N, C]`` labels."""
-        return self.weight_of(features.wanted) if features.wanted.ndim == 1 else float(features.wanted.size)
+        return self.weight_of(features.targets) if features.targets.ndim == 1 else float(features.targets.size)
 
     def loss(self, output: Any, features: Features) -> Loss:
         """Return the summed loss of logits ``[R, C]``: cross-entropy, binary cross-entropy, or squared error."""
         from bertie.tasks.summed_losses import binary_sum, cross_entropy_sum, squared_error_sum
 
-        logits, wanted = self.combine_logits(output, features), features.wanted
+        logits, targets = self.combine_logits(output, features), features.targets
         if self.kind == "regression":
-            return squared_error_sum(logits, self.standardization.apply(wanted))
-        learn = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
-        return learn(logits, wanted, **self.loss_options)
+            return squared_error_sum(logits, self.standardization.apply(targets))
+        loss_sum = cross_entropy_sum if self.kind == "single_label_classification" else binary_sum
+        return loss_sum(logits, targets, **self.loss_options)
 
     def on_train_start(self, model: Any, labels: Sequence[Any]) -> Self:
-        # numbers are learned at mean 0 and deviation 1, labels from their shares
+        # numbers are standardized, and a new classification head starts from the label frequencies
         task = super().on_train_start(model, labels)
         if self.kind == "regression":
             standardization = Standardization.of(labels)
@@ -154,10 +154,10 @@ class TextClassification(ClassificationTask, SequenceTask):
             return replace(task, standardization=standardization)
         gold = task.references(labels)
         if gold.ndim == 1:
-            usual = log_priors(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
+            prior = log_priors(np.bincount(gold, minlength=self.config.num_labels), self.class_weights)
         else:
-            usual = log_odds(gold, self.class_weights)
-        init_bias(model.classifier, usual)
+            prior = log_odds(gold, self.class_weights)
+        init_bias(model.classifier, prior)
         return task
 
     def on_train_end(self, model: Any) -> Self:
@@ -184,17 +184,17 @@ class TextClassification(ClassificationTask, SequenceTask):
     def errors(self, outputs: Outputs) -> list[WrongAnswer | None]:
         if self.kind == "single_label_classification":
             return super().errors(outputs)
-        gold, found, scores = self.references(outputs.labels), self.predictions(outputs), self.scores(outputs.values)
-        sizes = np.abs(gold - scores).max(axis=1).tolist()
+        labels, predictions = self.references(outputs.labels), self.predictions(outputs)
+        severities = np.abs(labels - self.scores(outputs.values)).max(axis=1).tolist()
         return [
-            WrongAnswer(size, self.named(right), self.named(given)) if (right != given).any() else None
-            for size, right, given in zip(sizes, gold, found, strict=True)
+            WrongAnswer(severity, self.describe(gold), self.describe(predicted)) if (gold != predicted).any() else None
+            for severity, gold, predicted in zip(severities, labels, predictions, strict=True)
         ]
 
     def calibration_set(self, outputs: Outputs) -> CalibrationSet | None:
         if self.kind == "regression" or not len(outputs.labels):
             return None
-        return CalibrationSet(outputs.values, self.references(outputs.labels), self._usual_function)
+        return CalibrationSet(outputs.values, self.references(outputs.labels), self._default_function)
 
     def tune(self, outputs: Outputs) -> Self:
         task, found = super().tune(outputs), self.calibration_set(outputs)
@@ -203,17 +203,17 @@ class TextClassification(ClassificationTask, SequenceTask):
         thresholds = [float(f"{value:.4g}") for value in find_thresholds(task.scores(outputs.values), found.labels)]
         return replace(task, thresholds=thresholds)
 
-    def plain(self, prediction: Any) -> Any:
+    def to_json(self, prediction: Any) -> Any:
         if self.kind == "single_label_classification":
-            return self.named(prediction)
+            return self.describe(prediction)
         if self.kind == "regression":
             numbers = np.asarray(prediction).tolist()
             return numbers[0] if len(numbers) == 1 else numbers
         return [self.config.id2label[int(index)] for index in np.flatnonzero(prediction)]
 
-    def named(self, prediction: Any) -> str:
+    def describe(self, prediction: Any) -> str:
         if self.kind == "regression":
             return ", ".join(f"{number:.3g}" for number in prediction)
         if self.kind == "single_label_classification":
-            return super().named(prediction)
-        return " | ".join(self.plain(prediction)) or "none"
+            return super().describe(prediction)
+        return " | ".join(self.to_json(prediction)) or "none"

@@ -1,6 +1,6 @@
-"""The layers of a sentence-transformers folder before and after the pooling, with their weights, in NumPy.
+"""The layers of a sentence-transformers folder before and after pooling, with their weights, in NumPy.
 
-`bertie.layers.vector_modules` makes PyTorch modules of them.
+`bertie.layers.vector_modules` turns them into PyTorch modules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,39 +28,39 @@ from bertie.tasks.operations import operations_on
 from bertie.tasks.sentence_transformers_config import Layer
 from bertie.threads import available_threads
 
-_WIDTH = Rule("numbers of a vector", "integer", 1, 1_048_576)
+_WIDTH = Rule("dimension of a vector", "integer", 1, 1_048_576)
 _RULES = {
     "in_features": _WIDTH,
     "out_features": _WIDTH,
     "dimension": _WIDTH,
-    "dropout": Rule("share of numbers left out in training", "number", 0, 1),
+    "dropout": Rule("share of numbers dropped in training", "number", 0, 1),
     "bias": Rule("whether there is one", "true or false"),
     "use_residual": Rule("whether the input is added", "true or false"),
-    "activation_function": Rule("a class of torch.nn", "text", none=True),
+    "activation_function": Rule("a class of torch.nn", "string", none=True),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A linear layer with its activation, and with ``adds`` its input, or a linear layer of it, added."""
+    """A linear layer with its activation, and a residual connection if ``adds``."""
 
     weight: Array  # float32 [out, in]
     bias: Array | None  # float32 [out]
     activation: str  # one of ACTIVATIONS
     adds: bool = False
-    residual: Array | None = None  # float32 [out, in], what the input goes through; None where widths are equal
+    residual: Array | None = None  # float32 [out, in], projects the added input; None if the dimensions are equal
 
     @property
     def width(self) -> int:
-        """How many numbers a vector has behind it."""
+        """The dimension of its output."""
         return len(self.weight)
 
     def __call__(self, vectors: Array) -> Array:
         threads = available_threads()
-        made = ACTIVATIONS[self.activation](self._linear(vectors, threads=threads))
+        output = ACTIVATIONS[self.activation](self._linear(vectors, threads=threads))
         if not self.adds:
-            return made
-        return made + (vectors if self._residual is None else self._residual(vectors, threads=threads))
+            return output
+        return output + (vectors if self._residual is None else self._residual(vectors, threads=threads))
 
     @cached_property
     def _linear(self) -> Linear:
@@ -73,7 +73,7 @@ class Dense:
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """Layer normalisation, of float32 ``weight [D]`` and ``bias [D]``."""
+    """Layer normalization with float32 ``weight [D]`` and ``bias [D]``."""
 
     weight: Array
     bias: Array
@@ -85,7 +85,7 @@ class LayerNorm:
 
 @dataclass(frozen=True)
 class Normalize:
-    """Vectors of length 1: arrays or tensors."""
+    """Scales vectors, arrays or tensors, to length 1."""
 
     def __call__(self, vectors: Any) -> Any:
         return operations_on(vectors).normalize(vectors)
@@ -95,33 +95,33 @@ VectorLayer: TypeAlias = Dense | LayerNorm | Normalize
 
 
 def load_layers(layers: Sequence[Layer]) -> tuple[VectorLayer, ...]:
-    """Return the layers that do something to a vector when nothing is learned: all but dropout."""
-    return tuple(made for layer in layers if (made := _loaded(layer)) is not None)
+    """Load the layers that have an effect at inference: all but dropout."""
+    return tuple(loaded for layer in layers if (loaded := _load(layer)) is not None)
 
 
-def through(layers: Sequence[Callable[[Any], Any]], vectors: Any) -> Any:
-    """Return vectors as the layers, one after the other, leave them."""
+def apply_layers(layers: Sequence[Callable[[Any], Any]], vectors: Any) -> Any:
+    """Apply layers to vectors, one after another."""
     for layer in layers:
         vectors = layer(vectors)
     return vectors
 
 
 def width_after(layers: Sequence[Any], width: int) -> int:
-    """Return how many numbers a vector of ``width`` has behind the layers, as arrays or as modules."""
+    """Return the dimension of vectors of dimension ``width`` after the layers, these being arrays or modules."""
     return next((layer.width for layer in reversed(layers) if hasattr(layer, "width")), width)
 
 
 def activation_name(named: Any, where: str) -> str:
-    """Return the name in `ACTIVATIONS` of a class of torch.nn that a file names."""
+    """Return the key in `ACTIVATIONS` for a class of torch.nn that a file names."""
     package, _, name = str(named).rpartition(".")
     if package.partition(".")[0] != "torch" or name not in ACTIVATIONS:
         raise CheckpointError(
-            f"{where} asks for {short(named)}, which bertie does not have; it has {', '.join(ACTIVATIONS)} of torch.nn"
+            f"{where} asks for {short(named)}, which bertie does not have; of torch.nn it has {', '.join(ACTIVATIONS)}"
         )
     return name
 
 
-def _loaded(layer: Layer) -> VectorLayer | None:
+def _load(layer: Layer) -> VectorLayer | None:
     if layer.folder is None or layer.kind == "Normalize":
         return Normalize()
     path = member(layer.folder, "config.json")
@@ -134,7 +134,7 @@ def _loaded(layer: Layer) -> VectorLayer | None:
             return LayerNorm(arrays["norm.weight"], arrays["norm.bias"])
         return _dense(config, layer.folder, path)
     except KeyError as error:
-        raise CheckpointError(f"{str(path)!r} says nothing of {error}; fetch the model again") from error
+        raise CheckpointError(f"{str(path)!r} lacks {error}; fetch the model again") from error
 
 
 def _dense(config: Mapping[str, Any], folder: Path, path: Path) -> Dense:
@@ -149,12 +149,12 @@ def _dense(config: Mapping[str, Any], folder: Path, path: Path) -> Dense:
 
 
 def _arrays(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Return the arrays in a folder, which must be just those wanted."""
+    """Return the arrays in a folder, whose names and shapes must be exactly those wanted."""
     checkpoint = open_checkpoint(folder)
     stored = {name: info.shape for name, info in checkpoint.infos.items() if info.dtype in FLOATS}
     if wanted != stored:
         raise CheckpointError(
-            f"{str(checkpoint.path)!r} has tensors of the shapes {short(stored)}, but its config.json means "
+            f"{str(checkpoint.path)!r} has tensors of the shapes {short(stored)}, but its config.json describes "
             f"{short(dict(wanted))}; the files do not belong together, fetch the model again"
         )
     return {name: checkpoint.float32(name) for name in wanted}
@@ -169,7 +169,7 @@ def _selu(x: Array) -> Array:
     return scale * (np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0)))
 
 
-# classes of torch.nn that work number by number and need no arguments: a file names no other code to run
+# elementwise classes of torch.nn that need no arguments: a file can name no other code to run
 ACTIVATIONS: dict[str, Activation] = {
     "CELU": _elu,
     "ELU": _elu,

@@ -1,4 +1,4 @@
-"""Zero-shot classification: labels that a model was never trained on, by what it knows of entailment or of meaning."""
+"""Zero-shot classification: labels that a model was never trained on, scored by entailment or by similarity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +14,9 @@ from bertie.tasks.embed import Embed
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.task import Task
 from bertie.tasks.text_encoder import TextEncoder
-from bertie.tasks.windows import WAYS, combined
+from bertie.tasks.windows import WINDOW_REDUCTIONS, reduce_windows
 
-# What cosines are multiplied by before the softmax: the scale at which sentence-transformers trains to tell the right
-# sentence from others (MultipleNegativesRankingLoss).
+# Multiplies cosines before the softmax: the scale of sentence-transformers' MultipleNegativesRankingLoss.
 SCALE = 20.0
 
 
@@ -25,9 +24,9 @@ SCALE = 20.0
 class CandidateLabels(TextEncoder):
     """An answer is ``{"sequence": str, "labels": [str, …], "scores": [float, …]}``, the likeliest label first."""
 
-    candidate_labels: Sequence[str] | str | None = None  # a str holds several, with commas between them
-    hypothesis_template: str = "This example is {}."  # makes a sentence of a label, which stands for {}
-    multi_label: bool = False  # whether several labels may hold, each by itself; else the scores add up to 1
+    candidate_labels: Sequence[str] | str | None = None  # a str holds several, separated by commas
+    hypothesis_template: str = "This example is {}."  # the sentence for a label, which replaces {}
+    multi_label: bool = False  # True scores each label independently; False makes the scores sum to 1
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("text",), ("sequence",))
     single: ClassVar[str] = "a str: the labels take the place of a second text"
 
@@ -36,7 +35,7 @@ class CandidateLabels(TextEncoder):
         if not isinstance(self.candidate_labels, str | list | tuple | None):
             raise InputTypeError(f"candidate_labels is {self.candidate_labels!r:.60}; it must be a list of str.")
         if wrong := [label for label in self._given if not isinstance(label, str) or not label.strip()]:
-            raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is not a text; give words that name a class.")
+            raise InputTypeError(f"The candidate label {wrong[0]!r:.60} is not a text; give the name of a class.")
         if not isinstance(self.multi_label, bool):
             raise InputTypeError(f"multi_label is {self.multi_label!r:.60}; it must be True or False.")
         template = self.hypothesis_template
@@ -45,7 +44,7 @@ class CandidateLabels(TextEncoder):
 
     @property
     def labels(self) -> list[str]:
-        """The labels, at least one."""
+        """The labels; refuses to return none."""
         if not self._given:
             how = spelled("candidate_labels", ["sport", "politics"])
             raise InputError(f"There is no label to choose from; name some, such as {how}.")
@@ -53,12 +52,12 @@ class CandidateLabels(TextEncoder):
 
     @property
     def hypotheses(self) -> list[str]:
-        """The sentence that each label makes."""
+        """The sentence for each label."""
         return [_sentence(self.hypothesis_template, label) for label in self.labels]
 
     def answer(self, text: str, scores: Array) -> dict[str, Any]:
         """Return the answer to a text from the scores ``[L]`` of its labels."""
-        best = np.argsort(scores)[::-1].tolist()  # equal scores as the reference has them
+        best = np.argsort(scores)[::-1].tolist()  # ties in the reference's order
         return {
             "sequence": text,
             "labels": [self.labels[place] for place in best],
@@ -74,21 +73,21 @@ class CandidateLabels(TextEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShot(CandidateLabels, Task):
-    """Asks a model of natural-language inference whether a text entails the sentence that a label makes (Yin et al.
-    2019, section 4).
+    """Asks a natural-language inference model whether a text entails the sentence for a label (Yin et al. 2019,
+    section 4).
 
-    Every text is read with every label, for each depends on the other in all layers. Of a text that is too long the
-    end is cut, or it is read in windows; the label is always whole.
+    Every text is read together with every label, because they attend to each other in all layers. A text that is too
+    long is cut, or read in windows; the label is always whole.
     """
 
     truncation: bool | str | None = "only_first"
-    window_scores: str = "mean"  # how the logits of a text's windows become the text's: also "max"
-    moving: ClassVar[int] = 0
-    choices: ClassVar[Any] = {"window_scores": WAYS}
+    window_scores: str = "mean"  # how the logits of a text's windows are combined: "mean" or "max"
+    windowed: ClassVar[int] = 0
+    choices: ClassVar[Any] = {"window_scores": WINDOW_REDUCTIONS}
 
     def features_of(self, texts: Sequence[Any]) -> Features:
         features = super().features_of([(text, sentence) for text in texts for sentence in self.hypotheses])
-        # cut once a label, and told once a text
+        # counted once per text, though it was cut for every label
         truncated = features.truncated[:: len(self.labels)]
         return replace(features.in_parts([len(self.labels)] * len(texts)), truncated=truncated)
 
@@ -96,7 +95,7 @@ class ZeroShot(CandidateLabels, Task):
         """Return the logits ``[L, C]`` of each text."""
         if not rows:
             return []
-        logits = combined(np.stack(rows), features.by_part(), self.window_scores)
+        logits = reduce_windows(np.stack(rows), features.by_part(), self.window_scores)
         return list(logits.reshape(features.num_inputs, len(self.labels), -1))
 
     def decode(self, outputs: Outputs) -> list[dict[str, Any]]:
@@ -111,9 +110,10 @@ class ZeroShot(CandidateLabels, Task):
 
     @cached_property
     def _classes(self) -> tuple[int, int]:
-        """Return the classes of entailment and contradiction by their names; where these say nothing, as the reference.
+        """The class numbers of entailment and contradiction, by their names, or else as in the reference.
 
-        That is the last class, said with a warning, and for contradiction the first, or the last if entailment is that.
+        That is the last class for entailment, with a warning, and for contradiction the first, or the last if the first
+        is entailment.
         """
         names = {str(name).lower(): number for name, number in self.config.label2id.items()}
         found = next((number for name, number in names.items() if name.startswith("entail")), None)
@@ -121,11 +121,11 @@ class ZeroShot(CandidateLabels, Task):
             listed = ", ".join(map(repr, self.config.label2id))
             if not all(name.startswith("label_") for name in names) or len(names) < 2:
                 raise InputError(
-                    f"The model's labels are {listed}: it was not trained for inference, so it cannot tell whether a "
-                    "text is of a label that it never saw. Take a model with the label 'entailment' (its name often "
-                    "says nli or mnli), or a model of sentence vectors such as all-MiniLM-L6-v2."
+                    f"The model's labels are {listed}: it was not trained for natural-language inference, so it cannot "
+                    "judge labels that it never saw. Use a model with the label 'entailment' (its name often contains "
+                    "nli or mnli), or an embedding model such as all-MiniLM-L6-v2."
                 )
-            say_once(f"The model's labels are {listed}; the last is taken for 'entailment', which none of them says")
+            say_once(f"The model's labels are {listed}; none is named 'entailment', so the last is taken for it")
             found = len(names) - 1
         contradiction = next((number for name, number in names.items() if name.startswith("contradict")), None)
         return found, contradiction if contradiction is not None else (-1 if found == 0 else 0)
@@ -133,15 +133,15 @@ class ZeroShot(CandidateLabels, Task):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotSimilarity(CandidateLabels, Embed):
-    """Compares a text's vector with those of the sentences that the labels make, by their cosines.
+    """Compares a text's vector with those of the labels' sentences by their cosines.
 
-    With ``multi_label``, or of one label, a score is the cosine itself, which is no probability; else it is the softmax
-    of `SCALE` times the cosines.
+    With ``multi_label``, or a single label, a score is the cosine itself, which is not a probability; else it is the
+    softmax of `SCALE` times the cosines.
     """
 
     hypothesis_template: str = "This text is about {}."
     label_vectors: Array | None = None  # [L, D]; set by the pipeline
-    given: ClassVar[tuple[str, ...]] = (*Embed.given, "label_vectors")
+    not_options: ClassVar[tuple[str, ...]] = (*Embed.not_options, "label_vectors")
 
     def encode(self, inputs: Sequence[object], first: int = 0) -> Features:
         without_prompt = [TextEncoder.read(self, one, number) for number, one in enumerate(inputs, first)]
