@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 import bertie
 from bertie.data.bundled_texts import book_texts
 from bertie.export.exporting import Source
-from bertie.export.int8_graph import small_weights
+from bertie.export.int8_graph import int8_weights
 from bertie.hub import default_embedding_model
 
 BATCH = 16
@@ -68,7 +68,7 @@ def graphs(name: str, folder: Path) -> dict[str, Path]:
     source.write(paths["bertie"])
     by_torch(model, paths["torch.onnx"], dynamo=False)
     by_torch(model, paths["torch.onnx, dynamo"], dynamo=True)
-    source.write(paths["bertie, int8"], small_weights(source, CALIBRATING, min_cosine=0.99))
+    source.write(paths["bertie, int8"], int8_weights(source, CALIBRATING, min_cosine=0.99))
     told = {"DefaultTensorType": 1, "MatMulConstBOnly": True}
     quantize_dynamic(
         paths["torch.onnx"],

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from bertie import BertConfig, BertForPreTraining, BertForSequenceClassification, Packed
-from bertie.memory import freed_memory_kept
+from bertie.memory import keep_freed_memory
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import groups, trainable
 from bertie.training.sparse_embeddings import by_rows, tables
@@ -43,7 +43,7 @@ def main() -> None:
         "intermediate_size": 4 * given.width,
     }
     dropout = {"hidden_dropout_prob": given.dropout, "attention_probs_dropout_prob": given.dropout}
-    with freed_memory_kept():
+    with keep_freed_memory():
         for kind, seconds in _medians(_pretraining(sizes | dropout), given.steps).items():
             print(f"pretraining, {kind}: {seconds:.3f} s, {TEXTS * LENGTH / seconds:,.0f} tokens/s", flush=True)
         for vocab in given.vocab:

@@ -1,4 +1,4 @@
-"""Batches by token budget: every text once, within budget, equal lengths together, and past full memory."""
+"""Batches by token budget: every text once, within budget, equal lengths together, smaller when memory runs out."""
 
 import logging
 import threading
@@ -42,7 +42,7 @@ def test_every_text_is_in_one_batch_that_keeps_the_budget(lengths: list[int], to
 
 
 @given(LENGTHS, st.integers(1, 100), st.integers(1, 3))
-def test_answers_come_back_in_order(lengths: list[int], tokens: int, workers: int) -> None:
+def test_answers_are_in_order(lengths: list[int], tokens: int, workers: int) -> None:
     answers = in_batches(lengths, lambda batch: [10 * index for index in batch], tokens, workers=workers)
     assert in_order(answers, len(lengths)) == [10 * index for index in range(len(lengths))]
 

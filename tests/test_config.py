@@ -1,4 +1,4 @@
-"""BertConfig: every field checked, files there and back (with transformers too), nothing in a file is obeyed."""
+"""BertConfig: every field checked, files round-trip (with transformers too), and no file can run code."""
 
 import copy
 import json
@@ -60,7 +60,7 @@ GROUPS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", GROUPS)
-def test_files_go_to_transformers_and_back(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_files_round_trip_with_transformers(tmp_path: Path, fields: dict[str, Any]) -> None:
     transformers = pytest.importorskip("transformers")
     config = BertConfig(**fields)
     config.added_by_a_trainer = [1, {"a": None}]
@@ -144,7 +144,7 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path: Path, 
         assert FIELDS[name].allowed in str(error.value)
         assert len(str(error.value)) < 600
     assert config.to_dict() == before
-    if value is not None:  # null in a file stands for the default
+    if value is not None:  # null in a file means the default
         with pytest.raises(ConfigError, match=rf"config\.json': {name} is"):
             BertConfig.from_pretrained(written(tmp_path, **{name: value}))
 
@@ -168,14 +168,14 @@ def test_nan_in_a_file_is_refused(tmp_path: Path) -> None:
         ({"id2label": {"0": "a", "00": "b"}}, "every number from 0 to n-1"),
         ({"id2label": {}}, "every number from 0 to n-1"),
         ({"id2label": {0: "a", 1: "a"}}, "'a' more than once"),
-        ({"id2label": {0: 0, 1: 1}}, r"id2label\[0\] is 0; allowed: a text"),
-        ({"id2label": ["a", "b"]}, "a mapping from class numbers to texts"),
-        ({"id2label": {"x": "a"}}, "a mapping from class numbers to texts"),
-        ({"label2id": {"a": "x"}}, "a mapping from texts to class numbers"),
-        ({"label2id": {1: 0}}, "key 1; allowed: a text"),
+        ({"id2label": {0: 0, 1: 1}}, r"id2label\[0\] is 0; allowed: a string"),
+        ({"id2label": ["a", "b"]}, "a mapping from class numbers to strings"),
+        ({"id2label": {"x": "a"}}, "a mapping from class numbers to strings"),
+        ({"label2id": {"a": "x"}}, "a mapping from strings to class numbers"),
+        ({"label2id": {1: 0}}, "key 1; allowed: a string"),
         ({"num_labels": 0}, "num_labels is 0; allowed: an integer from 1"),
         ({"num_labels": "3"}, "num_labels is '3'"),
-        ({"model_type": "encoder-decoder"}, "of a pair of BERTs: EncoderDecoderModel and bertie generate open it"),
+        ({"model_type": "encoder-decoder"}, "a pair of BERTs; open it with EncoderDecoderModel or 'bertie generate'"),
         ({"model_type": "gpt2"}, "model_type is 'gpt2'; bertie runs models of type bert, roberta, xlm-roberta, "),
     ],
 )
@@ -200,14 +200,14 @@ def test_labels_follow_each_other() -> None:
     assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
     config.id2label = {"1": "yes", "0": "no"}
     assert (config.num_labels, config.label2id, list(config.id2label)) == (2, {"no": 0, "yes": 1}, [0, 1])
-    config.num_labels = 2  # no change keeps the names
+    config.num_labels = 2  # the same number keeps the names
     assert config.id2label[1] == "yes"
     config.num_labels = 4
     assert config.label2id["LABEL_3"] == 3
     assert BertConfig(label2id={"b": 1, "a": 0, "c": 2}).id2label == {0: "a", 1: "b", 2: "c"}
 
 
-def test_numpy_numbers_become_plain_ones() -> None:
+def test_numpy_scalars_become_python_numbers() -> None:
     config = BertConfig(hidden_size=np.int64(24), num_attention_heads=2, layer_norm_eps=np.float32(0.5))
     assert type(config.hidden_size) is int
     assert json.loads(config.to_json_string())["layer_norm_eps"] == 0.5
@@ -232,7 +232,7 @@ def test_fields_without_effect_are_named_once(
         config = BertConfig.from_pretrained(written(tmp_path, **{field: value}))
         assert getattr(config, field) == value
         BertConfig.from_pretrained(written(tmp_path), **{field: value})
-    assert [message for message in caplog.messages if field in message and "without effect" in message] != []
+    assert [message for message in caplog.messages if field in message and "has no effect" in message] != []
     assert len(caplog.messages) == 1
     caplog.clear()
     BertConfig.from_pretrained(written(tmp_path, torchscript=False, chunk_size_feed_forward=0, pruned_heads={}))
@@ -308,7 +308,7 @@ def test_old_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["layer_norm_eps", "hidden_dropout_prob", "hidden_size", "use_cache", "hidden_act"])
-def test_null_is_no_value_where_the_reference_takes_none(tmp_path: Path, name: str) -> None:
+def test_null_means_the_default_where_it_does_in_the_reference(tmp_path: Path, name: str) -> None:
     transformers = pytest.importorskip("transformers")
     folder = written(tmp_path, **{name: None})
     with pytest.raises(ConfigError, match=f"config.json.*{name} is None; allowed"):
@@ -329,8 +329,8 @@ def test_layer_norm_eps_has_two_ends(value: float) -> None:
     [
         ({"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0 LABEL_1 LABEL_2", "num_labels is 3"),
         ({"num_labels": 1, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0", "num_labels is 1"),
-        ({"id2label": {"0": 0}}, "0", "numbers for names"),
-        ({"id2label": {"0": 1, "1": 5}, "label2id": {"1": 0, "5": 1}}, "1 5", "numbers for names"),
+        ({"id2label": {"0": 0}}, "0", "numbers as labels"),
+        ({"id2label": {"0": 1, "1": 5}, "label2id": {"1": 0, "5": 1}}, "1 5", "numbers as labels"),
         ({"id2label": {"0": "a", "2": "b"}}, "LABEL_0 LABEL_1", "every number from 0 to n-1"),
         ({"id2label": {"0": "a", "1": "a"}}, "LABEL_0 LABEL_1", "more than once"),
         ({"id2label": [1], "num_labels": 3}, "LABEL_0 LABEL_1 LABEL_2", "a mapping from class numbers"),
@@ -338,7 +338,7 @@ def test_layer_norm_eps_has_two_ends(value: float) -> None:
         ({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": "0", "b": "1"}}, "a b", ""),
     ],
 )
-def test_labels_of_a_file_lock_nothing_and_what_is_wrong_is_said(
+def test_invalid_labels_in_a_file_are_reported_but_load(
     tmp_path: Path, labels: dict[str, Any], read: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = BertConfig.from_pretrained(written(tmp_path, **labels))
@@ -349,7 +349,7 @@ def test_labels_of_a_file_lock_nothing_and_what_is_wrong_is_said(
     progress._said.clear()
     assert BertConfig.from_pretrained(tmp_path, id2label={0: "x", 1: "y"}).label2id == {"x": 0, "y": 1}
     assert BertConfig.from_pretrained(tmp_path, num_labels=4).num_labels == 4
-    assert not caplog.records  # an override is looked at before the file's own
+    assert not caplog.records  # an override takes precedence over the file
 
 
 def test_contradicting_labels_of_a_file_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -391,7 +391,7 @@ def test_a_function_as_activation_works_until_it_is_saved(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_saving_where_it_cannot_be(tmp_path: Path) -> None:
+def test_saving_to_impossible_places(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="cannot make the folder"):
         BertConfig().save_pretrained(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Dropout by our own kernels, and by sixteen bits a number: as often, as large and with the gradient of PyTorch's."""
+"""Dropout by the kernels, and by 16 bits an element: rates, scale and gradients equal PyTorch's."""
 
 import pytest
 import torch
@@ -10,16 +10,16 @@ from bertie.kernels import library
 
 @pytest.fixture(params=["by kernels", "by PyTorch"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have everything happen with and without compiled kernels."""
+    """Run every test with and without compiled kernels."""
     if request.param == "by PyTorch":
         monkeypatch.setattr(library, "instruction_sets", lambda: ())
-    elif why := library.why_none():
+    elif why := library.why_no_kernels():
         pytest.skip(why)
     return str(request.param)
 
 
 @pytest.mark.parametrize("p", [0.02, 0.1, 0.5, 0.9])
-def test_numbers_are_dropped_as_often_as_asked(p: float) -> None:
+def test_elements_are_dropped_at_the_given_rate(p: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(1000, 1001)
     found = dropout(x, p)
@@ -29,7 +29,7 @@ def test_numbers_are_dropped_as_often_as_asked(p: float) -> None:
     assert float(kept.min()) == float(kept.max()) == pytest.approx(1 / (1 - p), rel=1e-4)
 
 
-def test_neighbours_and_calls_are_independent() -> None:
+def test_elements_and_calls_are_independent() -> None:
     torch.manual_seed(1)
     kept = (dropout(torch.ones(1_000_000), 0.5) > 0).float() - 0.5
     for apart in range(1, 9):
@@ -39,14 +39,14 @@ def test_neighbours_and_calls_are_independent() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_the_gradient_passes_what_was_kept(dtype: torch.dtype, way: str) -> None:
+def test_the_gradient_uses_the_same_mask(dtype: torch.dtype, way: str) -> None:
     x = torch.randn(7, 5, dtype=dtype, requires_grad=True)
     found = dropout(x, 0.4)
     assert found.dtype == dtype
     weights = torch.randn(7, 5, dtype=dtype)
     (found * weights).sum().backward()
     assert x.grad is not None
-    # kernels take float32 alone; of 16 bits, 0.4 is not a multiple
+    # kernels take only float32; 0.4 is not a multiple of 2^-16
     kept = 1 - 0.4 if way == "by kernels" and dtype == torch.float32 else 1 - round(0.4 * 65536) / 65536
     scale = torch.where(found == 0, 0.0, 1 / kept).to(dtype)
     torch.testing.assert_close(found, x.detach() * scale)
@@ -63,7 +63,7 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(found[0], found[2])
 
 
-def test_nothing_and_everything() -> None:
+def test_p_of_zero_and_one() -> None:
     x = torch.randn(9)
     assert torch.equal(dropout(x, 0.0), x)
     assert torch.equal(dropout(x, 1.0), F.dropout(x, 1.0))
@@ -73,7 +73,7 @@ def test_nothing_and_everything() -> None:
     assert not torch.equal(module.train()(x), x)
 
 
-def test_what_is_kept_does_not_depend_on_vectors_or_threads(way: str) -> None:
+def test_the_mask_does_not_depend_on_instruction_set_or_threads(way: str) -> None:
     if way == "by PyTorch":
         pytest.skip("it has neither")
     x, before, found = torch.ones(50_001), torch.get_num_threads(), []
@@ -88,7 +88,7 @@ def test_what_is_kept_does_not_depend_on_vectors_or_threads(way: str) -> None:
     assert all(torch.equal(each, found[0]) for each in found)
 
 
-def test_a_slope_of_a_slope() -> None:
+def test_second_derivatives() -> None:
     x = torch.randn(40, requires_grad=True)
     (first,) = torch.autograd.grad(dropout(x, 0.5).square().sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), x)

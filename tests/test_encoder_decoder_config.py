@@ -1,4 +1,4 @@
-"""EncoderDecoderConfig: two configs and what holds for both, from mappings and back."""
+"""EncoderDecoderConfig: two configs and the fields of the pair, to mappings and back."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ DECODER = ENCODER | {"is_decoder": True, "add_cross_attention": True}
 STATED = {"encoder": ENCODER, "decoder": DECODER, "decoder_start_token_id": 2}
 
 
-def test_what_holds_for_both_where_nobody_has_said_it() -> None:
+def test_defaults_of_the_pair() -> None:
     config = EncoderDecoderConfig(ENCODER, DECODER)
     assert config.is_encoder_decoder
     assert config.tie_word_embeddings
@@ -27,7 +27,7 @@ def test_what_holds_for_both_where_nobody_has_said_it() -> None:
         assert config.encoder._attn_implementation == config.decoder._attn_implementation == "eager"
 
 
-def test_what_nobody_knows_stays_but_for_private_keys() -> None:
+def test_unknown_keys_are_kept_except_private_ones() -> None:
     config = EncoderDecoderConfig.from_dict({**STATED, "my_own": {"a": 1}, "_private": 1, "get_text_config": 1})
     assert (config.my_own, config.decoder_start_token_id) == ({"a": 1}, 2)
     assert not hasattr(config, "_private")
@@ -37,7 +37,7 @@ def test_what_nobody_knows_stays_but_for_private_keys() -> None:
     assert EncoderDecoderConfig.from_dict(config.to_dict()) == config
 
 
-def test_overrides_take_the_place_of_fields_and_others_are_refused_or_returned() -> None:
+def test_overrides_replace_fields_and_unknown_ones_are_refused_or_returned() -> None:
     assert EncoderDecoderConfig.from_dict(STATED, decoder_start_token_id=3, other=None).decoder_start_token_id == 3
     with pytest.raises(InputTypeError, match=r"no field 'use_cach'\. Did you mean 'use_cache'\?"):
         EncoderDecoderConfig.from_dict(STATED, use_cach=False)
@@ -53,7 +53,7 @@ def test_the_old_name_of_dtype(stated: dict[str, str], dtype: str) -> None:
     assert EncoderDecoderConfig.from_dict({**STATED, **stated}).to_dict()["dtype"] == dtype
 
 
-def test_both_configs_are_made_one_and_tied_only_if_asked() -> None:
+def test_configs_are_combined_and_tied_only_on_request() -> None:
     halves = BertConfig(**ENCODER), BertConfig(**ENCODER)
     config = EncoderDecoderConfig.from_encoder_decoder_configs(*halves)
     assert (config.encoder.is_decoder, config.decoder.is_decoder, config.decoder.add_cross_attention) == (
@@ -66,19 +66,19 @@ def test_both_configs_are_made_one_and_tied_only_if_asked() -> None:
 
 
 @pytest.mark.parametrize(("width", "encoder"), [(32, 32), (32, 16)])
-def test_cross_attention_is_of_both_widths_where_it_states_one(width: int, encoder: int) -> None:
+def test_a_stated_cross_attention_width_must_match_both(width: int, encoder: int) -> None:
     first, second = ENCODER | {"hidden_size": encoder}, DECODER | {"cross_attention_hidden_size": width}
-    with pytest.raises(ConfigError, match=f"cross_attention_hidden_size is {width}, but .* have {encoder} numbers"):
+    with pytest.raises(ConfigError, match=f"cross_attention_hidden_size is {width}, but .* are {encoder} wide"):
         EncoderDecoderConfig(first, second)
     assert EncoderDecoderConfig(ENCODER, second | {"cross_attention_hidden_size": 16}).encoder.hidden_size == 16
 
 
-def test_the_second_has_cross_attention() -> None:
+def test_the_decoder_needs_cross_attention() -> None:
     with pytest.raises(ConfigError, match="the decoder's is_decoder and add_cross_attention must be true"):
         EncoderDecoderConfig(ENCODER, DECODER | {"add_cross_attention": False})
 
 
-def test_folders_are_told_apart(tmp_path: Any) -> None:
+def test_encoder_decoder_folders_are_recognised(tmp_path: Any) -> None:
     EncoderDecoderConfig(ENCODER, DECODER).save_pretrained(tmp_path / "pair")
     BertConfig(**ENCODER).save_pretrained(tmp_path / "one")
     assert (is_encoder_decoder(tmp_path / "pair"), is_encoder_decoder(tmp_path / "one")) == (True, False)

@@ -1,4 +1,4 @@
-"""Optional packages: there, not there, and there but broken."""
+"""Optional packages: installed, missing, and broken."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def test_what_is_missing_is_named_with_its_extra() -> None:
     assert missing("no_such_package.parquet", "parquet", "Reading Parquet files") == says
 
 
-def test_a_sentence_that_says_all_is_the_only_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_is_the_only_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_torch() -> None:
         try:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
@@ -58,7 +58,7 @@ def test_a_package_that_cannot_be_imported_is_not_called_missing(
         need("damaged", "train")
 
 
-def test_what_is_loaded_is_found_and_nothing_else_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loaded_modules_are_found_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "never_imported.py").write_text("raise AssertionError")
     monkeypatch.syspath_prepend(tmp_path)
     assert loaded("json") is json

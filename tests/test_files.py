@@ -1,4 +1,4 @@
-"""files: JSON from strangers, and files that are replaced whole or not at all."""
+"""files: untrusted JSON, and files replaced completely or not at all."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from bertie.files import atomic, atomic_files, atomic_folder, checked_values, re
 from bertie.rules import Rule
 
 
-def test_json_there_and_back(tmp_path: Path) -> None:
+def test_json_round_trip(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, "é"], "a": None})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, "é"]}
     assert (
@@ -21,7 +21,7 @@ def test_json_there_and_back(tmp_path: Path) -> None:
     ).read_text() == '{\n  "a": null,\n  "b": [\n    1,\n    "\\u00e9"\n  ]\n}\n'  # keys in order
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert read_json(tmp_path / "a.json") == {"a": 1}
 
@@ -37,7 +37,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": ' + b"1" * 5000 + b"}", "not valid JSON"),
-        (b'{"a": {"b\\uD800": 1}}', r"half a UTF-16 character"),
+        (b'{"a": {"b\\uD800": 1}}', r"a lone surrogate"),
     ],
 )
 def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: bytes, says: str) -> None:
@@ -50,13 +50,13 @@ def test_unreadable_json_is_one_sentence_with_the_path(tmp_path: Path, content: 
     assert len(str(error.value)) < 400
 
 
-def test_a_whole_character_may_be_written_as_two_halves(tmp_path: Path) -> None:
+def test_a_surrogate_pair_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(r'{"a": "\ud83d\ude00"}')
     assert read_json(tmp_path / "a.json") == {"a": "\N{GRINNING FACE}"}
 
 
 @pytest.mark.parametrize("full", [OSError(28, "No space left on device"), OSError("262144 requested and 1 written")])
-def test_a_full_disk_is_said_of_the_file_that_was_asked_for(full: OSError, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_for_the_final_file(full: OSError, tmp_path: Path) -> None:
     with (
         pytest.raises(CheckpointError) as error,
         atomic_folder(tmp_path / "model") as folder,
@@ -74,8 +74,8 @@ RULES = {
     "special": Rule("", "true or false"),
     "eps": Rule("", "number", 0, 1, above=True),
     "model": Rule("", "mapping", none=True),
-    "token": Rule("", "text or mapping"),
-    "files": Rule("", "mapping of texts"),
+    "token": Rule("", "string or mapping"),
+    "files": Rule("", "mapping of strings"),
     "parts": Rule("", "list"),
 }
 
@@ -89,8 +89,8 @@ RULES = {
         ("special", 1, "true or false"),
         ("eps", float("nan"), "a number above 0 and at most 1"),
         ("model", [], "a mapping or None"),
-        ("token", None, "a text or mapping"),
-        ("files", {"a": 1}, "a mapping of texts"),
+        ("token", None, "a string or mapping"),
+        ("files", {"a": 1}, "a mapping of strings"),
         ("parts", "x" * 5000, "a list"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
 def test_a_folder_or_device_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "queue")
-    for name, message in (("folder", "it is a folder"), ("queue", "it is no plain file")):
+    for name, message in (("folder", "it is a folder"), ("queue", "it is not a plain file")):
         with pytest.raises(CheckpointError, match=message):
             write_text(tmp_path / name, "")
     assert (tmp_path / "queue").is_fifo()

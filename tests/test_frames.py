@@ -1,4 +1,4 @@
-"""Tables of pandas, polars and PyArrow give what lists of their columns give, or one sentence; never column names."""
+"""Data frames of pandas, polars and PyArrow give the results of lists, or an error; never column names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,14 +52,14 @@ def test_embed(frame: Any, pipe: Any) -> None:
         embed(frame({"id": [1], "body": ["a"]}))
 
 
-def test_an_array_without_dimensions_is_no_list_of_characters(pipe: Any) -> None:
+def test_a_zero_dimensional_array_is_refused(pipe: Any) -> None:
     embed = pipe("embed", "BertModel")
     for call in (embed, embed.tokenizer):
         with pytest.raises(bertie.InputTypeError, match=r"array\('a b', dtype='<U3'\), an array without dimensions"):
             call(np.array("a b"))
 
 
-def test_a_stream_answers_rows(frame: Any, pipe: Any) -> None:
+def test_rows_are_streamed(frame: Any, pipe: Any) -> None:
     embed = pipe("embed", "BertModel")
     assert len(list(embed.stream(frame({"text": TEXTS, "label": OTHERS})))) == 4
 
@@ -109,7 +109,7 @@ def test_every_task(frame: Any, pipe: Any, task: str, name: str, config: Any, co
         made(frame({"some": ["a"], "thing": ["b"]}))
 
 
-def test_columns_stand_beside_a_text(frame: Any, pipe: Any) -> None:
+def test_other_columns_accompany_a_text(frame: Any, pipe: Any) -> None:
     table = frame({"passage": TEXTS, "context": OTHERS})
     rerank = pipe("reranking", "BertForSequenceClassification", num_labels=1)
     assert rerank("a", table["passage"]) == rerank("a", TEXTS)
@@ -164,7 +164,7 @@ def test_tokenizers(frame: Any) -> None:
         tokenizer(table)
 
 
-def test_texts_to_calibrate_on(frame: Any, pipe: Any) -> None:
+def test_calibration_texts(frame: Any, pipe: Any) -> None:
     made = pipe("embed", "BertModel")
     expected = encode(TEXTS, made.tokenizer, made.model).lengths
     assert encode(frame({"id": OTHERS, "text": TEXTS}), made.tokenizer, made.model).lengths == expected

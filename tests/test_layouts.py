@@ -1,4 +1,4 @@
-"""layouts: folders that hold no model bertie reads are recognised, and every door says the same of them."""
+"""Folders without a model that bertie can read are recognised, with the same message from every entry point."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import bertie
 from bertie.cli.app import app
 from bertie.errors import CheckpointError
-from bertie.layouts import LAYOUTS, recognised
+from bertie.layouts import LAYOUTS, describe_files
 
 TINY = {"vocab_size": 9, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 437955512\n"
@@ -57,20 +57,20 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "keras": (with_config("tf_model.h5"), "'tf_model.h5' is weights of Keras: .*bertie convert.*from_tf=True"),
     "flax": (with_config("flax_model.msgpack"), "weights of Flax: convert it once, bertie convert.*from_flax=True"),
     "rust": (with_config("rust_model.ot"), "weights for rust-bert: fetch model.safetensors"),
-    "served": (with_config("saved_model.pb"), "a SavedModel of TensorFlow"),
-    "onnx": (with_config("onnx/model.onnx"), "a program for ONNX Runtime: fetch model.safetensors"),
-    "openvino": (with_config("openvino_model.bin"), "a program for OpenVINO"),
+    "served": (with_config("saved_model.pb"), "a TensorFlow SavedModel"),
+    "onnx": (with_config("onnx/model.onnx"), "a model for ONNX Runtime: fetch model.safetensors"),
+    "openvino": (with_config("openvino_model.bin"), "a model for OpenVINO"),
     "llama.cpp": (with_config("model.gguf"), "weights for llama.cpp"),
-    "pointer": (with_config("model.safetensors", POINTER), "is a pointer of git-lfs.*git lfs pull"),
-    "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a pointer of git-lfs"),
-    "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a pointer of git-lfs"),
+    "pointer": (with_config("model.safetensors", POINTER), "is a git-lfs pointer.*git lfs pull"),
+    "pointer to a pickle": (with_config("pytorch_model.bin", POINTER), "is a git-lfs pointer"),
+    "pointer to a config": (lambda folder: with_config("config.json", POINTER)(folder), "is a git-lfs pointer"),
     "checkpoints": (checkpoints, "give one of them: checkpoint-500, checkpoint-1000, checkpoint-1500"),
-    "models": (lambda folder: config(folder / "english"), "a model's in a folder of models: give one of them: english"),
+    "models": (lambda folder: config(folder / "english"), "part of a model in a subfolder: give one of them: english"),
 }
 
 
-def doors(folder: Path) -> dict[str, Callable[[], Any]]:
-    """Every way to open a model, by the messages that they end with."""
+def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
+    """The ways to open a model, by name."""
     return {
         "model": lambda: bertie.BertModel.from_pretrained(folder),
         "auto": lambda: bertie.AutoModelForMaskedLM.from_pretrained(str(folder)),
@@ -80,10 +80,10 @@ def doors(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_every_door_says_the_same(name: str, tmp_path: Path) -> None:
+def test_every_way_to_open_reports_the_same(name: str, tmp_path: Path) -> None:
     build, says = FOLDERS[name]
     build(tmp_path)
-    for open_it in doors(tmp_path).values():
+    for open_it in entry_points(tmp_path).values():
         with pytest.raises(CheckpointError, match=says):
             open_it()
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path)])
@@ -110,7 +110,7 @@ def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
         bertie.BertTokenizer.from_pretrained(tmp_path)
 
 
-def test_of_a_hub_name_the_whole_repository_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_hub_repository_is_considered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = tmp_path / "snapshot"
     config(snapshot)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
@@ -124,11 +124,11 @@ def test_an_adapter_in_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     names = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: names)
     for open_it in (bertie.BertModel.from_pretrained, bertie.AutoTokenizer.from_pretrained):
-        with pytest.raises(CheckpointError, match="'adapter_config.json' is a peft adapter"):
+        with pytest.raises(CheckpointError, match="'adapter_config.json' is part of a peft adapter"):
             open_it("someone/adapter")
 
 
-def test_a_hubs_bin_is_inspected_truly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
+def test_a_pickled_model_on_the_hub_is_inspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: Path) -> None:
     import torch
 
     snapshot, model = tmp_path / "snapshot", bertie.BertForMaskedLM(bertie.BertConfig(**TINY))
@@ -163,14 +163,14 @@ def test_old_sentence_transformers_folders_open_everywhere(tmp_path: Path, mini:
     assert "mean, reads 512 tokens" in shown.output
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.signs[0])
-def test_each_layout_has_its_own_sentence(layout: Any) -> None:
-    sign = layout.signs[0].replace("[!0-9]", "a").replace("*", "7")
-    sentence = recognised(["README.md", sign])
-    assert layout.what in sentence
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.patterns[0])
+def test_each_layout_has_its_own_message(layout: Any) -> None:
+    pattern = layout.patterns[0].replace("[!0-9]", "a").replace("*", "7")
+    sentence = describe_files(["README.md", pattern])
+    assert layout.description in sentence
     assert "{" not in sentence
 
 
-def test_what_is_not_known_is_not_guessed() -> None:
-    assert recognised(["README.md", "notes.txt"]) == ""
-    assert recognised(["modules.json", "1_Pooling/config.json"]) == ""
+def test_unknown_files_are_not_described() -> None:
+    assert describe_files(["README.md", "notes.txt"]) == ""
+    assert describe_files(["modules.json", "1_Pooling/config.json"]) == ""

@@ -1,4 +1,4 @@
-"""locking: one process a folder, and a lock that dies with its process."""
+"""locking: one process per folder, and a lock that is released when its process ends."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from bertie.errors import InputError
 from bertie.locking import LOCK, only_process_in
 
 
-def test_a_lock_is_taken_given_back_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_lock_is_taken_and_released_without_a_trace(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     for _ in range(2):
         with only_process_in(folder):
@@ -66,7 +66,7 @@ def test_one_of_many_gets_it(tmp_path: Path) -> None:
     assert set(most) == {1}
 
 
-def test_a_disk_without_locks_is_said_once(
+def test_a_disk_without_locks_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fcntl = pytest.importorskip("fcntl")

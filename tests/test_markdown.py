@@ -1,4 +1,4 @@
-"""Texts of strangers stay texts in a report, and figures are readable."""
+"""Markup in texts is escaped in a report, and figures are readable."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from bertie.messages import duration
         ("_so_ f1_macro __x", r"\_so\_ f1_macro \_\_x"),
     ],
 )
-def test_texts_stay_texts(text: str, expected: str) -> None:
+def test_markup_is_escaped(text: str, expected: str) -> None:
     assert plain(text) == expected
 
 

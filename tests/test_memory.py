@@ -1,4 +1,4 @@
-"""Pages given back: no value changes, and on Linux a mapped file's memory falls."""
+"""Returned pages: no value changes, and on Linux the memory of mapped files decreases."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bertie import memory as room
 from bertie.checkpoints import open_checkpoint
-from bertie.memory import LARGE_PAGE, LargePages, drop_pages, own_pages
+from bertie.memory import LARGE_PAGE, LargePages, anonymous_pages, drop_pages
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives pages back")
 
@@ -27,7 +27,7 @@ def drop(tensor: torch.Tensor) -> None:
 
 
 def resident(tensor: torch.Tensor) -> int:
-    """Return how many bytes of the mapping that holds ``tensor`` are in memory, as the system counts them."""
+    """Return how many bytes of the mapping that contains ``tensor`` are in memory."""
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         field, _, value = line.partition(" ")
@@ -40,7 +40,7 @@ def resident(tensor: torch.Tensor) -> int:
 
 
 @linux
-def test_a_mapped_tensor_leaves_memory_and_comes_back_equal(tmp_path: Path) -> None:
+def test_a_mapped_tensors_pages_are_dropped_and_read_again(tmp_path: Path) -> None:
     original = torch.randn(1024, 4096)
     tensor = mapped(tmp_path, original)
     assert torch.equal(tensor, original)
@@ -57,7 +57,7 @@ def test_a_mapped_tensor_leaves_memory_and_comes_back_equal(tmp_path: Path) -> N
 
 
 @linux
-def test_a_neighbour_keeps_its_pages(tmp_path: Path) -> None:
+def test_a_neighbours_pages_are_kept(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2**20), "b": torch.ones(2**20)}, str(tmp_path / "model.safetensors"))
     checkpoint = open_checkpoint(tmp_path)
     a, b = checkpoint.tensor("a"), checkpoint.tensor("b")
@@ -66,7 +66,7 @@ def test_a_neighbour_keeps_its_pages(tmp_path: Path) -> None:
     assert resident(b) >= b.nbytes
 
 
-def test_changed_numbers_are_kept(tmp_path: Path) -> None:
+def test_changed_pages_are_kept(tmp_path: Path) -> None:
     tensor = mapped(tmp_path, torch.zeros(512, 1024))
     tensor[100:120] = 7.0
     expected = tensor.clone()
@@ -85,7 +85,7 @@ def test_changed_numbers_are_kept(tmp_path: Path) -> None:
         torch.arange(100_000)[1:],
     ],
 )
-def test_memory_of_no_file_is_left_alone(tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_without_a_file_is_kept(tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: int) -> int:
         raise AssertionError("no call is due")
 
@@ -95,7 +95,7 @@ def test_memory_of_no_file_is_left_alone(tensor: torch.Tensor, monkeypatch: pyte
     assert torch.equal(tensor, expected)
 
 
-def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_happens_on_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = mapped(tmp_path, torch.ones(1024, 1024))
     for name, value in (("_PAGEMAP", str(tmp_path / "none")), ("_madvise", lambda: None)):
         with monkeypatch.context() as patch:
@@ -107,37 +107,37 @@ def test_nothing_happens_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("size", [0, 1, 3 * LARGE_PAGE + 5])
-def test_pages_of_ones_own(size: int) -> None:
+def test_allocated_pages(size: int) -> None:
     pages = LargePages()
-    first, second = pages.take(size), pages.take(size)
-    for bytes_ in (own_pages(size), first, second):
+    first, second = pages.allocate(size), pages.allocate(size)
+    for bytes_ in (anonymous_pages(size), first, second):
         assert (bytes_.dtype, bytes_.shape, bytes_.flags.writeable) == (np.uint8, (size,), True)
         bytes_[:] = 7
         assert (bytes_ == 7).all()
-    assert (first == 7).all(), "they lie in each other"
+    assert (first == 7).all(), "they overlap"
     assert not size or (first.ctypes.data % LARGE_PAGE, second.ctypes.data % 64) == (0, 0)
-    larger = pages.take(40 << 20)
+    larger = pages.allocate(40 << 20)
     assert not larger.any()
     assert larger.ctypes.data % LARGE_PAGE == 0
 
 
-def test_only_pages_of_files_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    present, of_a_file, swapped = 1 << room._PRESENT, 1 << room._OF_A_FILE, 1 << room._SWAPPED
-    pages = [present, present | of_a_file, 0, present | of_a_file, swapped]
+def test_only_file_backed_pages_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present, file_backed, swapped = 1 << room._PRESENT, 1 << room._FILE_BACKED, 1 << room._SWAPPED
+    pages = [present, present | file_backed, 0, present | file_backed, swapped]
     np.array(pages, np.uint64).tofile(tmp_path / "pagemap")
     monkeypatch.setattr(room, "_PAGEMAP", str(tmp_path / "pagemap"))
-    assert room._all_of_a_file(1, 3)
-    assert not room._all_of_a_file(0, 2)
-    assert not room._all_of_a_file(3, 2)
+    assert room._all_file_backed(1, 3)
+    assert not room._all_file_backed(0, 2)
+    assert not room._all_file_backed(3, 2)
 
 
 @linux
 def test_freed_memory_is_kept_within_the_block() -> None:
-    """In a process of its own, where nothing else takes pieces of what was freed."""
+    """In its own process, where nothing else allocates the freed memory."""
     program = """
 import ctypes
 import resource
-from bertie.memory import freed_memory_kept
+from bertie.memory import keep_freed_memory
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
@@ -151,7 +151,7 @@ def fresh_pages():
 
 c.memset.restype = ctypes.c_void_p
 outside = [fresh_pages() for _ in range(3)]
-with freed_memory_kept():
+with keep_freed_memory():
     fresh_pages()
     inside = [fresh_pages() for _ in range(3)]
 after = [fresh_pages() for _ in range(3)]
@@ -162,10 +162,10 @@ print(min(outside) > 1000, max(inside) < 1000, min(after) > 1000)
 
 
 @linux
-def test_freed_memory_between_used_pieces_is_returned() -> None:
+def test_freed_memory_between_used_blocks_is_returned() -> None:
     program = """
 import ctypes
-from bertie.memory import freed_memory_kept, return_freed_memory
+from bertie.memory import keep_freed_memory, return_freed_memory
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
@@ -174,7 +174,7 @@ c.memset.restype, c.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
 
-with freed_memory_kept():
+with keep_freed_memory():
     pieces = [c.memset(c.malloc(1 << 20), 1, 1 << 20) for _ in range(200)]
     for piece in pieces[::2]:
         c.free(piece)
@@ -186,10 +186,10 @@ with freed_memory_kept():
     assert done.stdout == "True\n"
 
 
-def test_onednn_keeps_few_programs_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_primitive_cache_limit_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    room.keep_few_primitives()
+    room.limit_primitive_cache()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "32"
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "5")
-    room.keep_few_primitives()
+    room.limit_primitive_cache()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "5"

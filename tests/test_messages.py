@@ -1,4 +1,4 @@
-"""Values and texts in messages: cut at a length, listed, and harmless on a terminal."""
+"""Values and texts in messages: truncated, listed, and harmless on a terminal."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def test_names_are_listed() -> None:
     assert listed(["a", "b"], show=str) == "a, b"
 
 
-def test_a_terminal_obeys_no_character() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31m\n\u202eé") == "a\\u001b[31m\\u000a\\u202eé"
     assert printable("a\n\t\x00", keep="\n\t") == "a\n\t\\u0000"
 
 
-def test_a_wrong_byte_is_named_with_its_place_in_the_file() -> None:
+def test_a_wrong_byte_is_named_with_its_offset() -> None:
     with pytest.raises(UnicodeDecodeError) as found:
         b"caf\xe9 noir".decode()
     assert wrong_byte(found.value, 100) == "byte 0xE9 at offset 103"

@@ -1,4 +1,4 @@
-"""Forked children of a process that has computed with several threads compute too, with as many."""
+"""Forked children of a process that has computed with several threads can compute with as many."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What models return is a mapping, a tuple and, for programs that ask, a dataclass, as in transformers."""
+"""Model outputs are mappings, tuples and, for programs that need it, dataclasses, as in transformers."""
 
 import dataclasses
 import pickle

@@ -23,7 +23,7 @@ def rectangle(mask: torch.Tensor) -> torch.Tensor:
     return torch.arange(1, mask.numel() + 1).reshape(mask.shape)
 
 
-def test_lists_become_one_run_of_tokens() -> None:
+def test_from_lists() -> None:
     packed = Packed.from_lists([[7, 8, 9], [5, 6]])
     assert packed.input_ids.tolist() == [7, 8, 9, 5, 6]
     assert packed.cu_seqlens.tolist() == [0, 3, 5]
@@ -34,7 +34,7 @@ def test_lists_become_one_run_of_tokens() -> None:
     assert packed.pad(packed.input_ids).tolist() == [[7, 8, 9], [5, 6, 0]]
 
 
-def test_a_mask_says_what_is_left_out() -> None:
+def test_padding_is_left_out() -> None:
     packed = Packed.from_padded(torch.tensor([[7, 8, 9, 1], [5, 6, 1, 1]]), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]))
     assert packed.cu_seqlens.tolist() == [0, 3, 5]
     assert packed.input_ids.tolist() == [7, 8, 9, 5, 6]
@@ -47,7 +47,7 @@ def test_a_token_keeps_the_position_of_its_column() -> None:
     assert packed.first(packed.input_ids).tolist() == [7, 5]
 
 
-def test_without_padding_nothing_is_moved() -> None:
+def test_without_padding_nothing_is_copied() -> None:
     ids = torch.tensor([[1, 2], [3, 4]])
     packed = Packed.from_padded(ids, torch.ones_like(ids))
     assert packed.flat_index is None
@@ -114,7 +114,7 @@ def test_a_mask_of_other_numbers_is_refused(value: float) -> None:
 
 @settings(max_examples=20)
 @given(masks)
-def test_facts_are_the_same_when_they_are_fetched_later(mask: torch.Tensor) -> None:
+def test_host_stats_are_the_same_if_fetched_later(mask: torch.Tensor) -> None:
     packed = Packed.from_padded(rectangle(mask) * mask, mask)
     leaves, spec = pytree.tree_flatten(packed)
     later = pytree.tree_unflatten(leaves, spec)
@@ -122,7 +122,7 @@ def test_facts_are_the_same_when_they_are_fetched_later(mask: torch.Tensor) -> N
     assert later.lengths == packed.lengths
 
 
-def test_a_tree_map_may_put_anything_in_the_place_of_tensors() -> None:
+def test_tree_map_may_replace_tensors_by_anything() -> None:
     packed = Packed.from_lists([[1, 2], [3]])
     assert pytree.tree_map(lambda leaf: None, packed).shape == (2, 2)
 
@@ -151,7 +151,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
 
 
 @pytest.mark.parametrize("starts", [[0, 100, 6], [0, -2, 6], [1, 3, 6], [0, 3, 5], [0, 3, 2**31 - 1]])
-def test_texts_that_do_not_lie_in_the_tokens_are_refused(starts: list[int]) -> None:
+def test_invalid_cu_seqlens_are_refused(starts: list[int]) -> None:
     ids, places = torch.ones(6, dtype=torch.int64), torch.arange(6)
     with pytest.raises(InputError, match=r"cu_seqlens is \[.*\]; it must rise from 0 to 6, the number of tokens"):
         Packed(places, ids * 0, torch.tensor(starts, dtype=torch.int32), (2, 3), ids)
@@ -159,12 +159,12 @@ def test_texts_that_do_not_lie_in_the_tokens_are_refused(starts: list[int]) -> N
 
 def test_a_text_longer_than_its_rectangle_is_refused() -> None:
     ids, starts = torch.ones(6, dtype=torch.int64), torch.tensor([0, 4, 6], dtype=torch.int32)
-    with pytest.raises(InputError, match=r"A text has 4 tokens, but shape is \(2, 3\)"):
+    with pytest.raises(InputError, match=r"A text has 4 tokens, but shape \(2, 3\) allows at most 3"):
         Packed(torch.arange(6), ids * 0, starts, (2, 3), ids)
     assert Packed(torch.arange(6), ids * 0, starts, (2, 4), ids).lengths == (4, 2)
 
 
-def test_starts_that_no_constructor_saw_are_looked_at_with_the_facts() -> None:
+def test_cu_seqlens_are_checked_with_the_host_stats() -> None:
     packed = Packed.from_lists([[1, 2], [3]])
     made = pytree.tree_map(lambda leaf: leaf * 5 if leaf is packed.cu_seqlens else leaf, packed)
     with pytest.raises(InputError, match="cu_seqlens is"):
@@ -172,7 +172,7 @@ def test_starts_that_no_constructor_saw_are_looked_at_with_the_facts() -> None:
 
 
 @pytest.mark.parametrize("text", [-1, 3])
-def test_a_text_that_is_not_there_cannot_be_selected(text: int) -> None:
+def test_selecting_a_missing_text_is_refused(text: int) -> None:
     with pytest.raises(InputError, match=f"There is no text {text} in this batch of 3"):
         Packed.from_lists([[1, 2, 3], [4], [5, 6]]).select([0, text])
 
@@ -185,7 +185,7 @@ def test_a_rectangle_is_checked_before_it_is_packed() -> None:
         Packed.from_padded(ids.float())
 
 
-def test_all_tensors_travel_side_by_side_in_one_transfer():
+def test_all_tensors_are_copied_in_one_transfer():
     packed = Packed.from_lists([[5, 6, 7], [8]], token_type_ids=[[0, 1, 1], [0]])
     embeds = torch.randn(3, 2, requires_grad=True)
     tensors = {

@@ -1,4 +1,4 @@
-"""Messages are said once, and progress is shown on a terminal or when asked for."""
+"""Messages are logged once, and progress is shown on a terminal or on request."""
 
 import io
 import logging
@@ -15,18 +15,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_message_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         progress.say_once("the moon is full")
     assert caplog.messages == ["the moon is full"]
     assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_what_was_said_is_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_said", said := set())
-    for number in range(3 * progress._REMEMBERED):
+    for number in range(3 * progress._MOST_REMEMBERED):
         progress.say_once(f"top_p={number} has no effect", logging.DEBUG)
-    assert 0 < len(said) <= progress._REMEMBERED
+    assert 0 < len(said) <= progress._MOST_REMEMBERED
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_short_work_shows_nothing_and_long_work_does(monkeypatch: pytest.MonkeyP
         assert ("texts" in stream.getvalue()) == shown  # type: ignore[attr-defined]
 
 
-def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fractions_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress.progress("texts", 3, show=True) as advance:
         for _ in range(10):
@@ -62,7 +62,7 @@ def test_parts_of_texts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3/3" in stream.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_note_stands_beside_the_bar_and_a_file_gets_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_its_note_and_a_file_gets_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     with progress.progress("steps", 9, show=True) as advance:
         for loss in (3, 2, 1):
@@ -85,14 +85,12 @@ def test_without_a_standard_error_there_is_no_bar(closed: bool, monkeypatch: pyt
             advance(3)
 
 
-def test_without_a_terminal_there_is_a_line_every_so_often(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_terminal_lines_are_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(progress.lines, "handlers", [])  # a command that ran in this process has one
+    monkeypatch.setattr(progress.lines, "handlers", [])  # a command that ran in this process has added one
     monkeypatch.setattr(progress.lines, "propagate", True)
     with progress.progress("steps", 10_000, done=1000) as advance:  # by the run before this one
         for _ in range(200):
@@ -110,7 +108,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
-def test_in_a_notebook_there_is_a_bar_of_html_that_goes_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_shows_an_html_bar_that_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
 
     def display(page: str, display_id: bool) -> SimpleNamespace:

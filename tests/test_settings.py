@@ -1,4 +1,4 @@
-"""Settings refuse what cannot be in one sentence, and their defaults follow the amount of data."""
+"""Invalid settings are refused with one sentence, and defaults follow the amount of data."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ from bertie.settings import Settings, describe_settings
         ({"batch_size": 1, "batch_tokens": 2}, "batch_size=1 and batch_tokens=2 exclude each other"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as refusal:
         Settings(**fields)
     assert str(refusal.value).startswith(sentence)
@@ -53,14 +53,14 @@ def test_every_field_is_described() -> None:
 
 
 @pytest.mark.parametrize(("examples", "epochs"), [(1, 20), (500, 20), (3_000, 7), (10_000, 3), (500_000, 3)])
-def test_little_data_is_read_more_often(examples: int, epochs: int) -> None:
+def test_small_datasets_get_more_epochs(examples: int, epochs: int) -> None:
     steps = -(-examples // 32)
     assert Settings().epochs_over(steps) == epochs
     assert Settings(epochs=2).epochs_over(steps) == 2
 
 
 @pytest.mark.parametrize(("width", "rate"), [(1024, 1.7e-5), (768, 3e-5), (384, 1.2e-4), (128, 3e-4)])
-def test_narrow_models_learn_faster(width: int, rate: float) -> None:
+def test_narrow_models_get_higher_rates(width: int, rate: float) -> None:
     config = BertConfig(hidden_size=width, num_attention_heads=1)
     assert Settings().rate_for(config) == rate
     assert Settings(learning_rate=1e-5).rate_for(config) == 1e-5
@@ -73,7 +73,7 @@ def test_long_epochs_are_evaluated_in_equal_parts() -> None:
     assert Settings(evaluate_every=7).evaluation_interval(15_625) == 7
 
 
-def test_warmup_is_a_share_or_steps() -> None:
+def test_warmup_is_a_fraction_or_steps() -> None:
     assert Settings(warmup=0.1).warmup_steps(101) == 11
     assert Settings(warmup=5).warmup_steps(101) == 5
     assert Settings(warmup=500).warmup_steps(101) == 101

@@ -107,7 +107,9 @@ def said(folder: Path, program: str, *before: str) -> str:
     return done.stdout.strip()
 
 
-WHY_NONE = "from bertie.kernels import library; print(library.best() and library.best().name or library.why_none())"
+WHY_NONE = (
+    "from bertie.kernels import library; print(library.best() and library.best().name or library.why_no_kernels())"
+)
 
 
 @pytest.mark.parametrize("kind", ["wheel", "editable"])

@@ -1,4 +1,4 @@
-"""Threads that compute a batch each: order, errors, and cores that stay as they were."""
+"""Threads that compute a batch each: order, errors, and unchanged settings of other threads."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def test_items_come_with_their_answers_in_order(workers: int) -> None:
     assert list(compute_each(lambda item: item * item, range(9), workers)) == [(i, i * i) for i in range(9)]
 
 
-def test_one_worker_is_the_caller() -> None:
+def test_one_worker_runs_in_the_callers_thread() -> None:
     assert list(compute_each(lambda _: threading.get_ident(), [0], 1)) == [(0, threading.get_ident())]
 
 
@@ -27,7 +27,7 @@ def test_several_workers_compute_at_once() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_first_error_ends_it(workers: int) -> None:
+def test_the_first_error_ends_the_iteration(workers: int) -> None:
     begun: list[int] = []
 
     def compute(item: int) -> int:
@@ -42,7 +42,7 @@ def test_the_first_error_ends_it(workers: int) -> None:
     assert len(begun) <= 3 + 2 * workers
 
 
-def test_items_are_taken_as_they_are_needed() -> None:
+def test_items_are_consumed_as_needed() -> None:
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -58,7 +58,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 
 @pytest.mark.skipif(not can_divide_cores(), reason="this PyTorch has no setting of a thread's cores")
-def test_each_has_one_core_and_the_rest_of_the_program_keeps_its_own() -> None:
+def test_workers_have_one_core_and_other_threads_keep_theirs() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -73,7 +73,7 @@ def test_each_has_one_core_and_the_rest_of_the_program_keeps_its_own() -> None:
         torch.set_num_threads(before)
 
 
-def test_as_many_threads_as_pytorch_takes_but_one_where_each_has_a_core() -> None:
+def test_pytorchs_threads_and_one_in_a_worker() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -86,7 +86,7 @@ def test_as_many_threads_as_pytorch_takes_but_one_where_each_has_a_core() -> Non
 @pytest.mark.parametrize(
     ("stated", "count"), [("3", "3"), ("5,2", "5"), ("", "all"), ("0", "all"), ("many", "all"), (None, "all")]
 )
-def test_without_pytorch_the_environment_says_how_many_threads_there_are(stated: str | None, count: str) -> None:
+def test_omp_num_threads_without_pytorch(stated: str | None, count: str) -> None:
     program = """
 import os, sys
 from bertie.threads import available_threads, compute_each
@@ -110,7 +110,7 @@ def test_threads_have_the_settings_of_the_caller() -> None:
     assert list(compute_each(settings, [0], 2)) == [(0, settings(0))]
 
 
-def test_what_comes_next_is_computed_ahead() -> None:
+def test_the_next_item_is_computed_ahead() -> None:
     computed, begun = [], threading.Event()
 
     def compute(item: int) -> int:
@@ -127,14 +127,14 @@ def test_what_comes_next_is_computed_ahead() -> None:
     assert list(computed_ahead(compute, [])) == []
 
 
-def test_nothing_is_left_of_what_was_computed_ahead() -> None:
+def test_nothing_remains_after_an_early_exit() -> None:
     found = computed_ahead(lambda item: item, range(5))
     next(found)
     found.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("bertie")]
 
 
-def test_errors_ahead_come_in_turn() -> None:
+def test_errors_are_raised_in_order() -> None:
     def items() -> Iterator[int]:
         yield from (1, 0)
         raise ValueError("no more")

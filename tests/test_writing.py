@@ -1,4 +1,4 @@
-"""Records as JSON lines, tables and other forms, which the name of the file says."""
+"""Records as JSON lines, tables and other formats, chosen by the file name."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import InputError
-from bertie.writing import form_of_output, writer
+from bertie.writing import output_format, writer
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,26 @@ from bertie.writing import form_of_output, writer
         ("a.json", "jsonl", True),
     ],
 )
-def test_the_form_follows_the_name(name: str, form: str, is_said: bool, caplog: pytest.LogCaptureFixture) -> None:
-    assert form_of_output(Path(name), more=("conll",)) == form
+def test_the_format_follows_the_name(name: str, form: str, is_said: bool, caplog: pytest.LogCaptureFixture) -> None:
+    assert output_format(Path(name), more=("conll",)) == form
     assert bool(caplog.messages) == is_said
-    assert form_of_output(Path(name), "csv") == "csv"
+    assert output_format(Path(name), "csv") == "csv"
 
 
-def test_an_ending_that_the_records_cannot_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    assert form_of_output(Path("a.conll")) == "jsonl"
+def test_an_unsupported_suffix_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    assert output_format(Path("a.conll")) == "jsonl"
     assert caplog.messages == [
-        "a.conll is written as JSON lines; other forms follow from the endings .ndjson, .jsonl, .csv, .tsv, .parquet."
+        "a.conll is written as JSON lines; other formats are chosen by the suffixes "
+        ".ndjson, .jsonl, .csv, .tsv, .parquet."
     ]
 
 
 def test_a_workbook_is_not_written() -> None:
-    with pytest.raises(InputError, match=r"'a.XLSX' would be a workbook, which bertie does not write; a .csv opens"):
-        form_of_output(Path("a.XLSX"))
-    assert form_of_output(Path("a.xlsx"), "csv") == "csv"
+    with pytest.raises(
+        InputError, match=r"'a.XLSX' would be a workbook, which bertie does not write; spreadsheets open"
+    ):
+        output_format(Path("a.XLSX"))
+    assert output_format(Path("a.xlsx"), "csv") == "csv"
 
 
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
@@ -51,7 +54,7 @@ def test_tables(form: str, mark: str) -> None:
     assert out.getvalue() == f'text{mark}score\n"a ""b"""{mark}1.5\n'
 
 
-def test_a_table_has_the_columns_of_all_records_and_no_other() -> None:
+def test_a_table_has_exactly_the_columns_of_all_records() -> None:
     out = io.StringIO()
     table = writer("csv", out)
     for record in ({"a": 1, "b": [1.5, None]}, {"b": None, "c": "two\nlines"}, {"a": float("nan")}):
@@ -61,7 +64,7 @@ def test_a_table_has_the_columns_of_all_records_and_no_other() -> None:
 
 
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.writing._TOGETHER", 2)
+    monkeypatch.setattr("bertie.writing._CHUNK", 2)
     parquet = pytest.importorskip("pyarrow.parquet")
     records = [{"a": 1, "b": [{"c": "x", "d": 0.5}]}, {"a": None}, {"a": 2.5, "b": [], "e": True}]
     with (path := tmp_path / "a.parquet").open("w") as file:
@@ -81,7 +84,7 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         out.write({"a": "x"})
 
 
-def test_what_is_no_number_is_null_in_json() -> None:
+def test_nan_is_null_in_json() -> None:
     out = io.StringIO()
     writer("jsonl", out).write({"a": float("nan"), "b": [float("inf"), 1.0], "c": "x"})
     assert json.loads(out.getvalue()) == {"a": None, "b": [None, 1.0], "c": "x"}

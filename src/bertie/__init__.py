@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def _modules() -> dict[str, str]:
-    """Return the module of each public name, from ``__init__.pyi``: lines ``from module import name as name``."""
+    """Return public name → module, read from the lines ``from module import name as name`` of ``__init__.pyi``."""
     with open(f"{__file__.removesuffix('c')}i", encoding="utf-8") as stub:
         lines = [line.split() for line in stub if line.startswith("from ")]
     return {name: module for _, module, _, name, *_ in lines}
@@ -20,7 +20,7 @@ __all__ = ["__version__", *_MODULE_OF]
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
-        # Python adds the nearest of the object's names
+        # from name and obj, Python suggests the closest name
         raise AttributeError(f"module 'bertie' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     try:
         module = importlib.import_module(_MODULE_OF[name])

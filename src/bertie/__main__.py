@@ -1,4 +1,4 @@
-"""``python -m bertie`` is the command ``bertie``: what starts Python modules, such as torchrun, starts it."""
+"""``python -m bertie`` runs the command ``bertie``, so that module launchers such as torchrun can start it."""
 
 from bertie.cli import main
 

@@ -1,7 +1,8 @@
-"""Batches by token budget, for everyone who batches: lengths in, lists of indices out, and a way past full memory.
+"""Batching by token budget: lengths in, lists of indices out, with smaller batches when memory runs out.
 
-A batch's cost is its tokens, not its texts. Texts are sorted by length, longest first: texts of equal length lie
-beside each other (grouped attention then copies nothing), and a batch that does not fit shows at once.
+A batch costs what its tokens cost, however many texts they are. Texts are sorted by length, longest first: texts of
+equal length become neighbours (grouped attention then copies nothing), and a batch too large for the memory fails at
+once.
 """
 
 from collections import deque
@@ -17,8 +18,8 @@ from bertie.threads import available_threads, can_divide_cores, compute_each
 
 Answer = TypeVar("Answer")
 
-# On a CPU a batch's hidden states [tokens, width] should stay in a core's cache; a GPU wants work for all its units.
-CPU_NUMBERS = 1_024 * 384
+# On a CPU a batch's hidden states [tokens, width] should stay in a core's cache; a GPU needs work for all its units.
+CPU_ELEMENTS = 1_024 * 384
 GPU_TOKENS = 65_536
 # While one thread waits for a batch's answers, the other packs and launches the next.
 GPU_WORKERS = 2
@@ -27,34 +28,34 @@ WORKER_TOKENS = 256
 
 
 class Budget(NamedTuple):
-    """How much is computed at a time: the tokens of a batch, and how many batches at once."""
+    """How much is computed at a time: the tokens of a batch, and the number of concurrent batches."""
 
     tokens: int
     workers: int
 
 
 def cores_to_divide() -> int:
-    """Return how many batches may be computed at once on a CPU, each with a core of its own."""
+    """Return how many batches may be computed at once on a CPU, each on its own core."""
     return available_threads() if can_divide_cores() else 1
 
 
 def budget(lengths: Sequence[int], device_type: str, width: int, cores: int, tokens: int | None = None) -> Budget:
-    """Return what suits this kind of device and this much work; all cores compute at most ``tokens`` at a time.
+    """Return the budget for this device and workload; all workers together compute at most ``tokens`` at a time.
 
-    On a CPU every core computes batches of its own. A CUDA device is fed by two threads, not to wait for the host.
+    On a CPU every core computes its own batches. Two threads feed a CUDA device, so that it never waits for the host.
     """
     if device_type != "cpu":
         return Budget(tokens or GPU_TOKENS, GPU_WORKERS if device_type == "cuda" else 1)
     work = sum(lengths)
     workers = max(1, min(cores, work // WORKER_TOKENS, len(lengths)))
-    share = max(WORKER_TOKENS, CPU_NUMBERS // width) if tokens is None else -(-tokens // workers)
+    share = max(WORKER_TOKENS, CPU_ELEMENTS // width) if tokens is None else -(-tokens // workers)
     return Budget(max(1, min(share, -(-work // workers))), workers)
 
 
 def batches(lengths: Sequence[int], tokens: int, texts: int | None = None) -> Iterator[list[int]]:
-    """Yield lists of at most ``texts`` indices into ``lengths``, each once; their lengths sum to ``tokens`` at most.
+    """Yield lists of at most ``texts`` indices into ``lengths``, whose lengths sum to at most ``tokens``.
 
-    A text longer than that is a batch of its own.
+    Every index occurs once. A text longer than ``tokens`` is a batch of its own.
     """
     for name, value in (("tokens", tokens), ("texts", 1 if texts is None else texts)):
         if value < 1:
@@ -78,9 +79,9 @@ def in_batches(
     texts: int | None = None,
     workers: int = 1,
 ) -> Iterator[tuple[list[int], Answer]]:
-    """Yield every batch with what ``compute`` makes of it; one that exhausts the memory is halved and tried again.
+    """Yield every batch with the result of ``compute``; one that exhausts the memory is halved and retried.
 
-    Later batches are held to the size that is known to fail. ``workers`` threads call ``compute``.
+    Later batches as large as one that failed are halved without a try. ``workers`` threads call ``compute``.
     """
     waiting = deque(batches(lengths, tokens, texts))
     too_many = tokens + max(lengths, default=0) + 1
@@ -91,8 +92,8 @@ def in_batches(
     def attempt(batch: list[int]) -> tuple[Answer] | None:
         return _attempt(compute, batch) if size(batch) < too_many or len(batch) == 1 else None
 
-    while waiting:  # what is halved comes back when others are already being computed
-        for batch, answer in compute_each(attempt, _taken(waiting), min(workers, len(waiting))):
+    while waiting:  # halves are queued again after other batches have started
+        for batch, answer in compute_each(attempt, _drained(waiting), min(workers, len(waiting))):
             if answer is not None:
                 yield batch, answer[0]
             else:
@@ -101,7 +102,7 @@ def in_batches(
 
 
 def in_order(answers: Iterator[tuple[list[int], Sequence[Answer]]], count: int) -> list[Answer]:
-    """Return one answer a text in the order of the texts, from batches in any order."""
+    """Return one answer per text, in the order of the texts, from batches in any order."""
     ordered: dict[int, Answer] = {}
     for batch, found in answers:
         ordered.update(zip(batch, found, strict=True))
@@ -109,7 +110,7 @@ def in_order(answers: Iterator[tuple[list[int], Sequence[Answer]]], count: int) 
 
 
 def padding_share(lengths: Sequence[int], texts: int = 32) -> float:
-    """Return the share of padding in a program that pads ``texts`` at a time to the longest of them."""
+    """Return the share of padding if ``texts`` texts at a time are padded to the longest of them."""
     padded = sum(
         max(lengths[start : start + texts]) * len(lengths[start : start + texts])
         for start in range(0, len(lengths), texts)
@@ -122,23 +123,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = loaded("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    # the CPU's allocator has no kind of error of its own
+    # PyTorch's CPU allocator has no error class of its own
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def _taken(waiting: deque[list[int]]) -> Iterator[list[int]]:
+def _drained(waiting: deque[list[int]]) -> Iterator[list[int]]:
     while waiting:
         yield waiting.popleft()
 
 
 def _attempt(compute: Callable[[list[int]], Answer], batch: list[int]) -> tuple[Answer] | None:
-    """Return what ``compute`` answers, as a tuple of one, or None if it ran out of memory."""
+    """Return the result of ``compute`` as a 1-tuple, or None if it ran out of memory."""
     try:
         return (compute(batch),)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-    # only here, after the error and the tensors in its frames are gone, is there memory to give back
+    # only here have the error and the tensors in its frames been released
     torch = loaded("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What PyTorch does around a call: graphs that are captured, modes, transforms, hooks on all modules."""
+"""PyTorch's context of a call: graph capture, modes, function transforms, and hooks."""
 
 from bertie.extras import need_torch
 
@@ -14,19 +14,19 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def is_tracing() -> bool:
-    """Whether a graph is being captured (compiled, exported, traced), in which shapes are known but values are not."""
+    """Whether a graph is being captured (compiled, exported, traced): shapes are then known, but values are not."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether something besides ``forward`` runs, or another ``forward``, when ``module`` is called."""
+    """Whether calling ``module`` runs hooks, or a ``forward`` that was replaced on the instance."""
     own = vars(module)
     return "forward" in own or any(own[name] for name in HOOKS)
 
 
 @contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Give each module, after the block, the mode back that it was in: training or evaluation."""
+def keep_modes(model: nn.Module) -> Iterator[None]:
+    """Restore each module's mode, training or evaluation, after the block."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield
@@ -36,7 +36,7 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 
 def is_intercepted() -> bool:
-    """Whether a capture, mode, vmap or global hook would see a call, and not what is computed past its operators."""
+    """Whether a capture, mode, transform or global hook needs to see PyTorch's operators, which kernels bypass."""
     return (
         is_tracing()
         or torch.nn.modules.module._has_any_global_hook()

@@ -1,4 +1,4 @@
-"""BertConfig: the fields of a BERT, their ranges declared once, and config.json there and back."""
+"""BertConfig: the fields of a BERT model, and reading and writing them as config.json."""
 
 import copy
 import importlib
@@ -15,25 +15,25 @@ from bertie.fields import (
     FIELDS,
     GENERAL,
     NUMBER_OF_LABELS,
-    STATED,
-    check_stated,
+    UNSUPPORTED,
+    check_unsupported,
     checked,
     checked_indices,
     checked_labels,
 )
 from bertie.files import json_text, make_folder, read_json, write_text
 from bertie.hub import ADAPTER_CONFIG, architectures_of_adapter, is_adapter, member, path_or_name, resolve
-from bertie.layouts import what_lies_there
+from bertie.layouts import describe_folder
 from bertie.messages import short
 from bertie.progress import say_once
 
 CONFIG_NAME = "config.json"
-# what google-research/bert called it, and the first PyTorch files after that
+# the name in google-research/bert and the first PyTorch checkpoints
 OLD_CONFIG_NAME = "bert_config.json"
 CONFIG_NAMES = (CONFIG_NAME, OLD_CONFIG_NAME)
-# the label of what is not learned, as in the reference
+# the label that losses ignore, as in the reference
 IGNORED = -100
-# left out of to_dict while they hold this: files of other programs do not have them
+# left out of to_dict at these values: other programs' files do not have them
 _OPTIONAL = dict.fromkeys(
     ("embedding_size", "sep_token_id", "decoder_start_token_id", "tokenizer_class", "quantization_config")
     + ("finetuning_task", "transformers_version")
@@ -43,12 +43,12 @@ _OPTIONAL = dict.fromkeys(
 class BertConfig(FamilyConfig):
     """The shape and settings of a BERT model, or of a sibling that ``model_type`` names (`bertie.families`).
 
-    Every field is checked when it is assigned (`bertie.fields.FIELDS` has what each may hold), fields together when a
-    config is made and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
+    Every field is checked when it is assigned (`bertie.fields.FIELDS` lists the allowed values), combinations of fields
+    on construction and by `validate`. New attributes may be set and are saved; in the constructor they are an error.
 
     Raises:
-        ConfigError: a field, or fields together, hold what no BERT can have, here and in all that sets or checks them.
-        InputTypeError: an argument that is no field.
+        ConfigError: a field, or a combination of fields, is invalid; also raised when one is set or checked later.
+        InputTypeError: an argument is not a field.
     """
 
     model_type: str = "bert"
@@ -178,11 +178,11 @@ class BertConfig(FamilyConfig):
         if value not in known:
             if value == "encoder-decoder":
                 raise ConfigError(
-                    f"model_type is {value!r}, of a pair of BERTs: EncoderDecoderModel and bertie generate open it"
+                    f"model_type is {value!r}, a pair of BERTs; open it with EncoderDecoderModel or 'bertie generate'"
                 )
             raise ConfigError(f"model_type is {value!r}; bertie runs models of type {', '.join(known)} only")
         if self.__dict__.setdefault("model_type", value) != value:
-            raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make another config")
+            raise ConfigError(f"model_type is {self.model_type!r} and cannot become {value!r}; make a new config")
 
     def validate(self) -> None:
         """Check the fields against each other."""
@@ -243,13 +243,13 @@ class BertConfig(FamilyConfig):
         if label2id is not None:
             self.label2id = label2id
 
-    # older and other names
+    # aliases of the reference
 
     @property
     def dtype(self) -> Any:
-        """The element type of the saved weights as a ``torch.dtype``, or None."""
+        """The dtype of the saved weights as a ``torch.dtype``, or None."""
         name = self.__dict__["dtype"]
-        # kept as a name, because reading a config must not import torch; given as what programs compare with
+        # stored by name, because reading a config must not import torch
         return name and getattr(importlib.import_module("torch"), name)
 
     @dtype.setter
@@ -280,7 +280,7 @@ class BertConfig(FamilyConfig):
         return self.return_dict
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
-        """Return the config itself: BERT has no parts with configs of their own."""
+        """Return this config: BERT has no parts with their own configs."""
         del decoder, encoder
         return self
 
@@ -303,12 +303,12 @@ class BertConfig(FamilyConfig):
     ) -> Self:
         """Return the config of a model folder, a config file or a hub name, with ``overrides`` in place of its fields.
 
-        With ``return_unused_kwargs`` the answer is ``(config, overrides that are no field)``.
+        With ``return_unused_kwargs`` return ``(config, overrides that are not fields)``.
 
         Raises:
             CheckpointError: there is no such model, or its config.json cannot be read.
-            ConfigError: a field of the file or an override is out of its range, or the model is no BERT.
-            InputTypeError: an override that is no field.
+            ConfigError: a field of the file or an override is out of range, or the model is not a BERT.
+            InputTypeError: an override is not a field.
         """
         if trust_remote_code:
             say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
@@ -322,10 +322,10 @@ class BertConfig(FamilyConfig):
             }
             place |= {"local_files_only": local_files_only, "force_download": force_download}
             path = config_file(pretrained_model_name_or_path, place)
-            # what config_file needed is here now
+            # config_file has downloaded it
             place |= {"local_files_only": True, "force_download": False}
             folder = resolve(pretrained_model_name_or_path, files=[ADAPTER_CONFIG, *CONFIG_NAMES], **place)
-            if is_adapter(folder):  # whose config is its base model's, which has other heads
+            if is_adapter(folder):  # its config is the base model's, whose head differs
                 own = {"architectures": architectures_of_adapter(folder)}
         try:
             return cls.from_dict(
@@ -338,11 +338,11 @@ class BertConfig(FamilyConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Self:
-        """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
+        """Return the config that a mapping describes, with ``overrides`` applied; unknown keys are kept."""
         data, extra = split(
             cls, in_bert_names(config_dict), {name for name in LABELS if overrides.get(name) is not None}
         )
-        extra |= {name: overrides.pop(name) for name in STATED if name in overrides}
+        extra |= {name: overrides.pop(name) for name in UNSUPPORTED if name in overrides}
         known = {*FIELDS, *NOT_FIELDS, "id2label", "label2id", "attn_implementation", *extra}
         unused = {name: overrides.pop(name) for name in list(overrides) if name not in known}
         for name in [name for name, value in unused.items() if value is not None and not return_unused_kwargs]:
@@ -351,7 +351,7 @@ class BertConfig(FamilyConfig):
         config = cls(**with_overrides(data, overrides))
         for name, value in extra.items():
             setattr(config, name, value)
-        check_stated(config.__dict__)
+        check_unsupported(config.__dict__)
         return (config, unused) if return_unused_kwargs else config  # type: ignore[return-value]
 
     @classmethod
@@ -362,7 +362,7 @@ class BertConfig(FamilyConfig):
     # writing
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as a new plain dict, ``model_type`` and unknown fields included, run-time state not."""
+        """Return all fields as a new plain dict, with ``model_type`` and unknown fields, without run-time state."""
         fields = {
             name: value
             for name, value in self.__dict__.items()
@@ -371,7 +371,7 @@ class BertConfig(FamilyConfig):
         return copy.deepcopy(fields) | {"model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """Return `to_dict` without the general fields that hold their default and without the path."""
+        """Return `to_dict` without its path and without general fields at their defaults."""
         return {
             name: value
             for name, value in self.to_dict().items()
@@ -379,7 +379,7 @@ class BertConfig(FamilyConfig):
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """Return the config as JSON, by its family's names of fields, by default without general defaults."""
+        """Return the config as JSON with its family's field names, by default as `to_diff_dict` has it."""
         fields = self.family.written_fields(self.to_diff_dict() if use_diff else self.to_dict())
         for name, value in fields.items():
             try:
@@ -394,11 +394,11 @@ class BertConfig(FamilyConfig):
         write_text(json_file_path, self.to_json_string(use_diff))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
-        """Write config.json into a folder, which is made if needed.
+        """Write config.json into a folder, creating it if needed.
 
         Raises:
-            CheckpointError: ``save_directory`` is a file or cannot be written, or ``push_to_hub`` is asked for.
-            ConfigError: the fields do not fit each other or cannot be saved.
+            CheckpointError: ``save_directory`` is a file or cannot be written, or ``push_to_hub`` is true.
+            ConfigError: the fields contradict each other or cannot be saved.
         """
         if push_to_hub:
             raise CheckpointError("bertie does not upload; save to a folder and use 'hf upload' of huggingface_hub")
@@ -422,7 +422,7 @@ class BertConfig(FamilyConfig):
 
 
 class AutoConfig:
-    """The thin door by the reference's name: every config it finds is a `BertConfig`."""
+    """The reference's name for loading any config; every one it returns is a `BertConfig`."""
 
     @staticmethod
     def from_pretrained(pretrained_model_name_or_path: str | os.PathLike[str], **arguments: Any) -> BertConfig:
@@ -431,18 +431,18 @@ class AutoConfig:
 
     @staticmethod
     def for_model(model_type: str, **fields: Any) -> BertConfig:
-        """Return a new config of the given type, such as ``"bert"``, with its own defaults."""
+        """Return a new config of the given type, such as ``"bert"``, with the type's defaults."""
         return BertConfig.from_dict({"model_type": model_type}, **fields)
 
 
 def config_file(name_or_path: str | os.PathLike[str], place: dict[str, Any]) -> Path:
-    """Return the config.json of a model; without one, the error says what lies there instead."""
+    """Return the path of a model's config.json; if there is none, the error says what was found instead."""
     folder = resolve(name_or_path, files=CONFIG_NAMES, **place)
     path = next((path for name in CONFIG_NAMES if (path := member(folder, name)).exists()), None)
     if path is None:
-        there = what_lies_there(name_or_path, folder, **place)
+        there = describe_folder(name_or_path, folder, **place)
         raise CheckpointError(
-            f"there is no {CONFIG_NAME} in {str(folder)!r}, so it is no model's folder; "
+            f"there is no {CONFIG_NAME} in {str(folder)!r}, so it is not a model's folder; "
             f"{there or 'give the folder of a saved model'}"
         )
     return path

@@ -1,4 +1,4 @@
-"""What a config.json says, as fields of a `BertConfig`: older names, labels, and what is never followed."""
+"""From a config.json's keys to the fields of a `BertConfig`: old names, labels, and keys that are ignored."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from bertie.fields import FIELDS, GENERAL, labels_of_file
 from bertie.messages import short
 from bertie.progress import say_once
 
-# names in a file that ask for code, kernels or a certain attention: never followed (and never saved again)
+# keys that select code, kernels or an attention implementation: never followed, never saved again
 _NEVER_FOLLOWED = ("auto_map", "trust_remote_code", "custom_pipelines", "attn_implementation", "experts_implementation")
 _NEVER_FOLLOWED_PREFIXES = ("_attn_implementation", "_experts_implementation", "kernel", "use_kernel")
 LABELS = ("num_labels", "id2label", "label2id")
 NOT_FIELDS = ("model_type", "_commit_hash", "_num_labels", "num_labels", "torch_dtype", "name_or_path")
-# where the reference, too, reads null in a file as if the field were not there
+# null in a file means the default, as in the reference
 _NULL_IS_DEFAULT = (
     *("output_hidden_states", "output_attentions", "return_dict"),
     *("position_embedding_type", "_name_or_path"),
@@ -19,9 +19,9 @@ _NULL_IS_DEFAULT = (
 
 
 def split(cls: type, data: dict[str, Any], replaced: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a file's keys into fields, made fit for the constructor, and unknown ones that are kept as they are.
+    """Split a file's keys into arguments for the constructor and unknown keys, which are kept as they are.
 
-    ``replaced`` names the fields of labels that the caller gives.
+    ``replaced`` names the label fields that the caller overrides.
     """
     for name in [n for n in data if n in _NEVER_FOLLOWED or n.startswith(_NEVER_FOLLOWED_PREFIXES)]:
         say_once(f"the config's key {name!r} ({short(data.pop(name))}) is ignored: a file cannot choose code to run")
@@ -41,13 +41,13 @@ def split(cls: type, data: dict[str, Any], replaced: set[str]) -> tuple[dict[str
         for name, value in known.items()
         if value is not None or (name in FIELDS and name not in _NULL_IS_DEFAULT)
     }
-    # a class attribute or method of the same name must not be hidden by a stranger's file
+    # an untrusted file must not shadow a class attribute or method
     extra = {name: value for name, value in data.items() if not name.startswith("_") and not hasattr(cls, name)}
     return known, extra
 
 
 def with_overrides(data: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return the file's fields with the caller's in their place; labels and element type count as one field each."""
+    """Return the file's fields updated with the caller's; all label fields count as one, and so do both dtypes."""
     for group in (("dtype", "torch_dtype"), ("name_or_path", "_name_or_path")):
         if any(overrides.get(name) is not None for name in group):
             data = {name: value for name, value in data.items() if name not in group}

@@ -1,4 +1,4 @@
-"""EncoderDecoderConfig: the configs of an encoder and of a decoder, and what holds for both together."""
+"""EncoderDecoderConfig: the configs of an encoder and a decoder, and the fields of the pair."""
 
 import copy
 import os
@@ -10,7 +10,7 @@ from bertie.errors import ConfigError, InputTypeError, nearest
 from bertie.files import read_json
 from bertie.messages import short
 
-# what holds for both, and what it is where nobody has said it
+# the fields of the pair and their defaults
 _DEFAULTS: dict[str, Any] = {
     "is_encoder_decoder": True,
     "pad_token_id": None,
@@ -37,19 +37,19 @@ _HALVES = ("encoder", "decoder")
 
 
 class EncoderDecoderConfig(BertConfig):
-    """Two BERTs as one model: what the first reads, the second attends to while it writes.
+    """Two BERTs as one model: the decoder attends to the encoder's hidden states as it generates.
 
-    It is read, checked and written as a `BertConfig`, and has no shape of its own.
+    It is read, checked and written like a `BertConfig`, but has no dimensions of its own.
 
     Args:
-        encoder, decoder: their configs, or the mappings of their files; the decoder's has ``is_decoder`` and
-            ``add_cross_attention``.
-        tie_encoder_decoder: whether both share their weights, as older versions offered.
+        encoder, decoder: their configs, or the mappings from their files; the decoder's must have ``is_decoder`` and
+            ``add_cross_attention`` set.
+        tie_encoder_decoder: whether both share their weights, an option of older versions.
         fields: ``pad_token_id``, ``decoder_start_token_id`` and the like, by the names of a `BertConfig`.
 
     Raises:
-        ConfigError: a config is missing or wrong, or both do not fit each other, here and whenever they are set.
-        InputTypeError: there is no such field.
+        ConfigError: a config is missing or invalid, or the two do not fit together; also raised when one is set later.
+        InputTypeError: an argument is not a field.
     """
 
     model_type = "encoder-decoder"
@@ -77,20 +77,20 @@ class EncoderDecoderConfig(BertConfig):
         self.validate()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_attn_implementation":  # both attend in the way that is asked of the model
+        if name == "_attn_implementation":  # the model's choice holds for both halves
             for half in _HALVES:
                 getattr(self, half)._attn_implementation = value or getattr(self, half)._attn_implementation
         super().__setattr__(name, value)
 
     def validate(self) -> None:
-        """Check both configs, and against each other."""
+        """Check both configs, alone and together."""
         for half in _HALVES:
             getattr(self, half).validate()
             if not getattr(self, half).family.is_bert:
                 raise ConfigError(
-                    f"the {half} is of type {getattr(self, half).model_type!r}; an EncoderDecoderModel is of two BERTs"
+                    f"the {half} is of type {getattr(self, half).model_type!r}; an EncoderDecoderModel has two BERTs"
                 )
-        if not self.decoder.add_cross_attention:  # which only a decoder may have
+        if not self.decoder.add_cross_attention:  # a config with cross-attention is always a decoder's
             raise ConfigError(
                 "the decoder's is_decoder and add_cross_attention must be true; "
                 "EncoderDecoderConfig.from_encoder_decoder_configs sets them"
@@ -98,25 +98,25 @@ class EncoderDecoderConfig(BertConfig):
         width = getattr(self.decoder, "cross_attention_hidden_size", None)
         if width is not None and not width == self.encoder.hidden_size == self.decoder.hidden_size:
             raise ConfigError(
-                f"the decoder's cross_attention_hidden_size is {width}, but the encoder's hidden states have "
-                f"{self.encoder.hidden_size} numbers, and are projected to {self.decoder.hidden_size}; leave it out"
+                f"the decoder's cross_attention_hidden_size is {width}, but the encoder's hidden states are "
+                f"{self.encoder.hidden_size} wide and are projected to {self.decoder.hidden_size}; leave it out"
             )
 
     @classmethod
     def from_encoder_decoder_configs(
         cls, encoder_config: BertConfig, decoder_config: BertConfig, **fields: Any
     ) -> Self:
-        """Return the config of both, of which the second becomes a decoder's with cross-attention (in place)."""
+        """Return the config of the pair; ``decoder_config`` is made a decoder with cross-attention, in place."""
         decoder_config.is_decoder = decoder_config.add_cross_attention = True
         return cls(encoder_config.to_dict(), decoder_config.to_dict(), **fields)
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Any:
-        """Return the decoder's or the encoder's config if it is asked for, else this one."""
+        """Return the decoder's or the encoder's config if requested, else this one."""
         return self.decoder if decoder else self.encoder if encoder else self
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any) -> Any:
-        """Return the config that a mapping describes, with ``overrides`` for its fields; unknown keys stay."""
+        """Return the config that a mapping describes, with ``overrides`` applied; unknown keys are kept."""
         data = copy.deepcopy(dict(config_dict))
         kind = data.pop("model_type", cls.model_type)
         if kind != cls.model_type:
@@ -135,7 +135,7 @@ class EncoderDecoderConfig(BertConfig):
         return (config, unused) if return_unused_kwargs else config
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as a new plain dict, with both configs as dicts in it."""
+        """Return all fields as a new plain dict, with both configs as nested dicts."""
         halves = {half: getattr(self, half).to_dict() for half in _HALVES}
         fields = {name: value for name, value in super().to_dict().items() if name not in _HALVES}
         if not self.tie_encoder_decoder:
@@ -144,5 +144,5 @@ class EncoderDecoderConfig(BertConfig):
 
 
 def is_encoder_decoder(name_or_path: str | os.PathLike[str]) -> bool:
-    """Whether a model's folder or name holds an encoder and a decoder, by its config.json."""
+    """Whether the config.json of a model's folder or name declares an encoder-decoder."""
     return read_json(config_file(name_or_path, {})).get("model_type") == EncoderDecoderConfig.model_type

@@ -1,4 +1,4 @@
-"""The kinds of error bertie raises. Each message is one sentence: what, where, got, allowed, and what to do."""
+"""The errors bertie raises. Each message is one sentence: what, where, got, allowed, and what to do."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ Spelling = Callable[[str, Any], str]
 
 
 class BertieError(Exception):
-    """Any mistake that bertie explains to its user; the command line prints it without a traceback."""
+    """The base of all errors that bertie explains to its user; the command line prints them without a traceback."""
 
 
 class ConfigError(BertieError, ValueError):
@@ -20,30 +20,30 @@ class CheckpointError(BertieError, OSError):
 
 
 class MissingVocabularyError(CheckpointError, ValueError):
-    """There is no vocabulary to make a tokenizer of."""
+    """There is no vocabulary to build a tokenizer from."""
 
 
 class ShapeError(CheckpointError, RuntimeError):
-    """Stored tensors have other shapes than the model's; programs expect PyTorch's kind of error for it."""
+    """Stored tensors differ in shape from the model's; also a RuntimeError, which programs expect from PyTorch."""
 
 
 class InputError(BertieError, ValueError):
-    """A value given in a call (text, ids, mask, labels, an argument) is out of its range."""
+    """A value passed to a call (text, ids, mask, labels, an argument) is out of range."""
 
 
 class InputTypeError(BertieError, TypeError):
-    """A value given in a call has the wrong type, or an argument that does not exist was named."""
+    """A value passed to a call has the wrong type, or an argument does not exist."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Work was stopped by a signal; ``str()`` is a sentence for the user that says what was kept.
+    """Work was stopped by a signal; the message tells the user what was kept.
 
-    It is a KeyboardInterrupt, as Ctrl-C gives everywhere else, and no mistake that ``except Exception`` should catch.
+    It is a KeyboardInterrupt, as Ctrl-C raises elsewhere, so that ``except Exception`` does not catch it.
     """
 
-    def __init__(self, message: str, number: int) -> None:
+    def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + number  # what a program then ends with: 130 after SIGINT, 143 after SIGTERM
+        self.exit_code = 128 + signal_number  # the shell's convention: 130 after SIGINT, 143 after SIGTERM
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
@@ -60,12 +60,12 @@ def closest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
-    """Return ``"1 step"``, ``"2 steps"`` or ``"3,000 classes"``; the plural ends in s unless it is given."""
+    """Return ``"1 step"``, ``"2 steps"`` or ``"3,000 classes"``; ``several`` is the plural if it is irregular."""
     return f"{count:,} {plural(count, one, several or one + 's')}"
 
 
 def plural(count: int, one: str, several: str) -> str:
-    """Return the word that goes with a count: ``plural(count, "is", "are")``."""
+    """Return the form that agrees with a count: ``plural(count, "is", "are")``."""
     return one if count == 1 else several
 
 
@@ -84,7 +84,7 @@ def spelled(name: str, value: Any = ...) -> str:
 
 @contextmanager
 def spelling(way: Spelling) -> Iterator[None]:
-    """Let messages name options in another way, as the command line does while a command runs."""
+    """Change how messages spell options while the block runs, as the command line does."""
     global _spelling
     before, _spelling = _spelling, way
     try:

@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are needed, or one sentence that says how to install them."""
+"""Optional packages: imported on demand; the error for a missing one says how to install it."""
 
 import importlib
 import sys
@@ -6,12 +6,12 @@ from types import ModuleType
 
 from bertie.errors import BertieError
 
-# Modules whose package bears another name.
+# Modules whose package has a different name.
 _PACKAGES = {"rouge_score": "rouge-score", "sklearn": "scikit-learn", "unidic_lite": "unidic-lite"}
 
 
 def need(module: str, extra: str, what: str = "This") -> ModuleType:
-    """Import ``module``, which bertie's ``extra`` installs, for ``what``: "Reading Parquet files" begins the error."""
+    """Import ``module``, which bertie's ``extra`` installs; the error begins with ``what``: "Reading Parquet files"."""
     package = module.partition(".")[0]
     name = _PACKAGES.get(package, package)
     try:
@@ -25,7 +25,7 @@ def need(module: str, extra: str, what: str = "This") -> ModuleType:
 
 
 def missing(module: str, extra: str, what: str = "This") -> str:
-    """Return the sentence with which `need` would refuse; empty if it would not."""
+    """Return the error message that `need` would raise, or an empty string if the module can be imported."""
     try:
         need(module, extra, what)
     except BertieError as error:
@@ -34,19 +34,19 @@ def missing(module: str, extra: str, what: str = "This") -> str:
 
 
 def need_torch(module: str) -> None:
-    """Let the import of a module that needs PyTorch fail with the sentence of `need` where it is not installed."""
+    """Make the import of ``module`` fail with the message of `need` if PyTorch is not installed."""
     if why := missing("torch", "torch", module):
         raise ModuleNotFoundError(why, name="torch")
 
 
 def refuse_without_torch(error: ImportError, what: str) -> None:
-    """Raise the sentence of `need` in the place of an error that the lack of PyTorch caused; return for any other."""
+    """Raise the error of `need` if ``error`` was caused by missing PyTorch; return for any other."""
     if (error.name or "").partition(".")[0] == "torch":
         need("torch", "torch", what)
 
 
 def loaded(module: str) -> ModuleType | None:
-    """Return ``module`` if the program has imported it, or is about to; None: it has not, and need not for this."""
+    """Return ``module`` if the program has imported it or is importing it; None otherwise, without importing it."""
     return importlib.import_module(module) if sys.modules.get(module) is not None else None
 
 

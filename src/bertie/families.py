@@ -1,7 +1,7 @@
-"""BERT's siblings: how the files of each differ from BERT's, and what little it computes otherwise, one row each.
+"""BERT's siblings, one row each: how their files and computation differ from BERT's.
 
-Everything else of bertie knows BERT's names only: configs and checkpoints are translated where they are read and
-written, and what layers and the engine need to know is in `FamilyConfig`.
+The rest of bertie knows only BERT's names: configs and checkpoints are translated when they are read and written, and
+`FamilyConfig` tells layers and the engine what else they need to know.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 from bertie.messages import short
 from bertie.progress import say_once
 
-# the classes that every family has, and those of BERT alone
+# the classes of every family; then those that only BERT has
 CLASSES = (
     *("BertModel", "BertForMaskedLM", "BertForSequenceClassification", "BertForMultipleChoice"),
     *("BertForTokenClassification", "BertForQuestionAnswering"),
@@ -22,27 +22,27 @@ _Names = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What a model type has of its own."""
+    """How a model type differs from BERT."""
 
-    name: str  # what its classes' names begin with
-    prefix: str  # the encoder's name within a task model
-    # the path of each module, BERT's → this family's; the longest that fits counts, * is a number
+    name: str  # prefix of its class names
+    prefix: str  # attribute name of the encoder in a task model
+    # module paths, BERT's → this family's; the longest match wins, and * stands for a number
     modules: _Names = field(default_factory=dict)
-    # the same for single classes, by BERT's name of the class
+    # the same for individual classes, by BERT's class name
     heads: Mapping[str, _Names] = field(default_factory=dict)
-    fields: _Names = field(default_factory=dict)  # fields of config.json, BERT's → this family's
-    defaults: Mapping[str, Any] = field(default_factory=dict)  # fields that have another default than BERT's
-    fixed: Mapping[str, Any] = field(default_factory=dict)  # fields that no file of the family has, with what they are
-    pools: bool = True  # whether the bare encoder has a pooler
-    pooler_act: str = "tanh"  # of the dense layer between a text's first token and its classifier
-    transform_act: str | None = None  # of the masked-LM head; None: the config's hidden_act
-    drops_twice: bool = False  # whether a text classifier's dropout acts before its dense layer too
-    # for single classes, or for all (""), fields that a config.json may state, with the only value that is computed
-    stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    # into how many buckets the distances of tokens fall whose score has a bias of its own for each head, the same in
-    # all blocks (Raffel et al. 2020, section 2.1); 0: there is none
+    fields: _Names = field(default_factory=dict)  # config.json fields, BERT's → this family's
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # defaults that differ from BERT's
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # fields absent from the family's files, and their values
+    has_pooler: bool = True  # whether the bare encoder has a pooler
+    pooler_act: str = "tanh"  # activation of the dense layer between the first token and the classifier
+    transform_act: str | None = None  # activation of the masked-LM head; None: the config's hidden_act
+    # whether a sequence classifier also applies dropout before its dense layer
+    dropout_before_dense: bool = False
+    # for individual classes, or for all (""): config.json fields and the only value that is supported
+    supported: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # buckets of the relative position bias, which all blocks share (Raffel et al. 2020, section 2.1); 0: no such bias
     position_buckets: int = 0
-    # whether positions count from pad_token_id + 1 on, padding not counted (Liu et al. 2019, as fairseq has it)
+    # whether positions start at pad_token_id + 1 and skip padding, as in fairseq (Liu et al. 2019)
     skips_padding: bool = False
 
     @property
@@ -50,28 +50,28 @@ class Family:
         return self.prefix == "bert"
 
     def has_class(self, name: str) -> bool:
-        """Whether the family has this class of BERT's, or someone's own."""
+        """Whether a model of the family may be of this class, which is BERT's or user-defined."""
         return self.is_bert or name not in _BERT_ALONE
 
     def why_not(self, name: str, fields: Mapping[str, Any]) -> str:
-        """Return why a model of the family with such a config cannot be of this class of BERT's, or an empty text."""
+        """Return why a model with these config fields cannot be loaded as BERT's class ``name``, or an empty string."""
         if not self.has_class(name):
             return f"{name} is for BERT alone, and models of {self.name} are read as {', '.join(CLASSES)}"
-        for key, known in {**self.stated.get("", {}), **self.stated.get(name, {})}.items():
+        for key, known in {**self.supported.get("", {}), **self.supported.get(name, {})}.items():
             if fields.get(key, known) != known:
-                return f"its {key} is {fields[key]!r:.40}, and {self.class_name(name)} is computed with {known!r} alone"
+                return f"its {key} is {fields[key]!r:.40}, but {self.class_name(name)} supports only {known!r}"
         return ""
 
     def class_name(self, name: str) -> str:
-        """Return the family's name of a class of BERT's, or of another that it doesn't know as it is."""
+        """Return the family's name for a class of BERT's; any other name is returned unchanged."""
         return self.name + name.removeprefix("Bert") if name in CLASSES else name
 
     def modules_of(self, architecture: str) -> _Names:
-        """Return the paths of modules within the class that BERT calls ``architecture``."""
+        """Return the module paths, BERT's → the family's, of BERT's class ``architecture``."""
         return {**self.modules, **self.heads.get(architecture, {})}
 
     def read_fields(self, stated: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a config.json by BERT's names; those that are there already stay."""
+        """Return the fields of a config.json under BERT's names; those that already have them are kept."""
         theirs = {name: ours for ours, name in self.fields.items()}
         read = {**self.defaults, **stated}
         read |= {theirs[name]: read.pop(name) for name in list(read) if name in theirs}
@@ -81,7 +81,7 @@ class Family:
         return {**read, **self.fixed}
 
     def written_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields as the family's config.json has them: what `read_fields` undoes."""
+        """Return the fields as in the family's config.json: the inverse of `read_fields`."""
         written = {
             self.fields.get(name, name): value
             for name, value in fields.items()
@@ -92,7 +92,7 @@ class Family:
         return written
 
 
-# a classifier on the first token that has the dense layer of BERT's pooler inside
+# a classification head that contains the dense layer of BERT's pooler
 _TWO_LAYERS = {"bert.pooler.dense": "classifier.dense", "classifier": "classifier.out_proj"}
 _PRE_CLASSIFIER = {"bert.pooler.dense": "pre_classifier"}
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
@@ -113,7 +113,7 @@ def _roberta(name: str, **defaults: Any) -> Family:
         heads={"BertForSequenceClassification": _TWO_LAYERS},
         defaults={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **defaults},
         transform_act="gelu",
-        drops_twice=True,
+        dropout_before_dense=True,
         skips_padding=True,
     )
 
@@ -155,7 +155,7 @@ FAMILIES = {
         },
         defaults={"num_hidden_layers": 6, "classifier_dropout": 0.2},
         fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12},
-        pools=False,
+        has_pooler=False,
         pooler_act="relu",
     ),
     "electra": Family(
@@ -173,11 +173,11 @@ FAMILIES = {
             "BertForMultipleChoice": {"bert.pooler.dense": "sequence_summary.summary"},
         },
         defaults={"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
-        pools=False,
+        has_pooler=False,
         pooler_act="gelu",
         transform_act="gelu",
-        drops_twice=True,
-        stated={"BertForMultipleChoice": _SUMMARY},
+        dropout_before_dense=True,
+        supported={"BertForMultipleChoice": _SUMMARY},
     ),
     "mpnet": Family(
         name="MPNet",
@@ -195,9 +195,9 @@ FAMILIES = {
         defaults={"vocab_size": 30527, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
         fixed={"type_vocab_size": 0},
         transform_act="gelu",
-        drops_twice=True,
+        dropout_before_dense=True,
         skips_padding=True,
-        stated={"": {"pad_token_id": 1, "relative_attention_num_buckets": 32}},
+        supported={"": {"pad_token_id": 1, "relative_attention_num_buckets": 32}},
         position_buckets=32,
     ),
 }
@@ -205,20 +205,20 @@ PREFIXES = tuple(dict.fromkeys(family.prefix for family in FAMILIES.values()))
 
 
 def in_bert_names(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a config.json of any family by BERT's names."""
+    """Return the fields of any family's config.json under BERT's names."""
     kind = str(stated.get("model_type", "bert"))
-    family = FAMILIES.get(kind, FAMILIES["bert"])  # any other is refused with the rest of its config
+    family = FAMILIES.get(kind, FAMILIES["bert"])  # BertConfig refuses any other type
     data = family.read_fields(stated)
     if kind not in FAMILIES:
         return data
     if "embedding_size" not in family.defaults and data.get("embedding_size") not in (None, data.get("hidden_size")):
         width = short(data.pop("embedding_size"))
-        say_once(f"the config's embedding_size ({width}) is without effect: only ELECTRA projects its embeddings")
+        say_once(f"the config's embedding_size ({width}) has no effect: only ELECTRA projects its embeddings")
     return data
 
 
 class FamilyConfig:
-    """What of a config follows from its family, as layers and the engine need it."""
+    """What layers and the engine need to know of a config that depends on its family."""
 
     model_type: str
     vocab_size: int
@@ -242,27 +242,30 @@ class FamilyConfig:
 
     @property
     def first_position(self) -> int:
-        """The row of the position embeddings that a text's first token has."""
+        """The position id of a text's first token."""
         return (self.pad_token_id or 0) + 1 if self.family.skips_padding else 0
 
     @property
     def max_tokens(self) -> int:
-        """How many tokens the longest text may have."""
+        """The maximum length of a text in tokens."""
         return self.max_position_embeddings - self.first_position
 
     @property
     def transform_act(self) -> str | Callable[..., Any]:
-        """The activation in the masked-LM head."""
+        """The activation of the masked-LM head's transform."""
         return self.family.transform_act or self.hidden_act
 
     def why_not(self, architecture: str) -> str:
-        """Return why a model with this config cannot be of the class that BERT calls so, or an empty text."""
+        """Return why a model with this config cannot be loaded as BERT's class ``architecture``, or an empty string."""
         return self.family.why_not(architecture, self.__dict__)
 
     def family_conflicts(self) -> Iterator[tuple[bool, str]]:
-        """Yield what no model of the family can have: whether it does, and the sentence for it."""
+        """Yield (whether it occurs, message) for each combination of fields that the family does not allow."""
         family, kind = self.family, f"of type {self.model_type!r}"
-        yield self.is_decoder and not family.is_bert, f"is_decoder is true in a config {kind}; only a BERT is a decoder"
+        yield (
+            self.is_decoder and not family.is_bert,
+            f"is_decoder is true in a config {kind}; only a BERT can be a decoder",
+        )
         types = self.type_vocab_size
         no_types = types != family.fixed.get("type_vocab_size", types or 1)
         yield no_types, f"type_vocab_size is {types}, which no model {kind} has"
@@ -273,7 +276,7 @@ class FamilyConfig:
         )
         yield (
             family.skips_padding and self.pad_token_id is None,
-            f"pad_token_id is None, but positions {kind} count from the one behind it",
+            f"pad_token_id is None, but positions of models {kind} count from the one after it",
         )
         yield (
             self.max_tokens < 1,

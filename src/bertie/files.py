@@ -1,4 +1,4 @@
-"""Small files, safely: JSON that may come from strangers is read with limits, and files are replaced, never changed."""
+"""Reading and writing files safely: untrusted JSON is read with limits, and files are replaced atomically."""
 
 import errno
 import json
@@ -21,26 +21,26 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def checked_path(given: object) -> Path:
-    """Return a path that a caller gave."""
-    if not isinstance(given, str | os.PathLike) or not isinstance(named := os.fspath(given), str):
-        raise InputTypeError(f"{short(given)} is not a file or folder; give its path as a text")
+    """Return the path that a caller gave, if it can be one."""
+    if not isinstance(given, str | os.PathLike) or not isinstance(path := os.fspath(given), str):
+        raise InputTypeError(f"{short(given)} is not a file or folder; give its path as a string")
     try:
-        os.fsencode(named)
+        os.fsencode(path)
     except UnicodeEncodeError:
-        raise CheckpointError(f"{shown(named)} holds half a UTF-16 character, which no file's name has") from None
-    return Path(named)
+        raise CheckpointError(f"{shown(path)} contains a lone surrogate, which no file name can") from None
+    return Path(path)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path as an error prints it, cut if no file can have it."""
+    """Return the repr of a path for an error, truncated if it is too long for any file."""
     return short(os.fspath(path), 300)
 
 
 def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT) -> bytes:
-    """Return the content of a regular file of at most ``limit`` bytes; ``what`` names its kind in errors."""
+    """Return the content of a regular file of at most ``limit`` bytes; ``what`` describes it in errors."""
     path = checked_path(path)
     try:
-        # a FIFO would block open() for ever, and a device has no end: look before opening
+        # opening a FIFO would block forever, and a device may be endless
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"the {what} file {shown(path)} is not a regular file; give a plain file")
@@ -59,7 +59,7 @@ def read_bytes(path: str | os.PathLike[str], what: str, limit: int = JSON_LIMIT)
 
 
 def first_bytes(path: Path) -> bytes:
-    """Return how a file of weights begins, by which its format is known."""
+    """Return the first bytes of a file of weights, which identify its format."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -70,18 +70,18 @@ def first_bytes(path: Path) -> bytes:
 
 
 def refuse_pointer(path: Path, start: bytes) -> None:
-    """Refuse what git-lfs puts in a file's place until it is fetched; ``start`` is how the file begins."""
+    """Refuse a git-lfs pointer, the placeholder of a file not yet fetched; ``start`` is the file's beginning."""
     if start.startswith(_POINTER):
         raise CheckpointError(
-            f"{shown(path)} is a pointer of git-lfs, not the file itself; run 'git lfs pull' where it was cloned, or "
-            "download the file"
+            f"{shown(path)} is a git-lfs pointer, not the file itself; run 'git lfs pull' in the clone, or download "
+            "the file"
         )
 
 
 def read_json(
     path: str | os.PathLike[str], what: str = "config", rules: Mapping[str, Rule] | None = None
 ) -> dict[str, Any]:
-    """Return the JSON object in the file ``path``, whose kind is ``what``, checked as by `checked_values`."""
+    """Return the JSON object in the file ``path``, checked by `checked_values`; ``what`` describes it in errors."""
     value = read_json_value(path, what)
     where = f"the {what} file {shown(path)}"
     if not isinstance(value, dict):
@@ -90,7 +90,7 @@ def read_json(
 
 
 def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
-    """Return what the JSON file ``path`` holds."""
+    """Return the value in the JSON file ``path``; ``what`` describes the file in errors."""
     raw = read_bytes(path, what)
     problem: str
     cause: ValueError | None = None
@@ -100,19 +100,19 @@ def read_json_value(path: str | os.PathLike[str], what: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeDecodeError as error:
-        where = wrong_byte(error, len(raw) - len(error.object))  # a byte order mark is gone from it
+        where = wrong_byte(error, len(raw) - len(error.object))  # a byte order mark was removed
         problem, cause = f"is not UTF-8 text ({where}); save it as UTF-8", error
     except UnicodeEncodeError as error:
-        problem, cause = f"has half a UTF-16 character ({error.object[error.start]!a}) in a text; remove it", error
+        problem, cause = f"contains a lone surrogate ({error.object[error.start]!a}); remove it", error
     except RecursionError:
-        problem = "is nested too deeply to be read; a real one has a few levels"
+        problem = "is nested too deeply; a real one has a few levels"
     except ValueError as error:
         problem, cause = f"is not valid JSON ({error}); repair it or fetch it again", error
     raise CheckpointError(f"the {what} file {shown(path)} {problem}") from cause
 
 
 def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[str, Any]:
-    """Return the JSON object ``values`` if its rules allow it; ``where`` begins the sentence of the error."""
+    """Return the JSON object ``values`` if ``rules`` allow it; ``where`` begins the error message."""
     if not isinstance(values, dict):
         raise CheckpointError(f"{where} is {short(values)}; allowed: an object {{…}}")
     for name, rule in rules.items():
@@ -122,36 +122,36 @@ def checked_values(values: Any, rules: Mapping[str, Rule], where: str) -> dict[s
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` as UTF-8 so that ``path`` holds either its old content or all of the new (see `atomic`)."""
+    """Write ``text`` as UTF-8, atomically: ``path`` holds either its old content or all of the new (see `atomic`)."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def json_text(obj: object, allow_nan: bool = True) -> str:
-    """Return ``obj`` as indented JSON with sorted keys and a final newline, as the reference writes its files."""
+    """Return ``obj`` as indented JSON with sorted keys and a final newline, the reference's format."""
     return json.dumps(obj, indent=2, sort_keys=True, allow_nan=allow_nan) + "\n"
 
 
 def write_json(path: str | os.PathLike[str], obj: object) -> None:
-    """Write ``obj`` as `json_text`, atomically."""
+    """Write ``obj`` as JSON, atomically."""
     write_text(path, json_text(obj))
 
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes when it fails."""
+    """Yield a temporary file next to ``path`` that replaces it if the block succeeds and is removed if it fails."""
     with atomic_files([path]) as (temporary,):
         yield temporary
 
 
 @contextmanager
 def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
-    """As `atomic` for files of one folder that belong together: none is replaced before all are on the disk."""
+    """As `atomic`, for several files of one folder: none is replaced before all are on disk."""
     targets = [Path(path) for path in paths]
     for target in targets:
-        # as root, a rename would put a plain file where /dev/null was
+        # run as root, a rename would replace /dev/null by a plain file
         if target.exists() and not target.is_file():
-            kind = "a folder" if target.is_dir() else "no plain file"
+            kind = "a folder" if target.is_dir() else "not a plain file"
             raise CheckpointError(f"cannot write {str(target)!r}: it is {kind}; name a file")
     temporaries = [_temporary(target) for target in targets]
     with explained(targets[0] if len(targets) == 1 else targets[0].parent):
@@ -165,7 +165,7 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
                 os.replace(temporary, target)
         finally:
             for temporary in temporaries:
-                with suppress(OSError):  # a folder that is not there, or has become read-only
+                with suppress(OSError):  # the folder is missing or read-only
                     temporary.unlink(missing_ok=True)
         for folder in {target.parent for target in targets}:
             _sync(folder)
@@ -173,7 +173,7 @@ def atomic_files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside ``path`` that becomes it when the block ends well, and vanishes when it fails."""
+    """Yield a temporary folder next to ``path`` that is renamed to it if the block succeeds and removed if it fails."""
     target = Path(path)
     temporary = _temporary(target)
     with explained(target):
@@ -191,12 +191,12 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder bears the name of what is being written, or never was to its end."""
+    """Whether a name is that of a temporary file or folder, one being written or left by a killed process."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that a process which was killed has left in ``folder`` or below."""
+    """Remove the temporary files and folders that a killed process left in ``folder`` or below."""
     for path in list(folder.rglob(".*.tmp")):
         if is_leftover(path.name):
             if path.is_dir() and not path.is_symlink():
@@ -206,7 +206,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder, and those it lies in, if it is not there."""
+    """Create a folder and its parents if missing."""
     folder = checked_path(path)
     with explained(folder, "make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,29 +215,29 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def explained(path: str | os.PathLike[str], what: str = "write") -> Iterator[None]:
-    """Turn a failure of the system within the block into one sentence: the file, the reason, and what to do."""
+    """Turn an OSError within the block into a CheckpointError: the file, the reason, and what to do."""
     try:
         yield
     except ValueError as error:
         if "null byte" not in str(error):
             raise
-        raise CheckpointError(f"cannot {what} {shown(path)}: no file's name has a null byte") from error
+        raise CheckpointError(f"cannot {what} {shown(path)}: a file name cannot contain a null byte") from error
     except OSError as error:
         if isinstance(error, BertieError):
             raise
-        final = _TEMPORARY.sub(lambda found: found["name"], os.fspath(path))
-        raise CheckpointError(f"cannot {what} {shown(final)}: {why_refused(error)}") from error
+        final_path = _TEMPORARY.sub(lambda found: found["name"], os.fspath(path))
+        raise CheckpointError(f"cannot {what} {shown(final_path)}: {why_refused(error)}") from error
 
 
 def why_refused(error: OSError) -> str:
-    """Return why the system refused to write, and what to do about it."""
+    """Return the reason of a failed write and what to do about it."""
     number, reason = error.errno or 0, error.strerror or str(error) or type(error).__name__
     if not number and _CUT_SHORT.fullmatch(reason):
         number, reason = errno.ENOSPC, "No space left on device"
     return f"{reason}; {_REMEDIES.get(number, 'choose another place')}"
 
 
-_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # what NumPy says of a full disk
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # NumPy's message for a full disk
 _MAKE_ROOM = "make room there, or choose another place"
 _REMEDIES = {
     errno.ENOSPC: _MAKE_ROOM,
@@ -258,11 +258,11 @@ def _temporary(target: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Flush a file's content, or a folder's entries, to disk."""
     try:
-        # Windows writes out only what was opened for writing
+        # Windows flushes only files opened for writing
         descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
-    except PermissionError:  # Windows cannot open a folder; a rename there is on the disk when it returns
+    except PermissionError:  # Windows cannot open a folder, and its renames are durable once they return
         return
     try:
         os.fsync(descriptor)

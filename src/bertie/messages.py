@@ -1,35 +1,36 @@
-"""How values and texts appear in messages and on terminals: cut to a length, as a list, without control characters."""
+"""Formatting values and texts for messages and terminals: truncated, as lists, without control characters."""
 
 import re
 from collections.abc import Callable, Sequence
 
-# Control characters (ESC, which begins a terminal's commands, among them), and those that reorder or end lines.
+# Control characters (including ESC, which starts terminal escape sequences), line separators, direction marks and
+# surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def short(value: object, most: int = 120) -> str:
-    """Return ``value`` as an error prints it, cut at ``most`` characters."""
+def short(value: object, limit: int = 120) -> str:
+    """Return the repr of ``value`` for an error, truncated to ``limit`` characters."""
     text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def shortened(text: str, most: int) -> str:
-    """Return ``text``, or the beginning of it and an ellipsis, at most ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shortened(text: str, limit: int) -> str:
+    """Return ``text``, truncated with an ellipsis to ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def listed(names: Sequence[str], most: int = 6, show: Callable[[str], str] = repr) -> str:
-    """Return names separated by commas, the first few of many."""
-    return ", ".join(map(show, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(names: Sequence[str], limit: int = 6, show: Callable[[str], str] = repr) -> str:
+    """Return names separated by commas, at most the first ``limit``."""
+    return ", ".join(map(show, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return ``text`` with control characters as ``\\uXXXX``, except those of ``keep``: a terminal obeys none."""
+    """Return ``text`` with control characters escaped as ``\\uXXXX``, except those in ``keep``."""
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", text)
 
 
 def wrong_byte(error: UnicodeDecodeError, begin: int = 0) -> str:
-    """Return which byte is no text, and where: counted from 0, and from ``begin`` where the text was decoded."""
+    """Return which byte could not be decoded and its offset, ``begin`` added."""
     return f"byte 0x{error.object[error.start]:02X} at offset {begin + error.start}"
 
 

@@ -1,4 +1,4 @@
-"""OpenMP: PyTorch's settings of a thread, which it keeps to itself, and what becomes of threads in a fork."""
+"""OpenMP: access to PyTorch's per-thread settings, which it does not expose, and safety of threads across forks."""
 
 import ctypes
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from bertie.extras import loaded
 
-_SOFT = 1
+_OMP_PAUSE_SOFT = 1
 
 
 @lru_cache(maxsize=4)
 def library_with(*names: str) -> ctypes.CDLL | None:
-    """Return the library that PyTorch computes with if these functions can be called through it, or None."""
+    """Return PyTorch's CPU library, or None if it does not provide all these functions."""
     import torch
 
     try:
@@ -24,15 +24,15 @@ def library_with(*names: str) -> ctypes.CDLL | None:
 
 
 @lru_cache(maxsize=2)
-def let_children_compute(kernels: ctypes.CDLL | None = None) -> None:
-    """From now on, let forked children of this process compute as it does, with PyTorch and with these ``kernels``."""
-    # a child would wait forever for threads that its parent has: they end before a fork, and both begin new ones
+def make_fork_safe(kernels: ctypes.CDLL | None = None) -> None:
+    """From now on, let forked children of this process compute with PyTorch and with these ``kernels``."""
+    # a child would wait forever for its parent's threads: they end before a fork, and both processes start new ones
     if sys.platform == "linux":
         os.register_at_fork(before=partial(_end_threads, kernels))
 
 
 def _end_threads(kernels: ctypes.CDLL | None) -> None:
-    # the kernels have an OpenMP of their own, or PyTorch's where it was loaded before them
+    # the kernels use PyTorch's OpenMP if that was loaded before them, else another
     for library in (kernels, library_with("omp_pause_resource_all") if loaded("torch") else None):
         if library is not None and hasattr(library, "omp_pause_resource_all"):
-            library.omp_pause_resource_all(_SOFT)
+            library.omp_pause_resource_all(_OMP_PAUSE_SOFT)

@@ -1,4 +1,4 @@
-"""What models return: ordered mappings with attribute, key, index and tuple access that leave out what is None."""
+"""Model outputs: ordered mappings without their None members, with attribute, key, index and tuple access."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -16,18 +16,18 @@ HiddenStates = tuple[Tensor, ...]
 
 
 class ModelOutput(OrderedDict[str, Any]):
-    """An ordered mapping of the members that are not ``None``, as ``transformers``' class of the same name.
+    """An ordered mapping of the members that are not ``None``, like ``transformers``' class of the same name.
 
     ``output.logits``, ``output["logits"]``, ``output[0]``, ``output[:2]`` and ``output.to_tuple()`` all work. It can
-    be built from keywords, from positions in the order of its fields, from one mapping, or from pairs.
+    be built from keyword or positional arguments in the order of its fields, from one mapping, or from pairs.
     """
 
     field_names: ClassVar[tuple[str, ...]] = ()
-    # The fields that lead with one row a token, and what fills the padded places when they become rectangles.
+    # The fields with one row per token, and what fills the padding when they are unpacked to rectangles.
     token_fields: ClassVar[dict[str, str]] = {}
 
     def __init_subclass__(cls) -> None:
-        # for dataclasses.fields, replace and asdict; what is None is no member here, so the rest is our own
+        # only for dataclasses.fields, replace and asdict: None values are not members, so the rest is our own
         dataclass(init=False, repr=False, eq=False)(cls)
         cls.field_names = tuple(field.name for field in fields(cast(Any, cls)))
         pytree.register_pytree_node(
@@ -79,7 +79,7 @@ class ModelOutput(OrderedDict[str, Any]):
 
 
 def _members(source: Any) -> dict[str, Any] | None:
-    """Return the members that a mapping or pairs hold; None if ``source`` is a value, that of the first field."""
+    """Return the members given as a mapping or as pairs; None if ``source`` is the first field's value."""
     if isinstance(source, Mapping):
         return dict(source.items())
     if isinstance(source, Tensor) or not isinstance(source, Iterable):
@@ -105,7 +105,7 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
     last_hidden_state: Tensor
     pooler_output: Tensor | None
-    # Before the hidden states, as the reference's tuples have it (its class lists them the other way round).
+    # Before hidden_states, as in the reference's tuples; its class lists them the other way round.
     past_key_values: Any
     hidden_states: HiddenStates | None
     attentions: HiddenStates | None
@@ -114,7 +114,7 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
 
 class BertForPreTrainingOutput(ModelOutput):
-    """``prediction_logits [B, S, V]`` and ``seq_relationship_logits [B, 2]``; the loss is the sum of both tasks'."""
+    """``prediction_logits [B, S, V]`` and ``seq_relationship_logits [B, 2]``; the loss sums those of both tasks."""
 
     loss: Tensor | None
     prediction_logits: Tensor | None
@@ -125,7 +125,7 @@ class BertForPreTrainingOutput(ModelOutput):
 
 
 class CausalLMOutputWithCrossAttentions(ModelOutput):
-    """``logits [B, S, V]`` (or of the kept places only) and the cache of the decoder."""
+    """``logits [B, S, V]`` (or only of the positions kept) and the cache of the decoder."""
 
     loss: Tensor | None
     logits: Tensor
@@ -137,7 +137,7 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
 
 
 class Seq2SeqLMOutput(ModelOutput):
-    """``logits [B, S_target, V]``, the decoder's cache, and what decoder and encoder computed on the way."""
+    """``logits [B, S_target, V]``, the decoder's cache, and hidden states and attentions of both halves."""
 
     loss: Tensor | None
     logits: Tensor
@@ -167,7 +167,7 @@ class MaskedLMOutput(_HeadOutput):
 
 
 class NextSentencePredictorOutput(_HeadOutput):
-    """``logits [B, 2]``: column 0 speaks for "B follows A", column 1 for "B is a random sentence"."""
+    """``logits [B, 2]``: column 0 scores "B follows A", column 1 "B is a random sentence"."""
 
 
 class SequenceClassifierOutput(_HeadOutput):
@@ -175,7 +175,7 @@ class SequenceClassifierOutput(_HeadOutput):
 
 
 class MultipleChoiceModelOutput(_HeadOutput):
-    """``logits [B, N]``, one column a choice."""
+    """``logits [B, N]``, one column per choice."""
 
 
 class TokenClassifierOutput(_HeadOutput):
@@ -185,7 +185,7 @@ class TokenClassifierOutput(_HeadOutput):
 
 
 class QuestionAnsweringModelOutput(ModelOutput):
-    """``start_logits [B, S]`` and ``end_logits [B, S]``; padded places hold the dtype's lowest number (decision 1)."""
+    """``start_logits [B, S]`` and ``end_logits [B, S]``; padding holds the dtype's lowest value (decision 1)."""
 
     loss: Tensor | None
     start_logits: Tensor

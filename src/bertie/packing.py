@@ -1,4 +1,4 @@
-"""Ragged to rectangle and back: B texts of different lengths as one run of T real tokens.
+"""Packed batches, and conversion from and to padded rectangles: B texts of any lengths as T contiguous tokens.
 
 Letters: B texts, S columns of the padded rectangle, T packed tokens, D hidden, H heads.
 """
@@ -26,7 +26,7 @@ Lists = Sequence[Sequence[int]]
 
 
 class HostStats(NamedTuple):
-    """What the host knows of a batch, fetched in one transfer: lengths, and (lowest, highest) of each kind of value."""
+    """Facts about a batch on the host, fetched in one transfer: lengths, and the range of each kind of value."""
 
     lengths: tuple[int, ...]
     id_range: tuple[int, int]
@@ -35,28 +35,29 @@ class HostStats(NamedTuple):
 
     @classmethod
     def of(cls, bounds: Sequence[int], lengths: Sequence[int]) -> "HostStats":
-        """Return what is known of lowest and highest values side by side."""
+        """Return the facts, given the minima and maxima of ids, types and positions in ``bounds``."""
         low_id, high_id, low_type, high_type, low_position, high_position, *_ = bounds
         return cls(tuple(lengths), (low_id, high_id), (low_type, high_type), (low_position, high_position))
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A batch of texts without padding: one immutable value that every layer reads and none changes.
+    """A batch of texts without padding: an immutable value that all layers share.
 
     Attributes:
-        position_ids: ``[T]`` int64, the position embedding of each token.
+        position_ids: ``[T]`` int64, the index of each token's position embedding.
         token_type_ids: ``[T]`` int64.
-        cu_seqlens: ``[B + 1]`` int32, text ``i`` is the tokens ``cu_seqlens[i]:cu_seqlens[i + 1]``.
-        shape: ``(B, S)``, the rectangle this batch came from and ``pad`` goes back to.
+        cu_seqlens: ``[B + 1]`` int32; text ``i`` is the tokens ``cu_seqlens[i]:cu_seqlens[i + 1]``.
+        shape: ``(B, S)``, the rectangle that this batch came from and that ``pad`` restores.
         input_ids: ``[T]`` int64, or None if ``inputs_embeds`` is given.
         inputs_embeds: ``[T, D]``, or None.
-        flat_index: ``[T]`` int64, the cell of the flattened rectangle that each token has; None: token ``t`` has cell
-            ``t``, and every cell holds a token.
-        attention_mask: None where each text attends to itself (the usual case); else who attends to whom,
+        flat_index: ``[T]`` int64, each token's index in the flattened rectangle; None: token ``t`` has index ``t``, and
+            there is no padding.
+        attention_mask: None if each text attends to itself (the usual case); else who attends to whom,
             ``[B, 1 or H, 1 or S, S_keys]``, bool (True: attend) or floats added to the scores.
-        token_mask: ``[T]`` bool, only where padding could not be packed away (while a graph is captured): False
-            marks a token that is padding.
+        token_mask: ``[T]`` bool, False for padding, if that could not be packed away (while a graph is captured); else
+            None.
+        known_stats: facts about the batch, if they are on the host already.
     """
 
     position_ids: Tensor
@@ -85,12 +86,12 @@ class Packed:
             )
         if self.cu_seqlens.dtype != torch.int32:
             raise InputError(f"cu_seqlens is {self.cu_seqlens.dtype}; it must be torch.int32: cu_seqlens.int().")
-        # batches made here come with these facts; those of a batch on a device are fetched when needed
+        # batches made here are known to be valid; those on a device are checked when their facts are fetched
         if self.known_stats is None and self.cu_seqlens.is_cpu and not is_intercepted():
-            self._check_places(self.cu_seqlens.tolist())
+            self._check_starts(self.cu_seqlens.tolist())
 
-    def _check_places(self, starts: list[int]) -> None:
-        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read what is not there."""
+    def _check_starts(self, starts: list[int]) -> None:
+        """Refuse starts that do not rise from 0 to the number of tokens: kernels would read out of bounds."""
         if starts[0] != 0 or starts[-1] != self.num_tokens or sorted(starts) != starts:
             raise InputError(
                 f"cu_seqlens is {short(starts)}; it must rise from 0 to "
@@ -98,7 +99,7 @@ class Packed:
             )
         longest = max((stop - start for start, stop in pairwise(starts)), default=0)
         if longest > self.shape[1]:
-            raise InputError(f"A text has {longest} tokens, but shape is {self.shape}: at most {self.shape[1]} a text.")
+            raise InputError(f"A text has {longest} tokens, but shape {self.shape} allows at most {self.shape[1]}.")
 
     @classmethod
     def from_lists(
@@ -108,10 +109,10 @@ class Packed:
         position_ids: Lists | None = None,
         device: torch.device | str | None = None,
     ) -> "Packed":
-        """Pack token ids given as one list a text, without a wait for a device: lengths and ranges are known.
+        """Pack token ids given as one list a text. Never waits for a device, since lengths and ranges are known.
 
         Raises:
-            InputError: if a text's types or positions are not as many as its ids.
+            InputError: if a text has not as many types or positions as ids.
             InputTypeError: if something is not a list of integers.
         """
         lengths = _lengths(input_ids, "input_ids")
@@ -131,7 +132,7 @@ class Packed:
         position_ids: "np.ndarray[Any, Any] | None" = None,
         device: torch.device | str | None = None,
     ) -> "Packed":
-        """Pack the ids of texts that lie side by side in one array; arrays are ``[T]`` int64 and are not copied.
+        """Pack the ids of concatenated texts; arrays are ``[T]`` int64 and are not copied.
 
         ``lengths`` are the numbers of tokens of the texts, T in all.
 
@@ -141,7 +142,7 @@ class Packed:
         total, width = sum(lengths), max(lengths, default=0)
         if total != len(input_ids):
             raise InputError(f"lengths count {total} tokens in all, but input_ids has {len(input_ids)}.")
-        if len(lengths) == 1:  # a query's time counts
+        if len(lengths) == 1:  # a shortcut, for the latency of single texts
             columns, flat_index = np.arange(total), None
         else:
             rows, columns = _rows_and_columns(lengths)
@@ -174,14 +175,14 @@ class Packed:
         inputs_embeds: Tensor | None = None,
         past_length: int = 0,
     ) -> "Packed":
-        """Pack a rectangle ``[B, S]`` (or ``[B, S, D]`` of embeddings), leaving out what a 2-D mask marks with 0.
+        """Pack a rectangle ``[B, S]`` (or ``[B, S, D]`` of embeddings), without the padding that a 2-D mask marks by 0.
 
-        A token keeps the position that its column gives it, counted from ``past_length``. On CUDA the lengths and
-        ranges come to the host in one transfer.
+        Positions default to columns, counted from ``past_length``. On CUDA, the lengths and ranges are copied to the
+        host in one transfer.
 
         Raises:
             InputError: if the mask has another shape or holds anything but 0 and 1.
-            InputTypeError: if ids are no integers.
+            InputTypeError: if ids are not integers.
         """
         content = input_ids if input_ids is not None else inputs_embeds
         if content is None:
@@ -219,13 +220,13 @@ class Packed:
 
     @cached_property
     def host_stats(self) -> HostStats:
-        """Lengths and value ranges on the host; waits for the device only if this batch was not made on the host."""
+        """Lengths and value ranges on the host; waits for the device unless the batch was made on the host."""
         if self.known_stats is not None:
             return self.known_stats
         ids = self.input_ids if self.input_ids is not None else self.position_ids.new_zeros(0)
         ranges = [_range_tensors(values) for values in (ids, self.token_type_ids, self.position_ids)]
         values = torch.cat([torch.stack([part for pair in ranges for part in pair]), self.cu_seqlens]).tolist()
-        self._check_places(values[6:])
+        self._check_starts(values[6:])
         return HostStats.of(values, [stop - start for start, stop in pairwise(values[6:])])
 
     @property
@@ -243,7 +244,7 @@ class Packed:
         return self.position_ids.device
 
     def pad(self, values: Tensor, fill: float | bool = 0) -> Tensor:
-        """Lay ``values [T, ...]`` out as the rectangle ``[B, S, ...]``; places without a token hold ``fill``."""
+        """Lay ``values [T, ...]`` out as the rectangle ``[B, S, ...]``, with ``fill`` as padding."""
         tail = values.shape[1:]
         if self.flat_index is None:
             flat = values
@@ -255,9 +256,9 @@ class Packed:
         return blank.index_copy(0, self.flat_index, values).view(*self.shape, *tail)
 
     def unpad(self, values: Tensor, fill: float | bool | None = None) -> Tensor:
-        """Take the tokens' entries of a rectangle ``[B, S, ...]`` as ``[T, ...]``.
+        """Return the tokens' entries of a rectangle ``[B, S, ...]`` as ``[T, ...]``.
 
-        ``fill`` replaces entries of padding that could not be packed away (see ``token_mask``).
+        ``fill`` replaces the entries of padding that could not be packed away (see ``token_mask``).
         """
         flat = values.reshape(self.shape[0] * self.shape[1], *values.shape[2:])
         if self.flat_index is not None:
@@ -267,7 +268,7 @@ class Packed:
         return torch.where(self.token_mask.reshape(-1, *(1 for _ in values.shape[2:])), flat, fill)
 
     def first(self, values: Tensor) -> Tensor:
-        """Take each text's first token of ``values [T, ...]`` as ``[B, ...]`` (decision 2).
+        """Return the entries of each text's first token in ``values [T, ...]``, as ``[B, ...]`` (decision 2).
 
         A text without tokens gets the entry of some other token: see ``empty``.
         """
@@ -279,29 +280,29 @@ class Packed:
         return values.index_select(0, starts.clamp(max=values.shape[0] - 1))
 
     def cls_tokens(self) -> "Packed":
-        """Return the batch of each text's first token alone; every text must have one.
+        """Return the batch of only the first token of each text.
 
         Raises:
-            InputError: a text has no token.
+            InputError: a text has no tokens.
         """
         if 0 in self.lengths:
             raise InputError(f"Text {self.lengths.index(0)} has no first token.")
         count = self.shape[0]
         return Packed(
-            **self._taken(self.cu_seqlens[:-1].long()),
+            **self._gather(self.cu_seqlens[:-1].long()),
             cu_seqlens=torch.arange(count + 1, dtype=torch.int32, device=self.device),
             shape=(count, 1),
             known_stats=self.host_stats._replace(lengths=(1,) * count),
         )
 
-    def _taken(self, index: Tensor) -> dict[str, Any]:
-        """Return what each token of ``index`` is."""
+    def _gather(self, index: Tensor) -> dict[str, Any]:
+        """Return the per-token fields of the tokens ``index``."""
         names = ("input_ids", "inputs_embeds", "position_ids", "token_type_ids")
         values = {name: getattr(self, name) for name in names}
         return {name: None if value is None else value.index_select(0, index) for name, value in values.items()}
 
     def empty(self) -> Tensor | None:
-        """Return ``[B]`` bool, True for a text without tokens; None where the host has recorded that there is none."""
+        """Return ``[B]`` bool, True for a text without tokens; None if the host knows that there is none."""
         if self.token_mask is not None:
             return ~self.token_mask.view(self.shape).any(dim=1)
         return self.cu_seqlens.diff() == 0 if is_tracing() or 0 in self.lengths else None
@@ -327,7 +328,7 @@ class Packed:
         flat_index = flat_index + (own if self.flat_index is None else self.flat_index.index_select(0, index) % width)
         return replace(
             self,
-            **self._taken(index),
+            **self._gather(index),
             cu_seqlens=_cu_seqlens(lengths, self.device),
             flat_index=None if len(rows) == width * len(lengths) else flat_index,
             shape=(len(lengths), width),
@@ -335,13 +336,13 @@ class Packed:
         )
 
     def with_attention_mask(self, attention_mask: Tensor, token_mask: Tensor | None = None) -> "Packed":
-        """Return the same batch with its own answer to who attends to whom (see the class's attributes)."""
+        """Return the same batch with a custom attention mask (see the class's attributes)."""
         return replace(self, attention_mask=attention_mask, token_mask=token_mask)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Packed":
         """Return the same batch on ``device``; its facts on the host are kept.
 
-        From the host to a CUDA device all goes in one transfer, for which the host does not wait.
+        From the host to a CUDA device, everything is copied in one transfer, for which the host does not wait.
         """
         target = torch.device(device)
         if target == self.device and self.known_stats is not None:
@@ -366,26 +367,26 @@ _TENSORS = (
 
 
 def _in_one_transfer(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Any]:
-    """Return host tensors on ``device``, copied side by side through pinned memory.
+    """Return host tensors on ``device``, copied together through pinned memory.
 
-    A copy from ordinary memory lets the host wait for all that the device still has to do.
+    A copy from pageable memory would make the host wait for all work queued on the device.
     """
     constant = {name: value for name, value in tensors.items() if not value.requires_grad}
     sizes = [value.numel() * value.element_size() for value in constant.values()]
     ends = list(accumulate(-(-size // 16) * 16 for size in sizes))  # kernels read 16 bytes at a time
-    places = [slice(start, start + size) for start, size in zip([0, *ends], sizes, strict=False)]
+    slices = [slice(start, start + size) for start, size in zip([0, *ends], sizes, strict=False)]
     staging = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
-    for place, value in zip(places, constant.values(), strict=True):
-        staging[place].view(value.dtype).copy_(value.reshape(-1))
+    for part, value in zip(slices, constant.values(), strict=True):
+        staging[part].view(value.dtype).copy_(value.reshape(-1))
     sent = staging.to(device, non_blocking=True)
     moved: dict[str, Any] = {name: value.to(device) for name, value in tensors.items() if value.requires_grad}
-    for place, (name, value) in zip(places, constant.items(), strict=True):
-        moved[name] = sent[place].view(value.dtype).view(value.shape)
+    for part, (name, value) in zip(slices, constant.items(), strict=True):
+        moved[name] = sent[part].view(value.dtype).view(value.shape)
     return moved
 
 
 def require_tensor(name: str, values: object, allowed: str = "a torch.Tensor") -> None:
-    """Refuse lists, arrays and whatever else is no tensor, by name."""
+    """Refuse lists, arrays and anything else that is not a tensor, by name."""
     if not isinstance(values, Tensor):
         raise InputTypeError(f"{name} must be {allowed}, not {type(values).__name__}.")
 
@@ -411,7 +412,7 @@ def _lengths(lists: Lists, name: str) -> tuple[int, ...]:
 
 
 def _rows_and_columns(lengths: Sequence[int]) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Return the text and the place in it of every token of texts with these lengths, both ``[T]`` int64."""
+    """Return the text of every token, and its index in it, for texts of these lengths, both ``[T]`` int64."""
     counts = np.array(lengths, dtype=np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     return rows, np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
@@ -437,7 +438,7 @@ def _range_tensors(values: Tensor) -> tuple[Tensor, Tensor]:
 def _stats_of_rectangle(
     shape: tuple[int, int], ids: Tensor | None, mask: Tensor | None, types: Tensor, positions: Tensor
 ) -> HostStats:
-    """Fetch lengths and ranges of a rectangle in one transfer, and refuse a mask that holds more than 0 and 1."""
+    """Fetch a rectangle's lengths and ranges in one transfer, and refuse a mask with values other than 0 and 1."""
     ids = types if ids is None else ids
     parts = [part for values in (ids, types, positions) for part in _range_tensors(values)]
     if mask is None:
@@ -455,14 +456,14 @@ def _stats_of_rectangle(
 
 
 def flatten(packed: Packed) -> tuple[list[Any], Any]:
-    """Return the pytree children of a batch: its tensors, and its rectangle."""
+    """Return the pytree children of a batch, its tensors, and its context, the rectangle's shape."""
     return [getattr(packed, name) for name in _TENSORS], packed.shape
 
 
 def unflatten(values: Any, shape: Any, kind: type[Packed] = Packed) -> Packed:
     """Undo `flatten`."""
     # Only tensors enter a graph: facts on the host would force a compilation for every batch (decision 7).
-    # Nothing is checked here: tree_map may put anything in the place of a tensor (activation checkpointing puts None).
+    # Nothing is checked: tree_map may replace tensors by anything (activation checkpointing by None).
     packed = object.__new__(kind)
     packed.__dict__.update(zip(_TENSORS, values, strict=True), shape=shape, known_stats=None)
     return packed

@@ -1,4 +1,4 @@
-"""Log messages under the logger "bertie", progress bars on a terminal and in notebooks, elsewhere lines in the log."""
+"""The logger "bertie", and progress: a bar on terminals and in notebooks, log lines elsewhere."""
 
 import html
 import importlib
@@ -13,9 +13,9 @@ from bertie.messages import duration
 
 logger = logging.getLogger("bertie")
 _said: set[str] = set()
-_REMEMBERED = 1_000  # messages, at most
+_MOST_REMEMBERED = 1_000  # messages
 
-# where there is no terminal, at level INFO; commands write it to standard error, or disable it, and bars with it
+# progress lines where there is no terminal, at level INFO; disabling this logger also disables bars
 lines = logging.getLogger("bertie.progress")
 
 # Seconds before a bar appears, and between two lines.
@@ -23,7 +23,7 @@ PATIENCE, INTERVAL = 1.0, 60.0
 
 
 class Advance(Protocol):
-    """Counts work done; ``note`` is shown beside the bar until the next one."""
+    """Adds ``done`` to the work done; ``note`` is shown next to the bar until the next note."""
 
     def __call__(self, done: float, note: str = "") -> None: ...
 
@@ -31,7 +31,7 @@ class Advance(Protocol):
 def say_once(message: str, level: int = logging.WARNING) -> None:
     """Log ``message`` unless this process has logged the same message before."""
     if message not in _said:
-        if len(_said) == _REMEMBERED:  # messages have numbers in them, which a server's clients choose
+        if len(_said) == _MOST_REMEMBERED:  # a server's clients can cause any number of different messages
             _said.clear()
         _said.add(message)
         logger.log(level, message)
@@ -50,18 +50,18 @@ def quietly(level: int = logging.ERROR) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int | None, show: bool | None = None, done: float = 0.0) -> Iterator[Advance]:
-    """Yield a function that counts work; a bar appears on standard error once it takes more than a second.
+    """Yield a function that counts work done; a bar appears on standard error after a second.
 
-    What was ``done`` before, by a run that goes on, says nothing of how fast the rest is.
+    ``done`` is the work of an earlier, resumed run; it does not count towards the estimate of the remaining time.
     """
-    # True: at once and anywhere; None: on a terminal or in a notebook, elsewhere a line a minute in the log
+    # True: a bar at once, anywhere; None: a bar on a terminal or in a notebook, else a log line per minute
     if show is None and lines.disabled:
         show = False
     if show is None and not (_on_terminal() or _in_notebook()):
         yield _Lines(what, total, done).advance
         return
     if show is False or not _can_be_seen():
-        yield _unseen
+        yield _ignore
         return
     bar = _Bar(what, total, done, 0.0 if show else PATIENCE)
     try:
@@ -71,7 +71,7 @@ def progress(what: str, total: int | None, show: bool | None = None, done: float
 
 
 def _can_be_seen() -> bool:
-    # Python has no stream at all where the program was started with none
+    # sys.stderr is None if the program was started without one
     return sys.stderr is not None and not sys.stderr.closed
 
 
@@ -80,38 +80,38 @@ def _on_terminal() -> bool:
 
 
 def _in_notebook() -> bool:
-    ipython: Any = sys.modules.get("IPython")  # who runs a notebook has imported it
+    ipython: Any = sys.modules.get("IPython")  # a notebook's kernel has imported it
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
-def _unseen(done: float, note: str = "") -> None:
+def _ignore(done: float, note: str = "") -> None:
     del done, note
 
 
 class _Lines:
-    """A line in the log every so often."""
+    """A log line every ``INTERVAL`` seconds."""
 
     def __init__(self, what: str, total: int | None, done: float) -> None:
         self._what, self._total = what, total
-        self._done = self._said = done
-        self._said_at = time.monotonic()
+        self._done = self._logged = done
+        self._logged_at = time.monotonic()
 
     def advance(self, done: float, note: str = "") -> None:
         self._done += done
-        seconds = time.monotonic() - self._said_at
+        seconds = time.monotonic() - self._logged_at
         if seconds < INTERVAL:
             return
         line = [f"{self._what}: {self._done:,.0f}"]
-        if self._total and self._done > self._said:
+        if self._total and self._done > self._logged:
             line[0] += f" of {self._total:,}"
-            left = max(self._total - self._done, 0) / (self._done - self._said) * seconds
+            left = max(self._total - self._done, 0) / (self._done - self._logged) * seconds
             line.append(f"{duration(left)} to go")
         lines.info("%s", ", ".join([*line, note] if note else line))
-        self._said, self._said_at = self._done, self._said_at + seconds
+        self._logged, self._logged_at = self._done, self._logged_at + seconds
 
 
 class _Bar:
-    """A progress bar that starts late; rich, which draws it on a terminal, is imported only then."""
+    """A progress bar that appears after ``patience`` seconds; rich is imported only then."""
 
     def __init__(self, what: str, total: int | None, done: float, patience: float) -> None:
         self._what, self._total, self._done = what, total, done
@@ -144,14 +144,14 @@ class _Bar:
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        # a file or a log gets the last state of the bar, once
+        # redirected to a file, rich writes only the bar's final state
         self._bar = Progress(*columns, console=Console(stderr=True), transient=_on_terminal())
         self._task = self._bar.add_task(self._what, total=self._total, completed=round(self._done), note=self._note)
         self._bar.start()
 
 
 class _NotebookBar:
-    """A bar in the output of a notebook's cell, of which nothing is left at its end; rich's would need ipywidgets."""
+    """A bar in a notebook cell's output, removed at its end; rich's own would need ipywidgets."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self._what, self._total, self._shown_at = what, total, 0.0

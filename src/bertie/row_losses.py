@@ -1,4 +1,4 @@
-"""The cross-entropy of each row of logits; on a CPU without a matrix of probabilities, where there are many classes."""
+"""The cross-entropy of each row of logits; with many classes, a CPU computes no matrix of probabilities."""
 
 from bertie.extras import need_torch
 
@@ -17,29 +17,29 @@ from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from bertie.kernels.library import InstructionSet
 from bertie.zero_copy import as_array, as_tensor
 
-# A vocabulary, not the classes of a task: below it PyTorch's own operators take no time that would matter.
-FEWEST_CLASSES = 1024
+# As in a vocabulary; for fewer classes the time of PyTorch's operators does not matter.
+MIN_CLASSES = 1024
 
 
 def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of ``logits [M, C]`` and ``labels [M]`` a row, 0 where a label is -100.
+    """Return the cross-entropy ``[M]`` of ``logits [M, C]`` and ``labels [M]``, 0 where a label is -100.
 
-    The result is float32 under autocast, as with PyTorch's operator, and else has the dtype of the logits.
+    It is float32 under autocast, as from PyTorch's operator, and otherwise has the dtype of the logits.
     """
-    instruction_set = library.best() if _suits(logits, labels) else None
+    instruction_set = library.best() if _is_supported(logits, labels) else None
     if instruction_set is None:
         return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
     return _CrossEntropy.apply(logits, labels, instruction_set)
 
 
-def _suits(logits: Tensor, labels: Tensor) -> bool:
+def _is_supported(logits: Tensor, labels: Tensor) -> bool:
     is_half = logits.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
     return (
         not is_intercepted()
         and type(logits) is Tensor
         and logits.is_cpu
         and logits.dim() == 2
-        and logits.shape[1] >= FEWEST_CLASSES
+        and logits.shape[1] >= MIN_CLASSES
         and (logits.dtype == torch.float32 or is_half)
         and labels.dtype == torch.int64
         and labels.is_cpu

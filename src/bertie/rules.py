@@ -1,4 +1,4 @@
-"""What a named value may be, declared once: the check and the words for it, of config fields and of what files hold."""
+"""Allowed values, declared once: one rule gives the check, the error message and the documentation."""
 
 import math
 import numbers
@@ -11,22 +11,22 @@ from bertie.messages import short
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "true or false": bool,
-    "text": str,
+    "string": str,
     "list": list,
     "mapping": dict,
-    "text or mapping": (str, dict),
+    "string or mapping": (str, dict),
 }
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value may be: the check, the words for it, and its line in the documentation."""
+    """The allowed values of a field: the check, their description, and the field's line in the documentation."""
 
     doc: str
-    kind: str  # "integer", "number", "choice", "list of texts", "mapping of texts", or a key of _TYPES
+    kind: str  # "integer", "number", "choice", "list of strings", "mapping of strings", or a key of _TYPES
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False  # low itself is not allowed
+    above: bool = False  # low is exclusive
     choices: tuple[str, ...] = ()
     none: bool = False
     function: bool = False  # a callable is allowed too
@@ -47,25 +47,25 @@ class Rule:
         return f" of at least {self.low:g}" if self.high == math.inf else f" from {self.low:g} to {self.high:.12g}"
 
     def allows(self, value: object) -> bool:
-        """Return whether ``value`` may stand in the field."""
+        """Whether ``value`` is allowed."""
         if value is None or callable(value):
             return self.none if value is None else self.function
         if self.kind in ("integer", "number"):
             return self._allows_number(value)
-        if self.kind == "list of texts":
+        if self.kind == "list of strings":
             return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
-        if self.kind == "mapping of texts":
+        if self.kind == "mapping of strings":
             return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
         if self.kind == "choice":
             return isinstance(value, str) and value in self.choices
         return isinstance(value, _TYPES[self.kind])
 
     def nearest(self, value: object) -> str:
-        """Return ``" Did you mean 'x'?"`` for a name that is nearly one of the allowed ones, or an empty string."""
+        """Return ``" Did you mean 'x'?"`` for a value close to one of the choices, or an empty string."""
         return nearest(value, self.choices) if isinstance(value, str) else ""
 
     def _allows_number(self, value: Any) -> bool:
-        # true and false are no numbers here; NaN fails every comparison
+        # a bool is not a number here; NaN fails every comparison
         if isinstance(value, bool) or not isinstance(
             value, numbers.Integral if self.kind == "integer" else numbers.Real
         ):
@@ -78,8 +78,8 @@ class Rule:
 
 
 def check_values(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Refuse the first of the values that its rule does not allow."""
+    """Raise InputError for the first value that its rule does not allow."""
     for name, rule in rules.items():
         if name in values and not rule.allows(values[name]):
-            nearly = rule.nearest(values[name])
-            raise InputError(f"{spelled(name)} is {short(values[name])}; allowed: {rule.allowed}.{nearly}")
+            hint = rule.nearest(values[name])
+            raise InputError(f"{spelled(name)} is {short(values[name])}; allowed: {rule.allowed}.{hint}")

@@ -1,4 +1,4 @@
-"""What the files in a run's folder are called, and the arguments that its ``run.json`` keeps. It needs no PyTorch."""
+"""The names of the files in a run's folder, and reading the arguments in its ``run.json``. It needs no PyTorch."""
 
 import os
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ REPORT, HTML_REPORT, MODEL_CARD = "report.md", "report.html", "README.md"
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the arguments of the run in a folder; nothing if it holds none."""
+    """Return the arguments of the run in a folder, empty if there is no run."""
     path = Path(run) / RUN
     return read_json(path, "run") if path.is_file() else {}
 
 
 def data_files(run: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files of data that a run's arguments name, and the SHA-256 of each; none of another kind of run."""
+    """Return data file → SHA-256 from a run's arguments, empty for runs that do not record them."""
     data = run.get("data")
     files = data.get("files") if isinstance(data, dict) else None
     return files if isinstance(files, dict) else {}

@@ -1,7 +1,7 @@
-"""Several batches at once: on a CPU, threads that each compute with one core, where one batch cannot fill them all.
+"""Several batches at once: on a CPU, threads with one core each; for a GPU, a thread that prepares the next batch.
 
-A product shared by several cores makes them wait for each other at its end, and at every small operation between two
-products. Cores with a batch each need no such waiting. For a GPU, one thread prepares while another waits.
+Cores that share a product wait for each other at its end, and at every small operation between products. Cores with a
+batch each never wait.
 """
 
 import os
@@ -15,39 +15,40 @@ from bertie.openmp import library_with
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-_OF_A_THREAD = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
-_here = threading.local()
+# functions that set the number of threads for the calling thread alone
+_THREAD_SETTERS = ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")
+_current = threading.local()
 
 
 def available_threads() -> int:
-    """Return how many threads may compute for the caller: one where `compute_each` has given it a core of its own.
+    """Return how many threads may compute for the caller: one in a worker of `compute_each`, which has its own core.
 
-    Elsewhere as many as PyTorch takes if the program has loaded it, else as many as ``OMP_NUM_THREADS`` says, else one
-    for each processor that this process may use.
+    Otherwise PyTorch's number of threads if the program has loaded it, else ``OMP_NUM_THREADS`` if set, else one for
+    each processor that this process may use.
     """
-    if getattr(_here, "has_one_core", False):
+    if getattr(_current, "has_one_core", False):
         return 1
     torch = loaded("torch")
     if torch is not None:
         return int(torch.get_num_threads())
-    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # further numbers are of nested regions
-    if stated.isdecimal() and int(stated):
-        return int(stated)
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # the others are for nested regions
+    if setting.isdecimal() and int(setting):
+        return int(setting)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compute_each(
     compute: Callable[[Item], Answer], items: Iterable[Item], workers: int
 ) -> Iterator[tuple[Item, Answer]]:
-    """Yield each item with what ``compute`` makes of it, in order; at most ``workers`` are computed at once.
+    """Yield each item with the result of ``compute``, in order; at most ``workers`` are computed at once.
 
-    Items are taken as they are needed. With one worker everything runs in the caller's thread.
+    Items are consumed as needed. With one worker, everything runs in the caller's thread.
     """
     if workers < 2:
         for item in items:
             yield item, compute(item)
         return
-    pool = ThreadPoolExecutor(workers, "bertie", initializer=_begin, initargs=(_settings_of_caller(),))
+    pool = ThreadPoolExecutor(workers, "bertie", initializer=_start_worker, initargs=(_caller_settings(),))
     running: list[tuple[Item, Future[Answer]]] = []
     try:
         for item in items:
@@ -63,11 +64,11 @@ def compute_each(
 
 
 def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """Yield what ``compute`` makes of each item, in order; while the caller uses one, a thread computes the next."""
+    """Yield the result of ``compute`` for each item, in order; a thread computes the next while the caller uses one."""
     source = iter(items)
     with ThreadPoolExecutor(1, "bertie") as pool:
 
-        def begin() -> Future[Answer] | None:
+        def submit_next() -> Future[Answer] | None:
             try:
                 return pool.submit(compute, next(source))
             except StopIteration:
@@ -77,25 +78,25 @@ def computed_ahead(compute: Callable[[Item], Answer], items: Iterable[Item]) -> 
                 failed.set_exception(error)
                 return failed
 
-        current = begin()
+        current = submit_next()
         while current is not None:
             answer = current.result()
-            current = begin()
+            current = submit_next()
             yield answer
 
 
 def can_divide_cores() -> bool:
-    """Whether threads can be held to a core each without touching the settings of the rest of the program."""
-    return loaded("torch") is None or library_with(*_OF_A_THREAD) is not None
+    """Whether threads can be limited to a core each without changing settings of the rest of the program."""
+    return loaded("torch") is None or library_with(*_THREAD_SETTERS) is not None
 
 
-def _begin(take_over: Callable[[], None]) -> None:
-    _here.has_one_core = True
-    take_over()
+def _start_worker(apply_settings: Callable[[], None]) -> None:
+    _current.has_one_core = True
+    apply_settings()
 
 
-def _settings_of_caller() -> Callable[[], None]:
-    """Return what gives another thread the settings that PyTorch keeps for each thread, as they are in this one."""
+def _caller_settings() -> Callable[[], None]:
+    """Return a function that applies this thread's PyTorch settings to the thread that calls it."""
     if loaded("torch") is None:
         return lambda: None
     import torch
@@ -104,8 +105,8 @@ def _settings_of_caller() -> Callable[[], None]:
     autocast = {kind: torch.get_autocast_dtype(kind) for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)}
     stream = torch.cuda.current_stream() if torch.cuda.is_initialized() else None
 
-    def take_over() -> None:
-        _hold_to_one_core()
+    def apply() -> None:
+        _limit_to_one_core()
         torch.set_grad_enabled(gradients)
         for kind, dtype in autocast.items():
             torch.set_autocast_enabled(kind, True)
@@ -113,15 +114,15 @@ def _settings_of_caller() -> Callable[[], None]:
         if stream is not None:
             torch.cuda.set_stream(stream)  # and its device
 
-    return take_over
+    return apply
 
 
-def _hold_to_one_core() -> None:
-    """Have PyTorch compute with one core in the thread that calls this; its own setting is the whole process's."""
+def _limit_to_one_core() -> None:
+    """Make PyTorch use one core in the calling thread; ``torch.set_num_threads`` would change the whole process."""
     import torch
 
-    torch.get_num_threads()  # a thread takes over the process's setting at its first look
-    library = library_with(*_OF_A_THREAD)
+    torch.get_num_threads()  # a thread's first call adopts the process's setting, so it must come before ours
+    library = library_with(*_THREAD_SETTERS)
     if library is not None:
         library.omp_set_num_threads(1)
         library.MKL_Set_Num_Threads_Local(1)

@@ -1,4 +1,4 @@
-"""Records as JSON lines, a table, Parquet, CoNLL, or what SQuAD's script reads; no terminal takes them for commands."""
+"""Writing records as JSON lines, CSV, TSV, Parquet, CoNLL or SQuAD predictions, with control characters escaped."""
 
 import csv
 import json
@@ -15,19 +15,20 @@ from bertie.extras import need
 from bertie.messages import printable
 from bertie.progress import logger
 
-# bytes of a table that are held in memory, and the records that are packed together
+# bytes of a table that are held in memory before it moves to disk
 _IN_MEMORY = 2**24
-_TOGETHER = 8_192
+# records per Arrow table
+_CHUNK = 8_192
 
 
 class Lines:
-    """Writes records as JSON lines, to a file or to standard output."""
+    """Writes records as JSON lines to a file or to standard output."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self.file = file
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one record; what is no finite number is null, as JSON has none other."""
+        """Write one record; NaN and infinities become null, because JSON has neither."""
         try:
             line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
         except ValueError:
@@ -35,11 +36,11 @@ class Lines:
         print(printable(line), file=self.file)
 
     def end(self) -> None:
-        """Write what comes after the last record."""
+        """Finish the output after the last record."""
 
 
 class Table(Lines):
-    """Writes records as CSV or TSV, at their end: only then all columns are known that one of them has."""
+    """Writes records as CSV or TSV, all at the end, when the columns of every record are known."""
 
     def __init__(self, file: IO[str] | None = None, delimiter: str = ",") -> None:
         super().__init__(file)
@@ -61,7 +62,7 @@ class Table(Lines):
 
 
 class Parquet(Lines):
-    """Writes records as Parquet, at their end; until then they are held as Arrow has them."""
+    """Writes records as Parquet, all at the end; until then they are held as Arrow tables."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         super().__init__(file)
@@ -71,7 +72,7 @@ class Parquet(Lines):
 
     def write(self, record: dict[str, Any]) -> None:
         self._records.append(record)
-        if len(self._records) == _TOGETHER:
+        if len(self._records) == _CHUNK:
             self._pack()
 
     def _pack(self) -> None:
@@ -94,9 +95,9 @@ class Parquet(Lines):
 
 
 class Conll(Lines):
-    """Writes records of words as CoNLL: a line a word, with tabs, and a blank line a sentence.
+    """Writes tagged sentences as CoNLL: one tab-separated line per word, and a blank line after each sentence.
 
-    Lists of a value a word are columns, ``predicted_tags`` the last; other fields stand in comments before them.
+    Lists with one value per word become columns, ``predicted_tags`` last; other fields become comments before them.
     """
 
     def write(self, record: dict[str, Any]) -> None:
@@ -113,19 +114,19 @@ class Conll(Lines):
 
 
 class Squad(Lines):
-    """Writes one JSON object: the id of each question and its answer, as SQuAD's script reads it."""
+    """Writes one JSON object from question id to answer, the format of SQuAD's evaluation script."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         super().__init__(file)
         self._answers: dict[str, str] = {}
 
     def write(self, record: dict[str, Any]) -> None:
-        number = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
-        if number is None:
-            raise InputError("--to squad needs an 'id' of each question.")
-        if str(number) in self._answers:
-            raise InputError(f"Two questions have the id {number!r}; --to squad needs one of its own for each.")
-        self._answers[str(number)] = record["answer"] if "answer" in record else record["answers"][0]["answer"]
+        question = next((record[name] for name in ("id", "qid", "question_id", "guid") if record.get(name)), None)
+        if question is None:
+            raise InputError("--to squad needs an 'id' for each question.")
+        if str(question) in self._answers:
+            raise InputError(f"Two questions have the id {question!r}; --to squad needs unique ids.")
+        self._answers[str(question)] = record["answer"] if "answer" in record else record["answers"][0]["answer"]
 
     def end(self) -> None:
         super().write(self._answers)
@@ -139,46 +140,48 @@ _WRITERS: dict[str, Callable[[IO[str] | None], Lines]] = {
     "conll": Conll,
     "squad": Squad,
 }
-FORMS = ("jsonl", "csv", "tsv", "parquet")
-"""What any records can be written as."""
+FORMATS = ("jsonl", "csv", "tsv", "parquet")
+"""The formats that suit any records."""
 _WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
-FORM_OF_SUFFIX = {".ndjson": "jsonl", **{f".{form}": form for form in _WRITERS if form != "squad"}}
+FORMAT_OF_SUFFIX = {".ndjson": "jsonl", **{f".{name}": name for name in _WRITERS if name != "squad"}}
 
 
-def beside(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with an answer behind it; what both have is the answer's, and the row's is called ``input_…``."""
+def with_answer(row: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a row's fields followed by the answer's; a field of the row that both have is renamed ``input_…``."""
     return {f"input_{name}" if name in answer else name: value for name, value in row.items()} | answer
 
 
 def refuse_workbook(output: Path | None) -> None:
-    """Refuse a file whose name says that it is a workbook, which a program would not open."""
+    """Refuse a file name with a spreadsheet's suffix, which is not written and would not open as one."""
     if output is not None and output.suffix.lower() in _WORKBOOKS:
-        raise InputError(f"{str(output)!r} would be a workbook, which bertie does not write; a .csv opens there, too.")
+        raise InputError(
+            f"{str(output)!r} would be a workbook, which bertie does not write; spreadsheets open .csv, too."
+        )
 
 
-def form_of_output(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
-    """Return the form in which records are written: the one that the user names, or that the file's name ends in."""
-    forms = (*FORMS, *more)
-    if to is not None and to not in forms:
-        raise InputError(f"--to is {to!r}; answers are written as {', '.join(forms[:-1])} or {forms[-1]}.")
+def output_format(output: Path | None, to: str | None = None, more: Sequence[str] = ()) -> str:
+    """Return the format of the output: ``to`` if given, else by the file's suffix; ``more`` formats are allowed too."""
+    formats = (*FORMATS, *more)
+    if to is not None and to not in formats:
+        raise InputError(f"--to is {to!r}; answers are written as {', '.join(formats[:-1])} or {formats[-1]}.")
     if to is not None or output is None or not output.suffix:
         return to or "jsonl"
     refuse_workbook(output)
-    form = FORM_OF_SUFFIX.get(output.suffix.lower())
-    if form in forms:
-        return form
-    endings = ", ".join(suffix for suffix, other in FORM_OF_SUFFIX.items() if other in forms)
-    logger.warning("%s is written as JSON lines; other forms follow from the endings %s.", output, endings)
+    named = FORMAT_OF_SUFFIX.get(output.suffix.lower())
+    if named in formats:
+        return named
+    suffixes = ", ".join(suffix for suffix, other in FORMAT_OF_SUFFIX.items() if other in formats)
+    logger.warning("%s is written as JSON lines; other formats are chosen by the suffixes %s.", output, suffixes)
     return "jsonl"
 
 
-def writer(form: str, file: IO[str] | None = None) -> Lines:
-    """Return what writes records in a form of `form_of_output`, whose ``end`` has to be called after the last."""
-    return _WRITERS[form](file)
+def writer(name: str, file: IO[str] | None = None) -> Lines:
+    """Return the writer of a format; its ``end`` must be called after the last record."""
+    return _WRITERS[name](file)
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with None in place of infinities and of what is no number."""
+    """Return a value with None in place of NaN and infinities."""
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Decoding with a cache gives what decoding without one gives, whoever made the cache (decision 18)."""
+"""Decoding with a cache equals decoding without one, for any class of cache (decision 18)."""
 
 import functools
 
@@ -37,7 +37,7 @@ ENCODER_MASK = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 0]])
 
 
 def static() -> transformers.StaticCache:
-    """A cache that holds more places than are filled."""
+    """A cache with more columns than are filled."""
     return transformers.StaticCache(config=transformers.BertConfig(**SIZES), max_cache_len=11)
 
 
@@ -89,7 +89,7 @@ def encoder() -> dict[str, torch.Tensor]:
 
 
 def in_steps(model, ids, mask, cache, prompt=5, **more):
-    """Read the prompt, then a column a step; return the logits of all columns, and the cache that came back."""
+    """Read the prompt, then one column a step; return the logits of all columns, and the returned cache."""
     logits, start = [], 0
     for stop in (prompt, *range(prompt + 1, ids.shape[1] + 1)):
         output = model(ids[:, start:stop], attention_mask=mask[:, :stop], past_key_values=cache, use_cache=True, **more)
@@ -160,7 +160,7 @@ def test_several_tokens_a_step_stay_causal(model, ids):
     assert_equal_on(mask[:, 4:], output.logits, model(ids, attention_mask=mask).logits[:, 4:])
 
 
-def test_no_cache_is_kept_where_none_is_wanted(model, ids):
+def test_use_cache_false(model, ids):
     assert model(ids, use_cache=False).past_key_values is None
     assert model(ids, labels=ids).past_key_values is None
     encoder = bertie.BertConfig(**{**SIZES, "is_decoder": False, "add_cross_attention": False})
@@ -169,7 +169,7 @@ def test_no_cache_is_kept_where_none_is_wanted(model, ids):
 
 def test_a_cache_of_another_batch_is_refused(model, ids):
     cache = model(ids).past_key_values
-    with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call brings 1"):
+    with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call has 1"):
         model(ids[:1, :1], past_key_values=cache)
 
 
@@ -206,7 +206,7 @@ def cut_lists(ids, lengths):
 
 
 def next_step(tokens, cache):
-    """One more token for each text of a packed cache; an empty list for a text that has ended."""
+    """One more token for each text of a packed cache; an empty list for a finished text."""
     positions = [list(range(start, start + len(new))) for new, start in zip(tokens, cache.lengths, strict=True)]
     return bertie.Packed.from_lists(tokens, position_ids=positions)
 
@@ -225,8 +225,8 @@ def packed_encoder(encoder, texts=slice(None)):
     kernels=st.booleans(),
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_packed_prompts_of_unequal_lengths_go_on_without_padding(prompts, steps, seed, cross, kernels):
-    """Stepwise logits are those of the whole text, and those of the reference for each text alone."""
+def test_packed_prompts_of_unequal_lengths_continue_without_padding(prompts, steps, seed, cross, kernels):
+    """Logits of single steps equal those of whole texts, and the reference's for each text alone."""
     model, reference = pair()
     draw = torch.Generator().manual_seed(seed)
     texts = [torch.randint(1, 50, (length + sum(steps),), generator=draw).tolist() for length in prompts]
@@ -253,9 +253,9 @@ def test_packed_prompts_of_unequal_lengths_go_on_without_padding(prompts, steps,
     assert cache.lengths == tuple(map(len, texts))
 
 
-@pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+@pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 def test_a_packed_step_computes_no_padding(model, ids, encoder, monkeypatch):
-    """Attention reads the cache where it lies, by the kernel that takes the texts' boundaries."""
+    """Attention reads the cache in place, by the variable-length kernel."""
     chosen = []
     attend = Native.attend
 
@@ -274,7 +274,7 @@ def test_a_packed_step_computes_no_padding(model, ids, encoder, monkeypatch):
     assert chosen == [2 * BLOCK] * 4
 
 
-def test_a_text_that_has_ended_costs_nothing(model, ids):
+def test_finished_texts_are_not_computed(model, ids):
     with torch.no_grad():
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
         output = model(next_step([[], [8]], cache), past_key_values=cache)
@@ -285,7 +285,7 @@ def test_a_text_that_has_ended_costs_nothing(model, ids):
 
 @pytest.mark.parametrize("is_packed", [True, False])
 @pytest.mark.parametrize("with_beams", [True, False])
-def test_nothing_of_a_cache_is_allocated_between_two_growths(is_packed, with_beams):
+def test_no_allocation_between_two_growths(is_packed, with_beams):
     config = bertie.BertConfig(**{**SIZES, "max_position_embeddings": 200, "add_cross_attention": False})
     model, cache = bertie.BertLMHeadModel(config).eval(), bertie.Cache()
     order, storages, lengths = torch.tensor([1, 0]), set(), []
@@ -304,7 +304,7 @@ def test_nothing_of_a_cache_is_allocated_between_two_growths(is_packed, with_bea
 
 
 def test_beams_of_packed_texts(model, ids):
-    """Each step every beam becomes another's continuation, and one text ends up twice."""
+    """At each step, every beam continues another one, and one beam is duplicated."""
     with torch.no_grad():
         texts = cut_lists(ids, (5, 2))
         cache = model(bertie.Packed.from_lists(texts), use_cache=True).past_key_values
@@ -326,7 +326,7 @@ def test_beams_of_packed_texts(model, ids):
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_the_reference_generates_with_our_cache(reference, ids, num_beams):
-    """Its own core calls all that it calls of its own caches; left-padded prompts, beams reordered."""
+    """The reference's ``generate`` calls the methods of its own caches; left-padded prompts, beams reordered."""
     given = {"input_ids": ids[:, :5] * MASKS["left"][:, :5], "attention_mask": MASKS["left"][:, :5]}
     asked = {"max_new_tokens": 6, "num_beams": num_beams, "do_sample": False, "pad_token_id": 0, "eos_token_id": 49}
     cache = bertie.Cache()
@@ -335,14 +335,14 @@ def test_the_reference_generates_with_our_cache(reference, ids, num_beams):
     assert cache.get_seq_length() == expected.shape[1] - 1
 
 
-def test_the_reference_goes_on_with_a_cache_of_ours(model, reference, ids):
+def test_the_reference_continues_with_our_cache(model, reference, ids):
     with torch.no_grad():
         cache = model(ids[:, :5]).past_key_values
         found = reference(ids[:, 5:7], past_key_values=cache).logits
         torch.testing.assert_close(found, reference(ids[:, :7]).logits[:, 5:], atol=1e-5, rtol=0)
 
 
-def test_tokens_are_forgotten(model, ids):
+def test_crop(model, ids):
     with torch.no_grad():
         cache = model(ids[:, :6]).past_key_values
         cache.crop(-2)
@@ -355,7 +355,7 @@ def test_tokens_are_forgotten(model, ids):
     assert (len(cache), cache.get_seq_length(), cache.lengths) == (0, 0, ())
 
 
-def test_a_cache_of_inference_mode_goes_on_outside_of_it(model, ids):
+def test_a_cache_made_in_inference_mode_can_be_extended_outside(model, ids):
     with torch.inference_mode():
         cache = model(ids[:, :5]).past_key_values
     with torch.no_grad():
@@ -366,7 +366,7 @@ def test_a_cache_of_inference_mode_goes_on_outside_of_it(model, ids):
 
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_gradients_through_a_cache(model, reference, ids, is_packed):
-    """A prefix that is learned is read in several steps, none of which overwrites what a gradient needs."""
+    """A learned prefix is read in several steps, none of which overwrites what the gradient needs."""
     start = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(3))
     gradients = []
     for each in (model, reference):
@@ -389,19 +389,19 @@ def test_gradients_through_a_cache(model, reference, ids, is_packed):
 class TestRefusedCaches:
     def test_rows_after_packed_texts(self, model, ids):
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
-        with pytest.raises(bertie.InputError, match="holds texts of unequal lengths, which were a Packed"):
+        with pytest.raises(bertie.InputError, match="holds texts of unequal lengths, from a Packed"):
             model(ids[:, :1], past_key_values=cache)
 
     @pytest.mark.parametrize("padding", ["left", "right"])
     def test_packed_texts_after_padded_rows(self, model, ids, padding):
         cache = model(ids[:, :5], attention_mask=MASKS[padding][:, :5]).past_key_values
         step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [5]])
-        with pytest.raises(bertie.InputError, match="was filled with padded rows; go on with rows"):
+        with pytest.raises(bertie.InputError, match="was filled with padded rows; continue with rows"):
             model(step, past_key_values=cache)
 
     def test_a_packed_batch_of_another_size(self, model, ids):
         cache = model(bertie.Packed.from_lists(cut_lists(ids, (5, 2))), use_cache=True).past_key_values
-        with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call brings 1"):
+        with pytest.raises(bertie.InputError, match="holds a batch of 2 texts, but this call has 1"):
             model(bertie.Packed.from_lists([[5]]), past_key_values=cache)
 
     def test_another_form_of_the_encoder(self, model, ids, encoder):
@@ -410,21 +410,21 @@ class TestRefusedCaches:
         with pytest.raises(bertie.InputError, match="holds the keys of an encoder's Packed"):
             model(ids[:, :1], past_key_values=cache, **encoder)
 
-    def test_packed_texts_while_someone_looks_in(self, model, ids):
+    def test_packed_texts_with_hooks(self, model, ids):
         texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
         cache = model(texts, use_cache=True).past_key_values
         hook = model.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
         try:
             for held in (cache, model(texts, use_cache=True).past_key_values):
                 step = bertie.Packed.from_lists([[5], [6]], position_ids=[[5], [2]])
-                with pytest.raises(bertie.InputError, match="cannot go on in a cache while a hook"):
+                with pytest.raises(bertie.InputError, match="cannot be continued in a cache while a hook"):
                     model(step, past_key_values=held)
         finally:
             hook.remove()
 
     def test_packed_texts_of_unequal_lengths_in_another_cache(self, model, ids):
         texts = bertie.Packed.from_lists(cut_lists(ids, (5, 2)))
-        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of one length; .* need a bertie.Cache"):
+        with pytest.raises(bertie.InputError, match="DynamicCache holds rows of equal length; .* need a bertie.Cache"):
             model(texts, past_key_values=transformers.DynamicCache())
 
     def test_distances_between_texts_of_unequal_lengths(self, ids):

@@ -11,8 +11,8 @@ from bertie.attention.dispatch import choose
 from bertie.kernels import library
 
 LENGTHS = (3, 5, 3, 0, 1, 5, 8)
-# where bertie was installed without a compiler, PyTorch's operators do the work
-NO_KERNELS = bool(library.why_none())
+# without compiled kernels, PyTorch's operators are chosen
+NO_KERNELS = bool(library.why_no_kernels())
 SERVES = "grouped" if NO_KERNELS else "native"
 
 
@@ -47,7 +47,7 @@ def test_each_text_attends_to_itself_only(causal: bool) -> None:
         start += length
 
 
-def test_grouped_drops_weights_as_often_as_asked() -> None:
+def test_grouped_drops_weights_at_the_given_rate() -> None:
     torch.manual_seed(0)
     packed = Packed.from_lists([[1] * 40, [1] * 38])
     q, k = torch.randn(2, packed.num_tokens, 2, 4)
@@ -59,7 +59,7 @@ def test_grouped_drops_weights_as_often_as_asked() -> None:
     assert float(each.std()) > 0.05
 
 
-@pytest.mark.skipif(NO_KERNELS, reason=library.why_none())
+@pytest.mark.skipif(NO_KERNELS, reason=library.why_no_kernels())
 @pytest.mark.parametrize("foreign", [False, True])
 def test_native_and_grouped_agree(foreign: bool) -> None:
     packed, (q, k, v) = batch()
@@ -90,7 +90,7 @@ def test_varlen_agrees_with_grouped(causal: bool, dtype: torch.dtype) -> None:
         torch.testing.assert_close(got, wanted, atol=2e-2, rtol=2e-2)
 
 
-def test_weights_are_a_rectangle_with_blank_padding() -> None:
+def test_weights_are_a_rectangle_with_zeros_for_padding() -> None:
     packed, qkv = batch()
     _, weights = attend(*qkv, packed, weights=True)
     assert weights.shape == (7, 2, 8, 8)
@@ -100,7 +100,7 @@ def test_weights_are_a_rectangle_with_blank_padding() -> None:
         assert not weights[row, :, :length, length:].any()
 
 
-def test_a_mask_of_its_own_is_complete() -> None:
+def test_a_custom_mask_is_complete() -> None:
     packed, qkv = batch()
     mask = torch.eye(8, dtype=torch.bool)[None, None].expand(7, 1, 8, 8)
     context, _ = attend(*qkv, packed.with_attention_mask(mask), causal=True)

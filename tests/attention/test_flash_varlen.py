@@ -1,4 +1,4 @@
-"""The variable-length kernel: when it is chosen, what its operators are called with, and, on a GPU, its dropout."""
+"""The variable-length kernel: when it is chosen, its operators' arguments, and, on a GPU, its dropout."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ def line(**facts) -> str:
 def test_dropout_runs_in_the_kernel_where_its_private_operator_works(monkeypatch):
     monkeypatch.setattr(flash_varlen, "dropout_works", lambda: True)
     assert line(dropout_p=0.1) == "varlen    chosen"
-    assert "not captured in graphs" in line(dropout_p=0.1, compiling=True)
+    assert "graphs do not capture" in line(dropout_p=0.1, compiling=True)
     monkeypatch.setattr(flash_varlen, "dropout_works", lambda: False)
     assert "no working variable-length kernel with dropout" in line(dropout_p=0.1)
     assert line() == "varlen    chosen"
 
 
-def test_the_look_at_the_operator_leaves_no_trace():
+def test_the_probe_leaves_the_random_state():
     before = torch.get_rng_state()
     assert flash_varlen.dropout_works() == torch.cuda.is_available()
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,4 +1,4 @@
-"""Files of TensorFlow 1 written for tests: LevelDB's table and TensorFlow's messages, by their formats' own words."""
+"""TensorFlow 1 files written for tests: LevelDB's table and TensorFlow's messages, by their specifications."""
 
 import struct
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def field(key: int, value: int | bytes) -> bytes:
 
 
 def block(entries: list[tuple[bytes, bytes]], compression: int = 0) -> bytes:
-    """Return a block of entries that share what they can, with its type and checksum."""
+    """Return a block of prefix-compressed entries, with its type and checksum."""
     raw, before = b"", b""
     for key, value in entries:
         shared = next(
@@ -40,7 +40,7 @@ def block(entries: list[tuple[bytes, bytes]], compression: int = 0) -> bytes:
 
 
 def table(entries: list[tuple[bytes, bytes]], of: int = 40, compression: int = 0) -> bytes:
-    """Return a sorted table of entries, so many in each block."""
+    """Return a sorted table, with a given number of entries per block."""
     raw, index = b"", []
     for begin in range(0, len(entries), of):
         part = entries[begin : begin + of]
@@ -55,7 +55,7 @@ def table(entries: list[tuple[bytes, bytes]], of: int = 40, compression: int = 0
 
 
 def write_bundle(tensors: Mapping[str, np.ndarray], path: Path, adam: bool = True) -> Path:
-    """Write arrays by our names as ``path.index`` and its file of numbers; each with an optimizer's, if ``adam``."""
+    """Write arrays under our names as ``path.index`` and its data file, with Adam's slots if ``adam``."""
     theirs = {TENSORFLOW_1.to_theirs(name): array for name, array in tensors.items()}
     theirs = {name: array.T if TENSORFLOW_1.is_transposed(name) else array for name, array in theirs.items()}
     if adam:

@@ -59,7 +59,7 @@ def config_of(name: str) -> BertConfig:
 
 def outputs_of(name: str, model) -> dict[str, np.ndarray]:
     ids, mask = (IDS[None], MASK[None]) if name == "ForMultipleChoice" else (IDS, MASK)
-    # Flax' ELECTRA takes ones where no types are given
+    # Flax's ELECTRA takes token types of 1 if none are given
     types = {"token_type_ids": np.zeros_like(ids)} if "Electra" in type(model).__name__ else {}
     found = model(ids, attention_mask=mask, **types)
     return {key: np.asarray(value) for key, value in found.items() if key not in ("past_key_values",)}
@@ -72,12 +72,12 @@ def write(folder: Path) -> None:
         for family, changed in SIBLINGS.items():
             config = getattr(transformers, f"{family}Config")(**SIZES | changed)
             for name in ("ForMaskedLM", "ForSequenceClassification"):
-                if kind := getattr(transformers, f"{library}{family}{name}", None):  # Flax has not all of them
+                if kind := getattr(transformers, f"{library}{family}{name}", None):  # Flax lacks some of them
                     save(kind, config, name, folder / library / f"{family}{name}")
 
 
 def save(kind, config, name: str, place: Path) -> None:
-    """Save a model none of whose weights is 0 or 1 by default, which would hide a mistake, and its outputs."""
+    """Save a model and its outputs; no weight keeps a default of 0 or 1, which could hide a mistake."""
     if kind.__name__.startswith("TF"):
         model = kind(config)
         outputs_of(name, model)
@@ -95,7 +95,7 @@ def read(folder: Path) -> None:
         for name in CLASSES:
             place = folder / library / name
             kind = class_of(library, name)
-            told = {"output_loading_info": True} if library == "TF" else {}  # Flax says nothing of what is missing
+            told = {"output_loading_info": True} if library == "TF" else {}  # Flax does not report what is missing
             found = kind.from_pretrained(place, **told)
             model, info = found if told else (found, {})
             missing[f"{library} {name}"] = [each for each in info.get("missing_keys", ()) if "dropout" not in each]

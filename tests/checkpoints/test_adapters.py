@@ -1,4 +1,4 @@
-"""peft's adapter folders open like models: merged as peft merges them, the base found by name, strangers refused."""
+"""peft's adapter folders open like models: merged as by peft, the base found by name, unsupported ones refused."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ ADAPTERS: dict[str, tuple[str, str, Any]] = {
 
 
 def make(kind: str, door: str, adapter: Any, folder: Path) -> tuple[Any, Path]:
-    """Save a base model and an adapter of it; return what peft merges of them, and the adapter's folder."""
+    """Save a base model and an adapter of it; return peft's merged model, and the adapter's folder."""
     torch.manual_seed(0)
     fields = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24} if kind == "distilbert" else {}
     config = transformers.AutoConfig.for_model(kind, **{**SIZES, **fields})
@@ -93,7 +93,7 @@ def test_merged_as_peft_merges(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(engine.logits(rows).reshape(found.shape), found, rtol=0, atol=1e-5)
 
 
-def test_it_is_said_that_pruned_heads_are_filled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_filling_pruned_columns_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, folder = make("bert", CLASSIFY, peft.LoraConfig(task_type="SEQ_CLS", **LORA), tmp_path)
     weights = load_file(folder.with_name("base") / "model.safetensors")
     name = "bert.encoder.layer.1.attention.output.dense.weight"
@@ -102,7 +102,7 @@ def test_it_is_said_that_pruned_heads_are_filled(tmp_path: Path, caplog: pytest.
     caplog.clear()
     bertie.AutoModelForSequenceClassification.from_pretrained(folder)
     [said] = [one.message for one in caplog.records if "pruned" in one.message]
-    assert said.endswith(f"fills what was pruned from '{name}': it takes its time again")
+    assert said.endswith(f"fills the pruned columns of '{name}', which are no longer skipped")
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_pipelines_find_tokenizer_and_classes(lora: Path) -> None:
     assert vectors.shape == (1, 16)
 
 
-def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
+def test_patterns_match_module_names(lora: Path) -> None:
     folder = lora.with_name("patterned")
     model = transformers.BertForSequenceClassification.from_pretrained("base", num_labels=3)
     adapted = peft.get_peft_model(
@@ -142,14 +142,14 @@ def test_patterns_name_modules_as_the_adapters_model_does(lora: Path) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_its_head_is_the_one_that_it_says(lora: Path) -> None:
+def test_the_head_follows_the_task_type(lora: Path) -> None:
     assert tasks_of(str(lora)) == ("text-classification",)
     assert bertie.BertConfig.from_pretrained(lora).architectures == ["BertForSequenceClassification"]
     changed(lora, task_type="FEATURE_EXTRACTION")
     assert tasks_of(str(lora))[0] == "embed"
 
 
-def test_one_in_the_hub_has_its_own_head_too(lora: Path, tmp_path: Path) -> None:
+def test_the_head_follows_the_task_type_from_the_hub(lora: Path, tmp_path: Path) -> None:
     repository = tmp_path / "hub" / "models--someone--adapter"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0" * 40)
@@ -158,12 +158,12 @@ def test_one_in_the_hub_has_its_own_head_too(lora: Path, tmp_path: Path) -> None
     assert config.architectures == ["BertForSequenceClassification"]
 
 
-def test_inspect_tells_its_heads(lora: Path) -> None:
+def test_inspect_shows_the_head(lora: Path) -> None:
     found = describe(str(lora))
     assert found["classes"]["BertForSequenceClassification"]["missing"] == []
 
 
-def test_what_its_base_has_goes_with_it_into_new_folders(lora: Path) -> None:
+def test_files_of_the_base_are_copied_to_new_folders(lora: Path) -> None:
     recipe = Recipe(modes=("cls",), is_stated=True)
     write_recipe(Path("base"), recipe, 16)
     (lora / "README.md").write_text("An adapter.")
@@ -215,7 +215,7 @@ BAD = {
     "no weights": (without_weights, "adapter_config.json, but no adapter_model.safetensors or adapter_model.bin"),
     "other names": (for_more_layers, "which its base model in .* doesn't have: it was made for another model"),
     "other shapes": (for_wider_layers, "in its base model .*: it was made for another model, or a part is missing"),
-    "other parts": (with_something_else, "'base_model.model.prompt', which bertie doesn't know how to merge"),
+    "other parts": (with_something_else, "'base_model.model.prompt', which bertie cannot merge"),
     "no number": (lambda f: changed(f, alpha_pattern={"query": "5"}), "alpha_pattern has 'query' with '5'"),
     "no name": (lambda f: changed(f, alpha_pattern={"quer[iy]": 5}), r"alpha_pattern has 'quer\[iy\]' with 5"),
     "broken": (lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),
@@ -223,7 +223,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_merged_is_one_sentence(name: str, lora: Path) -> None:
+def test_what_cannot_be_merged_is_refused(name: str, lora: Path) -> None:
     spoil, says = BAD[name]
     spoil(lora)
     for open_it in (bertie.BertForSequenceClassification.from_pretrained, Engine.open):

@@ -1,4 +1,4 @@
-"""A folder that is saved into while it is read: config and weights are of one save, or it is read again."""
+"""A folder saved to while it is read: config and weights are from one save, or it is read again."""
 
 import subprocess
 import sys
@@ -26,20 +26,20 @@ TINY: dict[str, Any] = {
 
 
 def save(folder: Path, number: int) -> None:
-    """Save a model whose config and whose weights both tell its number."""
+    """Save a model whose config and weights both encode its number."""
     model = bertie.BertModel(bertie.BertConfig(**TINY, layer_norm_eps=number / 1000))
     torch.nn.init.constant_(model.pooler.dense.bias, number)
     model.save_pretrained(folder)
 
 
 def numbers(folder: Path) -> tuple[int, int]:
-    """What config and weights of a loaded model tell."""
+    """The numbers in config and weights of a loaded model."""
     model = bertie.BertModel.from_pretrained(folder)
     return round(model.config.layer_norm_eps * 1000), int(model.pooler.dense.bias[0])
 
 
 @pytest.mark.parametrize("moment", ["after the config", "after the weights' names"])
-def test_a_save_in_the_middle_of_reading_is_read_whole(
+def test_a_save_during_reading_is_read_consistently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     save(tmp_path, 1)
@@ -55,7 +55,7 @@ def test_a_save_in_the_middle_of_reading_is_read_whole(
     assert numbers(tmp_path) == (2, 2)
 
 
-def test_weights_without_their_config_are_waited_for(tmp_path: Path) -> None:
+def test_reading_waits_for_the_config_of_new_weights(tmp_path: Path) -> None:
     save(tmp_path / "old", 1)
     save(tmp_path / "new", 2)
     (tmp_path / "new" / "model.safetensors").rename(tmp_path / "old" / "model.safetensors")
@@ -70,7 +70,7 @@ def test_weights_without_their_config_are_waited_for(tmp_path: Path) -> None:
     other.join()
 
 
-def test_files_that_never_rest_are_an_error_that_says_why(tmp_path: Path) -> None:
+def test_files_that_keep_changing_are_an_error(tmp_path: Path) -> None:
     reads = []
 
     def read() -> None:
@@ -82,7 +82,7 @@ def test_files_that_never_rest_are_an_error_that_says_why(tmp_path: Path) -> Non
     assert len(reads) == consistent_read.TRIES
 
 
-def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_path: Path) -> None:
+def test_errors_in_unchanged_files_are_raised_and_in_changed_ones_retried(tmp_path: Path) -> None:
     save(tmp_path, 1)
     reads: list[int] = []
 
@@ -105,7 +105,7 @@ def test_a_fault_of_files_at_rest_is_told_at_once_and_another_is_read_again(tmp_
 
 
 @pytest.mark.slow
-def test_beside_a_process_that_saves_without_end(tmp_path: Path) -> None:
+def test_reading_while_a_process_keeps_saving(tmp_path: Path) -> None:
     save(tmp_path, 1)
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
     code += "from pathlib import Path\nfrom tests.checkpoints.test_consistent_read import save\nimport time\n"

@@ -1,4 +1,4 @@
-"""Files that hold words, decoder and biases once, under one name or the other: read where the answer is exact."""
+"""Files that hold embeddings, decoder and biases once, under either name, are read if the result is exact."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -19,7 +19,7 @@ IDS = torch.tensor([[2, 5, 6, 4, 3]])
 
 
 def saved(folder: Path, is_tied: bool, without: Collection[str]) -> transformers.BertForMaskedLM:
-    """Return the reference's model, of whose file in ``folder`` some tensors are missing."""
+    """Return the reference's model, saved in ``folder`` without some of its tensors."""
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = transformers.BertConfig(vocab_size=len(WORDS), tie_word_embeddings=is_tied, **shape)
@@ -39,7 +39,7 @@ def saved(folder: Path, is_tied: bool, without: Collection[str]) -> transformers
     ("is_tied", "without"),
     [(True, [TABLE]), (True, [TABLE, BIAS]), (True, [DECODER]), (True, [DECODER, ITS_BIAS]), (False, [BIAS])],
 )
-def test_what_is_stored_once_serves_every_model(tmp_path: Path, is_tied: bool, without: list[str]) -> None:
+def test_tensors_stored_once_load_into_every_model(tmp_path: Path, is_tied: bool, without: list[str]) -> None:
     model = saved(tmp_path, is_tied, without)
     logits, hidden = model(IDS).logits, model.bert(IDS).last_hidden_state
     theirs = transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()(IDS).logits
@@ -67,7 +67,7 @@ def test_what_is_stored_once_serves_every_model(tmp_path: Path, is_tied: bool, w
         (False, [DECODER], DECODER),
     ],
 )
-def test_what_an_answer_needs_is_missed_by_name(tmp_path: Path, is_tied: bool, without: list[str], named: str) -> None:
+def test_missing_parameters_are_named(tmp_path: Path, is_tied: bool, without: list[str], named: str) -> None:
     model = saved(tmp_path, is_tied, without)
     hidden = model.bert(IDS).last_hidden_state
     torch.testing.assert_close(bertie.BertModel.from_pretrained(tmp_path).eval()(IDS).last_hidden_state, hidden)
@@ -76,7 +76,7 @@ def test_what_an_answer_needs_is_missed_by_name(tmp_path: Path, is_tied: bool, w
         bertie.pipeline("fill-mask", tmp_path)
 
 
-def test_an_untied_decoder_is_no_table_of_words(tmp_path: Path) -> None:
+def test_an_untied_decoder_does_not_become_the_embeddings(tmp_path: Path) -> None:
     saved(tmp_path, is_tied=False, without=[TABLE])
     with pytest.raises(CheckpointError, match=f"lacks 1 tensors of the encoder .'{TABLE}'"):
         bertie.BertForMaskedLM.from_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""A model folder: which file is read, shards, and indexes that lie."""
+"""A model folder: the choice of file, shards, and wrong indexes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def sharded(folder: Path, where: dict[str, str], ending: str = "safetensors") ->
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "bin"])
-def test_shards_are_put_together(tmp_path: Path, ending: str) -> None:
+def test_shards_are_joined(tmp_path: Path, ending: str) -> None:
     checkpoint = open_checkpoint(sharded(tmp_path, {"a": f"one.{ending}", "b": f"two.{ending}"}, ending))
     assert set(checkpoint.infos) == {"a", "b"}
     assert torch.equal(checkpoint.tensor("a"), A)
@@ -96,11 +96,11 @@ def test_a_pipe_as_weights_is_refused_without_waiting(tmp_path: Path) -> None:
         ({"a": "two.safetensors", "b": "one.safetensors"}, "where it is not"),
         ({"a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors"}, "'c' is in 'two.safetensors'"),
         ({"a": "one.safetensors", "b": "model.safetensors.index.json"}, "of another format"),
-        ({"a": "one.safetensors", "b": 2}, "'weight_map' is .*; allowed: a mapping of texts"),
+        ({"a": "one.safetensors", "b": 2}, "'weight_map' is .*; allowed: a mapping of strings"),
         ({}, "no 'weight_map'"),
     ],
 )
-def test_indexes_that_lie(tmp_path: Path, where: dict[str, str], says: str) -> None:
+def test_wrong_indexes(tmp_path: Path, where: dict[str, str], says: str) -> None:
     with pytest.raises(CheckpointError, match=says):
         open_checkpoint(sharded(tmp_path, where))
 
@@ -116,12 +116,12 @@ def test_a_tensor_in_two_shards_is_named(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("tf_model.h5", "'tf_model.h5' is weights of Keras: convert it once"),
-        ("model.pt", "'model.pt' is what a program of someone's own saved"),
+        ("model.pt", "'model.pt' is a file saved by some other program"),
         ("model.fp16.safetensors", "only model.fp16.safetensors; see the arguments variant"),
         ("notes.txt", "give the folder of a saved model"),
     ],
 )
-def test_a_folder_without_weights_says_what_is_there(tmp_path: Path, name: str, says: str) -> None:
+def test_a_folder_without_weights_lists_what_it_has(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(CheckpointError, match=says):
         open_checkpoint(tmp_path)

@@ -1,4 +1,4 @@
-"""Foreign names: every parameter of every class, and of siblings, is named as the library does and found again."""
+"""Foreign names: every parameter of every class, and of siblings, gets the library's name, and its own back."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ALL = {"tensorflow 1": TENSORFLOW_1, "keras": KERAS, "flax": FLAX}
 
 @pytest.mark.parametrize("naming", ALL.values(), ids=list(ALL))
 @pytest.mark.parametrize("name", CLASSES)
-def test_names_go_there_and_back(naming: Naming, name: str) -> None:
+def test_names_round_trip(naming: Naming, name: str) -> None:
     config = bertie.BertConfig(num_hidden_layers=12, add_cross_attention=True, is_decoder=True)
     ours = [canonical(each) or each for each in parameters_of(name, config).shapes]
     theirs = [naming.to_theirs(each) for each in ours]
@@ -23,7 +23,7 @@ def test_names_go_there_and_back(naming: Naming, name: str) -> None:
 
 @pytest.mark.parametrize("naming", [KERAS, FLAX], ids=["keras", "flax"])
 @pytest.mark.parametrize("kind", sorted(FAMILIES.keys() - {"bert"}))
-def test_names_of_siblings_come_back(naming: Naming, kind: str) -> None:
+def test_names_of_siblings_round_trip(naming: Naming, kind: str) -> None:
     family = FAMILIES[kind]
     config = bertie.BertConfig(model_type=kind, num_hidden_layers=2, **family.fixed)
     for name in ("BertForMaskedLM", "BertForSequenceClassification"):
@@ -61,5 +61,5 @@ def test_names_are_the_libraries(ours: str, tensorflow_1: str, keras: str, flax:
     assert [naming.to_theirs(ours) for naming in ALL.values()] == [tensorflow_1, keras, flax]
 
 
-def test_what_has_no_name_of_ours_keeps_its_own() -> None:
+def test_unknown_names_are_kept() -> None:
     assert KERAS.to_ours("bert/embeddings/token_embeddings/weight") == "bert/embeddings/token_embeddings/weight"

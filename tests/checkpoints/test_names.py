@@ -20,11 +20,11 @@ from bertie.checkpoints.names import canonical, is_encoder, unwrapped
         ("__class__", "__class__"),
     ],
 )
-def test_stored_names_become_todays(stored: str, today: str | None) -> None:
+def test_stored_names_become_canonical(stored: str, today: str | None) -> None:
     assert canonical(stored) == today
 
 
-def test_todays_names_are_their_own() -> None:
+def test_canonical_names_are_unchanged() -> None:
     for name in (
         "bert.encoder.layer.0.output.LayerNorm.weight",
         "bert.embeddings.LayerNorm.bias",
@@ -45,7 +45,7 @@ def test_what_counts_as_encoder() -> None:
 
 
 @pytest.mark.parametrize("wrapper", ["", "module.", "model.", "model.module."])
-def test_wrappers_come_off_and_go_on_again(wrapper: str) -> None:
+def test_wrappers_are_removed_and_restored(wrapper: str) -> None:
     words, other = "bert.embeddings.word_embeddings.weight", "classifier.bias"
     pairs = unwrapped([wrapper + words, wrapper + other, "loss.weight"])
     assert pairs == [(words, wrapper + words), (other, wrapper + other), ("loss.weight", "loss.weight")]

@@ -1,4 +1,4 @@
-"""What TFBert… and FlaxBert… of transformers 4 save is read, and they read what is written here: every class.
+"""Files of transformers 4's TFBert… and FlaxBert… classes are read, and they read those written here.
 
 Slow, and only where BERTIE_TRANSFORMERS_4 is a Python with them: in an environment of its own,
 pip install transformers==4.46.3 "tensorflow-cpu==2.18.*" "tf-keras==2.18.*" "flax==0.10.*" "jax[cpu]==0.4.35"
@@ -52,7 +52,7 @@ def compare(model: Any, name: str, outputs: Path) -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_what_they_save_is_read(library: str, name: str, theirs: Path) -> None:
+def test_files_of_transformers_4_are_read(library: str, name: str, theirs: Path) -> None:
     folder = theirs / library / name
     model, info = getattr(bertie, f"Bert{name}").from_pretrained(
         folder, output_loading_info=True, **LIBRARIES[library][1]
@@ -64,7 +64,7 @@ def test_what_they_save_is_read(library: str, name: str, theirs: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ForMaskedLM", "ForSequenceClassification"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_siblings_that_they_save_are_read(library: str, name: str, theirs: Path) -> None:
+def test_siblings_of_transformers_4_are_read(library: str, name: str, theirs: Path) -> None:
     folders = sorted((theirs / library).glob(f"[!F]*{name}"))
     assert len(folders) >= 4
     for folder in folders:
@@ -72,7 +72,7 @@ def test_siblings_that_they_save_are_read(library: str, name: str, theirs: Path)
         compare(model, name, folder / "outputs.npz")
 
 
-def test_what_is_written_they_read(tmp_path: Path) -> None:
+def test_written_files_are_read_by_transformers_4(tmp_path: Path) -> None:
     models = {}
     for name in CLASSES:
         labels = 2 if name == "ForQuestionAnswering" else 3

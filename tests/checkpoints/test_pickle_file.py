@@ -129,12 +129,12 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a": torch.ones(1), "epoch": 3}, "a int under 'epoch'"),
         ({1: torch.ones(1)}, "a tensor name that is"),
         ({"a" * 600: torch.ones(1)}, "longer than 512"),
-        ({"a": torch.ones(1).expand(10**12)}, "not stored as plain dense numbers"),
-        ({"a": torch.eye(3).to_sparse()}, "not stored as plain dense numbers"),
-        ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense numbers|damaged or holds more"),
+        ({"a": torch.ones(1).expand(10**12)}, "not a plain dense tensor"),
+        ({"a": torch.eye(3).to_sparse()}, "not a plain dense tensor"),
+        ({"a": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}, "dense tensor|damaged or holds more"),
     ],
 )
-def test_what_is_no_state_dict(tmp_path: Path, content: Any, says: str) -> None:
+def test_contents_other_than_state_dicts(tmp_path: Path, content: Any, says: str) -> None:
     torch.save(content, tmp_path / "m.bin")
     with pytest.raises(CheckpointError, match=says):
         PickleFile(tmp_path / "m.bin")

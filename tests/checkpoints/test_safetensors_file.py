@@ -21,13 +21,13 @@ ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 def handmade(path: Path, header: Any, data: bytes = b"", length: int | None = None) -> Path:
-    """Write a file with any header, be it nonsense."""
+    """Write a file with any header, valid or not."""
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(raw) if length is None else length) + raw + data)
     return path
 
 
-def test_names_shapes_types_and_numbers(tmp_path: Path) -> None:
+def test_names_shapes_dtypes_and_values(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.float16), "c": torch.zeros(0, 4)}
     save_file(tensors, tmp_path / "m.safetensors", metadata={"format": "pt"})
     file = SafetensorsFile(tmp_path / "m.safetensors")
@@ -39,7 +39,7 @@ def test_names_shapes_types_and_numbers(tmp_path: Path) -> None:
     assert all(torch.equal(file.tensor(name), tensor) for name, tensor in tensors.items())
 
 
-def test_what_is_written_the_library_reads(tmp_path: Path) -> None:
+def test_written_files_are_read_by_the_library(tmp_path: Path) -> None:
     tensors = {
         **{name: torch.arange(3).to(getattr(torch, name)) for name in DTYPES.values()},
         "turned": torch.arange(6.0).view(2, 3).T,
@@ -61,7 +61,7 @@ def test_what_is_written_the_library_reads(tmp_path: Path) -> None:
         write_tensors({"c": torch.zeros(1, dtype=torch.complex64)}, path)
 
 
-def test_arrays_are_the_numbers_or_bits_of_the_file(tmp_path: Path) -> None:
+def test_arrays_hold_values_or_bits(tmp_path: Path) -> None:
     tensors = {name: torch.arange(6).view(2, 3).to(getattr(torch, name)) for name in DTYPES.values()}
     save_file(tensors, tmp_path / "m.safetensors")
     file = SafetensorsFile(tmp_path / "m.safetensors")
@@ -96,7 +96,7 @@ def test_writing_into_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory is in use")
-def test_reading_again_and_again_takes_no_memory(tmp_path: Path) -> None:
+def test_repeated_reading_leaks_no_memory(tmp_path: Path) -> None:
     write_tensors({str(number): torch.zeros(4) for number in range(40)}, tmp_path / "m.safetensors")
 
     def read(times: int) -> int:
@@ -107,10 +107,10 @@ def test_reading_again_and_again_takes_no_memory(tmp_path: Path) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
     before = read(200)
-    assert read(1000) - before < 2**20  # the library's own function lost 70 bytes a tensor
+    assert read(1000) - before < 2**20  # the library's own function leaked 70 bytes per tensor
 
 
-def test_numbers_off_their_boundaries_are_copied(tmp_path: Path) -> None:
+def test_misaligned_values_are_copied(tmp_path: Path) -> None:
     header = json.dumps({"a": ONE}).encode() + b" "
     header += b" " * ((5 - len(header)) % 8)
     path = handmade(tmp_path / "m.safetensors", header, struct.pack("<2f", 1.5, 2.5))
@@ -177,7 +177,7 @@ def test_a_header_longer_than_its_file(tmp_path: Path, length: int) -> None:
         SafetensorsFile(handmade(tmp_path / "m.safetensors", b"{}", length=length))
 
 
-def test_a_header_that_is_there_but_too_long(tmp_path: Path) -> None:
+def test_a_header_beyond_the_limit(tmp_path: Path) -> None:
     path = handmade(tmp_path / "m.safetensors", b"{}", length=99_000_000)
     with path.open("r+b") as file:
         file.truncate(100_000_000)
@@ -195,7 +195,7 @@ def test_very_many_tiny_tensors_are_refused_soon(tmp_path: Path) -> None:
     assert time.perf_counter() - begin < 10
 
 
-def test_a_python_name_is_only_a_name(tmp_path: Path) -> None:
+def test_tensor_names_may_be_python_attributes(tmp_path: Path) -> None:
     path = handmade(tmp_path / "m.safetensors", {"__class__": ONE}, b"12345678")
     assert list(SafetensorsFile(path).infos) == ["__class__"]
 

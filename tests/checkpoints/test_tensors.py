@@ -1,4 +1,4 @@
-"""Numbers of a checkpoint as NumPy has them: halves are widened exactly, and nothing is called finite that is not."""
+"""Checkpoint values in NumPy: half precision is widened exactly, and infinities are always found."""
 
 import warnings
 from pathlib import Path
@@ -12,11 +12,11 @@ from bertie.checkpoints import checkpoint_of, open_checkpoint
 from bertie.checkpoints.tensors import all_finite, array_of, float32_of
 from bertie.errors import CheckpointError
 
-HALVES = np.arange(2**16, dtype=np.uint16)  # the bits of all there are
+HALVES = np.arange(2**16, dtype=np.uint16)  # the bits of every half-precision value
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_every_half_is_widened_exactly(dtype: str) -> None:
+def test_half_precision_is_widened_exactly(dtype: str) -> None:
     tensor = torch.from_numpy(HALVES).view(getattr(torch, dtype))
     found, expected = float32_of(array_of(tensor), dtype), tensor.float().numpy()
     assert found.dtype == np.float32
@@ -26,7 +26,7 @@ def test_every_half_is_widened_exactly(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
-def test_a_checkpoint_gives_every_weight_in_float32(tmp_path: Path, dtype: str) -> None:
+def test_weights_are_converted_to_float32(tmp_path: Path, dtype: str) -> None:
     tensor = torch.randn(5, 7, dtype=torch.float64).to(getattr(torch, dtype))
     save_file({"weight": tensor}, tmp_path / "model.safetensors")
     for checkpoint in (open_checkpoint(tmp_path), checkpoint_of({"weight": tensor})):
@@ -45,14 +45,14 @@ def test_a_state_dict_shares_no_memory_with_its_arrays() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "bool", "float8_e5m2"])
-def test_what_is_no_weight_is_not_widened(tmp_path: Path, dtype: str) -> None:
+def test_other_dtypes_are_not_converted(tmp_path: Path, dtype: str) -> None:
     save_file({"weight": torch.zeros(3).to(getattr(torch, dtype))}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=f"'weight' holds {dtype} where one of float32, float16"):
         open_checkpoint(tmp_path).float32("weight")
 
 
 @pytest.mark.parametrize("made", [np.array, torch.tensor])
-def test_finite_numbers(made: "type[np.ndarray]") -> None:
+def test_all_finite(made: "type[np.ndarray]") -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all_finite(made([1.0, -2.0]))

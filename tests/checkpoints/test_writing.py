@@ -1,4 +1,4 @@
-"""Saving: all files or none, shards, and what an earlier save left behind."""
+"""Saving: all files or none, shards, and leftovers of an earlier save."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
-def test_others_may_read_the_weights_as_they_may_any_new_file(tmp_path: Path) -> None:
+def test_weights_get_the_usual_permissions(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, TENSORS, "{}")
     (tmp_path / "other").touch()
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
@@ -168,7 +168,7 @@ def test_sizes(given: int | str, count: int) -> None:
         2.5j,
     ],
 )
-def test_what_is_no_size(wrong: Any) -> None:
+def test_invalid_sizes(wrong: Any) -> None:
     with pytest.raises(InputError, match=r"max_shard_size is .*; allowed: (a number of bytes|at least 1 byte)"):
         parse_size(wrong)
 

@@ -57,7 +57,7 @@ def test_words_for_a_person(folder: Path, run: Run, monkeypatch: pytest.MonkeyPa
         (("-m", "{mini}"), "Text generation needs a decoder"),
         ((), "'text-generation' has no default model"),
         (("-m", "{folder}", "--max-new-tokens", "60"), "goes beyond the model's positions"),
-        (("-m", "{folder}", "--num-beams", "2", "--num-return-sequences", "3"), "at most one a beam is returned"),
+        (("-m", "{folder}", "--num-beams", "2", "--num-return-sequences", "3"), "at most one per beam is returned"),
         (("-m", "{folder}", "--num-beam", "2"), "Did you mean '--num-beams'?"),
     ],
 )

@@ -122,7 +122,7 @@ def test_questions_keep_their_ids(run: Run, answerer: Path, tmp_path: Path) -> N
     assert first["answers"][0]["answer"] == ran.records[0]["answer"]
     assert json.loads(run("answer", "-m", answerer, "-i", path, "-k", 2, "--to", "squad").out) == by_id
     ran = run("answer", "-m", answerer, "Who?", context, "--to", "squad")
-    assert (ran.code, ran.err) == (2, "bertie: --to squad needs an 'id' of each question.\n")
+    assert (ran.code, ran.err) == (2, "bertie: --to squad needs an 'id' for each question.\n")
     (tmp_path / "twice.jsonl").write_text(2 * (json.dumps({"id": 1, "question": "Who?", "context": context}) + "\n"))
     ran = run("answer", "-m", answerer, "-i", tmp_path / "twice.jsonl", "--to", "squad")
     assert (ran.code, "Two questions have the id 1" in ran.err) == (2, True)

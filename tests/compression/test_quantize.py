@@ -342,7 +342,7 @@ class TestFiles:
             ({"method": "bertie-int8", "version": 2}, "version 2 of 'bertie-int8'; this bertie reads version 1"),
             (
                 {"method": "bertie-int8", "version": 1, "input_bits": {"bert.pooler.dense": 4}},
-                r"declares the input_bits \{'bert.pooler.dense': 4\}; this bertie reads names of layers with 8 or 16",
+                r"declares the input_bits \{'bert.pooler.dense': 4\}; this bertie reads layer names, each with 8 or 16",
             ),
         ],
     )

@@ -1,4 +1,4 @@
-"""The engine writes what the model writes, token for token: options × beams × prompts, folders, and no kernels."""
+"""The engine generates the model's tokens: options × beams × prompts, from folders, and without kernels."""
 
 import functools
 import subprocess
@@ -17,7 +17,7 @@ from tests.models.test_encoder_decoder import pair as pair_of_berts
 
 import bertie
 from bertie.engine import Engine
-from bertie.engine.key_values import ROOM
+from bertie.engine.key_values import BLOCK
 from bertie.engine.text_decoder import Decoding
 from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 from bertie.tasks.features import Features
@@ -27,7 +27,7 @@ SOURCES = [[1, 7, 3, 9, 4], [1, 5, 6], [11, 6, 8, 2, 9, 30, 31]]
 
 
 class Shifted:
-    """A processor as people write them, for arrays too."""
+    """A user's logits processor that also works on arrays."""
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         more = np.arange(scores.shape[-1]) % (input_ids.shape[1] % 5 + 2)
@@ -49,7 +49,7 @@ def assert_alike(kind: str, texts: list[list[int]], options: dict[str, Any], own
     options = {name: value for name, value in options.items() if value is not None}
     model = pair()[0] if kind == "decoder" else pair_of_berts()[0]
     rows = rows_of(texts)
-    # a rectangle, where there is one, knows the sources' words
+    # the model knows the sources' ids only of a rectangle
     inputs = torch.tensor(texts) if len(texts) == 1 else bertie.Packed.from_flat(rows.ids, rows.lengths)
     expected = model.generate(inputs, **options)
     assert (own or engine(kind)).generate(rows, options).tolist() == expected.tolist()
@@ -57,7 +57,7 @@ def assert_alike(kind: str, texts: list[list[int]], options: dict[str, Any], own
 
 @pytest.mark.parametrize("kind", ["decoder", "pair"])
 @pytest.mark.parametrize("options", ["plain", "end", "ngrams", "min_length"])
-def test_words_that_are_looked_up(options: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompt_lookup_changes_no_word(options: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
     read = Decoding.read
 
@@ -76,7 +76,7 @@ def test_words_that_are_looked_up(options: str, kind: str, monkeypatch: pytest.M
     assert not counts
 
 
-def test_drawn_words_that_are_looked_up_are_distributed_as_others() -> None:
+def test_prompt_lookup_does_not_change_the_distribution() -> None:
     options = {"do_sample": True, "top_k": 3, "temperature": 1.5, "max_new_tokens": 3}
     rows, own = rows_of([[5, 9, 3, 5, 9]]), engine("decoder")
     found = [own.generate(rows, {**options, "prompt_lookup_num_tokens": 2, "seed": seed}) for seed in range(400)]
@@ -91,18 +91,18 @@ def test_drawn_words_that_are_looked_up_are_distributed_as_others() -> None:
 
 @pytest.mark.parametrize("beams", ["none", *BEAMS])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_the_models_words(options: str, beams: str) -> None:
+def test_same_words_as_the_model(options: str, beams: str) -> None:
     asked = OPTIONS[options] | ({"logits_processor": [Shifted()]} if options == "processor" else {})
     assert_alike("decoder", PROMPTS, asked | BEAMS.get(beams, {}))
 
 
 @pytest.mark.parametrize("beams", ["none", *BEAMS])
 @pytest.mark.parametrize("texts", [SOURCES, SOURCES[:1]], ids=["several", "one"])
-def test_the_words_of_a_pair(texts: list[list[int]], beams: str) -> None:
+def test_same_words_as_an_encoder_decoder(texts: list[list[int]], beams: str) -> None:
     assert_alike("pair", texts, ENDS | {"no_repeat_ngram_size": 2} | BEAMS.get(beams, {}))
 
 
-def test_words_of_the_source_count() -> None:
+def test_encoder_no_repeat_ngrams() -> None:
     asked = {"encoder_repetition_penalty": 1.6, "encoder_no_repeat_ngram_size": 2}
     assert_alike("pair", SOURCES[:1], asked)
 
@@ -115,13 +115,13 @@ def test_without_kernels(beams: str, without_kernels: Callable[[], None]) -> Non
         assert_alike(kind, texts, ENDS | BEAMS.get(beams, {}), Engine.of(model))
 
 
-def test_more_tokens_than_there_is_room_at_first() -> None:
+def test_the_cache_grows() -> None:
     torch.manual_seed(2)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    config = bertie.BertConfig(vocab_size=50, max_position_embeddings=3 * ROOM, is_decoder=True, **sizes)
+    config = bertie.BertConfig(vocab_size=50, max_position_embeddings=3 * BLOCK, is_decoder=True, **sizes)
     model = bertie.BertLMHeadModel(config).eval()
     for beams in (1, 3):
-        asked = {"max_new_tokens": 2 * ROOM + 3, "num_beams": beams, "pad_token_id": 0}
+        asked = {"max_new_tokens": 2 * BLOCK + 3, "num_beams": beams, "pad_token_id": 0}
         packed = bertie.Packed.from_flat(rows_of(PROMPTS).ids, rows_of(PROMPTS).lengths)
         assert Engine.of(model).generate(rows_of(PROMPTS), asked).tolist() == model.generate(packed, **asked).tolist()
 
@@ -141,7 +141,7 @@ def test_a_folder_and_its_generation_config(kind: str, tmp_path: Path) -> None:
     assert Engine.open(tmp_path / "again", kind).generate(rows, config.to_diff_dict()).tolist() == expected.tolist()
 
 
-def test_drawn_words_follow_the_seed_and_the_distribution() -> None:
+def test_sampling_follows_the_seed_and_the_distribution() -> None:
     def draw(seed: int) -> Any:
         asked = {"do_sample": True, "max_new_tokens": 1, "top_k": 5, "num_return_sequences": 4000, "seed": seed}
         return engine("decoder").generate(rows_of(PROMPTS[:1]), asked)[:, -1]
@@ -156,7 +156,7 @@ def test_drawn_words_follow_the_seed_and_the_distribution() -> None:
     np.testing.assert_allclose(counts / 4000, best.values.softmax(0).numpy(), atol=0.04)
 
 
-def test_what_is_in_vain_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_options_without_effect_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     asked = {"max_new_tokens": 3, "min_new_tokens": 5, "temperature": 0.5, "length_penalty": 2.0, "eos_token_id": 2}
     engine("decoder").generate(rows_of(PROMPTS[:1]), asked)
     said = caplog.text
@@ -218,7 +218,7 @@ def test_an_engine_that_reads_imports_no_loops() -> None:
 
 
 def test_a_step_allocates_no_more_after_many_tokens_than_after_few() -> None:
-    ids, peaks = np.full((2, ROOM), 5), []
+    ids, peaks = np.full((2, BLOCK), 5), []
     decoder = engine("decoder")._decoder
     assert decoder is not None
     decoding = Decoding(decoder, rows_of([[5] * 4] * 2), 1)

@@ -1,4 +1,4 @@
-"""bertie.convert: every class goes to each format and back, and what cannot is refused with nothing written."""
+"""bertie.convert: every class round-trips through each format; unsupported models are refused, nothing written."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
 
 
 def drawn(name: str = "BertForPreTraining", **fields: Any) -> Any:
-    """A model none of whose numbers is 0 or 1 by default."""
+    """A model whose weights have no default values of 0 or 1."""
     model = getattr(bertie, name)(bertie.BertConfig(**{**TINY, **fields})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,7 +48,7 @@ def assert_same(one: Any, two: Any) -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("to", FLAGS)
-def test_every_class_goes_there_and_back(name: str, to: str, tmp_path: Path) -> None:
+def test_every_class_round_trips(name: str, to: str, tmp_path: Path) -> None:
     labels = {} if name == "BertForQuestionAnswering" else {"num_labels": 3}
     if to == "safetensors":
         model = drawn(name, **labels)
@@ -72,7 +72,7 @@ def test_every_class_goes_there_and_back(name: str, to: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", sorted(FAMILIES.keys() - {"bert", "mpnet"}))
-def test_siblings_come_from_flax(kind: str, tmp_path: Path) -> None:
+def test_siblings_are_converted_from_flax(kind: str, tmp_path: Path) -> None:
     from bertie.checkpoints.flax_file import write_flax
 
     model = drawn("BertForSequenceClassification", model_type=kind, **FAMILIES[kind].fixed, pad_token_id=1)
@@ -91,7 +91,7 @@ def test_siblings_come_from_flax(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tf1", "tf", "flax"])
-def test_the_real_files_compute_what_they_did(kind: str, shared: Path, tmp_path: Path) -> None:
+def test_real_files_give_the_same_outputs(kind: str, shared: Path, tmp_path: Path) -> None:
     files = shared / "oldfiles"
     expected = json.loads((files / "expected.json").read_text())
     ids, mask = torch.tensor(expected["ids"]), torch.tensor(expected["mask"])
@@ -123,14 +123,12 @@ def test_the_class_is_found_by_the_weights(tmp_path: Path, caplog: pytest.LogCap
         config = bertie.BertConfig.from_pretrained(tmp_path / f"new {name}")
         assert config.architectures == [name]
         assert config.num_labels == (5 if "Sequence" in name else 2)
-        assert f"by its weights it is a {name}" in caplog.text
+        assert f"judging by its weights, it is a {name}" in caplog.text
         assert_same(model, getattr(bertie, name).from_pretrained(tmp_path / f"new {name}"))
 
 
 @pytest.mark.parametrize("capital", [False, True])
-def test_whether_a_vocabulary_is_cased_is_written_down(
-    capital: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_casing_of_a_vocabulary_is_recorded(capital: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = drawn()
     write_bundle(
         {name: each.numpy() for name, each in model.state_dict().items()}, tmp_path / "old" / "bert_model.ckpt"
@@ -139,7 +137,7 @@ def test_whether_a_vocabulary_is_cased_is_written_down(
     (tmp_path / "old" / "vocab.txt").write_text("\n".join([*WORDS, "Paris" if capital else "paris"]))
     bertie.convert(tmp_path / "old", tmp_path / "new")
     assert bertie.AutoTokenizer.from_pretrained(tmp_path / "new").do_lower_case is not capital
-    assert f"has {'capitals' if capital else 'no capitals'} in its vocabulary: do_lower_case is" in caplog.text
+    assert f"has {'capitals' if capital else 'no capitals'} in its vocabulary: do_lower_case is set to" in caplog.text
     assert not (tmp_path / "new" / "bert_config.json").exists()
 
 
@@ -163,9 +161,9 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
         bertie.convert(tmp_path / "old", tmp_path / "new", "h55")
     saved(tmp_path / "untied", tie_word_embeddings=False)
     for to in ("h5", "msgpack"):
-        with pytest.raises(InputError, match=f"{to} has no place for a decoder of words that is not tied"):
+        with pytest.raises(InputError, match=f"{to} cannot hold a decoder that is not tied"):
             bertie.convert(tmp_path / "untied", tmp_path / "new", to)
-    with pytest.raises(InputError, match="weights of 8 bits; .*bertie dequantize"):
+    with pytest.raises(InputError, match="int8 weights; .*bertie dequantize"):
         bertie.convert("bertie-mini-uncased", tmp_path / "new", "h5")
     with pytest.raises(CheckpointError, match="not empty"):
         bertie.convert(tmp_path / "old", tmp_path / "old", "h5")
@@ -215,12 +213,12 @@ def test_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [{"from_tf": True, "from_flax": True}, {"from_tf": True, "use_safetensors": True}])
 def test_one_source_of_weights(flags: dict[str, Any], tmp_path: Path) -> None:
     saved(tmp_path)
-    with pytest.raises(InputError, match="one says where the weights are"):
+    with pytest.raises(InputError, match="each select the weights"):
         bertie.BertModel.from_pretrained(tmp_path, **flags)
     assert bertie.BertModel.from_pretrained(tmp_path, from_tf=False, from_flax=False)
 
 
-def test_numbers_that_are_none(tmp_path: Path) -> None:
+def test_nan_weights_are_refused(tmp_path: Path) -> None:
     model = drawn("BertForMaskedLM")
     with torch.no_grad():
         model.cls.predictions.bias[3] = float("nan")

@@ -1,4 +1,4 @@
-"""``bertie convert --to gguf``: weights, words and pooling in one file, and what llama.cpp makes of it."""
+"""``bertie convert --to gguf``: weights, vocabulary and pooling in one file, and llama.cpp's vectors."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def saved(folder: Path, name: str = "BertModel", recipe: Recipe | None = None, *
     return folder
 
 
-def test_weights_words_and_pooling(tmp_path: Path) -> None:
+def test_weights_vocabulary_and_pooling(tmp_path: Path) -> None:
     source = saved(tmp_path / "model", recipe=Recipe(modes=("cls",), max_length=20, is_stated=True))
     bertie.convert(source, tmp_path / "out", "gguf")
     file = gguf.GGUFReader(tmp_path / "out" / "model.gguf")
@@ -74,7 +74,7 @@ def test_weights_words_and_pooling(tmp_path: Path) -> None:
         ({"recipe": Recipe(truncate_dim=4, is_stated=True)}, "its vectors are cut"),
     ],
 )
-def test_what_llama_cpp_computes_otherwise_is_refused(given: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_unsupported_models_are_refused(given: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"llama.cpp would compute other vectors: {reason}"):
         bertie.convert(saved(tmp_path / "model", **given), tmp_path / "out", "gguf")
     assert not (tmp_path / "out").exists()
@@ -87,27 +87,30 @@ def test_capitals_are_refused(tmp_path: Path) -> None:
         bertie.convert(folder, tmp_path / "out", "gguf")
 
 
-def test_other_words_than_llama_cpp_would_read_are_refused(tmp_path: Path) -> None:
+def test_unsupported_tokenizers_are_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model")
     tokenizer = bertie.BertTokenizer.from_pretrained(folder)
     bertie.BertTokenizer.from_pretrained(folder, tokenize_chinese_chars=False).save_pretrained(folder)
-    with pytest.raises(InputError, match="its tokenizer leaves Chinese characters side by side"):
+    with pytest.raises(InputError, match="its tokenizer does not split Chinese characters"):
         bertie.convert(folder, tmp_path / "out", "gguf")
-    for words, says in ((["foo"], r"words were added to its vocabulary \(foo\)"), (["bar", "baz"], "a token 10, and")):
-        tokenizer.add_tokens(words)
+    for tokens, says in (
+        (["foo"], r"tokens were added to its vocabulary \(foo\)"),
+        (["bar", "baz"], "a token 10, but"),
+    ):
+        tokenizer.add_tokens(tokens)
         tokenizer.save_pretrained(folder)
         with pytest.raises(InputError, match=says):
             bertie.convert(folder, tmp_path / "out", "gguf")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_prompt_is_left_to_the_user_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_is_left_to_the_user_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe = Recipe(prompts={"query": "query: "}, default_prompt="query", is_stated=True)
     bertie.convert(saved(tmp_path / "model", recipe=recipe), tmp_path / "out", "gguf")
     assert "begin each with 'query: ' yourself" in caplog.text
 
 
-def test_a_head_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_head_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bertie.convert(saved(tmp_path / "model", "BertForSequenceClassification"), tmp_path / "out", "gguf")
     assert "llama.cpp embeds texts: the head ('classifier.bias') is left out" in caplog.text
 

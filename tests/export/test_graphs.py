@@ -1,4 +1,4 @@
-"""Graphs under ONNX Runtime give the engine's numbers: heads, families, activations, poolings, positions, int8."""
+"""Graphs under ONNX Runtime equal the engine: heads, families, activations, poolings, positions, int8."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = bertie.BertTokenizer(
     vocab={word: number for number, word in enumerate([*(f"w{each}" for each in range(94)), *SPECIAL])}
 )
-# tasks that a family has a model for
+# the tasks of each family
 OF_ALL = [name for name in HEADS if name != "next-sentence"]
 
 
@@ -54,7 +54,7 @@ def rows_of(lengths: Sequence[int], types: int = 2) -> Features:
 def source_of(
     name: str, folder: Path, kind: str = "bert", options: dict[str, Any] | None = None, **fields: Any
 ) -> Source:
-    """Save a small random model of a task's class, and open it; ``options`` are the task's."""
+    """Save a small random model of a task's class, and open it; ``options`` are those of the task."""
     torch.manual_seed(0)
     row = find(name)
     labels = {"num_labels": LABELS[name]} if name in LABELS else {}
@@ -66,7 +66,7 @@ def source_of(
 
 
 def check(source: Source, folder: Path, tolerance: float = 1e-5) -> dict[str, float]:
-    """Hold a graph to the engine, for batches and for one text of one token."""
+    """Compare a graph with the engine, for batches and for one text of one token."""
     path = folder / "model.onnx"
     source.write(path)
     model = OnnxModel(path, source.engine.config)
@@ -106,7 +106,7 @@ def test_configs(fields: dict[str, Any], tmp_path: Path) -> None:
     check(source_of("feature-extraction", tmp_path, **fields), tmp_path)
 
 
-def test_a_head_for_words_that_is_not_tied(tmp_path: Path) -> None:
+def test_an_untied_masked_lm_head(tmp_path: Path) -> None:
     check(source_of("fill-mask", tmp_path, tie_word_embeddings=False), tmp_path)
 
 
@@ -185,7 +185,7 @@ def test_padding_lies_anywhere_and_spans_never_lie_in_it(tmp_path: Path) -> None
     ).all()
 
 
-def test_the_pooled_token_is_the_first_that_is_no_padding(tmp_path: Path) -> None:
+def test_the_pooled_token_is_the_first_after_padding(tmp_path: Path) -> None:
     source_of("text-classification", tmp_path).write(tmp_path / "model.onnx")
     ids, mask = np.random.default_rng(0).integers(3, 99, (1, 6)), np.array([[0, 0, 1, 1, 1, 1]])
     given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
@@ -218,8 +218,8 @@ def test_no_pair_of_weights_overflows(weight: Any) -> None:
     assert np.abs(table.weight * table.scale[:, None] - weight).max() <= 0.5 * table.scale.max() + 1e-4
 
 
-def test_weights_of_large_models_lie_beside_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "MOST_BYTES", 0)
+def test_weights_of_large_models_are_in_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MAX_BYTES", 0)
     check(source_of("embed", tmp_path), tmp_path)
     assert (tmp_path / "model.onnx_data").stat().st_size > (tmp_path / "model.onnx").stat().st_size
 
@@ -240,7 +240,7 @@ class Nowhere:
         return self.answers(rows)["last_hidden_state"]
 
 
-def test_numbers_that_are_none_are_no_small_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_outputs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = source_of("feature-extraction", tmp_path)
     monkeypatch.setattr(onnx_model, "_BATCH", 8)
     rows = rows_of([5, 5, 5], 1)

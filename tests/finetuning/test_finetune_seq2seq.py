@@ -130,7 +130,12 @@ def test_halves_in_int8_begin_with_what_their_weights_stand_for(
     monkeypatch.setattr(progress, "_said", set())
     settings = bertie.Settings(steps=1, batch_size=4)
     finetuned("bertie-mini-uncased", train=pairs(8), dev=0, test=0, settings=settings)
-    assert caplog.text.count("The weights of 'bertie-mini-uncased' are int8; training begins with the float32") == 1
+    assert (
+        caplog.text.count(
+            "The weights of 'bertie-mini-uncased' are int8; training starts from their dequantised float32"
+        )
+        == 1
+    )
 
 
 class Interrupted(Exception):

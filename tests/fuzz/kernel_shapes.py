@@ -15,7 +15,7 @@ from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES, activate, bias_gelu, bias_gelu_backward
 from bertie.kernels.attention import attention
 from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
-from bertie.kernels.dropout import drop_params
+from bertie.kernels.dropout import dropout_params
 from bertie.kernels.embeddings import PackedEmbeddings
 from bertie.kernels.encoder import Block, PackedEncoder
 from bertie.kernels.gemm import GELU, NONE, RESIDUAL, PackedWeight, matmul, weight_gradient
@@ -150,7 +150,7 @@ def learn(functions: library.InstructionSet, draw: Draw) -> None:
     bias, labels = floats(columns), NUMBERS.integers(0, columns, rows)
     bias_gelu(x, bias, functions, threads=threads)
     bias_gelu_backward(dy, x, bias, functions, threads=threads)
-    params, norm = drop_params(seed=1, p=dropped) if dropped else None, (bias, bias, 1e-12)
+    params, norm = dropout_params(seed=1, p=dropped) if dropped else None, (bias, bias, 1e-12)
     made = residual_norm(x, bias, floats(rows, columns), norm, params, functions, threads=threads)
     is_half = dtype == torch.bfloat16
     residual_norm_backward(floats(rows, columns), made, norm, params, functions, is_half=is_half, threads=threads)
@@ -168,7 +168,7 @@ def main(cases: int, seed: int) -> None:
     draw = Draw(seed)
     torch.manual_seed(seed)
     sets = library.instruction_sets()
-    assert sets, library.why_none()
+    assert sets, library.why_no_kernels()
     for number in range(cases):
         torch.set_num_threads(draw.choice((1, 2)))
         draw.choice(KERNELS)(sets[number % len(sets)], draw)

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
     pytest.mark.skipif(sys.platform != "linux", reason="sanitizers are loaded ahead of Python as Linux does it"),
-    pytest.mark.skipif(not library.instruction_sets(), reason=f"no kernels run here: {library.why_none()}"),
+    pytest.mark.skipif(not library.instruction_sets(), reason=f"no kernels run here: {library.why_no_kernels()}"),
 ]
 SOURCES = ("checksum.c", "cpu_features.c", "wordpiece.c", "avx2.c", "avx512.c", "avx512vnni.c")
 FLAGS = ("-fopenmp", "-fno-math-errno", "-ffp-contract=off", "-O1", "-g", "-fno-omit-frame-pointer")

@@ -1,4 +1,4 @@
-"""Words that are drafted and checked: greedily the reference's, drawn ones distributed as without drafts."""
+"""Assisted decoding: greedy texts equal the reference's, sampled ones keep their distribution."""
 
 import copy
 import functools
@@ -14,7 +14,7 @@ import bertie
 
 @functools.cache
 def assistants() -> dict[str, tuple[bertie.BertLMHeadModel, transformers.BertLMHeadModel]]:
-    """Models that agree with the first of `pair` always, often and hardly ever."""
+    """Models that agree with the first of `pair` always, often and rarely."""
     found = {}
     for name, noise in (("itself", 0.0), ("alike", 0.1), ("another", 1.0)):
         torch.manual_seed(1)
@@ -29,7 +29,7 @@ def assistants() -> dict[str, tuple[bertie.BertLMHeadModel, transformers.BertLMH
 
 @pytest.mark.parametrize("assistant", ["itself", "alike", "another"])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_an_assistant_changes_no_word(options, assistant):
+def test_an_assistant_changes_no_token(options, assistant):
     model, reference = pair()
     own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     found = model.generate(**prompts(1), **own, assistant_model=assistants()[assistant][0])
@@ -46,7 +46,7 @@ def test_the_references_assistant_agrees(options):
 
 @pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("options", ["plain", "end", "bad words", "repetition", "criterion"])
-def test_words_that_are_looked_up_change_no_word(options, tokens):
+def test_prompt_lookup_changes_no_token(options, tokens):
     model, reference = pair()
     own, other = given({"max_new_tokens": 14, **OPTIONS[options]})
     asked = {"prompt_lookup_num_tokens": tokens, "max_matching_ngram_size": 3}
@@ -58,7 +58,7 @@ def test_words_that_are_looked_up_change_no_word(options, tokens):
 
 
 def steps_of(model, monkeypatch):
-    """Return a list of the numbers of tokens that the model will have read at each step."""
+    """Return a list that collects the number of tokens read at each step."""
     counts = []
     forward = type(model).forward
 
@@ -71,16 +71,16 @@ def steps_of(model, monkeypatch):
     return counts
 
 
-def test_a_draft_that_is_right_saves_steps(monkeypatch):
+def test_a_correct_draft_saves_steps(monkeypatch):
     model = pair()[0]
     counts = steps_of(model, monkeypatch)
     more = {"max_new_tokens": 12, "num_assistant_tokens": 5, "assistant_confidence_threshold": 0.0}
     model.generate(IDS[:1], **more, assistant_model=assistants()["itself"][0])
-    assert counts == [6, 6, 5]  # the prompt; the newest word and 5 drafted; the newest word and the 4 that are left
+    assert counts == [6, 6, 5]  # the prompt; the newest token and 5 drafted; the newest token and the 4 left
 
 
-def test_what_a_text_repeats_is_read_at_once(monkeypatch):
-    """A model that writes 7 8 9 7 8 9 … has its own words looked up."""
+def test_repetitions_are_read_in_one_step(monkeypatch):
+    """Prompt lookup helps a model that generates 7 8 9 7 8 9 …"""
     model = copy.deepcopy(pair()[0])
     counts = steps_of(model, monkeypatch)
     cycle = {7: 8, 8: 9, 9: 7}
@@ -124,8 +124,8 @@ def test_padding_types_and_other_caches(padding):
 
 
 @pytest.mark.parametrize("drafts", [{"assistant_model": "alike"}, {"assistant_model": "another"}, {"lookup": 2}])
-def test_drawn_words_are_distributed_as_without_drafts(drafts):
-    """A chi-square test of three words drawn after one prompt, which a draft covers in full."""
+def test_sampling_with_drafts_keeps_the_distribution(drafts):
+    """A chi-square test of three tokens sampled after one prompt, all covered by a draft."""
     model = pair()[0]
     text = torch.tensor([[5, 9, 3, 5, 9]])
     more = {
@@ -164,7 +164,7 @@ def test_an_end_and_a_streamer(capsys):
     assert words == [*found[0].tolist(), "end"]
 
 
-def test_an_assistant_with_fewer_positions_drafts_while_it_can():
+def test_an_assistant_with_fewer_positions():
     model = pair()[0]
     torch.manual_seed(3)
     short = bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"max_position_embeddings": 10})).eval()
@@ -212,19 +212,19 @@ def test_a_pair_of_encoder_and_decoder(options):
 
 
 BAD = {
-    "several texts": (lambda: {**prompts(3)}, "one text at a time, and 3 are asked for"),
-    "several of one": (lambda: {"do_sample": True, "num_return_sequences": 2}, "and 2 are asked for"),
+    "several texts": (lambda: {**prompts(3)}, "one text at a time, but 3 are requested"),
+    "several of one": (lambda: {"do_sample": True, "num_return_sequences": 2}, "but 2 are requested"),
     "beams": (lambda: {"num_beams": 2}, "num_beams is 2; leave out one"),
     "no cache": (lambda: {"use_cache": False}, "forgotten again, but use_cache is False"),
     "a static cache": (
         lambda: {"past_key_values": transformers.StaticCache(pair()[1].config, max_cache_len=30)},
-        "a StaticCache keeps all it has read",
+        "a StaticCache cannot be cropped",
     ),
     "attentions": (
         lambda: {"return_dict_in_generate": True, "output_attentions": True},
         "leave out output_attentions and output_hidden_states",
     ),
-    "both": (lambda: {"prompt_lookup_num_tokens": 3}, "both draft words; give one"),
+    "both": (lambda: {"prompt_lookup_num_tokens": 3}, "both draft tokens; give one"),
     "another library's": (lambda: {"assistant_model": pair()[1]}, "assistant_model is a BertLMHeadModel; it must be"),
     "no model that generates": (
         lambda: {"assistant_model": bertie.BertForMaskedLM(bertie.BertConfig(**SIZES))},
@@ -242,7 +242,10 @@ BAD = {
         lambda: {"past_key_values": pair()[0](IDS[:2], past_key_values=bertie.Cache(), use_cache=True).past_key_values},
         "holds 2 texts, but this call brings 1",
     ),
-    "a pair for a decoder": (lambda: {"assistant_model": summarisers()[2]}, "reads sources, which the model has none"),
+    "a pair for a decoder": (
+        lambda: {"assistant_model": summarisers()[2]},
+        "is an encoder-decoder, but the model is not",
+    ),
     "an assistant of another vocabulary's tokens": (
         lambda: {"assistant_tokenizer": "one"},
         "takes no argument 'assistant_tokenizer'",
@@ -266,12 +269,12 @@ def test_what_cannot_be_drafted_for_is_refused(case):
 def test_an_assistant_reads_the_sources_itself():
     ours, _, helper = summarisers()
     read = ours.encoder(IDS[:1], return_dict=True)
-    with pytest.raises(bertie.InputError, match="give them beside encoder_outputs"):
+    with pytest.raises(bertie.InputError, match="give them with encoder_outputs"):
         ours.generate(encoder_outputs=read, max_new_tokens=3, assistant_model=helper)
 
 
 @pytest.mark.parametrize("options", [{}, {"do_sample": True}])
-def test_nan_is_named_and_an_assistants_is_said(options, caplog):
+def test_nan_scores_of_model_and_assistant(options, caplog):
     broken, helper = copy.deepcopy(pair()[0]), assistants()["alike"][0]
     broken.cls.predictions.bias.data[3] = torch.nan
     with pytest.raises(bertie.BertieError, match="scores for text 0 hold 1 NaN"):
@@ -282,7 +285,7 @@ def test_nan_is_named_and_an_assistants_is_said(options, caplog):
         assert "the scores of assistant_model hold NaN" in caplog.text
 
 
-def test_a_criterion_that_never_holds_is_said(caplog):
+def test_a_criterion_that_is_never_met_is_reported(caplog):
     more = {"max_new_tokens": 5, "stopping_criteria": [lambda *_: False]}
     assert pair()[0].generate(**prompts(1), **more, assistant_model=assistants()["alike"][0]).shape == (1, 11)
-    assert "no stopping criterion held within max_length=11" in caplog.text
+    assert "no stopping criterion was met within max_length=11" in caplog.text

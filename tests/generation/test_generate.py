@@ -1,4 +1,4 @@
-"""``generate`` finds the reference's tokens: options × batch sizes × kinds of cache, greedy, drawn, with beams."""
+"""``generate`` finds the reference's tokens: options × batch sizes × kinds of cache, greedy, sampled, with beams."""
 
 import functools
 
@@ -41,7 +41,7 @@ def prompts(rows: int) -> dict[str, torch.Tensor]:
 
 
 class Shifted:
-    """A processor as people write them."""
+    """A user-defined processor."""
 
     def __call__(self, input_ids, scores):
         return scores + torch.arange(scores.shape[-1]) % (input_ids.shape[1] % 5 + 2)
@@ -94,7 +94,7 @@ GRID = [(1, "ours"), (3, "ours"), (3, "none"), (3, "theirs"), (1, "theirs, stati
 
 
 def given(options, **more):
-    """Return options as ours and as the reference's ``generate`` takes them, which is told of lists in its classes."""
+    """Return options for our and for the reference's ``generate``, which takes lists in its own classes."""
     ours = {"max_new_tokens": 9, "bos_token_id": 1, **options, **more}
     ours = {name: value for name, value in ours.items() if value is not None}
     kinds = {
@@ -114,7 +114,7 @@ def expected(options, rows, beams=None, drawn=False):
 
 def generated(options, rows, beams=None, drawn=False, cache="ours"):
     """Return what ours generates."""
-    pair()  # whose weights are drawn, too
+    pair()  # consumes the random numbers of its weights
     torch.manual_seed(5)
     ours = given(OPTIONS[options] | ({} if beams is None else BEAMS[beams]), do_sample=drawn)[0]
     return pair()[0].generate(**prompts(rows), **ours, **CACHES[cache]()).tolist()
@@ -140,11 +140,11 @@ def test_beams_of_every_cache(beams, rows, cache):
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("beams", [None, "all"])
-def test_one_seed_draws_the_references_words_under_every_option(options, beams):
+def test_a_seed_samples_the_references_tokens_under_every_option(options, beams):
     assert generated(options, 3, beams, drawn=True) == expected(options, 3, beams, drawn=True)
 
 
 @pytest.mark.parametrize(("rows", "cache"), GRID)
 @pytest.mark.parametrize("beams", [None, "all", "early", "short"])
-def test_one_seed_draws_the_references_words_of_every_cache(beams, rows, cache):
+def test_a_seed_samples_the_references_tokens_with_every_cache(beams, rows, cache):
     assert generated("end", rows, beams, drawn=True, cache=cache) == expected("end", rows, beams, drawn=True)

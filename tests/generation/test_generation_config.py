@@ -1,4 +1,4 @@
-"""GenerationConfig: ranges, files of the reference's, and what they say that bertie does not do."""
+"""GenerationConfig: ranges, the reference's files, and unsupported fields."""
 
 import json
 
@@ -7,11 +7,11 @@ import transformers
 
 import bertie
 from bertie.generation.generation_config import DEFAULTS
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT
+from bertie.generation.generation_fields import FIELDS, UNSUPPORTED, WITHOUT_EFFECT
 
 
 def test_every_field_of_the_reference_is_known():
-    known = {*FIELDS, *NOT_OFFERED, *WITHOUT_EFFECT}
+    known = {*FIELDS, *UNSUPPORTED, *WITHOUT_EFFECT}
     assert {name for name in transformers.GenerationConfig().to_dict() if not name.startswith("_")} <= known
 
 
@@ -21,7 +21,7 @@ def test_the_defaults_are_the_references():
     assert bertie.GenerationConfig().to_diff_dict() == {}
 
 
-def test_files_travel_both_ways_with_what_nobody_knows(tmp_path):
+def test_files_round_trip_with_unknown_fields(tmp_path):
     stated = {"num_beams": 4, "eos_token_id": [3, 7], "my_own": {"a": 1}, "_from_model_config": True}
     (tmp_path / "generation_config.json").write_text(json.dumps(stated))
     config = bertie.GenerationConfig.from_pretrained(tmp_path, max_length=30)
@@ -50,7 +50,7 @@ def test_ranges(fields, message):
         bertie.GenerationConfig(**fields)
 
 
-def test_what_a_file_states_and_bertie_does_not_offer_is_refused_when_it_is_to_be_followed():
+def test_unsupported_fields_of_a_file_are_refused_when_used():
     config = bertie.GenerationConfig.from_dict({"guidance_scale": 2.0, "num_beams": 4})
     assert config.guidance_scale == 2.0
     with pytest.raises(bertie.ConfigError, match="guidance_scale is 2.0"):
@@ -63,7 +63,7 @@ def test_a_missing_file(tmp_path):
         bertie.GenerationConfig.from_pretrained(tmp_path)
 
 
-def test_old_models_state_it_in_their_config():
+def test_old_models_have_the_fields_in_their_config():
     stated = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "eos_token_id": 5}
     config = bertie.BertConfig.from_dict({"vocab_size": 9, "model_type": "bert", **stated})
     assert bertie.GenerationConfig.from_model_config(config).to_diff_dict().items() >= stated.items()

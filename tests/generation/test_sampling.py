@@ -1,4 +1,4 @@
-"""Drawn words: the reference's draws with the reference's seed, its distribution with any, and each filter its own."""
+"""Sampling: the reference's tokens for the same seed, its distribution for any, and its filters."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_one_seed_draws_the_references_words(options, rows):
+def test_a_seed_samples_the_references_tokens(options, rows):
     found = []
     for model in pair():
         torch.manual_seed(5)
@@ -38,8 +38,8 @@ def test_one_seed_draws_the_references_words(options, rows):
 
 
 @pytest.mark.parametrize("options", ["several", "top_p"])
-def test_words_are_distributed_as_the_references(options):
-    """A chi-square test of the pairs of two words drawn after one prompt, from generators of different seeds."""
+def test_samples_have_the_references_distribution(options):
+    """A chi-square test of pairs of tokens sampled after one prompt with different seeds."""
     counts = []
     given = {**OPTIONS[options], "num_return_sequences": 3000, "max_new_tokens": 2, "do_sample": True}
     for number, model in enumerate(pair()):
@@ -53,7 +53,7 @@ def test_words_are_distributed_as_the_references(options):
     assert chi2_contingency(torch.cat([often, rest], dim=1).numpy()).pvalue > 1e-3
 
 
-def test_a_generator_of_ones_own():
+def test_a_given_generator():
     model = pair()[0]
 
     def draw(seed):
@@ -87,6 +87,6 @@ def test_a_filter_keeps_what_the_references_keeps(number, data):
     assert torch.equal(mine(threshold, least)(None, scores), expected)
 
 
-def test_options_of_draws_that_are_not_asked_for_are_said(caplog):
+def test_sampling_options_without_sampling_are_reported(caplog):
     pair()[0].generate(**prompts(1), max_new_tokens=2, top_p=0.31)
     assert "top_p=0.31 has no effect without do_sample=True" in caplog.text

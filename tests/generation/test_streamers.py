@@ -1,4 +1,4 @@
-"""Streamers show what the reference's show, as the words come."""
+"""Streamers print what the reference's print, as tokens are generated."""
 
 import threading
 
@@ -39,7 +39,7 @@ def test_printed_text_is_the_references(tokenizer, options, capsys):
     assert len(shown[0]) > 20
 
 
-def test_pieces_arrive_while_words_are_still_chosen(tokenizer):
+def test_pieces_arrive_during_generation(tokenizer):
     model, streamer = pair()[0], bertie.TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=60)
     thread = threading.Thread(
         target=model.generate, args=(IDS[:1],), kwargs={"streamer": streamer, "max_new_tokens": 20}
@@ -52,7 +52,7 @@ def test_pieces_arrive_while_words_are_still_chosen(tokenizer):
     assert len([piece for piece in pieces if piece]) > 3
 
 
-def test_a_line_that_ends_is_shown_at_once_and_the_next_begins_anew(capsys):
+def test_a_finished_line_is_shown_at_once(capsys):
     class Letters:
         def decode(self, ids):
             return "".join(map(chr, ids))

@@ -1,6 +1,6 @@
-/* Run by test_other_machines.py: every kernel of one instruction set on inputs that are the same on every machine.
+/* Run by test_other_machines.py: every kernel of one instruction set, on inputs that are the same on every machine.
  *
- * compiled with -DSIMD='"simd_neon.h"' and the like; writes "name count\n" and the numbers themselves, array by array
+ * Compiled with -DSIMD='"simd_neon.h"' or another; writes "name count\n" and then the numbers, for each array.
  */
 #include <stdarg.h>
 #include <stdint.h>
@@ -10,14 +10,14 @@
 #include "all_kernels.h"
 
 const char *bertie_instruction_sets(void);
-#ifdef LEFT_OUT /* what cpu_features.c names of an instruction set that is not this one */
+#ifdef LEFT_OUT /* the function that cpu_features.c needs of an instruction set that is not compiled here */
 const void *LEFT_OUT(void) { return 0; }
 #endif
 
 static FILE *out;
 static uint64_t state = 88172645463325252u;
 
-/* numbers under a name that is made as printf makes one */
+/* write an array under a name that is formatted like printf's */
 static void write_floats(const float *numbers, long count, const char *name, ...)
 {
     va_list values;
@@ -65,7 +65,7 @@ static signed char *bytes(long count)
 
 static Norm norm(long columns)
 {
-    const float *weight = floats(columns); /* one draw a statement: in a list, each compiler has its order */
+    const float *weight = floats(columns); /* one draw a statement, since compilers choose the order within one */
     return (Norm){weight, floats(columns), 1e-12f};
 }
 
@@ -73,12 +73,12 @@ static PackedWeight packed(long depth, long columns)
 {
     float *weight = floats(depth * columns), *panels = reserve(upto(columns, NR) * depth * sizeof(float));
     for (long i = 0; i < depth * columns; i++)
-        weight[i] /= 8; /* with larger ones, attention in an encoder makes much of a rounding */
+        weight[i] /= 8; /* with larger ones, an encoder's attention would magnify rounding errors */
     NAME(pack)((char *)weight, columns, depth, 4, (char *)panels, 2);
     return (PackedWeight){.panels = panels, .bias = floats(columns), .depth = depth, .columns = columns};
 }
 
-/* what gemm_int8.py makes of int8 weights; with ``reference``, they are written under this number */
+/* int8 weights packed as by gemm_int8.py; with a ``reference``, they are also written, under this number */
 static PackedWeight packed_int8(long depth, long columns, long bits, long reference)
 {
     const long together = 32 / bits, padded = upto(depth, together);
@@ -158,7 +158,7 @@ static void products(void)
     }
 }
 
-static void products_as_they_lie(void)
+static void unpacked_products(void)
 {
     for (long how = 0; how < 4; how++) {
         const long rows = 61, depth = 530, columns = 45, left = how % 2, right = how / 2;
@@ -273,7 +273,7 @@ static void encoders(void)
     }
 }
 
-/* the last: where an instruction set has none, the numbers of the others are the same ones */
+/* run last: without such an instruction, the random inputs of the others stay the same */
 static void products_of_bytes(void)
 {
 #ifdef U_DOT_BYTES
@@ -281,7 +281,7 @@ static void products_of_bytes(void)
         const PackedWeight w = packed_int8(DEPTH(rows), COLUMNS(rows), 8, rows);
         float *x = floats(rows * w.depth);
         for (long k = 0; k < w.depth && rows % 3 == 0; k++)
-            x[k] = fabsf(x[k]); /* a row on one side of 0 */
+            x[k] = fabsf(x[k]); /* a row without negative numbers */
         write_floats(x, rows * w.depth, "x %ld", rows);
         multiply("bytes %ld", rows, &w, x, rows, NONE);
     }
@@ -296,7 +296,7 @@ int main(int count, char **arguments)
     if (NAME(abi)()->block != sizeof(Block) || !(out = fopen(arguments[1], "wb")))
         return 1;
     products();
-    products_as_they_lie();
+    unpacked_products();
     activations();
     normalizations();
     embeddings();

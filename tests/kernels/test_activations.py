@@ -1,4 +1,4 @@
-"""The activations: PyTorch's numbers everywhere, alone, after a product and in the blocks."""
+"""The activations equal PyTorch's: alone, after a product and in the blocks."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from bertie.kernels.gemm import PackedWeight
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 EDGES = [0.0, -0.0, 1e-30, -1e-30, 0.625, -0.625, 87.0, -87.0, -87.1, -88.5, 104.0, -104.0, 1e4, -1e4, 1e9, -1e9]
 NUMBERS = np.concatenate([np.linspace(-30, 30, 60_001), np.linspace(-1, 1, 2_003), EDGES]).astype(np.float32)
@@ -31,7 +31,7 @@ def test_everywhere_as_pytorch(functions, name) -> None:
 
 @each_set
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_what_is_not_a_number_stays_visible(functions, name) -> None:
+def test_nan_propagates(functions, name) -> None:
     x = np.linspace(-3, 3, 37, dtype=np.float32)
     x[5] = np.nan
     found = activate(x, ACTIVATION_CODES[name], functions, threads=2)

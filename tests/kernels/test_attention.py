@@ -1,4 +1,4 @@
-"""Our own attention: the numbers and gradients of PyTorch's for any lengths, heads and widths, and for foreign keys."""
+"""The attention kernel equals PyTorch's, with gradients, for any lengths, heads and widths, and for other keys."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from bertie.kernels import attention as kernel
 from bertie.kernels import library
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 
 
 @st.composite
 def lengths(draw: st.DrawFn) -> tuple[list[int], list[int]]:
-    """Draw how many queries and how many keys each text has, as many of both or not."""
+    """Draw the number of queries and of keys of each text, equal or not."""
     texts = draw(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 70)), min_size=1, max_size=6))
     queries = [queries for queries, _ in texts]
     return queries, queries if draw(st.booleans()) else [keys for _, keys in texts]
@@ -76,7 +76,7 @@ def test_large_scores_and_long_texts(functions) -> None:
 
 
 @each_set
-def test_what_is_not_a_number_stays_visible_and_in_its_text(functions) -> None:
+def test_nan_propagates_within_its_text(functions) -> None:
     q, k, v = torch.randn(12, 3, 2, 16, generator=torch.Generator().manual_seed(0)).unbind(1)
     k = k.clone()
     k[2, 0, 0] = float("nan")
@@ -90,17 +90,17 @@ def test_what_is_not_a_number_stays_visible_and_in_its_text(functions) -> None:
 @pytest.mark.parametrize(
     "starts", [[0, 5, 11], [0, 100, 12], [0, -5, 12], [5, 5, 12], [0, 2**31 - 1, 12], [0, 11], [-(2**31), 12]]
 )
-def test_texts_that_are_not_the_tokens_are_refused(functions, starts) -> None:
+def test_invalid_cu_seqlens_are_refused(functions, starts) -> None:
     q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
     wrong, right = torch.tensor(starts, dtype=torch.int32), texts_of([5, 7][: len(starts) - 1])
     for queries, keys in ((wrong, wrong), (right, wrong), (wrong, right)):
         for compute in (attention, attention_autograd):
-            with pytest.raises(InputError, match="one after the other in 12 tokens"):
+            with pytest.raises(InputError, match="must rise from 0 to 12"):
                 compute(q, k, v, queries, keys, functions)
 
 
 @each_set
-def test_other_kinds_and_shapes_are_refused(functions) -> None:
+def test_other_dtypes_and_shapes_are_refused(functions) -> None:
     q, k, v = torch.randn(12, 3, 2, 16).unbind(1)
     texts = texts_of([5, 7])
     for wrong in (
@@ -125,7 +125,7 @@ def test_threads(functions) -> None:
 
 
 class TestApproximate:
-    """Products of bfloat16 by AMX, of long texts alone; elsewhere the numbers of float32."""
+    """AMX's bfloat16 products are used for long texts only; elsewhere results are those of float32."""
 
     LENGTHS = (5, 260, 191, 192)
 
@@ -147,7 +147,7 @@ class TestApproximate:
             assert torch.equal(ours, exact) if keys < 192 else bool(((ours - exact).abs() <= 0.02).all())
 
     @each_set
-    def test_a_text_is_bitwise_its_own(self, functions) -> None:
+    def test_a_text_does_not_depend_on_its_batch(self, functions) -> None:
         together = self.attended(functions, self.LENGTHS, self.LENGTHS, 32)
         for threads in (2, 3):
             assert torch.equal(self.attended(functions, self.LENGTHS, self.LENGTHS, 32, threads), together)
@@ -157,7 +157,7 @@ class TestApproximate:
         assert torch.equal(torch.from_numpy(alone), together[5:265])
 
     @each_set
-    def test_some_of_the_queries_find_the_same(self, functions) -> None:
+    def test_a_subset_of_queries_gives_the_same_context(self, functions) -> None:
         q, k, v = drawn_for((260,), (260,), 32)
         keys = texts_of([260]).numpy()
 
@@ -170,7 +170,7 @@ class TestApproximate:
         assert torch.equal(found(slice(70, 73)), found(slice(None))[70:73])
 
     @each_set
-    def test_what_is_not_a_number_stays_visible_and_in_its_text(self, functions) -> None:
+    def test_nan_propagates_within_its_text(self, functions) -> None:
         q, k, v = drawn_for((200, 200), (200, 200), 32)
         k[60, 0, 0] = float("nan")
         starts = texts_of([200, 200]).numpy()
@@ -210,7 +210,7 @@ def test_gradients_of_large_scores(functions) -> None:
 
 
 @each_set
-def test_what_is_not_a_number_reaches_the_gradients(functions) -> None:
+def test_nan_reaches_the_gradients(functions) -> None:
     qkv = torch.randn(12, 3, 2, 16, generator=torch.Generator().manual_seed(0))
     qkv[2, 1, 0, 0] = float("nan")
     qkv.requires_grad_()
@@ -221,11 +221,11 @@ def test_what_is_not_a_number_reaches_the_gradients(functions) -> None:
 
 
 @each_set
-def test_weights_are_dropped_as_often_as_asked(functions) -> None:
+def test_weights_are_dropped_at_the_given_rate(functions) -> None:
     texts, share = texts_of([60, 40]), 0.3
     q = torch.zeros(100, 2, 8)
     torch.manual_seed(0)
-    # all weights are equal: each token's context counts the keys that are left
+    # all weights are equal, so each token's context counts the kept keys
     found = attention_autograd(q, q, torch.ones_like(q), texts, texts, functions, share)
     kept = found[:, :, 0] * (1 - share) * torch.tensor([60.0] * 60 + [40.0] * 40)[:, None]
     assert torch.allclose(kept, kept.round(), atol=1e-3)
@@ -239,8 +239,8 @@ def test_weights_are_dropped_as_often_as_asked(functions) -> None:
 
 
 @each_set
-def test_the_gradient_is_of_what_was_kept(functions) -> None:
-    """With weights that are taken out of the context one key at a time, PyTorch's own gradient is the reference."""
+def test_the_gradient_uses_the_same_mask(functions) -> None:
+    """The reference is PyTorch's gradient with the same mask, which is read from contexts, one key at a time."""
     texts, draw = texts_of([9, 37]), torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(46, 2, 40, generator=draw, requires_grad=True) for _ in range(3))
     slope = torch.randn(46, 2, 40, generator=draw)
@@ -250,7 +250,7 @@ def test_the_gradient_is_of_what_was_kept(functions) -> None:
         return attention_autograd(*qkv, texts, texts, functions, 0.4)
 
     found = torch.autograd.grad(run(q, k, v), (q, k, v), slope)
-    # values that are 1 at one key and 0 elsewhere show which of its weights are left
+    # values that are 1 at one key and 0 elsewhere show which of its weights were kept
     zeros, left = torch.zeros(46, 2, 40), torch.zeros(2, 46, 46)
     for key in range(46):
         one = zeros.clone()

@@ -1,4 +1,4 @@
-"""Kernels that take bfloat16 as well as float32, each in every instruction set, against PyTorch in float64."""
+"""Kernels for bfloat16 and float32, with every instruction set, against PyTorch in float64."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bertie.kernels.normalization import residual_norm, residual_norm_backward
 from bertie.zero_copy import as_array, as_tensor
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 each_shape = pytest.mark.parametrize("shape", [(1, 1), (3, 31), (65, 48), (200, 130)], ids=str)
@@ -26,7 +26,7 @@ def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Ten
 
 
 def check(found: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32) -> None:
-    """Equal but for the rounding of the dtype that ``found`` was written in."""
+    """Whether both are equal up to rounding to the dtype of ``found``."""
     tolerance = 2**-8 if dtype == torch.bfloat16 else 3e-6
     torch.testing.assert_close(
         found.double(), expected, rtol=tolerance, atol=3e-6 * max(1, expected.abs().max().item())
@@ -50,7 +50,7 @@ def test_gelu(functions, dtype, shape, threads) -> None:
     check(dbias, exact.grad.sum(0))
 
 
-def test_gelu_far_out() -> None:
+def test_gelu_of_large_inputs() -> None:
     """No exponential overflows, and NaN stays NaN."""
     functions = SETS[0]
     x = torch.tensor([[-1e30, -50.0, -13.5, 13.5, 50.0, 1e30, float("nan"), 0.0]])
@@ -98,7 +98,7 @@ def test_cross_entropy(functions, dtype, classes, threads) -> None:
     assert gradient.dtype == dtype
 
 
-def test_labels_beyond_the_classes() -> None:
+def test_labels_out_of_range() -> None:
     for label in (-1, 5):
         with pytest.raises(InputError, match="but there are 5 classes"):
             cross_entropy(np.zeros((1, 5), np.float32), np.array([label]), SETS[0], threads=1)
@@ -123,14 +123,14 @@ def test_weight_gradient(functions, shape, threads) -> None:
 @pytest.mark.parametrize("dropped", [0.0, 0.3])
 @pytest.mark.parametrize("queries", [None, [1, 3, 0, 40]], ids=["own", "others'"])
 def test_attention(functions, width, dropped, queries) -> None:
-    """Within bfloat16's rounding of inputs, weights and answers; the same weights are dropped as in float32."""
-    from bertie.kernels.dropout import drop_params
+    """Within bfloat16's rounding of inputs, weights and results; the same weights are dropped as in float32."""
+    from bertie.kernels.dropout import dropout_params
 
     keys = [5, 0, 70, 33]
     starts = [np.cumsum([0, *each], dtype=np.int32) for each in (queries or keys, keys)]
     q, dy = (drawn(starts[0][-1], 2, width, dtype=torch.bfloat16, seed=seed) for seed in (0, 1))
-    k, v = drawn(starts[1][-1], 2, 2, width, dtype=torch.bfloat16, seed=2).unbind(1)  # rows that lie apart
-    params = drop_params(5, dropped) if dropped else None
+    k, v = drawn(starts[1][-1], 2, 2, width, dtype=torch.bfloat16, seed=2).unbind(1)  # strided rows
+    params = dropout_params(5, dropped) if dropped else None
 
     def run(*given: Tensor) -> list[Tensor]:
         arrays, lse = [as_array(each) for each in given], np.zeros(q.shape[:2], np.float32)
@@ -148,11 +148,11 @@ def test_attention(functions, width, dropped, queries) -> None:
 
 @each_set
 def test_rounding_is_pytorchs(functions) -> None:
-    """To the nearest, ties to even; NaN stays NaN: gradients of 1 times any number are that number, rounded."""
+    """To nearest, ties to even; NaN stays NaN. A gradient of 1 times any number is that number, rounded."""
     bits = np.random.default_rng(0).integers(0, 2**32, 5000, dtype=np.uint32)
     special = np.array([0x7F800000, 0xFF800000, 0x7F800001, 0xFFFFFFFF, 0x3F808000, 0x3F818000, 0x7F7FFFFF], np.uint32)
     numbers = np.concatenate([bits, special]).view(np.float32)
-    logits = as_array(torch.zeros(len(numbers), 1, dtype=torch.bfloat16))  # of one class, whose label is left out
+    logits = as_array(torch.zeros(len(numbers), 1, dtype=torch.bfloat16))  # one class, which is never the label
     lse, labels = np.zeros(len(numbers), np.float32), np.zeros(len(numbers), np.int64)
     labels[:] = 1
     wide = np.concatenate([logits, np.full_like(logits, 0xFF80)], axis=1)  # the second class has probability 0

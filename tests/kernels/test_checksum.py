@@ -1,4 +1,4 @@
-"""A checksum tells apart what a sum does not: numbers that are moved, or whose changes cancel out."""
+"""A checksum detects what a sum does not: elements that are moved, and changes that cancel out."""
 
 import numpy as np
 import pytest
@@ -15,24 +15,24 @@ def of(*arrays: np.ndarray, threads: int = 1) -> tuple[int, ...]:
 @pytest.fixture(params=["kernel", "zlib"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "zlib":
-        monkeypatch.setattr(checksum, "_function", lambda: None)
-    elif checksum._function() is None:
+        monkeypatch.setattr(checksum, "_kernel", lambda: None)
+    elif checksum._kernel() is None:
         pytest.skip("the kernel was not compiled")
 
 
 @pytest.mark.usefixtures("way")
-def test_numbers_count_by_their_place() -> None:
+def test_order_matters() -> None:
     square = np.arange(1, 17, dtype=np.float32).reshape(4, 4)
     columns, two, signs = square[:, [1, 0, 2, 3]].copy(), square.copy(), square.copy()
     two[2, [0, 2]] = two[2, [2, 0]]
-    signs[:, 1] *= -1  # each the highest bit of 64, in which sums and products cancel out
+    signs[:, 1] *= -1  # the highest of 64 bits, in which changes of a sum or product would cancel out
     (first, *others), again = of(square, columns, two, signs, square.T.copy(), np.zeros_like(square)), of(square.copy())
     assert first == again[0]
     assert len({first, *others}) == 6
 
 
 @pytest.mark.usefixtures("way")
-def test_nothing_and_many_at_a_time() -> None:
+def test_no_arrays_and_many_arrays() -> None:
     assert of() == ()
     arrays = [np.arange(size, dtype=np.float32) for size in range(1, 70)]
     assert len(set(of(*arrays))) == len(arrays)

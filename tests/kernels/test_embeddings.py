@@ -1,4 +1,4 @@
-"""Embeddings in one call: the sum and LayerNorm of PyTorch's, whatever tables and ids there are."""
+"""Embeddings in one call equal PyTorch's sum and LayerNorm, for any tables and ids."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from bertie.kernels.embeddings import PackedEmbeddings
 from bertie.kernels.normalization import layer_norm
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 DRAW = np.random.default_rng(0)
 
@@ -47,7 +47,7 @@ def test_any_shape(functions, tokens, width, with_types, kind) -> None:
     found = PackedEmbeddings(table, types, positions, norm, functions, scale)(ids, kinds, places, threads=2)
     summed = words[ids] + types[np.zeros_like(ids) if kinds is None else kinds] + positions[places]
     assert found.shape == (tokens, width)
-    # what rounding the sum may change grows where a row's numbers are nearly equal
+    # LayerNorm magnifies rounding errors of rows whose elements are nearly equal
     sharpness = abs(summed).max(axis=1, keepdims=True) / summed.std(axis=1, keepdims=True)
     allowed = 1e-5 * (1 + abs(normalized(summed, norm))) + 2e-6 * sharpness * abs(norm[0])
     assert (abs(found - normalized(summed, norm)) <= allowed).all()
@@ -63,7 +63,7 @@ def test_without_positions(functions) -> None:
 
 
 @each_set
-def test_ids_beyond_their_tables_are_refused(functions) -> None:
+def test_ids_out_of_range_are_refused(functions) -> None:
     embed = PackedEmbeddings(floats(9, 20), floats(2, 20), floats(5, 20), (floats(20), floats(20), 1e-5), functions)
     fine = np.array([0, 1])
     for arguments, why in (
@@ -71,8 +71,8 @@ def test_ids_beyond_their_tables_are_refused(functions) -> None:
         (([-1, 0], fine, fine), "word_ids is -1"),
         ((fine, [0, 2], fine), "type_ids is 2"),
         ((fine, fine, [5, 0]), "position_ids is 5"),
-        ((fine, fine[:1], fine), "as many as the tokens"),
-        ((fine, None, None), "as many as the tokens"),
+        ((fine, fine[:1], fine), "as many token types and positions as ids"),
+        ((fine, None, None), "as many token types and positions as ids"),
     ):
         with pytest.raises(InputError, match=why):
             embed(*(None if each is None else np.array(each) for each in arguments), threads=1)

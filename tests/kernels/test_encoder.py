@@ -1,4 +1,4 @@
-"""All blocks in one call: what PyTorch makes of the same weights, one step after the other."""
+"""All blocks in one call equal PyTorch's step-by-step computation with the same weights."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from bertie.kernels.normalization import layer_norm
 from bertie.layers.activations import ACTIVATIONS
 
 SETS = library.instruction_sets()
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 HEADS, WIDTH, WIDE = 3, 20, 100
 HIDDEN = HEADS * WIDTH
@@ -26,7 +26,7 @@ SHAPES = ((3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE)
 
 
 class Weights:
-    """Blocks' weights: the products' as [out, in] with bias, the normalisations' with their epsilons."""
+    """Blocks' weights: of products as [out, in] with bias, of normalizations with epsilon."""
 
     def __init__(self, blocks: int = 2) -> None:
         draw = torch.Generator().manual_seed(0)
@@ -38,7 +38,7 @@ class Weights:
         self.norms = [(1 + torch.randn(HIDDEN, generator=draw) / 5, torch.randn(HIDDEN, generator=draw), 1e-12)] * 2
 
     def encoder(self, prepare, activation: int = GELU, fewer: int = 0) -> PackedEncoder:
-        """Blocks as one call computes them; without the last heads of the first, if some are ``fewer`` there."""
+        """The blocks for one call; the first without its last heads if it has ``fewer``."""
         norms = tuple((weight.numpy(), bias.numpy(), eps) for weight, bias, eps in self.norms)
         heads = [HEADS - fewer, *[HEADS] * (len(self.blocks) - 1)]
         return PackedEncoder(
@@ -56,13 +56,13 @@ class Weights:
             for part in linear(x, *qkv).view(-1, 3, HEADS, WIDTH).split(lengths):
                 context = F.scaled_dot_product_attention(*part.permute(1, 2, 0, 3))
                 contexts.append(context.transpose(0, 1).flatten(1))
-            x = normalised(x + linear(torch.cat(contexts), *output), *self.norms[0])
-            x = normalised(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
+            x = normalized(x + linear(torch.cat(contexts), *output), *self.norms[0])
+            x = normalized(x + linear(activation(linear(x, *wide)), *last), *self.norms[1])
         return x
 
 
 def of_heads(products: list[tuple[Tensor, Tensor]], count: int) -> list[tuple[Tensor, Tensor]]:
-    """A block's products for its first heads."""
+    """A block's products for its first heads only."""
     (weight, bias), (output, of_output), *others = products
     first = torch.arange(3 * HIDDEN).view(3, HEADS, WIDTH)[:, :count].flatten()
     return [(weight[first], bias[first]), (output[:, : count * WIDTH], of_output), *others]
@@ -72,7 +72,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight.double(), bias.double())
 
 
-def normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def normalized(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (HIDDEN,), weight.double(), bias.double(), eps)
 
 
@@ -136,7 +136,7 @@ def test_blocks_that_do_not_fit_are_refused(functions) -> None:
 @each_set
 @pytest.mark.parametrize(("heads", "width"), [(3, 20), (2, 12), (4, 16), (3, 128)])
 def test_a_variance_that_overflows_gives_what_pytorch_gives(functions, heads, width) -> None:
-    """A block whose products are zero normalises its input twice: NaN, the bias, or numbers, row by row."""
+    """A block whose products are zero normalizes its input twice; rows become NaN, the bias, or finite numbers."""
     hidden = heads * width
     draw = torch.Generator().manual_seed(0)
     norm = (torch.randn(hidden, generator=draw), torch.randn(hidden, generator=draw), 1e-12)
@@ -193,8 +193,8 @@ def test_integers(functions, bits) -> None:
 
 
 @each_set
-def test_attention_of_integers_is_each_texts_own(functions) -> None:
-    """Long texts' products may be those of bfloat16, of heads that tiles divide; short texts' are not."""
+def test_int8_attention_does_not_depend_on_the_batch(functions) -> None:
+    """Products of long texts may be bfloat16, if heads fill whole tiles; those of short texts never are."""
     if not functions.multiplies_bytes:
         pytest.skip("inputs of 8 bits need VNNI")
     draw, heads, width = torch.Generator().manual_seed(0), 2, 32
@@ -227,10 +227,10 @@ def test_attention_of_integers_is_each_texts_own(functions) -> None:
 
 @each_set
 @pytest.mark.parametrize("starts", [[0, 100, 6], [0, 3, 5], [1, 3, 6], [0, 7, 6], [0, -1, 6]])
-def test_texts_that_are_not_the_tokens_are_refused(functions, starts) -> None:
+def test_invalid_cu_seqlens_are_refused(functions, starts) -> None:
     encoder = Weights().encoder(lambda *each: packed(*each, functions))
     x = torch.randn(6, HIDDEN)
-    with pytest.raises(InputError, match="one after the other in 6 tokens"):
+    with pytest.raises(InputError, match="must rise from 0 to 6"):
         run(encoder, x, torch.tensor(starts, dtype=torch.int32))
     for wrong in (x[:, 1:], x.double()):
         with pytest.raises(InputError, match="A kernel was given"):

@@ -1,4 +1,4 @@
-"""Our own products: the numbers of plain products for any shape, and rows that do not disturb each other."""
+"""The product kernels equal plain products for any shape, and rows do not affect each other."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from bertie.layers.int8 import Int8Linear
 SETS = library.instruction_sets()
 VNNI = [functions for functions in SETS if functions.multiplies_bytes]
 SLICING = [functions for functions in SETS if functions.pack_slices is not None]
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_none()}")
+pytestmark = pytest.mark.skipif(not SETS, reason=f"no compiled kernels here: {library.why_no_kernels()}")
 each_set = pytest.mark.parametrize("functions", SETS, ids=lambda functions: functions.name)
 each_slicing = pytest.mark.parametrize("functions", SLICING, ids=lambda functions: functions.name)
 each_vnni = pytest.mark.parametrize("functions", VNNI, ids=lambda functions: functions.name)
@@ -55,7 +55,7 @@ def product(
 
 
 def unpacked(x: Tensor, weight: Tensor, bias: Tensor | None, functions: library.InstructionSet, threads: int) -> Tensor:
-    """The product with weights as they lie, in memory whose end nothing may be written behind."""
+    """The product with unpacked weights, with a check that nothing is written past the end of the result."""
     rows, (columns, depth) = len(x), weight.shape
     room = torch.full((rows * columns + 40,), 7.0)
     added = None if bias is None else bias.data_ptr()
@@ -79,14 +79,14 @@ class TestUnpacked:
         assert not shape[0] or close(found, F.linear(x, weight, bias if has_bias else None))
 
     @each_set
-    def test_a_row_is_bitwise_its_own(self, functions) -> None:
+    def test_a_row_does_not_depend_on_its_batch(self, functions) -> None:
         x, weight, bias, _ = operands(60, 100, 33)
         together = unpacked(x, weight, bias, functions, 2)
         for rows in (1, 2, 5, 7, 24, 49):
             assert torch.equal(unpacked(x[:rows], weight, bias, functions, 1), together[:rows])
 
     @each_set
-    def test_what_is_no_number_stays_in_its_row_or_column(self, functions) -> None:
+    def test_nan_stays_in_its_row_or_column(self, functions) -> None:
         x, weight, bias, _ = operands(5, 40, 9)
         x[1, 3], weight[4, 39] = float("nan"), float("inf")
         found = unpacked(x, weight, bias, functions, 1)
@@ -112,7 +112,7 @@ class TestFloats:
         assert ((found - F.gelu(x.double())).abs() <= 1e-6 * x.clamp(min=1)).all()
 
     @each_set
-    def test_what_is_not_a_number_stays_visible(self, functions) -> None:
+    def test_nan_propagates(self, functions) -> None:
         x, weight, bias, _ = operands(5, 40, 33)
         x[2, 7] = float("nan")
         for after in (NONE, GELU):
@@ -122,7 +122,7 @@ class TestFloats:
     @each_set
     @settings(max_examples=30, deadline=None)
     @given(rows=st.integers(1, 200), first=st.integers(0, 199))
-    def test_a_row_is_bitwise_its_own(self, functions, rows, first) -> None:
+    def test_a_row_does_not_depend_on_its_batch(self, functions, rows, first) -> None:
         x, weight, bias, _ = operands(200, 48, 50)
         panels = packed(weight, bias, functions)
         assert torch.equal(product(panels, x)[first : first + rows], product(panels, x[first : first + rows]))
@@ -136,13 +136,13 @@ class TestFloats:
             assert torch.equal(product(panels, x, RESIDUAL, residual, threads), alone)
 
     @each_set
-    def test_a_residual_must_be_there(self, functions) -> None:
+    def test_a_missing_residual_is_refused(self, functions) -> None:
         x, weight, bias, _ = operands(2, 3, 4)
-        with pytest.raises(InputError, match="takes a residual"):
+        with pytest.raises(InputError, match="needs a residual"):
             product(packed(weight, bias, functions), x, RESIDUAL)
 
     @each_set
-    def test_rows_that_lie_apart(self, functions) -> None:
+    def test_strided_rows(self, functions) -> None:
         x, weight, bias, _ = operands(9, 64, 40)
         panels = packed(weight[:, :32], bias, functions)
         assert torch.equal(product(panels, x[:, ::2]), product(panels, x[:, ::2].contiguous()))
@@ -153,7 +153,7 @@ def multiplied(a: Tensor, b: Tensor, functions: library.InstructionSet, threads:
 
 
 class TestMatmul:
-    """Matrices as they lie in memory, transposed or not, beyond the edges of blocks too."""
+    """Unpacked matrices, transposed or not, also larger than a block."""
 
     @each_set
     @settings(max_examples=60, deadline=None)
@@ -186,7 +186,7 @@ class TestMatmul:
             assert close(found, each.grad)
 
     @each_set
-    def test_a_row_is_bitwise_its_own_with_any_number_of_threads(self, functions) -> None:
+    def test_rows_do_not_depend_on_batch_or_threads(self, functions) -> None:
         x, weight, bias, _ = operands(130, 600, 50)
         together = multiplied(x, weight.T, functions, 3, bias=bias.numpy())
         for rows in (1, 2, 7, 49, 130):
@@ -196,7 +196,7 @@ class TestMatmul:
 
     @each_set
     def test_views(self, functions) -> None:
-        """Rows that lie apart, that are one and the same, and numbers that no dimension has side by side."""
+        """Strided rows, one row repeated, and matrices that are contiguous in no dimension."""
         a, b = drawn(20, 90), drawn(90, 66, seed=1)
         right = b[::3, 5:50]
         for left in (a[:, 3:33], a[::2, 30:60], a[:1, :30].expand(9, 30), a[:, ::3], a[:, :1].expand(20, 30)):
@@ -204,21 +204,23 @@ class TestMatmul:
             assert close(multiplied(right.T, left.T, functions), right.T @ left.T)
 
     @each_set
-    def test_what_is_no_number_stays_in_its_row(self, functions) -> None:
+    def test_nan_stays_in_its_row(self, functions) -> None:
         a, b = drawn(5, 40), drawn(40, 33, seed=1)
         a[2, 7] = float("nan")
         assert multiplied(a, b, functions).isnan().any(1).tolist() == [False, False, True, False, False]
 
     def test_what_does_not_fit_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"given float32 \[3, 4\]; it takes float32 with \[5, 4\]"):
+        with pytest.raises(
+            InputError, match=r"given float32 \[3, 4\]; it takes float32 whose last dimensions are \[5, 4\]"
+        ):
             multiplied(drawn(2, 5), drawn(3, 4), SETS[0])
-        with pytest.raises(InputError, match="transposed matrix alone"):
+        with pytest.raises(InputError, match="transposed matrices only"):
             matmul(drawn(2, 3).numpy(), drawn(3, 4).numpy(), SETS[0], needs_sums=True, threads=1)
 
 
 @pytest.mark.skipif(not SLICING, reason="the processor has no AMX")
 class TestSlices:
-    """AMX multiplies floats as three integers of 8 bits each; numbers of 128 inputs share a scale."""
+    """AMX multiplies floats as three 8-bit integers each; blocks of 128 inputs share a scale."""
 
     @each_slicing
     @settings(max_examples=60, deadline=None)
@@ -228,7 +230,7 @@ class TestSlices:
         seed=st.integers(0, 99),
     )
     def test_errors_are_bounded_by_the_largest_numbers(self, functions, shape, powers, seed) -> None:
-        """Each number is off by 2^-24 of the largest that shares its scale, at most; sums of 128 are bounded so."""
+        """A number's error is at most 2^-24 of the largest number with the same scale, which bounds sums of 128."""
         rows, depth, columns = shape
         spread = [drawn(depth, seed=seed + i) * power for i, power in enumerate(powers)]
         x, weight = drawn(rows, depth) * spread[0].exp2(), drawn(columns, depth, seed=1) * spread[1].exp2()
@@ -242,7 +244,7 @@ class TestSlices:
 
     @each_slicing
     def test_nearer_to_the_exact_sums_than_plain_ones(self, functions) -> None:
-        """With inputs 40 times as large as others, as real models have them."""
+        """With some inputs 40 times as large as others, as in real models."""
         x, weight = drawn(60, 768), drawn(80, 768, seed=1)
         x[:, 70], x[::7, 400] = 40 * x[:, 70], 40.0
         exact = x.double() @ weight.double().T
@@ -258,7 +260,7 @@ class TestSlices:
         assert torch.equal(product(packed(weight, torch.zeros(5), functions), x), alone)
 
     @each_slicing
-    def test_zeros_and_numbers_next_to_it(self, functions) -> None:
+    def test_zeros_tiny_and_huge_numbers(self, functions) -> None:
         x, weight, bias, _ = operands(4, 200, 20)
         x[0], x[1], x[2], weight[3] = 0, 1e-38, 1e38, 0
         found = product(packed(weight, bias, functions), x)
@@ -277,14 +279,14 @@ class TestSlices:
 
     @each_slicing
     def test_sums_of_many_rows(self, functions) -> None:
-        """All of one sign, which one sum after the other would round by some 5e-6 of theirs."""
+        """All of one sign, so that sequential summation would have an error of some 5e-6."""
         dy = torch.rand(65536, 16, generator=torch.Generator().manual_seed(0))
         _, sums = matmul(dy.numpy().T, dy[:, :1].numpy(), functions, needs_sums=True, threads=1)
         exact = dy.double().sum(0).numpy()
         assert (abs(sums - exact) <= 1e-6 * exact).all()
 
     @each_slicing
-    def test_what_is_no_number_stays_in_its_column(self, functions) -> None:
+    def test_nan_stays_in_its_column(self, functions) -> None:
         x, weight, bias, _ = operands(5, 300, 40)
         weight[4, 39], weight[20, 299] = float("inf"), float("nan")
         found = product(packed(weight, bias, functions), x)
@@ -292,8 +294,8 @@ class TestSlices:
         assert torch.equal(found.isnan().any(0), found.isnan().all(0))
 
     @each_slicing
-    def test_more_than_is_cut_at_a_time(self, functions) -> None:
-        """Of rows and inputs, and of columns, whose rest is not a whole panel."""
+    def test_more_than_is_sliced_at_a_time(self, functions) -> None:
+        """More rows and inputs, and more columns, the last panel of which is not whole."""
         x, weight = drawn(210, 1100), drawn(3090, 1100, seed=1) / 33
         exact = x.double() @ weight.double().T
         assert close(multiplied(x, weight.T, functions, 2), exact)
@@ -307,7 +309,7 @@ class TestInputsOf8Bits:
     @pytest.mark.parametrize("smoothed", [False, True])
     @settings(max_examples=40, deadline=None)
     @given(shape=shapes)
-    def test_equal_to_the_same_rounding_in_plain_numbers(self, functions, one_sided, smoothed, shape) -> None:
+    def test_equal_to_simulated_quantization(self, functions, one_sided, smoothed, shape) -> None:
         x, weight, bias, residual = operands(*shape)
         x = (F.gelu(3 * x) if one_sided else x) * drawn(len(x), 1).exp()
         how = params_8_bits(drawn(shape[1], seed=3).exp().numpy() if smoothed else None)
@@ -315,7 +317,7 @@ class TestInputsOf8Bits:
         whole = (weight / scale[:, None]).round().to(torch.int8)
         panels = int8(whole, scale, bias, how, functions)
         plain, step = simulated(x, whole, scale, bias, how)
-        # a number that lies on the edge between two integers may fall to either side
+        # a number halfway between two integers may be rounded to either
         for after, expected in (
             (NONE, plain),
             (GELU, F.gelu(plain)),
@@ -340,18 +342,18 @@ class TestInputsOf8Bits:
 
 @pytest.mark.skipif(not VNNI, reason="the processor has no AVX-512 VNNI")
 class TestTiles:
-    """AMX multiplies inputs of 8 bits, more than 16 rows of them, where 64 divides the depth."""
+    """AMX multiplies 8-bit inputs of more than 16 rows, if 64 divides the depth."""
 
     @each_vnni
     @pytest.mark.parametrize("rows", [1, 16, 17, 31, 32, 33, 50, 193, 230])
     @pytest.mark.parametrize(("depth", "columns"), [(64, 33), (192, 64), (384, 1), (1024, 100)])
-    def test_answers_are_the_same_to_the_bit(self, functions, rows, depth, columns) -> None:
+    def test_results_are_bitwise_the_same(self, functions, rows, depth, columns) -> None:
         x, weight, bias, residual = operands(rows, depth, columns)
         scale = weight.abs().amax(1) / 127
         whole = (weight / scale[:, None]).round().to(torch.int8)
         smooth = drawn(depth, seed=3).exp()
         tiled = int8(whole, scale, bias, params_8_bits(smooth.numpy()), functions)
-        # one input more, always 0, and tiles no longer divide the depth
+        # with one more input, always 0, the depth no longer fills whole tiles
         smooth = F.pad(smooth, (0, 1))
         other = int8(F.pad(whole, (0, 1)), scale, bias, params_8_bits(smooth.numpy()), functions)
         for after in (NONE, GELU, RESIDUAL):
@@ -360,7 +362,7 @@ class TestTiles:
                 assert torch.equal(product(tiled, x, after, residual, threads), expected)
 
     @each_vnni
-    def test_a_row_that_is_not_finite_spoils_no_other(self, functions) -> None:
+    def test_a_row_that_is_not_finite_affects_no_other(self, functions) -> None:
         x, weight, bias, _ = operands(40, 64, 70)
         panels = int8((weight * 100).to(torch.int8), torch.ones(70), bias, params_8_bits(), functions)
         alone = product(panels, x)
@@ -435,7 +437,7 @@ class TestInputsOf16Bits:
 
 
 def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: QuantParams) -> tuple[Tensor, Tensor]:
-    """The product rounded step by step in float64, and what one step of an input makes at most."""
+    """The quantized product in float64, and the largest effect of one quantization step of an input."""
     x = (x if how.smooth is None else x * torch.from_numpy(how.smooth)).double()
     low, high = (-x).amax(1, keepdim=True).clamp(min=0), x.amax(1, keepdim=True).clamp(min=0)
     steps = (low + high).clamp(min=1e-12) * how.step
@@ -445,7 +447,7 @@ def simulated(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, how: Quant
     return whole @ weight.double().T * unit + bias, unit * weight.abs().amax(1)
 
 
-def test_sums_of_8_bit_products_end_where_32_bits_do() -> None:
+def test_the_largest_depth_does_not_overflow() -> None:
     layer = Int8Linear(MAX_DEPTH_INT8, 1)
     with pytest.raises(InputError, match=f"of {MAX_DEPTH_INT8 + 1} inputs cannot be int8"):
         Int8Linear(MAX_DEPTH_INT8 + 1, 1)

@@ -1,4 +1,4 @@
-"""The library is ours, compiled from these sources, and nothing of the room knows PyTorch."""
+"""The library is bertie's, compiled from these sources, and the package imports no PyTorch."""
 
 import platform
 import subprocess
@@ -12,12 +12,12 @@ import pytest
 from bertie.kernels import library
 
 needs_kernels = pytest.mark.skipif(
-    not library.instruction_sets(), reason=f"no compiled kernels here: {library.why_none()}"
+    not library.instruction_sets(), reason=f"no compiled kernels here: {library.why_no_kernels()}"
 )
 
 
 @needs_kernels
-def test_the_fastest_comes_first() -> None:
+def test_instruction_sets_are_sorted_by_speed() -> None:
     sets = library.instruction_sets()
     assert library.best() is sets[0]
     names, arm = ["avx512vnni", "avx512", "avx2"], ["neondot", "neon"]
@@ -27,17 +27,17 @@ def test_the_fastest_comes_first() -> None:
 
 
 @needs_kernels
-def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert library.why_none() == ""
+def test_reasons_for_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library.why_no_kernels() == ""
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
-    assert "AVX2 and for 64-bit Arm only" in library.why_none()
+    assert "AVX2 and for 64-bit Arm only" in library.why_no_kernels()
     library._library.cache_clear()
     monkeypatch.setattr(library, "EXTENSION_SUFFIXES", [".missing"])
-    assert "for another Python or system (_kernels." in library.why_none()
+    assert "for another Python or system (_kernels." in library.why_no_kernels()
     library._library.cache_clear()
 
 
-def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_other_libraries_are_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import safetensors._safetensors_rust as other
 
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
@@ -48,19 +48,19 @@ def test_why_it_is_not_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for lies_there, why in (
         (None, "no C compiler when bertie was installed, or it runs from its sources"),
         (b"no library", "cannot be loaded"),
-        (Path(other.__file__).read_bytes(), "another library lies in their place"),
+        (Path(other.__file__).read_bytes(), "is some other library"),
     ):
         if lies_there is not None:
             place.write_bytes(lies_there)
         library._library.cache_clear()
-        assert why in library.why_none()
+        assert why in library.why_no_kernels()
     library._library.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("system", "machine", "named"), [("win32", "AMD64", "win-amd64"), ("linux", "riscv64", "linux-riscv64")]
 )
-def test_machines_without_kernels_are_named(
+def test_unsupported_machines_are_named(
     system: str, machine: str, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
@@ -69,21 +69,19 @@ def test_machines_without_kernels_are_named(
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(sysconfig, "get_platform", lambda: named)
     library._library.cache_clear()
-    assert library.why_none().endswith(f"on Linux and macOS, not for {named}")
+    assert library.why_no_kernels().endswith(f"on Linux and macOS, not for {named}")
     library._library.cache_clear()
 
 
 @pytest.mark.skipif(len(EXTENSION_SUFFIXES) < 2, reason="this Python has one ending of libraries")
-def test_the_library_for_every_python_comes_before_one_for_this_python(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_stable_abi_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(library, "instruction_sets", lambda: ())
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     endings = [ending for ending in EXTENSION_SUFFIXES if "abi3" in ending or "cpython" in ending]
     for ending in endings:
         (tmp_path / f"_kernels{ending}").write_bytes(b"no library")
     library._library.cache_clear()
-    assert f"_kernels{endings[-1]}: " in library.why_none()
+    assert f"_kernels{endings[-1]}: " in library.why_no_kernels()
     library._library.cache_clear()
 
 
@@ -95,7 +93,7 @@ def test_a_library_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch, 
     setattr(other, name, getattr(other, name) + 1)
     monkeypatch.setattr(library, "_ABI", other)
     library._library.cache_clear()
-    assert "compiled from other sources" in library.why_none()
+    assert "compiled from other sources" in library.why_no_kernels()
     library._library.cache_clear()
 
 

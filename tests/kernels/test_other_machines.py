@@ -1,4 +1,4 @@
-"""The kernels of other processors and systems: compiled here, run by an emulator, they give the numbers of this one."""
+"""Kernels for other processors and systems, compiled here and run by an emulator, give the same numbers."""
 
 import importlib.util
 import runpy
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not CSRC.is_dir(), reason="the sources in C are not beside this installation"),
 ]
 Numbers = dict[str, np.ndarray]
-# between blocks, what lies on the border of two integers is rounded to either
+# in later blocks, a number halfway between two integers may be rounded to either
 TOLERANCES = {"encoder 16": 5e-4}
 
 
@@ -47,7 +47,7 @@ def compiled(compiler: tuple[str, ...], name: str, folder: Path, *flags: str) ->
 
 
 def ran(program: Path, *emulator: str) -> tuple[str, Numbers]:
-    """What the processor is said to be able to run, and the numbers of the program's instruction set."""
+    """The instruction sets that the processor reports, and the numbers computed with the program's."""
     found = program.with_suffix(".numbers")
     done = subprocess.run(
         [*emulator, str(program), str(found)], check=True, timeout=600, capture_output=True, text=True
@@ -63,7 +63,7 @@ def ran(program: Path, *emulator: str) -> tuple[str, Numbers]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Numbers:
-    """The numbers of AVX2, which the other tests of this folder hold to NumPy and PyTorch."""
+    """The numbers computed with AVX2, which other tests compare with NumPy and PyTorch."""
     needs("gcc")
     return ran(compiled(("gcc",), "avx2", tmp_path_factory.mktemp("x86"), "-fopenmp"))[1]
 
@@ -72,7 +72,7 @@ def check(found: Numbers, expected: Numbers) -> None:
     assert len(expected) > 180
     assert expected.keys() <= found.keys()
     for name, numbers in expected.items():
-        if name.startswith("same"):  # every sum is made in one order, whatever the width of vectors
+        if name.startswith("same"):  # the order of summation does not depend on the vector width
             np.testing.assert_array_equal(found[name], numbers, err_msg=name)
         else:
             scale = max(1.0, float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0)))
@@ -82,7 +82,7 @@ def check(found: Numbers, expected: Numbers) -> None:
 
 
 def check_bytes(found: Numbers) -> None:
-    """Products of 8-bit inputs, as QuantParams says them, in NumPy."""
+    """Products of 8-bit inputs, quantized as QuantParams defines, in NumPy."""
     counts = [int(name.split()[1]) for name in found if name.startswith("bytes ")]
     assert len(counts) > 25
     for rows in counts:
@@ -122,13 +122,13 @@ def test_clang_gives_the_numbers_of_gcc(name: str, expected: Numbers, tmp_path: 
 
 
 def compiled_by_zig(target: str, names: list[str], folder: Path) -> bytes:
-    """A library for another system, whose headers and linker come with the compiler."""
+    """A library for another system, whose headers and linker the compiler includes."""
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("needs ziglang: pip install ziglang")
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
     objects = []
     for name in ["checksum.c", "cpu_features.c", "wordpiece.c", *names]:
-        # it names processors in its own way; those of Apple's have sdot without being asked
+        # zig has its own names for processors; Apple's have sdot by default
         flags = [flag for flag in TARGETS.get(name, ()) if not flag.startswith("-march")]
         objects.append(str(folder / f"{name}.o"))
         command = [*zig, *FLAGS, *flags, "-fPIC", "-c", str(CSRC / name), "-o", objects[-1]]

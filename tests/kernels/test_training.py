@@ -1,4 +1,4 @@
-"""Our own attention and dropout in a model that trains: the same again by seed, and under checkpointing."""
+"""The attention and dropout kernels in training: reproducible by seed, and with checkpointing."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from bertie.attention.dispatch import choose
 from bertie.attention.request import Request
 from bertie.kernels import library
 
-pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+pytestmark = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 LABELS = torch.tensor([0, 1, 1])
 
 
@@ -37,15 +37,15 @@ def test_a_seed_decides_what_is_dropped(model: bertie.BertForSequenceClassificat
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_what_is_computed_anew_drops_the_same(model: bertie.BertForSequenceClassification, reentrant: bool) -> None:
+def test_recomputation_uses_the_same_mask(model: bertie.BertForSequenceClassification, reentrant: bool) -> None:
     expected = gradients(model, 1)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     model.enable_input_require_grads()
     torch.testing.assert_close(gradients(model, 1), expected, rtol=1e-4, atol=1e-7)
 
 
-def test_a_mask_that_is_dropped_is_not_what_trains_next(model: bertie.BertForSequenceClassification) -> None:
-    """Two steps from one seed draw different masks: each call takes a number of its own from the generator."""
+def test_each_step_draws_another_mask(model: bertie.BertForSequenceClassification) -> None:
+    """Two steps after one seed use different masks: each call draws a new seed from the generator."""
     torch.manual_seed(1)
     packed = bertie.Packed.from_lists([[1, 2, 3, 4], [5, 6], [7] * 9])
     first, second = (model(packed, labels=LABELS).loss.item() for _ in range(2))

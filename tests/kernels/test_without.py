@@ -1,4 +1,4 @@
-"""Without a C compiler at installation, PyTorch's operators give the same answers."""
+"""Without compiled kernels, PyTorch's operators give the same results."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A block's parts computed as one: their gradients are transformers', in bf16 within bf16's own error."""
+"""A block's fused parts: their gradients equal transformers', in bf16 within bf16's own error."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,7 +11,7 @@ import bertie
 from bertie.kernels import library
 from bertie.layers import fused, products
 
-pytestmark = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+pytestmark = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 SMALL = {
     "vocab_size": 211,
     "hidden_size": 60,  # no multiple of any width of vectors
@@ -70,7 +70,7 @@ def error(found: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> flo
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the fused parts that were computed."""
+    """The names of the fused parts as they are computed."""
     names: list[str] = []
     for kind in (fused._Projections, fused._DenseGelu, fused._DenseResidualNorm):
         apply = kind.apply
@@ -82,12 +82,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture(params=["PyTorch's products", "bertie's"])
 def multiplied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """As on a machine where bertie's kernels never multiply faster, or always; return the shapes they multiplied."""
+    """A machine where bertie's kernels are never faster, or always; the shapes that they multiply."""
     shapes: list[str] = []
     matmul = products.matmul
     monkeypatch.setattr(products, "matmul", lambda *a, **b: shapes.append(str(a[0].shape)) or matmul(*a, **b))
     monkeypatch.setattr(products, "mkl_is_slower", lambda: request.param == "bertie's")
-    monkeypatch.setattr(products, "LEAST_ROWS", 1)
+    monkeypatch.setattr(products, "MIN_PACKED_ROWS", 1)
     return shapes
 
 
@@ -103,7 +103,7 @@ def multiplied(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     ids=str,
 )
 @pytest.mark.parametrize("shape", [(3, 9), (1, 1), (2, 70)], ids=str)
-def test_gradients_are_the_references(
+def test_gradients_equal_the_references(
     config: dict[str, Any], shape: tuple[int, int], counted: list[str], multiplied: list[str]
 ) -> None:
     ours, reference = pair(**config)
@@ -153,8 +153,8 @@ def test_bf16_is_no_worse_than_autocast(config: dict[str, Any], counted: list[st
     assert all(each.dtype == torch.float32 for each in found.values())
 
 
-def test_bf16_attends_by_itself() -> None:
-    """Queries, keys and values are bfloat16, what is computed of them is float32: only the inputs are rounded."""
+def test_bf16_attention_error() -> None:
+    """Queries, keys and values are bfloat16, computation is float32: only the inputs are rounded."""
     from bertie.attention.native import attention_autograd
 
     torch.manual_seed(0)
@@ -196,7 +196,7 @@ class TestDropout:
         torch.testing.assert_close(dense.bias.grad, (values.grad * kept / 0.75).sum(0), rtol=1e-4, atol=1e-4)
 
 
-class TestWhoLooksInSeesEverything:
+class TestNotFused:
     @pytest.mark.parametrize(
         "name", ["attention.self.query", "intermediate.dense", "output.dropout", "output.LayerNorm"]
     )
@@ -210,7 +210,7 @@ class TestWhoLooksInSeesEverything:
         assert len(seen) == 1
         handle.remove()
 
-    def test_a_layer_of_ones_own_is_called(self, counted: list[str]) -> None:
+    def test_custom_layers_are_called(self, counted: list[str]) -> None:
         class Twice(torch.nn.Linear):
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return 2 * super().forward(x)

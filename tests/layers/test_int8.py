@@ -1,4 +1,4 @@
-"""Int8 layers: products as the same rounding in plain numbers, rows that do not disturb each other, and their place."""
+"""Int8 layers: products equal simulated quantization, rows do not affect each other, and modules behave as others."""
 
 import copy
 import pickle
@@ -27,7 +27,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def layer_of(kind: str = "plain", seed: int = 0, out: int = 48) -> tuple[nn.Linear, Int8Linear, Tensor]:
-    """A layer, its int8 form and inputs of the kind it reads."""
+    """A layer, its int8 form, and inputs of the kind that it gets."""
     torch.manual_seed(seed)
     plain = nn.Linear(64, out).requires_grad_(False)
     x = drawn(40, 64, seed=seed + 1)
@@ -68,23 +68,23 @@ class TestNumbers:
 
     @needs_vnni
     @pytest.mark.parametrize("kind", KINDS)
-    def test_equal_to_the_same_rounding_in_plain_numbers(self, kind: str) -> None:
-        """Which is what calibration measures by, whatever the processor."""
+    def test_equal_to_simulated_quantization(self, kind: str) -> None:
+        """Calibration measures by this simulation, on any processor."""
         _, made, x = layer_of(kind)
         assert torch.allclose(made(x), _product(made, x), rtol=1e-4, atol=1e-4)
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_without_a_kernel_the_weights_are_numbers(self, kind: str, without_kernels: Callable[[], None]) -> None:
+    def test_without_a_kernel_weights_are_dequantized(self, kind: str, without_kernels: Callable[[], None]) -> None:
         without_kernels()
         _, made, x = layer_of(kind)
         scaled = x if made.input_scale is None else x * made.input_scale
         assert torch.allclose(made(x), scaled @ (made.weight * made.weight_scale[:, None]).T + made.bias, atol=1e-5)
-        assert explain_product(made) == "PyTorch's product with the weights as numbers"
+        assert explain_product(made) == "PyTorch's product with dequantized weights"
         with pytest.raises(InputError, match="is int8, and this processor has no kernel for it"):
             make_deterministic(made)
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-    def test_other_types_of_numbers(self, dtype: torch.dtype) -> None:
+    def test_other_dtypes(self, dtype: torch.dtype) -> None:
         plain, made, x = layer_of()
         made = made.to(dtype)
         assert made.weight.dtype == torch.int8
@@ -107,7 +107,7 @@ class TestNumbers:
         assert torch.allclose(made(x)[3], made.bias)
         assert made(x[:0]).shape == (0, 48)
 
-    def test_a_row_that_is_not_finite_spoils_no_other(self) -> None:
+    def test_a_row_that_is_not_finite_affects_no_other(self) -> None:
         _, made, x = layer_of()
         expected = made(x)
         x[3, 0] = float("nan")
@@ -144,7 +144,7 @@ class TestModule:
         _, made, x = layer_of()
         assert torch.equal(made(x.view(4, 10, 64)), made(x).view(4, 10, 48))
 
-    def test_captured_graphs_compute_with_numbers(self) -> None:
+    def test_captured_graphs_use_dequantized_weights(self) -> None:
         plain, made, x = layer_of()
         found = torch.export.export(made, (x,)).module()(x)
         assert F.cosine_similarity(found, plain(x), dim=1).min() > 0.999

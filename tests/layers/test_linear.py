@@ -1,4 +1,4 @@
-"""Linear layers: PyTorch's numbers with the weights of that moment, by whichever product computes them."""
+"""Linear layers equal PyTorch's with the current weights, by whichever product."""
 
 import copy
 import pickle
@@ -16,14 +16,14 @@ from bertie.kernels import library
 from bertie.kernels.cpu import Chip
 from bertie.layers import linear as linear_file
 from bertie.layers import products
-from bertie.layers.linear import MOST_ROWS, Linear
-from bertie.layers.products import LEAST_ROWS
+from bertie.layers.linear import MAX_UNPACKED_ROWS, Linear
+from bertie.layers.products import MIN_PACKED_ROWS
 
-needs_kernels = pytest.mark.skipif(bool(library.why_none()), reason=library.why_none())
+needs_kernels = pytest.mark.skipif(bool(library.why_no_kernels()), reason=library.why_no_kernels())
 
 
 def rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
-    """Return a list that gets the rows of each product that a function of the layer's file computes from now on."""
+    """Return a list to which each product by a function of the layer's file adds its number of rows from now on."""
     rows: list[int] = []
     product = getattr(linear_file, name)
 
@@ -37,10 +37,10 @@ def rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
 
 @pytest.fixture
 def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Take every machine for one on which packing pays from 8 rows on; return the rows of each product so computed."""
+    """Make packing pay from 8 rows on, on any machine; return the rows of each product with packed weights."""
     rows = rows_of(monkeypatch, "_packed_product")
     monkeypatch.setattr(products, "mkl_is_slower", lambda: True)
-    monkeypatch.setattr(products, "LEAST_ROWS", 8)
+    monkeypatch.setattr(products, "MIN_PACKED_ROWS", 8)
     return rows
 
 
@@ -81,8 +81,8 @@ class TestPacked:
             assert close(module(x), F.linear(x, module.weight, module.bias))
         assert packing == [x[..., 0].numel()]
 
-    def test_views_of_other_numbers(self, packing) -> None:
-        """Inputs and weights need not lie side by side."""
+    def test_views(self, packing) -> None:
+        """Inputs and weights need not be contiguous."""
         module, x = Linear(32, 50), drawn(32, 9).T
         module.weight = nn.Parameter(drawn(32, 50).T)
         with torch.no_grad():
@@ -95,7 +95,7 @@ class TestPacked:
                 assert close(module(x), F.linear(x, module.weight, module.bias))
         assert packing == []
 
-    def test_what_wants_pytorchs_product_gets_it(self, packing, module) -> None:
+    def test_cases_left_to_pytorch(self, packing, module) -> None:
         x = drawn(9, 32)
         module(x).sum().backward()
         assert module.weight.grad is not None
@@ -116,7 +116,7 @@ class TestPacked:
             module(drawn(9, 31))
 
     @CHANGES
-    def test_weights_are_those_of_the_moment(self, packing, module, change) -> None:
+    def test_changed_weights_take_effect(self, packing, module, change) -> None:
         x = drawn(9, 32)
         with torch.no_grad():
             module(x)
@@ -127,15 +127,15 @@ class TestPacked:
     @pytest.mark.parametrize(
         ("chip", "best", "has_tiles", "rows", "pays"),
         [
-            (Chip(), "avx512", False, LEAST_ROWS, False),
-            (Chip(), "avx512vnni", True, LEAST_ROWS, True),
-            (Chip(), "avx512vnni", True, LEAST_ROWS - 1, False),
-            (Chip(amd=True), "avx512", False, LEAST_ROWS, True),
-            (Chip(amd=True), "avx512", False, LEAST_ROWS - 1, False),
-            (Chip(amd=True), "avx2", False, LEAST_ROWS, False),
+            (Chip(), "avx512", False, MIN_PACKED_ROWS, False),
+            (Chip(), "avx512vnni", True, MIN_PACKED_ROWS, True),
+            (Chip(), "avx512vnni", True, MIN_PACKED_ROWS - 1, False),
+            (Chip(amd=True), "avx512", False, MIN_PACKED_ROWS, True),
+            (Chip(amd=True), "avx512", False, MIN_PACKED_ROWS - 1, False),
+            (Chip(amd=True), "avx2", False, MIN_PACKED_ROWS, False),
         ],
     )
-    def test_where_it_pays(self, monkeypatch, chip, best, has_tiles, rows, pays) -> None:
+    def test_when_packing_pays(self, monkeypatch, chip, best, has_tiles, rows, pays) -> None:
         monkeypatch.setattr(products, "chip", lambda: chip)
         functions = SimpleNamespace(name=best, pack_slices=print if has_tiles else None)
         monkeypatch.setattr(library, "best", lambda: functions)
@@ -147,7 +147,7 @@ class TestPacked:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the rows of each product that is computed with the weights as they lie in memory."""
+    """Return the rows of each product with unpacked weights."""
     return rows_of(monkeypatch, "_unpacked_product")
 
 
@@ -158,13 +158,13 @@ class TestFewRows:
     @pytest.mark.parametrize("bias", [True, False])
     def test_numbers(self, short, depth, columns, bias) -> None:
         module = Linear(depth, columns, bias=bias)
-        for rows in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17, MOST_ROWS):
+        for rows in (1, 2, 3, 4, 5, 6, 7, 9, 13, 17, MAX_UNPACKED_ROWS):
             x = drawn(rows, depth)
             with torch.no_grad():
                 assert close(module(x), F.linear(x, module.weight, module.bias))
         assert len(short) == 11
 
-    def test_views_of_other_numbers(self, short, module) -> None:
+    def test_views(self, short, module) -> None:
         with torch.no_grad():
             for x in (drawn(32, 9).T, drawn(2, 3, 32), drawn(32), drawn(9, 64)[:, ::2]):
                 assert close(module(x), x @ module.weight.T + module.bias)
@@ -172,7 +172,7 @@ class TestFewRows:
             assert close(module(drawn(3, 32)), drawn(3, 32) @ module.weight.T + module.bias)
         assert short == [9, 6, 1, 9, 3]
 
-    def test_what_wants_pytorchs_product_gets_it(self, short, module) -> None:
+    def test_cases_left_to_pytorch(self, short, module) -> None:
         x = drawn(9, 32)
         module(x).sum().backward()
         module.requires_grad_(False)
@@ -191,7 +191,7 @@ class TestFewRows:
         turned.weight = nn.Parameter(drawn(32, 50).T, requires_grad=False)
         with torch.no_grad():
             assert torch.equal(turned(x), F.linear(x, turned.weight, turned.bias))
-            assert module(drawn(MOST_ROWS + 1, 32)).shape == (MOST_ROWS + 1, 50)
+            assert module(drawn(MAX_UNPACKED_ROWS + 1, 32)).shape == (MAX_UNPACKED_ROWS + 1, 50)
         sparse = Linear(32, 50).requires_grad_(False)
         sparse.weight = nn.Parameter(drawn(50, 32).to_sparse_csr(), requires_grad=False)
         assert close(sparse(x), x @ sparse.weight.to_dense().T + sparse.bias)
@@ -201,7 +201,7 @@ class TestFewRows:
         assert short == [9]
 
     @CHANGES
-    def test_weights_are_those_of_the_moment(self, short, module, change) -> None:
+    def test_changed_weights_take_effect(self, short, module, change) -> None:
         x = drawn(9, 32)
         with torch.no_grad():
             module(x)
@@ -210,8 +210,8 @@ class TestFewRows:
         assert short == [9, 9]
 
     @pytest.mark.parametrize("rows", [3, 9])
-    def test_biases_and_weights_of_other_shapes_are_pytorchs(self, packing, short, module, rows) -> None:
-        """A bias that is spread over the columns, one that does not fit, and a single column of weights."""
+    def test_unusual_shapes_are_left_to_pytorch(self, packing, short, module, rows) -> None:
+        """A bias that is broadcast over the columns, one that does not fit, and a single column of weights."""
         x = drawn(rows, 32)
         with torch.no_grad():
             module.bias = nn.Parameter(drawn(1))

@@ -1,4 +1,4 @@
-"""Bad inputs of a model call: one clear sentence, or a defined answer."""
+"""Bad inputs of a model call: one clear sentence, or a defined result."""
 
 import pytest
 import torch
@@ -41,13 +41,13 @@ def test_18_id_outside_the_vocabulary(model: torch.nn.Module, value: int, row: i
         model(Packed.from_lists(ids.tolist()))
 
 
-def test_18_the_place_named_is_that_of_the_rectangle(model: torch.nn.Module) -> None:
+def test_18_the_error_names_the_padded_position(model: torch.nn.Module) -> None:
     ids = torch.tensor([[1, 2, 3], [9, 4, 77]])
     with pytest.raises(InputError, match=r"input_ids\[1, 2\] is 77"):
         model(ids, attention_mask=torch.tensor([[1, 1, 0], [0, 1, 1]]))
 
 
-def test_18_nothing_looks_at_what_is_masked(model: torch.nn.Module) -> None:
+def test_18_masked_ids_are_not_checked(model: torch.nn.Module) -> None:
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
     strange = torch.tensor([[1, 2, 3], [4, 5, 99]])
     plain = torch.tensor([[1, 2, 3], [4, 5, 0]])
@@ -73,18 +73,18 @@ def test_20_token_type_outside_the_table(model: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "position_ids"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
-def test_21_ids_that_are_no_integers(model: torch.nn.Module, name: str, dtype: torch.dtype) -> None:
+def test_21_ids_that_are_not_integers(model: torch.nn.Module, name: str, dtype: torch.dtype) -> None:
     arguments = {"input_ids": IDS, name: IDS.to(dtype)}
     with pytest.raises(InputTypeError, match=f"{name} must be an integer tensor, not {dtype}"):
         model(**arguments)
 
 
-def test_21_int32_ids_are_ids(model: torch.nn.Module) -> None:
+def test_21_int32_ids_are_accepted(model: torch.nn.Module) -> None:
     got = model(IDS.int(), token_type_ids=torch.zeros_like(IDS).int())
     assert torch.equal(got.last_hidden_state, model(IDS).last_hidden_state)
 
 
-def test_21_a_list_is_no_tensor(model: torch.nn.Module) -> None:
+def test_21_a_list_is_refused(model: torch.nn.Module) -> None:
     with pytest.raises(InputTypeError, match=r"input_ids must be a torch\.Tensor or a Packed, not list"):
         model([[1, 2]])
     with pytest.raises(InputError, match=r"input_ids must have 2 dimensions \[batch, length\], not shape \(3,\)"):
@@ -105,7 +105,7 @@ def test_22_empty_batches_give_empty_outputs(name: str, shape: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("name", ["BertModel", *CLASSES])
-def test_23_a_text_masked_out_entirely(name: str) -> None:
+def test_23_a_fully_masked_text(name: str) -> None:
     ids, mask = IDS.clone(), torch.tensor([[1, 1, 1], [0, 0, 0]])
     if name == "BertForMultipleChoice":
         ids, mask = ids[None], mask[None]
@@ -127,7 +127,7 @@ def test_24_mask_of_another_shape_even_if_all_ones(model: torch.nn.Module, shape
 
 
 @pytest.mark.parametrize("value", [7, -3, float("nan"), 0.5])
-def test_25_mask_of_other_numbers(model: torch.nn.Module, value: float) -> None:
+def test_25_mask_of_other_values(model: torch.nn.Module, value: float) -> None:
     mask = torch.ones(2, 3)
     mask[1, 1] = value
     with pytest.raises(InputError, match="may hold only 0 and 1"):
@@ -151,7 +151,7 @@ def test_26_both_or_neither_of_ids_and_embeddings(model: torch.nn.Module) -> Non
         model(inputs_embeds=torch.zeros(2, 3, 8))
 
 
-def test_nothing_stands_beside_a_packed_that_it_already_knows(model: torch.nn.Module) -> None:
+def test_a_packed_excludes_other_inputs(model: torch.nn.Module) -> None:
     packed = Packed.from_lists(IDS.tolist())
     for name in ("attention_mask", "token_type_ids", "position_ids"):
         with pytest.raises(InputError, match="pass it alone"):
@@ -161,12 +161,12 @@ def test_nothing_stands_beside_a_packed_that_it_already_knows(model: torch.nn.Mo
 def test_28_cache_of_another_batch_and_beyond_the_limit() -> None:
     decoder = make("BertLMHeadModel", is_decoder=True)
     cache = decoder(IDS).past_key_values
-    with pytest.raises(InputError, match="past_key_values holds a batch of 2 texts, but this call brings 1"):
+    with pytest.raises(InputError, match="past_key_values holds a batch of 2 texts, but this call has 1"):
         decoder(IDS[:1], past_key_values=cache)
     cache = decoder(torch.ones(2, 12, dtype=torch.long)).past_key_values
     with pytest.raises(InputError, match="max_position_embeddings = 12"):
         decoder(IDS[:, :1], past_key_values=cache)
-    with pytest.raises(InputError, match="names texts outside the cache's batch of 2"):
+    with pytest.raises(InputError, match="has indices outside the cache's batch of 2"):
         cache.reorder_cache(torch.tensor([0, 2]))
 
 
@@ -198,7 +198,7 @@ def test_29_labels_of_the_wrong_type_or_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LABELLED)
-def test_29_nothing_labelled_costs_nothing(name: str) -> None:
+def test_29_no_labels_give_zero_loss(name: str) -> None:
     labels, _ = LABELLED[name]
     model = make(name)
     loss = model(IDS, labels=torch.full_like(labels, -100)).loss
@@ -211,7 +211,7 @@ def test_29_nothing_labelled_costs_nothing(name: str) -> None:
 def test_29_answer_positions_outside_the_text() -> None:
     model = make("BertForQuestionAnswering")
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
-    outside = torch.tensor([3, 2])  # beyond the row, and on a masked place
+    outside = torch.tensor([3, 2])  # beyond the row, and on a masked token
     output = model(IDS, mask, start_positions=outside, end_positions=torch.tensor([-5, 99]))
     assert output.loss == 0
     output.loss.backward()
@@ -264,14 +264,14 @@ def test_an_unknown_argument_is_a_type_error(model: torch.nn.Module) -> None:
         ),
     ],
 )
-def test_21_what_is_no_tensor_is_named(name: str, arguments: dict[str, object], message: str) -> None:
+def test_21_values_that_are_not_tensors_are_named(name: str, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputTypeError, match=message):
         make(name)(**{"input_ids": IDS, **arguments})
     with pytest.raises(InputTypeError, match="inputs_embeds must be a torch.Tensor, not list"):
         make()(inputs_embeds=[[1.0]])
 
 
-def test_29_answer_positions_are_one_integer_a_text() -> None:
+def test_29_answer_positions_are_one_integer_per_text() -> None:
     model, columns = make("BertForQuestionAnswering"), torch.tensor([0, 1])
     with pytest.raises(InputError, match=r"end_positions has shape \(3,\), but this batch needs \(2,\)"):
         model(IDS, start_positions=columns, end_positions=torch.tensor([0, 1, 2]))
@@ -286,7 +286,7 @@ def test_encoder_states_of_another_shape(states: torch.Tensor) -> None:
     model = make("BertLMHeadModel", is_decoder=True, add_cross_attention=True)
     with pytest.raises(InputError, match=r"encoder_hidden_states must have shape \[batch, length, 16\]"):
         model(IDS, encoder_hidden_states=states)
-    with pytest.raises(InputError, match="holds hidden states as its inputs_embeds"):
+    with pytest.raises(InputError, match="must hold the hidden states as inputs_embeds"):
         model(IDS, encoder_hidden_states=Packed.from_padded(IDS))
 
 
@@ -299,11 +299,11 @@ def test_28_no_cache_under_activation_checkpointing() -> None:
 
 
 def test_25_a_mask_of_another_number_of_heads(model: torch.nn.Module) -> None:
-    with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens looking at 3 keys with 2 heads"):
+    with pytest.raises(InputError, match="does not fit 2 texts of 3 tokens attending to 3 keys with 2 heads"):
         model(IDS, attention_mask=torch.zeros(2, 5, 3, 3))
 
 
-def test_ids_follow_the_table_that_was_put_in() -> None:
+def test_id_limits_follow_a_replaced_embedding() -> None:
     model = make()
     model.set_input_embeddings(torch.nn.Embedding(60, 16))
     assert model(torch.tensor([[59]])).last_hidden_state.shape == (1, 1, 16)
@@ -323,23 +323,23 @@ def test_resizing_keeps_the_module_and_its_hooks() -> None:
 
 
 @pytest.mark.parametrize("keep", [-1, torch.tensor([3]), torch.tensor([-1])])
-def test_logits_to_keep_that_names_no_column(keep: object) -> None:
-    with pytest.raises(InputError, match="logits_to_keep is .*; allowed are"):
+def test_logits_to_keep_out_of_range(keep: object) -> None:
+    with pytest.raises(InputError, match="logits_to_keep is .*; allowed: "):
         make("BertLMHeadModel", is_decoder=True)(IDS, logits_to_keep=keep)
 
 
-def test_lists_that_hold_no_integers() -> None:
+def test_lists_of_other_than_integers() -> None:
     with pytest.raises(InputTypeError, match="input_ids must be one list of integers a text"):
         Packed.from_lists([1, 2, 3])
     with pytest.raises(InputTypeError, match="input_ids must hold integers, not float64"):
         Packed.from_lists([[1.5, 2.0]])
 
 
-def test_checkpointing_no_layer_is_refused() -> None:
+def test_checkpointing_zero_layers_is_refused() -> None:
     with pytest.raises(InputError, match="every_n_layers is 0"):
         make().activation_checkpointing_enable(every_n_layers=0)
 
 
-def test_an_output_takes_no_more_than_its_fields() -> None:
+def test_an_output_refuses_extra_values() -> None:
     with pytest.raises(TypeError, match="MaskedLMOutput has 4 fields, not 5"):
         bertie.MaskedLMOutput(1, 2, 3, 4, 5)

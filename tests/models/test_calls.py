@@ -11,7 +11,7 @@ import bertie
 from bertie.checkpoints.parameters import CLASSES
 
 SIZES = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-# lists have no forward, and of attention's dropout only the probability is read, in transformers too
+# lists have no forward, and only the probability of attention's dropout is used, as in transformers
 UNCALLED = (nn.ModuleList,)
 READ = "attention.self.dropout"
 
@@ -42,8 +42,8 @@ def test_every_module_is_called_once(kind: str, with_gradients: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_hook_changes_what_comes_out(kind: str) -> None:
-    """Not only are hooks called: what they return is what the next part reads."""
+def test_a_hook_changes_the_output(kind: str) -> None:
+    """Hooks are not only called: the next part reads what they return."""
     torch.manual_seed(0)
     model: Any = getattr(bertie, kind)(bertie.BertConfig(**SIZES)).eval()
     head = next((name for name in ("classifier", "qa_outputs", "cls") if hasattr(model, name)), "pooler")

@@ -1,4 +1,4 @@
-"""What you see is what is computed: however weights are changed, the next output is that of transformers' model."""
+"""However weights are changed, the next output equals that of transformers' model."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -103,10 +103,10 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 
 @pytest.fixture(params=["PyTorch's products", "packed products"])
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on a machine where packing weights for a product never pays, or always."""
+    """As on a machine where packing weights for a product never or always pays."""
     packs = request.param == "packed products"
-    if packs and library.why_none():
-        pytest.skip(library.why_none())
+    if packs and library.why_no_kernels():
+        pytest.skip(library.why_no_kernels())
     monkeypatch.setattr(linear_file, "packing_pays", lambda _x: packs)
 
 
@@ -122,7 +122,7 @@ def models() -> tuple[Any, Any]:
 
 
 def assert_equal(reference: Any, ours: Any) -> Tensor:
-    """Compare both ways into our model; the gradient decides who computes what."""
+    """Compare padded and packed calls, with and without gradients, which use different kernels."""
     for context in (torch.enable_grad, torch.no_grad, torch.inference_mode):
         with context():
             expected = reference(input_ids=IDS, attention_mask=MASK).logits
@@ -136,7 +136,7 @@ def assert_equal(reference: Any, ours: Any) -> Tensor:
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.usefixtures("product")
-def test_a_changed_model_is_what_is_computed(models: tuple[Any, Any], change: str, training: bool) -> None:
+def test_changed_weights_take_effect(models: tuple[Any, Any], change: str, training: bool) -> None:
     for model in models:
         model.train(training)
     before = assert_equal(*models)
@@ -170,7 +170,7 @@ def test_lora_merged_and_unmerged(models: tuple[Any, Any], training: bool) -> No
     assert type(layer(merged[1]).intermediate.dense) is bertie.layers.linear.Linear
 
 
-def test_a_copy_has_weights_of_its_own(models: tuple[Any, Any]) -> None:
+def test_a_copy_has_its_own_weights(models: tuple[Any, Any]) -> None:
     reference, ours = (model.eval() for model in models)
     twins = copy.deepcopy(reference), copy.deepcopy(ours)
     for model in (reference, ours):

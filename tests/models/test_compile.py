@@ -1,4 +1,4 @@
-"""torch.compile and torch.export: one whole graph for every class, the numbers of eager mode (decision 7)."""
+"""torch.compile and torch.export: one graph for every class, with the outputs of eager mode (decision 7)."""
 
 import io
 import warnings
@@ -39,7 +39,7 @@ COMMON = ("BertModel", "BertForMaskedLM", "BertForQuestionAnswering", "BertForSe
 
 
 def classes(fast: tuple[str, ...] = COMMON) -> list:
-    """Every class, those that are not ``fast`` only in the long run of the tests: a compilation takes seconds."""
+    """Every class; those that are not ``fast`` are marked slow, as a compilation takes seconds."""
     return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in CLASSES]
 
 
@@ -113,7 +113,7 @@ def test_a_training_step_is_one_graph(name):
 
 
 @pytest.mark.slow  # it calls the C++ compiler
-def test_inductor_gives_the_numbers_of_eager_mode():
+def test_inductor_equals_eager_mode():
     model = make("BertForMaskedLM").train()
     batch = {**rectangle("BertForMaskedLM"), **LABELS["BertForMaskedLM"]}
     ours = torch.compile(model, fullgraph=True)(**batch)
@@ -147,14 +147,14 @@ def test_a_packed_training_step_is_one_graph():
     torch.testing.assert_close([parameter.grad for parameter in model.parameters()], list(expected), atol=2e-5, rtol=0)
 
 
-def test_a_graph_leaves_out_logits_that_are_not_asked_for():
+def test_a_graph_leaves_out_unrequested_logits():
     model, batch = make("BertForMaskedLM"), {**rectangle("BertForMaskedLM"), **LABELS["BertForMaskedLM"]}
     ours = torch.compile(model, backend="eager", fullgraph=True)(**batch, output_logits=False)
     assert_same(ours, model(**batch, output_logits=False))
     assert ours.logits is None
 
 
-def test_packed_batches_do_not_compile_anew_for_their_lengths():
+def test_packed_batches_do_not_recompile_for_their_lengths():
     counter = CompileCounterWithBackend("eager")
     model = make("BertModel")
     compiled = torch.compile(model, backend=counter, fullgraph=True, dynamic=True)
@@ -226,7 +226,7 @@ def test_export_gives_a_decoder_with_its_cache(cross):
     again, once = (model(ids, past_key_values=each, **step).logits for each in (cache, expected))
     if cross:
         assert cache.is_updated == expected.is_updated
-    assert (again - once)[0].abs().max() <= 1e-5  # the second text is padded, and no mask says so here
+    assert (again - once)[0].abs().max() <= 1e-5  # the second text is padded, but no mask is given here
 
 
 def test_decoding_steps_compile_once_for_all_lengths():

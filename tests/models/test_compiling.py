@@ -1,4 +1,4 @@
-"""``bertie.compile``: batches of any lengths run through one compilation, with the numbers of eager mode."""
+"""``bertie.compile``: batches of any lengths share one compilation, with the outputs of eager mode."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ SIZES = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
-# no count of tokens is one of the model's own sizes: the compiler would take the two for one, and compile once more
+# no number of tokens equals one of the model's sizes: the compiler would unify the two, and recompile
 RAGGED = ((5, 4), (6, 1), (9, 2, 1, 1), (3, 7, 7, 2), (11, 0), (30,), (1, 1, 1))
 
 
@@ -54,11 +54,11 @@ def test_ragged_batches_share_one_compilation():
             ours, expected = compiled(batch), model(batch)
             torch.testing.assert_close(ours.last_hidden_state, expected.last_hidden_state, atol=1e-6, rtol=0)
             torch.testing.assert_close(ours.pooler_output, expected.pooler_output, atol=1e-6, rtol=0)
-    assert graphs() == 2  # the embeddings, and what stands for every block
+    assert graphs() == 2  # the embeddings, and one for all blocks
     assert not counters["graph_break"]
 
 
-def test_a_rectangle_and_attention_weights_need_no_other_graph():
+def test_rectangles_and_attention_weights_need_no_further_graph():
     model, compiled = make()
     ids, mask = torch.randint(1, 99, (2, 7)), torch.tensor([[1] * 7, [1, 1, 0, 0, 0, 0, 0]])
     with torch.inference_mode():
@@ -103,7 +103,7 @@ def test_a_decoder_keeps_its_cache_and_cross_attention():
     torch.testing.assert_close(*answers, atol=1e-6, rtol=0)
 
 
-def test_weights_changed_later_and_hooks_count():
+def test_later_weights_and_hooks_take_effect():
     model, compiled = make()
     batch, seen = packed(5, 4), []
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_int8_blocks_keep_their_integer_products(first):
         for lengths in RAGGED:
             batch = packed(*lengths)
             integers = expected(batch)[0]
-            # the last bits of a normalisation may differ, rounded weights are a hundred times as far away
+            # the last bits of a normalisation may differ; rounded weights would differ a hundred times as much
             assert (ours(batch)[0] - integers).abs().mean() < 0.1 * (model(batch)[0] - integers).abs().mean()
 
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_compiled_is_refused(monkeypatch):
 
 
 @pytest.mark.slow  # it calls the C++ compiler
-def test_inductor_gives_the_numbers_of_eager_mode():
+def test_inductor_equals_eager_mode():
     model, compiled = (each.train() for each in make("BertForMaskedLM", "inductor"))
     for lengths in RAGGED[:3]:
         batch = packed(*lengths)

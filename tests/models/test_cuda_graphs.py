@@ -1,4 +1,4 @@
-"""CUDA graphs of small batches: sizes, filling, buffers and when a recorded run may be replayed.
+"""CUDA graphs of small batches: sizes, filling, buffers, and when a captured run may be replayed.
 
 Recording needs a GPU; here it is replaced by running again, on the same buffers, so that all the rest is tested.
 """
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bertie
-from bertie.models.cuda_graphs import MOST_TOKENS, GraphedModel, Inputs, Outputs, Size, filled, rounded
+from bertie.models.cuda_graphs import MAX_TOKENS, GraphedModel, Inputs, Outputs, Size, filled, rounded
 
 CONFIG = {
     "vocab_size": 99,
@@ -28,15 +28,15 @@ CONFIG = {
 
 
 class Recorder(GraphedModel):
-    """Stands for CUDA graphs: a replay computes again from the buffers into the same outputs."""
+    """A substitute for CUDA graphs: a replay recomputes from the buffers into the same outputs."""
 
-    recorded = replayed = 0
+    captured = replayed = 0
 
     def reads_lengths(self) -> bool:
         return False
 
-    def record(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-        self.recorded += 1
+    def capture(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        self.captured += 1
         outputs = tuple(None if each is None else torch.full_like(each, -1) for each in compute())
 
         def replay() -> None:
@@ -53,7 +53,7 @@ def packed(*lengths: int) -> bertie.Packed:
 
 
 def make(**fields) -> tuple[bertie.BertModel, bertie.BertModel, Recorder]:
-    """Return a model, a copy of it that replays, and what counts its replays."""
+    """Return a model, a copy of it that replays, and a counter of its replays."""
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**CONFIG, **fields)).eval()
     graphed = copy.deepcopy(model)
@@ -70,7 +70,7 @@ def test_sizes_are_few_and_steps_small():
     assert rounded([]) is None
     assert rounded([0, 0]) is None
     assert rounded([512] * 17) is None
-    assert len({rounded([1] * tokens).tokens for tokens in range(1, MOST_TOKENS + 1)}) == 19
+    assert len({rounded([1] * tokens).tokens for tokens in range(1, MAX_TOKENS + 1)}) == 19
 
 
 @given(st.lists(st.integers(0, 512), min_size=1, max_size=40))
@@ -100,7 +100,7 @@ def test_the_buffer_holds_the_batch_and_keeps_valid_filler():
         assert held.shape == (8, 128)
 
 
-def test_replayed_answers_are_those_of_the_model():
+def test_replayed_outputs_equal_the_models():
     model, graphed, recorder = make()
     with torch.inference_mode():
         for lengths in ((5, 3), (7, 1), (2, 2, 1), (9, 6), (0, 4), (20,), (200, 100), (22,), (250, 70)):
@@ -109,11 +109,11 @@ def test_replayed_answers_are_those_of_the_model():
             torch.testing.assert_close(ours.last_hidden_state, expected.last_hidden_state, atol=1e-6, rtol=0)
             torch.testing.assert_close(ours.pooler_output, expected.pooler_output, atol=1e-6, rtol=0)
             assert type(ours) is type(expected)
-    assert recorder.recorded == 3  # of the second batch of each size
+    assert recorder.captured == 3  # of the second batch of each size
     assert recorder.replayed == 6
 
 
-def test_answers_are_the_callers_own():
+def test_outputs_are_not_overwritten():
     _, graphed, _ = make()
     batch, other = packed(5, 3), packed(4, 4)
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_answers_are_the_callers_own():
         assert not first.is_inference()
 
 
-def test_a_replayed_run_reads_the_weights_of_that_moment():
+def test_a_replay_reads_the_current_weights():
     model, graphed, recorder = make()
     batch = packed(5, 3)
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_a_replayed_run_reads_the_weights_of_that_moment():
             each.encoder.layer[0].output.dense.weight.data[3] = 2
             each.encoder.layer[1].intermediate.dense.bias.numpy()[5:9] += 5
         torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
-    assert recorder.recorded == 1
+    assert recorder.captured == 1
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_a_replayed_run_reads_the_weights_of_that_moment():
     ],
     ids=["parameter", "storage", "module"],
 )
-def test_a_changed_model_is_recorded_anew(change):
+def test_a_changed_model_is_captured_again(change):
     model, graphed, recorder = make()
     batch = packed(5, 3)
     with torch.no_grad():
         for _ in range(3):
             graphed(batch)
-        assert recorder.recorded == 1
+        assert recorder.captured == 1
         for each in (model, graphed):
             change(each)
         for _ in range(3):
             torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
-    assert recorder.recorded == 2
+    assert recorder.captured == 2
 
 
 def test_hooks_run():
@@ -175,7 +175,7 @@ def test_hooks_run():
     assert len(seen) == 3
 
 
-def test_what_is_not_plain_inference_is_computed():
+def test_calls_other_than_plain_inference_are_computed():
     model, graphed, recorder = make()
     batch = packed(5, 3)
     for _ in range(3):
@@ -190,7 +190,7 @@ def test_what_is_not_plain_inference_is_computed():
         graphed.train()
         for _ in range(3):
             graphed(batch)
-    assert recorder.recorded == 0
+    assert recorder.captured == 0
     assert GraphedModel(model).why_not(batch)[-1] == "attention reads lengths on the host"
 
 
@@ -209,14 +209,14 @@ def test_threads_may_share_a_model():
 
 def test_the_oldest_run_is_dropped():
     model, graphed, recorder = make()
-    recorder.most_graphs = 2
+    recorder.max_graphs = 2
     with torch.no_grad():
         for length in (10, 20, 10, 40, 10):
             for _ in range(2):
                 batch = packed(length)
                 torch.testing.assert_close(graphed(batch)[0], model(batch)[0], atol=1e-6, rtol=0)
     assert [size.tokens for size in recorder.runs] == [48, 16]
-    assert recorder.recorded == 3
+    assert recorder.captured == 3
 
 
 def test_ids_are_checked_before_they_are_replayed():
@@ -242,7 +242,7 @@ def test_a_copy_has_no_runs():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("on_host", [True, False])
-def test_cuda_graphs_give_the_answers_of_the_model(on_host):
+def test_cuda_graphs_equal_the_model(on_host):
     torch.manual_seed(0)
     model = bertie.BertModel(bertie.BertConfig(**{**CONFIG, "hidden_size": 128})).eval().to("cuda", torch.bfloat16)
     graphed = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-"""``transformers.models.bert…`` with another first word: the modules and names that programs import from."""
+"""``bertie.models.bert…`` has the modules and names of ``transformers.models.bert…``."""
 
 import importlib
 
@@ -16,12 +16,12 @@ def test_modules_have_the_classes_of_the_reference(module):
     classes = {
         name for name, value in vars(theirs).items() if isinstance(value, type) and value.__module__ == theirs.__name__
     }
-    for name in classes - {"WordpieceTokenizer"}:  # a part of the pure-Python tokenizer that is not one of ours
+    for name in classes - {"WordpieceTokenizer"}:  # a part of the pure-Python tokenizer that bertie lacks
         assert isinstance(getattr(ours, name), type)
         assert name not in bertie.__all__ or getattr(ours, name) is getattr(bertie, name)
 
 
-def test_the_package_has_them_too():
+def test_the_package_has_all_classes():
     from bertie.models.bert import BertConfig, BertForMaskedLM, BertLayer, BertModel, BertTokenizer, modeling_bert
 
     assert (BertConfig, BertForMaskedLM) == (bertie.BertConfig, bertie.BertForMaskedLM)
@@ -38,7 +38,7 @@ def test_the_module_of_transformers_4():
 
 
 @pytest.mark.parametrize("name", ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification"])
-def test_doors_are_where_the_reference_has_them(name):
+def test_auto_classes_are_where_the_reference_has_them(name):
     from bertie.models import auto
 
     assert getattr(auto, name) is getattr(bertie, name)

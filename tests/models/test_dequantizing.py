@@ -1,4 +1,4 @@
-"""bertie.dequantize: the numbers that int8 weights stand for, in a model that is trained and opened as any other."""
+"""bertie.dequantize: int8 models become float32 models that can be trained and saved like any other."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_it_computes_what_the_int8_model_does(small: BertForPreTraining, batch: 
     assert small.config.quantization_config is not None
 
 
-def test_each_weight_is_the_number_that_the_int8_layer_has(small: BertForPreTraining) -> None:
+def test_each_weight_is_the_dequantised_one(small: BertForPreTraining) -> None:
     wide = bertie.dequantize(small)
     name = "bert.encoder.layer.3.intermediate.dense"
     layer, eye = small.get_submodule(name), torch.eye(384)
@@ -54,7 +54,7 @@ def test_it_can_be_trained_and_keeps_its_tie(batch: dict[str, torch.Tensor]) -> 
     assert wide.cls.predictions.decoder.weight is words.weight
     wide(**batch, labels=batch["input_ids"]).loss.backward()
     assert words.weight.grad.abs().sum() > 0
-    assert words.weight.grad[0].abs().sum() > 0  # through the decoder alone: [PAD] is not a word of a text
+    assert words.weight.grad[0].abs().sum() > 0  # through the decoder alone: no text contains [PAD]
     assert all(parameter.grad is not None for parameter in wide.parameters())
 
 
@@ -70,14 +70,14 @@ def test_transformers_opens_it(small: BertForPreTraining, batch: dict[str, torch
     torch.testing.assert_close(found.seq_relationship_logits, expected.seq_relationship_logits, rtol=0, atol=1e-5)
 
 
-def test_what_has_no_int8_weights_is_refused(small: BertForPreTraining) -> None:
+def test_models_without_int8_weights_are_refused(small: BertForPreTraining) -> None:
     with pytest.raises(InputTypeError, match="no int8 weights"):
         bertie.dequantize(bertie.dequantize(small))
     with pytest.raises(InputTypeError, match="takes a model of bertie's, not a Linear"):
         bertie.dequantize(torch.nn.Linear(2, 2))
 
 
-def test_an_int8_checkpoint_is_widened_to_learn_and_it_is_said(
+def test_an_int8_checkpoint_is_dequantised_for_training_with_a_warning(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_said", set())
@@ -85,4 +85,7 @@ def test_an_int8_checkpoint_is_widened_to_learn_and_it_is_said(
     result = bertie.finetune("classification", rows, model=DEFAULT_PRETRAINED_MODEL, epochs=1, test=0, dev=0)
     assert {parameter.dtype for parameter in result.model.parameters()} == {torch.float32}
     assert result.model.config.quantization_config is None
-    assert "The weights of 'bertie-mini-uncased' are int8; training begins with the float32 numbers" in caplog.text
+    assert (
+        "The weights of 'bertie-mini-uncased' are int8; training starts from their dequantised float32 values"
+        in caplog.text
+    )

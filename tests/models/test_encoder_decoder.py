@@ -1,4 +1,4 @@
-"""EncoderDecoderModel: the reference's outputs, losses, gradients, files and ids, of halves of unequal size."""
+"""EncoderDecoderModel: the reference's outputs, losses, gradients, files and ids, for halves of unequal size."""
 
 import copy
 import functools
@@ -102,7 +102,7 @@ def test_every_argument(models, given):
         assert_alike(layer[MASK.bool()], expected[MASK.bool()])
 
 
-def test_outputs_of_the_encoder_are_used_again_and_targets_are_vectors(models):
+def test_given_encoder_outputs_and_target_vectors(models):
     ours, theirs = models
     embeds = theirs.decoder.get_input_embeddings()(TARGETS).detach()
     states = theirs.encoder(**BATCH)
@@ -126,7 +126,7 @@ def test_packed_sources_and_targets(models):
 
 
 @pytest.mark.parametrize("same_width", [False, True])
-def test_folders_travel_both_ways(same_width, tmp_path):
+def test_folders_round_trip_with_the_reference(same_width, tmp_path):
     ours, theirs = pair(same_width)
     ours.save_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "theirs")
@@ -228,7 +228,7 @@ SOURCES = {"input_ids": IDS.clamp(max=39), "attention_mask": MASK}
 
 
 def written(model, options, **more):
-    """Return what a model generates for all sources, whose words change from step to step."""
+    """Return what a model generates for all sources, with tokens that vary from step to step."""
     torch.manual_seed(5)
     given = {"max_new_tokens": 8, "logits_processor": transformers.LogitsProcessorList([Shifted()]), **options, **more}
     return model.generate(**SOURCES, **{name: value for name, value in given.items() if value is not None})
@@ -262,7 +262,7 @@ def test_generated_ids_of_every_cache(options, cache):
 
 @pytest.mark.parametrize("cache", ["ours", "theirs"])
 def test_a_cache_goes_in_and_out(cache):
-    """A target in two calls is that of one call, and the reference goes on with a cache of its own."""
+    """A target in two calls is that of one call, and the reference does the same with its own cache."""
     ours, theirs = pair()
     given = CACHES[cache]()
     begun = written(ours, {"max_new_tokens": 4, "past_key_values": given, "return_dict_in_generate": True})
@@ -274,7 +274,7 @@ def test_a_cache_goes_in_and_out(cache):
 
 
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 2}, {"do_sample": True}, {"do_sample": True, "num_beams": 2}])
-def test_all_that_a_generation_returns(models, beams):
+def test_outputs_of_generate(models, beams):
     asked = {f"output_{name}": True for name in ("scores", "attentions", "hidden_states")}
     asked |= {"return_dict_in_generate": True, "max_new_tokens": 3, **beams}
     models[1].set_attn_implementation("eager")
@@ -320,7 +320,7 @@ def test_sources_are_projected_once_and_without_padding(models, monkeypatch):
     ]
     assert packed.lengths == (5, 3, 2)
     assert torch.equal(again[1], expected)
-    assert torch.equal(again[0][:2], expected[:2])  # the third text begins elsewhere
+    assert torch.equal(again[0][:2], expected[:2])  # the third text starts differently
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -377,7 +377,7 @@ def begun(texts):
         (lambda: pair()[0].generate(IDS, num_beams=2, num_return_sequences=3), "is 3, but num_beams 2"),
     ],
 )
-def test_bad_input_is_one_sentence(make, message):
+def test_bad_input_is_refused(make, message):
     with pytest.raises(bertie.BertieError, match=message):
         make()
 

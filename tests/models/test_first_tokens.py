@@ -1,4 +1,4 @@
-"""The last block is computed where its output is used: the same numbers, and whole wherever someone looks in."""
+"""The last block is computed only where its output is used, and completely if the model has observers."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def model() -> BertForSequenceClassification:
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return what grows by the number of rows that each feed-forward network sees, without a hook on it."""
+    """Return a list that collects the number of rows each feed-forward network computes, without a hook."""
     seen: list[int] = []
     forward = bertie.layers.block.BertIntermediate.forward
 
@@ -46,7 +46,7 @@ def test_the_last_block_computes_first_tokens_alone(model, rows) -> None:
         assert torch.allclose(logits, whole(model, packed), atol=1e-6)
 
 
-def test_gradients_are_those_of_the_whole(model) -> None:
+def test_gradients_equal_those_without_skipping(model) -> None:
     packed = Packed.from_lists(LISTS)
     model(packed).logits.sum().backward()
     found = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -78,7 +78,7 @@ def print_none(*_: object) -> None:
 
 
 @pytest.mark.parametrize("how", LOOKING_IN)
-def test_who_looks_in_sees_every_token(model, rows, how) -> None:
+def test_observers_see_every_token(model, rows, how) -> None:
     """And the padding, if it is a hook on a part."""
     LOOKING_IN[how](model)
     packed = Packed.from_lists(LISTS)
@@ -87,7 +87,7 @@ def test_who_looks_in_sees_every_token(model, rows, how) -> None:
     assert rows == ([24] * 3 if how.startswith("hook") and how != "hook on the model" else [16] * 3)
 
 
-def test_a_text_without_tokens_or_a_mask_of_its_own(model, rows) -> None:
+def test_an_empty_text_and_a_3d_mask(model, rows) -> None:
     ids = torch.tensor([[101, 7, 102], [101, 8, 102]])
     with torch.no_grad():
         model(ids, torch.tensor([[1, 1, 1], [0, 0, 0]]))

@@ -1,4 +1,4 @@
-"""The model's side of ``generate``: prompts and caches of every kind, what is returned beside ids, and bad input."""
+"""The model's side of ``generate``: prompts and caches of every kind, outputs besides ids, and bad input."""
 
 import copy
 
@@ -10,7 +10,7 @@ from tests.generation.test_generate import BEAMS, CACHES, ENDS, IDS, SIZES, pair
 import bertie
 from bertie.layers.rectangle import Given
 from bertie.models import generating
-from bertie.models.decoding import PackedDecoder, RowsDecoder
+from bertie.models.decoding import PackedDecoder, PaddedDecoder
 from bertie.models.generating import decoder_of, prompt_rows
 
 
@@ -26,7 +26,7 @@ def reference() -> transformers.BertLMHeadModel:
 
 @pytest.fixture
 def made(monkeypatch) -> list[object]:
-    """The decoders that were made."""
+    """The decoders that were created."""
     decoders = []
     make = generating.decoder_of
 
@@ -45,7 +45,7 @@ def new_tokens(ids: torch.Tensor, width: int = IDS.shape[1]) -> list[list[int]]:
 @pytest.mark.parametrize("drawn", [False, True])
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3, "num_return_sequences": 2}, {"num_beams": 2}])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_all_that_is_returned(model, reference, rows, beams, drawn):
+def test_output_members(model, reference, rows, beams, drawn):
     asked = {f"output_{name}": True for name in ("scores", "logits", "attentions", "hidden_states")}
     asked |= {"return_dict_in_generate": True, "max_new_tokens": 5, "repetition_penalty": 1.2, "bos_token_id": 1}
     reference.set_attn_implementation("eager")
@@ -76,13 +76,13 @@ def test_scores_without_attentions_come_from_packed_steps(model, made):
     found = model.generate(**prompts(3), **asked)
     assert isinstance(made[0], PackedDecoder)
     expected = model.generate(**prompts(3), **asked, use_cache=False)
-    assert isinstance(made[1], RowsDecoder)
+    assert isinstance(made[1], PaddedDecoder)
     torch.testing.assert_close(found.scores, expected.scores, atol=1e-5, rtol=0)
     assert found.past_key_values.lengths == (8, 5, 7)
 
 
 @pytest.mark.parametrize("options", [{}, *BEAMS.values()], ids=lambda options: str(options))
-def test_prompts_padded_on_the_right_and_packed_ones_go_on_alike(model, options):
+def test_right_padded_and_packed_prompts_give_the_same_texts(model, options):
     texts = [row[row != 0].tolist() for row in IDS]
     right = torch.tensor([text + [0] * (6 - len(text)) for text in texts])
     given = {"max_new_tokens": 7, "pad_token_id": 0, **options}
@@ -95,7 +95,7 @@ def test_prompts_padded_on_the_right_and_packed_ones_go_on_alike(model, options)
 
 @pytest.mark.parametrize("cache", ["ours", "theirs", "theirs, static"])
 def test_a_cache_goes_in_and_out(model, reference, cache, made):
-    """A text in two calls, the second with whole texts or with their new tokens alone, is the text of one call."""
+    """A text in two calls, the second with whole texts or only their new tokens, equals the text of one call."""
     expected = reference.generate(**prompts(3), max_new_tokens=9, bos_token_id=1)
     given = CACHES[cache]().get("past_key_values", bertie.Cache())
     begun = model.generate(**prompts(3), max_new_tokens=4, past_key_values=given, return_dict_in_generate=True)
@@ -106,10 +106,10 @@ def test_a_cache_goes_in_and_out(model, reference, cache, made):
             ids, attention_mask=mask, max_new_tokens=5, past_key_values=copy.deepcopy(begun.past_key_values)
         )
         assert new_tokens(found, ids.shape[1]) == new_tokens(expected, 10)
-    assert isinstance(made[0], PackedDecoder if cache == "ours" else RowsDecoder)
+    assert isinstance(made[0], PackedDecoder if cache == "ours" else PaddedDecoder)
 
 
-def test_the_reference_goes_on_with_the_cache_of_a_generation(model, reference):
+def test_the_reference_continues_with_our_cache(model, reference):
     begun = model.generate(IDS[:1], max_new_tokens=4, return_dict_in_generate=True)
     found = reference.generate(begun.sequences, past_key_values=begun.past_key_values, max_new_tokens=5, bos_token_id=1)
     assert torch.equal(found, reference.generate(IDS[:1], max_new_tokens=9, bos_token_id=1))
@@ -129,7 +129,7 @@ def test_prompts_of_vectors(model, reference, options):
 
 
 @pytest.mark.parametrize("cache", [{}, {"use_cache": False}])
-def test_types_and_positions_go_on_from_a_texts_last(model, reference, cache):
+def test_types_and_positions_continue_from_the_last_token(model, reference, cache):
     given = {"token_type_ids": torch.tensor([[0, 0, 0, 0, 1, 1]] * 3), "position_ids": torch.arange(3, 9).repeat(3, 1)}
     ours, theirs = (
         each.generate(**prompts(3), **given, **cache, max_new_tokens=6, bos_token_id=1) for each in (model, reference)
@@ -155,14 +155,14 @@ def test_cross_attention(options, packed, made):
     assert torch.equal(found, theirs.generate(**prompts(3), **encoder, **given | {"use_cache": False}))
 
 
-def test_an_onlooker_sees_rows(model, made):
+def test_an_observer_sees_rows(model, made):
     expected = model.generate(**prompts(3), max_new_tokens=4)
     seen = []
     handle = model.bert.encoder.layer[0].register_forward_hook(lambda _m, _i, output: seen.append(output.shape))
     assert torch.equal(model.generate(**prompts(3), max_new_tokens=4), expected)
     handle.remove()
     assert seen[:2] == [(3, 6, 16), (3, 1, 16)]
-    assert list(map(type, made)) == [PackedDecoder, RowsDecoder]
+    assert list(map(type, made)) == [PackedDecoder, PaddedDecoder]
 
 
 def test_relative_positions():
@@ -173,7 +173,7 @@ def test_relative_positions():
         assert model.generate(text[text != 0][None], max_new_tokens=5)[0, -5:].tolist() == row[-5:].tolist()
 
 
-def test_texts_that_have_ended_cost_nothing(model, monkeypatch):
+def test_finished_texts_are_not_computed(model, monkeypatch):
     counts = []
     forward = type(model).forward
 
@@ -189,7 +189,7 @@ def test_texts_that_have_ended_cost_nothing(model, monkeypatch):
 
 
 def test_steps_allocate_nothing_that_grows(model, monkeypatch):
-    """Ids, masks, positions and caches have their room before the first step of a length."""
+    """Ids, masks, positions and caches are allocated before the first step of a length."""
     storages = []
     forward = type(model).forward
 
@@ -206,7 +206,7 @@ def test_steps_allocate_nothing_that_grows(model, monkeypatch):
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model, beams):
-    """Beams that change places, too: what they have read is copied into a second room, which is there already."""
+    """Reordered beams too: their cache is copied to a second buffer, which is allocated already."""
     ids, config = IDS[1:2, 3:].repeat(2, 12), bertie.GenerationConfig().settled(model.generation_config)
     decoder = decoder_of(model, prompt_rows(config, Given(ids[:, :3]), ids.device, False), config, None, None)
     allocated, others = [], torch.arange(2 * beams).flip(0)
@@ -236,7 +236,10 @@ BAD = {
     "several, greedily": (lambda _: {"num_return_sequences": 3}, "greedy decoding finds one"),
     "a wrong range": (lambda _: {"temperature": 0.0, "do_sample": True}, "is 0.0; allowed: a number above 0"),
     "a typo": (lambda _: {"max_new_token": 3}, r"no argument 'max_new_token'. Did you mean 'max_new_tokens'\?"),
-    "not offered": (lambda _: {"guidance_scale": 1.5}, "guidance_scale is 1.5, which bertie's generate does not offer"),
+    "not offered": (
+        lambda _: {"guidance_scale": 1.5},
+        "guidance_scale is 1.5, which bertie's generate does not support",
+    ),
     "not offered either": (lambda _: {"custom_generate": "a/b"}, "takes no argument 'custom_generate'"),
     "a mask of another width": (lambda _: {"attention_mask": torch.ones(3, 5)}, r"attention_mask has shape \(3, 5\)"),
     "a mask of others": (lambda _: {"attention_mask": torch.full((3, 6), 2)}, "only 0 and 1"),
@@ -249,11 +252,11 @@ BAD = {
     ),
     "nothing allowed": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: []},
-        "allows no word after 6 tokens",
+        "allows no token after 6 tokens",
     ),
     "allowed beyond the words": (
         lambda _: {"prefix_allowed_tokens_fn": lambda *_: [3, 40]},
-        r"prefix_allowed_tokens_fn returned \[3, 40\] for text 0; it must return ids of words, from 0 to 39",
+        r"prefix_allowed_tokens_fn returned \[3, 40\] for text 0; it must return token ids from 0 to 39",
     ),
     "allowed is no list": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: None}, "returned None for text 0"),
     "allowed before the words": (lambda _: {"prefix_allowed_tokens_fn": lambda *_: [-1]}, r"returned \[-1\] for"),
@@ -279,7 +282,7 @@ BAD = {
         r"must have shape \[batch, length, 16\]",
     ),
     "too many beams for memory": (lambda _: {"num_beams": 10**9}, "num_beams=1000000000 for 3 prompts needs about"),
-    "no word left": (lambda _: {"suppress_tokens": list(range(40))}, "No word is left to choose for text 0"),
+    "no token left": (lambda _: {"suppress_tokens": list(range(40))}, "No token is left to choose for text 0"),
     "forced and forbidden": (lambda _: {"forced_eos_token_id": 3, "suppress_tokens": [3]}, "suppress_tokens forbids"),
 }
 
@@ -289,7 +292,7 @@ def filled(model, rows):
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence(model, case):
+def test_bad_input_is_refused(model, case):
     options, message = BAD[case]
     with torch.no_grad(), pytest.raises(bertie.BertieError, match=message) as caught:
         model.generate(IDS, **{"max_new_tokens": 3, "attention_mask": torch.ones(3, 6)} | options(model))
@@ -319,7 +322,7 @@ def test_an_encoder_does_not_generate():
 
 
 @pytest.mark.parametrize("options", [{}, {"do_sample": True}, {"num_beams": 2}])
-def test_nan_is_named_and_can_be_read_as_0(model, options):
+def test_nan_is_named_and_can_be_replaced_by_0(model, options):
     broken = copy.deepcopy(model)
     broken.cls.predictions.bias.data[3] = torch.nan
     with pytest.raises(bertie.BertieError, match="scores for text 0 hold 1 NaN|scores for text 0 hold 40 NaNs"):
@@ -328,15 +331,15 @@ def test_nan_is_named_and_can_be_read_as_0(model, options):
         assert broken.generate(**prompts(2), max_new_tokens=3, remove_invalid_values=True).shape == (2, 9)
 
 
-def test_a_criterion_that_never_holds_is_said(model, caplog):
+def test_a_criterion_that_is_never_met_is_reported(model, caplog):
     found = model.generate(
         IDS[:1], max_new_tokens=4, stopping_criteria=[lambda ids, _: torch.zeros(1, dtype=torch.bool)]
     )
     assert found.shape == (1, 10)
-    assert "no stopping criterion held within max_length=10" in caplog.text
+    assert "no stopping criterion was met within max_length=10" in caplog.text
 
 
-def test_an_option_that_is_none_is_the_default(model):
+def test_an_option_of_none_is_the_default(model):
     names = (
         "num_beams",
         "num_return_sequences",
@@ -349,12 +352,12 @@ def test_an_option_that_is_none_is_the_default(model):
     assert torch.equal(model.generate(IDS[:1], **nothing, max_new_tokens=3), model.generate(IDS[:1], max_new_tokens=3))
 
 
-def test_no_length_gives_20_tokens_and_is_said(model, caplog):
+def test_no_length_gives_20_tokens_with_a_warning(model, caplog):
     assert model.generate(IDS[:1]).shape == (1, 26)
     assert "at most 20 tokens are generated" in caplog.text
 
 
-def test_the_config_of_a_model_travels_with_it(model, tmp_path):
+def test_the_generation_config_is_saved_and_loaded(model, tmp_path):
     own = copy.deepcopy(model)
     own.generation_config.update(max_new_tokens=3, num_beams=2)
     own.save_pretrained(tmp_path)

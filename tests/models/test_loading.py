@@ -62,7 +62,7 @@ def edit(folder: Path, change: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_class_goes_to_transformers_and_back(tmp_path: Path, name: str) -> None:
+def test_every_class_round_trips_with_transformers(tmp_path: Path, name: str) -> None:
     transformers = pytest.importorskip("transformers")
     extra = {"is_decoder": True} if name == "BertLMHeadModel" else {}
     labels = 2 if name == "BertForQuestionAnswering" else 3
@@ -100,7 +100,7 @@ def test_every_kind_of_file(saved: Path, kind: str, sharded: bool) -> None:
         BertForPreTraining.from_pretrained(saved, use_safetensors=kind != "safetensors")
 
 
-def test_bare_encoders_go_into_task_models_and_back(saved: Path, tmp_path: Path) -> None:
+def test_bare_encoders_load_into_task_models_and_back(saved: Path, tmp_path: Path) -> None:
     bare, info = BertModel.from_pretrained(saved, output_loading_info=True)
     assert info["missing_keys"] == set()
     assert all(name.startswith("cls.") for name in info["unexpected_keys"])
@@ -152,14 +152,14 @@ def test_untied_decoders_keep_their_own_weights(tmp_path: Path) -> None:
     assert torch.equal(again.cls.predictions.decoder.weight, model.cls.predictions.decoder.weight)
 
 
-def test_missing_heads_start_anew_and_are_named_once(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_heads_are_initialised_and_named_once(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(1)
     with caplog.at_level(logging.WARNING, "bertie"):
         model, info = BertForSequenceClassification.from_pretrained(saved, num_labels=300, output_loading_info=True)
         BertForSequenceClassification.from_pretrained(saved, num_labels=300)
     assert info["missing_keys"] == {"classifier.weight", "classifier.bias"}
     assert len(caplog.messages) == 1
-    assert "'classifier.weight', 'classifier.bias' started anew" in caplog.messages[0]
+    assert "'classifier.weight', 'classifier.bias' newly initialised" in caplog.messages[0]
     assert model.classifier.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert torch.equal(model.classifier.bias, torch.zeros(300))
     assert torch.equal(model.get_parameter(WORDS), load_file(saved / "model.safetensors")[WORDS])
@@ -168,7 +168,7 @@ def test_missing_heads_start_anew_and_are_named_once(saved: Path, caplog: pytest
     assert torch.equal(model.classifier.weight, again.classifier.weight)
 
 
-def test_only_the_missing_part_of_a_module_is_drawn(saved: Path) -> None:
+def test_only_the_missing_part_of_a_module_is_initialised(saved: Path) -> None:
     weight = load_file(saved / "model.safetensors")["cls.seq_relationship.weight"]
     edit(saved, lambda t: t.__delitem__("cls.seq_relationship.bias"))
     model, info = BertForPreTraining.from_pretrained(saved, output_loading_info=True)
@@ -201,14 +201,14 @@ def test_loading_a_whole_checkpoint_draws_no_random_numbers(saved: Path) -> None
     assert torch.equal(torch.rand(1), expected)
 
 
-# Names within wrappers.
+# Wrapped models.
 
 WRAPPED = ["module.", "model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.module.model."]
 
 
 @pytest.mark.parametrize("prefix", WRAPPED)
 @pytest.mark.parametrize("bare", [False, True])
-def test_a_wrapper_before_every_name_is_known_and_said_once(
+def test_a_wrappers_prefix_is_removed_and_reported_once(
     saved: Path, prefix: str, bare: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     edit(saved, lambda t: {prefix + (name.removeprefix("bert.") if bare else name): value for name, value in t.items()})
@@ -218,10 +218,10 @@ def test_a_wrapper_before_every_name_is_known_and_said_once(
         torch.testing.assert_close(model.get_parameter(name), value)
     assert not info["missing_keys"]
     BertModel.from_pretrained(saved)
-    assert [f"{prefix}" in line and "within a wrapper" in line for line in caplog.messages] == [True]
+    assert [f"{prefix}" in line and "in a wrapper" in line for line in caplog.messages] == [True]
 
 
-def test_a_compiled_part_and_other_things_beside_the_model(saved: Path) -> None:
+def test_a_compiled_part_and_other_tensors(saved: Path) -> None:
     def wrapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         renamed = {"model." + name.replace("bert.", "bert._orig_mod.", 1): value for name, value in tensors.items()}
         return renamed | {"loss.weight": torch.ones(2)}
@@ -242,9 +242,9 @@ def test_a_model_that_names_its_part_like_a_wrapper_keeps_the_name(saved: Path, 
     assert (info["missing_keys"], info["unexpected_keys"]) == (set(), set())
 
 
-def test_a_tensor_within_a_wrapper_and_without_it_is_refused(saved: Path) -> None:
+def test_a_tensor_with_and_without_a_wrapper_is_refused(saved: Path) -> None:
     edit(saved, lambda t: {**{"module." + name: value for name, value in t.items()}, WORDS: t[WORDS].clone()})
-    with pytest.raises(CheckpointError, match="a second time, within a wrapper"):
+    with pytest.raises(CheckpointError, match="a second time, with a wrapper's prefix"):
         BertModel.from_pretrained(saved)
 
 
@@ -252,7 +252,7 @@ def test_a_tensor_within_a_wrapper_and_without_it_is_refused(saved: Path) -> Non
 
 
 def labelled(folder: Path, classes: int, **stated: Any) -> Path:
-    """A tiny classifier in a folder whose config states other labels than it has."""
+    """A tiny classifier in a folder whose config has other labels than its head."""
     torch.manual_seed(0)
     BertForSequenceClassification(BertConfig(**TINY, num_labels=classes)).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -265,7 +265,7 @@ OLD = {"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id"
 
 
 @pytest.mark.parametrize("stated", [OLD, {"id2label": {"0": 0}}, {"id2label": {"0": "a", "2": "a"}}, {"num_labels": 0}])
-def test_an_encoder_never_looks_at_labels(tmp_path: Path, stated: dict[str, Any]) -> None:
+def test_an_encoder_ignores_labels(tmp_path: Path, stated: dict[str, Any]) -> None:
     transformers = pytest.importorskip("transformers")
     ids = torch.tensor([[2, 3, 4]])
     ours = BertModel.from_pretrained(labelled(tmp_path, 3, **stated))(ids).last_hidden_state
@@ -317,7 +317,7 @@ def test_encoder_tensors_without_a_place_are_reported(saved: Path, caplog: pytes
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, OSError, CheckpointError, bertie.BertieError])
-def test_programs_catch_a_wrong_shape_as_several_kinds(saved: Path, kind: type[Exception]) -> None:
+def test_a_wrong_shape_is_several_kinds_of_error(saved: Path, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="does not fit the config"):
         BertForPreTraining.from_pretrained(saved, vocab_size=60)
     transformers = pytest.importorskip("transformers")
@@ -339,7 +339,7 @@ def test_a_wrong_shape_names_both(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_no_numbers(saved: Path, value: float) -> None:
+def test_nan_and_infinite_weights(saved: Path, value: float) -> None:
     name = "bert.encoder.layer.0.output.dense.weight"
     edit(saved, lambda t: t[name][3].__setitem__(2, value))
     with pytest.raises(CheckpointError, match=rf"'{name}' has NaN or infinite weights.*allow_nan=True"):
@@ -348,7 +348,7 @@ def test_weights_that_are_no_numbers(saved: Path, value: float) -> None:
     assert not loaded.isfinite().all()
 
 
-def test_large_finite_weights_are_numbers(saved: Path) -> None:
+def test_large_finite_weights_are_accepted(saved: Path) -> None:
     edit(saved, lambda t: t["bert.encoder.layer.0.output.dense.weight"].__setitem__(..., 3e38))
     assert BertModel.from_pretrained(saved).encoder.layer[0].output.dense.weight[0, 0].item() == pytest.approx(3e38)
     with pytest.raises(CheckpointError, match=r"infinite weights in torch\.float16"):
@@ -372,7 +372,7 @@ def rewrite_config(folder: Path, **fields: Any) -> Path:
     return folder
 
 
-def test_another_model_type_is_refused_and_a_missing_one_read_as_bert(saved: Path) -> None:
+def test_another_model_type_is_refused_and_a_missing_one_means_bert(saved: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.json.*model_type is 'gpt2'"):
         BertModel.from_pretrained(rewrite_config(saved, model_type="gpt2"))
     assert BertModel.from_pretrained(rewrite_config(saved, model_type=None)).config.hidden_size == 16
@@ -414,7 +414,7 @@ def test_missing_files(saved: Path, tmp_path: Path) -> None:
         (torch.float16, torch.float64, torch.float64),
     ],
 )
-def test_element_types(saved: Path, stored: torch.dtype, asked: Any, got: torch.dtype) -> None:
+def test_dtypes(saved: Path, stored: torch.dtype, asked: Any, got: torch.dtype) -> None:
     edit(saved, lambda t: {name: tensor.to(stored) for name, tensor in t.items()})
     for arguments in ({"dtype": asked}, {"torch_dtype": asked}):
         model = BertForSequenceClassification.from_pretrained(saved, **arguments)
@@ -431,7 +431,7 @@ def test_element_types(saved: Path, stored: torch.dtype, asked: Any, got: torch.
         (False, torch.float32, False),
     ],
 )
-def test_an_element_type_that_is_slow_here(
+def test_a_slow_dtype_is_reported(
     saved: Path, bf16: bool, dtype: torch.dtype, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     monkeypatch.setattr(loading, "chip", lambda: Chip("a chip", bf16=bf16))
@@ -441,7 +441,7 @@ def test_an_element_type_that_is_slow_here(
 
 
 @pytest.mark.parametrize("dtype", ["int8", "flot16", torch.int32, 16])
-def test_an_element_type_that_is_none(saved: Path, dtype: Any) -> None:
+def test_an_invalid_dtype(saved: Path, dtype: Any) -> None:
     with pytest.raises(InputError, match=r"dtype is .*allowed: float32, float16, bfloat16, float64, 'auto' or None"):
         BertModel.from_pretrained(saved, dtype=dtype)
 
@@ -456,13 +456,13 @@ def test_devices() -> None:
             one_device(wrong)
     with pytest.raises(InputError, match="device is 'xpu:99', which this machine or its PyTorch does not have"):
         one_device("xpu:99", "device")
-    with pytest.raises(InputError, match="device is 'meta', which has shapes and no numbers; give 'cpu'"):
+    with pytest.raises(InputError, match="device is 'meta', which holds no values; give 'cpu'"):
         one_device("meta", "device")
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_cuda_the_files_type_stays(saved: Path) -> None:
+def test_on_cuda_the_files_dtype_is_kept(saved: Path) -> None:
     edit(saved, lambda t: {name: tensor.half() for name, tensor in t.items()})
     for device_map in ("auto", 0, {"": "cuda"}):
         model = BertForSequenceClassification.from_pretrained(saved, device_map=device_map)
@@ -480,7 +480,7 @@ def test_unknown_arguments_name_the_nearest(saved: Path) -> None:
         BertModel.from_pretrained(saved, attn_implementation="egar")
 
 
-def test_arguments_without_meaning_are_accepted(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_arguments_are_accepted(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = BertModel.from_pretrained(
         saved, low_cpu_mem_usage=True, trust_remote_code=True, attn_implementation="eager", device_map="cpu"
     )
@@ -489,7 +489,7 @@ def test_arguments_without_meaning_are_accepted(saved: Path, caplog: pytest.LogC
     assert model.name_or_path == model.config.name_or_path == str(saved)
 
 
-def test_a_config_that_is_passed_is_used_and_left_alone(saved: Path, tmp_path: Path) -> None:
+def test_a_given_config_is_used_and_not_changed(saved: Path, tmp_path: Path) -> None:
     config = BertConfig(**TINY, layer_norm_eps=0.5)
     before = config.to_dict()
     model = BertForSequenceClassification.from_pretrained(saved, config=config, num_labels=4)
@@ -531,7 +531,7 @@ def test_a_hub_name_from_the_cache_without_network(
     assert (model.config.hidden_size, model.name_or_path) == (16, "someone/tiny")
 
 
-# The cost.
+# Memory and time.
 
 
 def test_weights_stay_mapped_and_can_be_trained(saved: Path) -> None:
@@ -554,7 +554,7 @@ def test_real_checkpoints(mini: Path, minilm: Path) -> None:
 
 
 class WithBuffers(BertModel):
-    """A model of someone's own, with a buffer that is saved and one that is not."""
+    """A user-defined model with a buffer that is saved and one that is not."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -562,7 +562,7 @@ class WithBuffers(BertModel):
         self.register_buffer("steps", torch.arange(4), persistent=False)
 
 
-def test_buffers_of_a_models_own(saved: Path, tmp_path: Path) -> None:
+def test_buffers_of_a_user_defined_model(saved: Path, tmp_path: Path) -> None:
     model, info = WithBuffers.from_pretrained(saved, dtype="float16", output_loading_info=True)
     assert info["missing_keys"] == set()
     assert (model.class_weights.dtype, model.steps.tolist()) == (torch.float16, [0, 1, 2, 3])
@@ -579,7 +579,7 @@ def test_buffers_of_a_models_own(saved: Path, tmp_path: Path) -> None:
 
 
 class WithParts(BertModel):
-    """A model of someone's own, with parts that BERT has none of."""
+    """A user-defined model with parts that BERT lacks."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -588,7 +588,7 @@ class WithParts(BertModel):
         self.norm = torch.nn.BatchNorm1d(4, track_running_stats=False)
 
 
-def test_new_parts_of_a_models_own_begin_as_its_init_says(saved: Path) -> None:
+def test_user_defined_parts_are_initialised_by_their_init(saved: Path) -> None:
     model, info = WithParts.from_pretrained(saved, output_loading_info=True)
     assert "reader.weight_hh_l0" in info["missing_keys"]
     assert model.scale.item() == 3
@@ -599,7 +599,7 @@ def test_new_parts_of_a_models_own_begin_as_its_init_says(saved: Path) -> None:
     )
 
 
-def test_a_decoder_stored_with_numbers_of_its_own_is_not_tied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_decoder_stored_with_other_values_is_not_tied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = BertForMaskedLM(BertConfig(**TINY, tie_word_embeddings=False)).eval()
     model.config.tie_word_embeddings = True
     model.save_pretrained(tmp_path)
@@ -615,7 +615,7 @@ def test_a_decoder_stored_with_numbers_of_its_own_is_not_tied(tmp_path: Path, ca
     torch.testing.assert_close(BertForMaskedLM.from_pretrained(tmp_path / "again")(ids).logits, model(ids).logits)
 
 
-def test_a_tie_that_the_config_gave_up_is_saved_untied(tmp_path: Path) -> None:
+def test_a_decoder_untied_by_the_config_is_saved(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**TINY)).eval()
     model.config.tie_word_embeddings = False
     model.save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""The door: what is returned lies on the way to what is computed of it; limits are those of the modules there are."""
+"""Entry and exit of batches: returned tensors are in the autograd graph; limits are those of the actual modules."""
 
 from typing import Any
 
@@ -58,11 +58,11 @@ def returned(output: Any) -> dict[str, Tensor]:
 
 
 def gradients(model: Any, mask: Tensor, labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the gradient of the loss, or of what stands for it, with respect to all that the model returned."""
+    """Return the gradient of the loss, or of a substitute for it, with respect to all that the model returned."""
     output = model(IDS, attention_mask=mask, output_hidden_states=True, output_attentions=True, **labels)
     if labels:
         target = output.loss
-    elif "start_logits" in output:  # the loss is another on purpose (decision 1)
+    elif "start_logits" in output:  # the loss differs on purpose (decision 1)
         target = (output.start_logits - output.end_logits)[mask.bool()].square().sum()
     else:
         target = output.pooler_output.square().sum() + (output.last_hidden_state[:, 0] ** 3).sum()
@@ -74,7 +74,7 @@ def gradients(model: Any, mask: Tensor, labels: dict[str, Tensor]) -> dict[str, 
 @pytest.mark.parametrize("looking", [False, True])
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", LABELS)
-def test_gradients_of_what_was_returned(name: str, mask: str, looking: bool) -> None:
+def test_gradients_reach_the_returned_tensors(name: str, mask: str, looking: bool) -> None:
     ours, reference = pair(name)
     if looking:
         (ours.bert if name != "Model" else ours).encoder.layer[0].register_forward_hook(lambda *_: None)
@@ -82,7 +82,7 @@ def test_gradients_of_what_was_returned(name: str, mask: str, looking: bool) -> 
     labels = LABELS[name]
     if "labels" in labels and labels["labels"].shape == IDS.shape:
         labels = {**labels, "labels": labels["labels"].masked_fill(~real, -100)}  # decision 3
-        if name == "LMHeadModel":  # a masked place predicts nothing here
+        if name == "LMHeadModel":  # a masked token predicts nothing here
             labels["labels"][:, 1:] = labels["labels"][:, 1:].masked_fill(~real[:, :-1], -100)
     found, expected = (gradients(model, MASKS[mask], labels) for model in (ours, reference))
     assert found.keys() == expected.keys()
@@ -100,7 +100,7 @@ def test_gradients_of_what_was_returned(name: str, mask: str, looking: bool) -> 
         torch.testing.assert_close(got, wanted, atol=2e-5, rtol=1e-4, msg=lambda text, key=key: f"{key}: {text}")
 
 
-def test_what_was_returned_retains_its_gradient() -> None:
+def test_returned_tensors_retain_their_gradients() -> None:
     ours, reference = pair("ForSequenceClassification")
     kept = []
     for model in (ours, reference):
@@ -118,7 +118,7 @@ def test_the_last_of_all_states_is_the_last_state() -> None:
     assert output.hidden_states[-1] is output.last_hidden_state
 
 
-def test_packed_answers_are_in_the_graph_too() -> None:
+def test_packed_outputs_are_in_the_autograd_graph() -> None:
     ours, _ = pair("ForTokenClassification")
     packed = bertie.Packed.from_padded(IDS, MASKS["right"])
     for looking in (False, True):
@@ -131,8 +131,8 @@ def test_packed_answers_are_in_the_graph_too() -> None:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_half_precision_while_someone_looks_in(attention: str) -> None:
-    """A text without tokens is masked by a number that half precision has."""
+def test_half_precision_with_an_observer(attention: str) -> None:
+    """An empty text is masked by a value that half precision can hold."""
     model = bertie.BertModel(bertie.BertConfig(**SIZES)).eval()
     model.set_attn_implementation(attention)
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2, [0] * 6])
@@ -150,7 +150,7 @@ def test_half_precision_while_someone_looks_in(attention: str) -> None:
 # Limits.
 
 
-def test_limits_are_those_of_the_tables() -> None:
+def test_limits_are_those_of_the_embeddings() -> None:
     model = bertie.BertModel(bertie.BertConfig(**SIZES)).eval()
     for refused in ({"token_type_ids": IDS % 4}, {"input_ids": IDS + 60}, {"position_ids": torch.arange(10, 16)[None]}):
         with pytest.raises(bertie.InputError):
@@ -169,7 +169,7 @@ def test_limits_are_those_of_the_tables() -> None:
     torch.testing.assert_close(model(long).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_table_of_ones_own_knows_its_limit_itself() -> None:
+def test_a_foreign_embedding_checks_its_own_limit() -> None:
     class Hashed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -189,8 +189,8 @@ def test_a_table_of_ones_own_knows_its_limit_itself() -> None:
 @pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
 @pytest.mark.parametrize("mask", ["none", "holes"])
 @pytest.mark.parametrize("hooked", [False, True])
-def test_what_is_spread_over_the_batch(shape: tuple[int, ...], name: str, mask: str, hooked: bool) -> None:
-    """Positions and token types of fewer dimensions are those of all texts, as in the reference."""
+def test_inputs_are_broadcast_over_the_batch(shape: tuple[int, ...], name: str, mask: str, hooked: bool) -> None:
+    """Positions and token types of fewer dimensions are broadcast to all texts, as in the reference."""
     ours, reference = pair("Model")
     values = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(2))
     given = {"token_type_ids": torch.zeros_like(IDS), "attention_mask": MASKS[mask], name: values}
@@ -206,7 +206,7 @@ def test_what_is_spread_over_the_batch(shape: tuple[int, ...], name: str, mask: 
 
 @pytest.mark.parametrize("shape", [(2, 6), (5,), (3, 2), (6, 1), (1, 3, 6)])
 @pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
-def test_what_cannot_be_spread_is_refused(shape: tuple[int, ...], name: str) -> None:
+def test_inputs_that_cannot_be_broadcast_are_refused(shape: tuple[int, ...], name: str) -> None:
     with pytest.raises(
         bertie.InputError, match=f"{name} (has shape .* but the batch has shape|must have 2 dimensions)"
     ):
@@ -215,12 +215,12 @@ def test_what_cannot_be_spread_is_refused(shape: tuple[int, ...], name: str) -> 
 
 def test_one_text_is_one_text() -> None:
     model = pair("Model")[0]
-    with pytest.raises(bertie.InputError, match="does not fit 1 text of 6 tokens looking at 6 keys with 2 heads"):
+    with pytest.raises(bertie.InputError, match="does not fit 1 text of 6 tokens attending to 6 keys with 2 heads"):
         model(IDS[:1], attention_mask=torch.ones(1, 1, 5, 5, dtype=torch.bool))
     assert repr(bertie.Packed.from_lists([[5]])).startswith("Packed(1 text, 1 token, ")
 
 
-def test_labels_are_held_to_the_head_that_is_there() -> None:
+def test_labels_are_checked_against_the_actual_head() -> None:
     model = bertie.BertForTokenClassification(bertie.BertConfig(**SIZES))
     with pytest.raises(bertie.InputError, match="allowed are 0 to 1"):
         model(IDS, labels=IDS % 5)
@@ -232,8 +232,8 @@ def test_labels_are_held_to_the_head_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", ["input_ids", "token_type_ids"])
-def test_padding_beyond_the_tables_is_not_looked_at(name: str) -> None:
-    """Nor are columns beyond the positions, whoever looks in."""
+def test_padding_out_of_range_is_ignored(name: str) -> None:
+    """Nor are columns beyond the positions, even with an observer."""
     model = bertie.BertModel(bertie.BertConfig(**SIZES)).eval()
     ids = torch.full((2, 20), 7)
     mask = torch.zeros_like(ids)

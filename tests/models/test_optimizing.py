@@ -1,4 +1,4 @@
-"""A snapshot of a model on the engine: its answers, and one sentence for each model that it cannot stand for."""
+"""``bertie.optimize``: the engine's outputs equal the model's, and models it cannot replace are refused."""
 
 import copy
 from collections.abc import Callable
@@ -131,26 +131,30 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "half": (lambda model: model.bfloat16(), InputError, "its weights are torch.bfloat16, .* model.float()"),
     "elsewhere": (lambda model: model.to("meta"), InputError, "it is on meta, and the engine computes on the CPU"),
     "a hook": (hooked, InputError, "there is a forward hook of .* on bert.encoder.layer.1"),
-    "a hook on the model": (hooked_itself, InputError, "it has hooks, or another forward"),
+    "a hook on the model": (hooked_itself, InputError, "it has hooks, or a replaced forward"),
     "another block": (other_block, InputError, "there is .*Block in the place of bert.encoder.layer.0"),
     "another activation": (other_activation, InputError, "its logits differ by .* not what its config says"),
     "another epsilon": (other_epsilon, InputError, "its logits differ by"),
     "another forward": (other_forward, InputError, "its logits differ by"),
-    "a mask": (masked, InputTypeError, "this model's '.*weight' is not of it"),
-    "adapters": (adapted, InputTypeError, r"not a peft.*; of one with adapters, what merge_and_unload\(\) returns"),
+    "a mask": (masked, InputTypeError, "this model's '.*weight' does not fit"),
+    "adapters": (
+        adapted,
+        InputTypeError,
+        r"not a peft.*; for one with adapters, pass the result of merge_and_unload\(\)",
+    ),
     "adapters within": (lambda model: adapted(model).base_model.model, InputTypeError, "merge adapters into the weigh"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_the_engine_cannot_stand_for(what: str) -> None:
+def test_models_the_engine_cannot_replace(what: str) -> None:
     change, error, sentence = REFUSED[what]
     with pytest.raises(error, match=sentence):
         bertie.optimize(change(make()))
 
 
 def test_decoders() -> None:
-    with pytest.raises(ConfigError, match="it is a decoder, and no BertForSequenceClassification"):
+    with pytest.raises(ConfigError, match="it is a decoder, not a BertForSequenceClassification"):
         bertie.optimize(make(is_decoder=True))
     with pytest.raises(ConfigError, match="its config says is_decoder=false"):
         bertie.optimize(make("BertLMHeadModel"))

@@ -1,4 +1,4 @@
-"""save_pretrained: what is written, what is refused."""
+"""save_pretrained: what is written, and what is refused."""
 
 import json
 import math
@@ -24,7 +24,7 @@ TINY: dict[str, Any] = {
 }
 
 
-def test_weights_once_and_a_config_that_says_what_they_are(tmp_path: Path) -> None:
+def test_weights_are_written_once_with_a_matching_config(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**TINY)).to(torch.bfloat16)
     before = model.config.to_dict()
     model.save_pretrained(tmp_path)
@@ -39,10 +39,10 @@ def test_weights_once_and_a_config_that_says_what_they_are(tmp_path: Path) -> No
     assert model.config.to_dict() == before
 
 
-def test_a_head_left_behind_by_the_embeddings_is_refused(tmp_path: Path) -> None:
+def test_a_head_of_another_size_than_the_embeddings_is_refused(tmp_path: Path) -> None:
     model = BertForMaskedLM(BertConfig(**TINY))
     model.bert.resize_token_embeddings(60)
-    with pytest.raises(ConfigError, match=r"scores 50 words but the embeddings hold 60; call resize_token_embeddings"):
+    with pytest.raises(ConfigError, match=r"scores 50 tokens but the embeddings have 60; call resize_token_embeddings"):
         model.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
     model.resize_token_embeddings(60)
@@ -50,7 +50,7 @@ def test_a_head_left_behind_by_the_embeddings_is_refused(tmp_path: Path) -> None
     assert BertForMaskedLM.from_pretrained(tmp_path).get_output_embeddings().weight.shape == (60, 16)
 
 
-def test_the_config_describes_the_tables_that_are_there(tmp_path: Path) -> None:
+def test_the_config_describes_the_actual_embeddings(tmp_path: Path) -> None:
     model = BertModel(BertConfig(**TINY))
     model.embeddings.token_type_embeddings = torch.nn.Embedding(4, 16)
     model.embeddings.position_embeddings = torch.nn.Embedding(33, 16)
@@ -104,7 +104,7 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_what_is_refused_writes_nothing(tmp_path: Path) -> None:
+def test_refused_saves_write_nothing(tmp_path: Path) -> None:
     model = BertModel(BertConfig(**TINY))
     for arguments, says in [
         ({"push_to_hub": True}, "bertie does not upload"),

@@ -1,4 +1,4 @@
-"""Models of someone's own: weights are drawn once, what was loaded is never drawn over, arguments are passed on."""
+"""User-defined models: weights are initialised once, loaded ones never overwritten, arguments passed on."""
 
 import copy
 import inspect
@@ -38,7 +38,7 @@ def words_of(folder: Path) -> torch.Tensor:
 
 
 def own_class(library: types.ModuleType, init: Any, parent: str = "BertPreTrainedModel", **members: Any) -> Any:
-    """Return a class of someone's own on a library's classes; ``init(self, library, config, …)`` names its parts."""
+    """Return a user-defined class based on a library's classes; ``init(self, library, config, …)`` names its parts."""
     base = getattr(library, parent)
 
     def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ def own_class(library: types.ModuleType, init: Any, parent: str = "BertPreTraine
     return type("Mine", (base,), {"__init__": __init__, "forward": lambda self, input_ids=None: None, **members})
 
 
-# Whatever is loaded, and whoever calls post_init.
+# Loading in every way, with any number of calls of post_init.
 
 
 @both
@@ -62,7 +62,7 @@ def test_a_loaded_model_keeps_its_weights_under_any_name(library, saved):
     model = own_class(library, init)(library.BertConfig(**SIZES))
     for loaded in (model.encoder, model.towers["one"]):
         assert torch.equal(loaded.embeddings.word_embeddings.weight, words_of(saved))
-    assert not model.head.bias.any()  # the new head is drawn as the config says
+    assert not model.head.bias.any()  # the new head is initialised by the config
     assert model.head.weight.std() < 0.05
 
 
@@ -78,17 +78,17 @@ def test_models_of_one_library_inside_the_other_keep_their_weights(outer, inner,
 @both
 @pytest.mark.parametrize("method", ["post_init", "init_weights"])
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
-def test_a_loaded_or_trained_model_is_not_drawn_again(library, method, duplicate, saved):
+def test_a_loaded_or_trained_model_is_not_initialised_again(library, method, duplicate, saved):
     model = library.BertForSequenceClassification.from_pretrained(saved)
     with torch.no_grad():
-        model.classifier.weight.fill_(3)  # trained since
+        model.classifier.weight.fill_(3)  # trained meanwhile
     model = duplicate(model)
     getattr(model, method)()
     assert torch.equal(model.bert.embeddings.word_embeddings.weight, words_of(saved))
     assert (model.classifier.weight == 3).all()
 
 
-def test_a_state_dict_that_was_loaded_stays():
+def test_a_loaded_state_dict_is_kept():
     model = bertie.BertForSequenceClassification(bertie.BertConfig(**SIZES))
     model.classifier = nn.Linear(16, 2)
     state = {name: torch.full_like(tensor, 0.5) for name, tensor in model.state_dict().items()}
@@ -97,7 +97,7 @@ def test_a_state_dict_that_was_loaded_stays():
     assert all((parameter == 0.5).all() for parameter in model.parameters())
 
 
-def test_what_a_state_dict_lacks_is_still_new():
+def test_what_a_state_dict_lacks_is_initialised():
     model = bertie.BertForSequenceClassification(bertie.BertConfig(**SIZES))
     model.classifier = nn.Linear(16, 2)
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "classifier.bias"}
@@ -109,7 +109,7 @@ def test_what_a_state_dict_lacks_is_still_new():
 
 
 @both
-def test_a_resized_output_that_is_not_tied_stays(library):
+def test_a_resized_untied_output_is_kept(library):
     model = library.BertForMaskedLM(library.BertConfig(**SIZES, tie_word_embeddings=False))
     model.resize_token_embeddings(60)
     before = [parameter.clone() for parameter in model.parameters()]
@@ -118,7 +118,7 @@ def test_a_resized_output_that_is_not_tied_stays(library):
 
 
 @both
-def test_a_head_put_in_later_is_drawn_once(library):
+def test_a_head_added_later_is_initialised_once(library):
     model = library.BertForSequenceClassification(library.BertConfig(**SIZES))
     model.classifier = nn.Linear(16, 2)
     model.post_init()
@@ -128,7 +128,7 @@ def test_a_head_put_in_later_is_drawn_once(library):
     assert torch.equal(model.classifier.weight, drawn)
 
 
-def test_a_new_decoder_does_not_draw_over_the_embeddings_it_is_tied_to():
+def test_a_new_decoder_does_not_overwrite_tied_embeddings():
     model = bertie.BertForMaskedLM(bertie.BertConfig(**SIZES))
     words = model.get_input_embeddings().weight.clone()
     model.set_output_embeddings(nn.Linear(16, 50))
@@ -139,7 +139,7 @@ def test_a_new_decoder_does_not_draw_over_the_embeddings_it_is_tied_to():
 
 def test_a_model_loaded_inside_one_that_is_loaded(saved, tmp_path, caplog):
     def init(self, library, config):
-        self.encoder = library.BertForSequenceClassification.from_pretrained(saved)  # whose head is new
+        self.encoder = library.BertForSequenceClassification.from_pretrained(saved)  # with a new head
 
     mine = own_class(bertie, init)
     first = mine(bertie.BertConfig(**SIZES))
@@ -164,7 +164,7 @@ def test_a_loaded_part_that_the_file_lacks_keeps_its_weights(saved):
     assert 0 < model.head.weight.std() < 0.05
 
 
-# An _init_weights of one's own.
+# A user-defined _init_weights.
 
 
 def transitions(self: Any, _library: Any, config: Any) -> None:
@@ -177,7 +177,7 @@ def drawing(parent: type) -> Any:
         parent._init_weights(self, module)
         if module is self and hasattr(self, "transitions"):
             nn.init.constant_(self.transitions, 7.0)
-            nn.init.zeros_(self.bert.embeddings.word_embeddings.weight)  # loaded or drawn already: it stays
+            nn.init.zeros_(self.bert.embeddings.word_embeddings.weight)  # loaded or initialised already: it is kept
 
     return _init_weights
 
@@ -215,7 +215,7 @@ def test_an_own_initialiser_sees_what_a_subclass_of_a_task_model_adds(saved):
     ],
 )
 @torch.no_grad()
-def test_every_way_of_drawing_leaves_protected_weights_alone(draw):
+def test_no_initialiser_changes_protected_weights(draw):
     kept, other = nn.Linear(4, 4), nn.Linear(4, 4)
     before, changed = kept.weight.clone(), other.weight.clone()
     with Protected([kept.weight]):
@@ -228,14 +228,14 @@ def test_every_way_of_drawing_leaves_protected_weights_alone(draw):
 
 
 @both
-def test_convolutions_are_drawn_as_the_config_says(library):
+def test_convolutions_are_initialised_by_the_config(library):
     config = library.BertConfig(**SIZES, initializer_range=0.5)
     model = own_class(library, lambda self, _, __: setattr(self, "reader", nn.Conv1d(16, 64, 3)))(config)
     assert model.reader.weight.std().item() == pytest.approx(0.5, rel=0.1)
     assert not model.reader.bias.any()
 
 
-# Arguments of an __init__ of one's own.
+# Arguments of a user-defined __init__.
 
 
 def remember(self: Any, library: Any, config: Any, *args: Any, **kwargs: Any) -> None:
@@ -267,7 +267,7 @@ def test_named_arguments_of_init_are_passed_on_and_others_refused(saved):
 
 
 @both
-def test_beside_a_config_object_the_arguments_are_those_of_init(library, saved):
+def test_with_a_config_object_arguments_go_to_init(library, saved):
     def init(self, library, config, num_labels=0):
         self.bert = library.BertModel(config)
         self.given = num_labels
@@ -294,8 +294,8 @@ def test_weights_may_be_given_as_a_state_dict(library, saved):
         library.BertModel.from_pretrained(saved, state_dict=weights)
 
 
-def test_what_a_state_dict_needs_beside_it(saved):
-    with pytest.raises(bertie.InputError, match="give its config beside it"):
+def test_a_state_dict_needs_a_config(saved):
+    with pytest.raises(bertie.InputError, match="give its config too"):
         bertie.BertModel.from_pretrained(None, state_dict={})
     config = bertie.BertConfig(**SIZES)
     with pytest.raises(bertie.InputTypeError, match=r"state_dict\['a'\] is of type int"):

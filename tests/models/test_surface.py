@@ -1,4 +1,4 @@
-"""What programs reach for beside ``forward``: the parent's methods, copies, hooks, outputs (decisions 17, 20 to 22)."""
+"""What programs use besides ``forward``: methods of the base class, copies, hooks, outputs (decisions 17, 20 to 22)."""
 
 import copy
 import inspect
@@ -73,7 +73,7 @@ def test_a_misspelt_argument_is_refused_with_the_nearest_name(name):
 
 
 @every_class
-def test_unknown_arguments_with_nothing_in_them_pass(name):
+def test_empty_unknown_arguments_are_accepted(name):
     model = make(name)
     ids = IDS[None] if name == "BertForMultipleChoice" else IDS
     answer = model(ids, head_mask=None, cache_position=None, cu_seq_lens_q=None)
@@ -82,11 +82,11 @@ def test_unknown_arguments_with_nothing_in_them_pass(name):
         model(ids, head_mask=torch.ones(4, 2))
 
 
-# What a model knows of itself.
+# Attributes.
 
 
 class Handing(bertie.BertPreTrainedModel):
-    """A model of someone's own that hands what it does not name on to the encoder."""
+    """A user-defined model that passes unknown arguments on to the encoder."""
 
     def __init__(self, config: bertie.BertConfig) -> None:
         super().__init__(config)
@@ -97,7 +97,7 @@ class Handing(bertie.BertPreTrainedModel):
         return self.bert(input_ids, **kwargs).pooler_output
 
 
-def test_a_model_of_ones_own_may_take_any_argument():
+def test_a_user_defined_model_may_take_any_argument():
     model = Handing(bertie.BertConfig(**SIZES)).eval()
     assert torch.equal(model(IDS, attention_mask=MASK), model.bert(IDS, MASK).pooler_output)
     with pytest.raises(bertie.InputTypeError, match="BertModel takes no argument 'atention_mask'"):
@@ -105,7 +105,7 @@ def test_a_model_of_ones_own_may_take_any_argument():
 
 
 @every_class
-def test_a_model_knows_itself(name):
+def test_attributes_of_a_model(name):
     model = make(name)
     assert model.device == torch.device("cpu")
     assert model.dtype == torch.float32
@@ -130,7 +130,7 @@ def test_parameters_are_named_and_counted_as_in_the_reference(name):
 
 
 @pytest.mark.parametrize("library", [bertie, transformers], ids=["bertie", "transformers"])
-def test_models_without_a_folder_are_made_by_the_doors(library):
+def test_auto_classes_build_models_from_configs(library):
     config = library.BertConfig(**SIZES, dtype="float64")
     door = library.AutoModel
     made = door.from_config(config, dtype=torch.bfloat16, attn_implementation="eager", add_pooling_layer=False)
@@ -144,7 +144,7 @@ def test_models_without_a_folder_are_made_by_the_doors(library):
         door.from_config(config, pooling_layer=False)
 
 
-def test_a_door_takes_the_configs_dtype_only_when_asked():
+def test_from_config_uses_the_configs_dtype_only_on_request():
     config = bertie.BertConfig(**SIZES, dtype="float64")
     assert bertie.AutoModel.from_config(config, dtype="auto").dtype == torch.float64
     assert bertie.AutoModel.from_config(config).dtype == config.dtype == torch.float32
@@ -152,7 +152,7 @@ def test_a_door_takes_the_configs_dtype_only_when_asked():
         bertie.AutoModel.from_config({})
 
 
-def test_the_way_to_attend_can_be_changed():
+def test_the_attention_implementation_can_be_changed():
     model = make()
     assert model.get_submodule("bert.encoder.layer.0.attention.self").backend is None
     model.set_attn_implementation("eager")
@@ -196,7 +196,7 @@ def test_a_model_without_a_pooler():
 
 
 @every_class
-def test_fresh_weights_follow_the_config(name):
+def test_new_weights_follow_the_config(name):
     model = make(name, initializer_range=0.5)
     for path, module in model.named_modules():
         if isinstance(module, nn.LayerNorm):
@@ -205,10 +205,10 @@ def test_fresh_weights_follow_the_config(name):
             assert module.weight.std().item() == pytest.approx(0.5, rel=0.25), path
         if isinstance(getattr(module, "bias", None), nn.Parameter):
             assert not module.bias.any(), path
-    assert not model.get_input_embeddings().weight[0].any()  # the row of padding
+    assert not model.get_input_embeddings().weight[0].any()  # the row of [PAD]
 
 
-def test_init_weights_draws_nothing_twice_and_keeps_ties():
+def test_init_weights_initialises_nothing_twice_and_keeps_ties():
     model = make()
     before = model.get_input_embeddings().weight.clone()
     model.init_weights()
@@ -305,7 +305,7 @@ def test_tying_to_embeddings_of_another_size_fits_the_bias():
     assert model(IDS).logits.shape == (2, 4, 60)
 
 
-def test_resizing_can_draw_new_rows():
+def test_resizing_can_initialise_new_rows_randomly():
     model = make("BertModel", initializer_range=0.5)
     rows = model.resize_token_embeddings(1050, mean_resizing=False).weight[50:]
     assert rows.std().item() == pytest.approx(0.5, rel=0.1)
@@ -404,7 +404,7 @@ def test_models_and_configs_are_copied_and_pickled(name, duplicate):
 
 
 def gradients(model: bertie.BertPreTrainedModel) -> list[torch.Tensor]:
-    torch.manual_seed(1)  # dropout draws the same in every run
+    torch.manual_seed(1)  # the same dropout in every run
     model.zero_grad()
     loss = model(IDS, attention_mask=MASK, labels=IDS, use_cache=True, return_dict=True).loss
     loss.backward()
@@ -425,7 +425,7 @@ def test_checkpointing_changes_no_gradient(method, options):
     getattr(model, f"{method}_checkpointing_enable")(**options)
     assert model.is_gradient_checkpointing is model.is_activation_checkpointing is True
     torch.testing.assert_close(gradients(model), expected, atol=1e-6, rtol=0)
-    assert runs.count(0) == 2  # once forward, once anew
+    assert runs.count(0) == 2  # once forward, once recomputed
     assert runs.count(1) == (2 if "every_n_layers" not in options else 1)
     runs.clear()
     getattr(model, f"{method}_checkpointing_disable")()
@@ -463,7 +463,7 @@ def test_inputs_of_a_frozen_model_can_require_gradients():
     model.requires_grad_(False)
     assert not hidden(model).requires_grad
     model.enable_input_require_grads()
-    model.enable_input_require_grads()  # peft and a trainer may both ask
+    model.enable_input_require_grads()  # peft and a trainer may both call it
     assert hidden(model).requires_grad
     model.disable_input_require_grads()
     assert not hidden(model).requires_grad
@@ -536,7 +536,7 @@ def test_linear_layers_are_explained() -> None:
 
 
 @pytest.mark.parametrize("function", ["explain_linear", "explain_attention", "make_deterministic"])
-def test_what_is_for_pytorch_models_refuses_engines_pipelines_and_names(function: str, mini: Path) -> None:
+def test_functions_for_pytorch_models_refuse_engines_pipelines_and_names(function: str, mini: Path) -> None:
     pipe = bertie.pipeline("fill-mask", mini)
     more = [IDS] if function == "explain_attention" else []
     for given in (pipe, pipe.model, "a name"):

@@ -87,7 +87,7 @@ def test_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
     groups = {"num_beams": 4, "num_beam_groups": 2}
     for options, message in (
         ({**groups, "num_beam_groups": 3, "diversity_penalty": 0.5}, "num_beam_groups=3 does not divide num_beams=4"),
-        (groups, "finds the same in each group; add diversity_penalty=0.5"),
+        (groups, "finds the same beams in every group; add diversity_penalty=0.5"),
         ({**groups, "do_sample": True, "diversity_penalty": 0.5}, "leave out do_sample=True"),
         ({"penalty_alpha": 1.5}, "penalty_alpha is 1.5; allowed: a number from 0 to 1"),
         ({"penalty_alpha": 0.5, "prompt_lookup_num_tokens": 2}, "leave out penalty_alpha, or the draft"),
@@ -95,7 +95,7 @@ def test_what_does_not_fit(caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(bertie.BertieError, match=message):
             decoder.generate(ids, **options, max_new_tokens=3)
     cache = decoder(ids[:, :3], use_cache=True).past_key_values
-    with pytest.raises(bertie.InputError, match="penalty_alpha=0.5 compares a word with all words before"):
+    with pytest.raises(bertie.InputError, match="penalty_alpha=0.5 compares tokens with the hidden states of all"):
         decoder.generate(ids, past_key_values=cache, penalty_alpha=0.5, max_new_tokens=3)
     decoder.generate(ids, penalty_alpha=0.5, num_beams=2, max_new_tokens=3)
-    assert "penalty_alpha=0.5 has no effect without top_k=4 and without beams and draws" in caplog.text
+    assert "penalty_alpha=0.5 has no effect without top_k=4, or with beams or sampling" in caplog.text

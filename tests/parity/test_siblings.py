@@ -19,7 +19,7 @@ from bertie.checkpoints.names import from_family, to_family
 from bertie.engine import Engine
 from bertie.engine.attention import distance_buckets
 from bertie.families import CLASSES, FAMILIES
-from bertie.models.optimizing import _answers
+from bertie.models.optimizing import _outputs
 from bertie.tasks.features import Features
 
 SIZES = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -131,7 +131,7 @@ def test_answers_losses_and_gradients(kind: str, name: str, place: Path, record_
     types = batch["token_type_ids"].flatten()[real.flatten()].numpy() if kind == "electra" else None
     ids = batch["input_ids"].flatten(0, -2)[real].numpy()
     rows = Features(ids, types, real.sum(1).tolist(), [0, 0], [False, False])
-    for key, value in _answers(engine, rows).items():
+    for key, value in _outputs(engine, rows).items():
         expected = wanted[key].detach()
         expected = expected[real] if expected.shape[:2] == real.shape else expected.reshape(value.shape)
         worst = max(worst, scaled_difference(torch.from_numpy(value), expected))
@@ -268,11 +268,11 @@ def test_a_summary_that_is_not_computed_is_refused(place: Path, tmp_path: Path) 
 
 def test_fields_of_other_families_and_strange_widths() -> None:
     for fields, says in (
-        ({"model_type": "roberta", "is_decoder": True}, "only a BERT is a decoder"),
+        ({"model_type": "roberta", "is_decoder": True}, "only a BERT can be a decoder"),
         ({"model_type": "distilbert"}, "type_vocab_size is 2, which no model of type 'distilbert' has"),
         ({"type_vocab_size": 0}, "type_vocab_size is 0"),
         ({"embedding_size": 128}, "only ELECTRA projects"),
-        ({"model_type": "camembert", "pad_token_id": None}, "count from the one behind it"),
+        ({"model_type": "camembert", "pad_token_id": None}, "count from the one after it"),
         ({"model_type": "roberta", "pad_token_id": 1, "max_position_embeddings": 2}, "first token has position 2"),
     ):
         with pytest.raises(bertie.ConfigError, match=says):

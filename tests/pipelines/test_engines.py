@@ -52,7 +52,7 @@ def test_a_pytorch_model_runs_itself_unless_it_was_optimized(tiny: Tiny) -> None
 
 def test_without_kernels_pytorch_is_used(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "best", lambda: None)
-    monkeypatch.setattr(library, "why_none", lambda: "there was no compiler")
+    monkeypatch.setattr(library, "why_no_kernels", lambda: "there was no compiler")
     pipe = bertie.pipeline("embed", tiny(), device="cpu")
     assert isinstance(pipe.model, bertie.BertModel)
     assert pipe.explain().endswith("PyTorch multiplies faster than NumPy, and there was no compiler")

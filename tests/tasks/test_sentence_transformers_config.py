@@ -66,7 +66,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     [
         ({"modules": "[{"}, "not valid JSON"),
         ({"modules": {"type": "x"}}, "is not a list of modules"),
-        ({"modules": [{"type": 5, "path": ""}]}, "'type' is 5; allowed: a text"),
+        ({"modules": [{"type": 5, "path": ""}]}, "'type' is 5; allowed: a string"),
         ({"modules": "[" * 100_000}, "nested too deeply"),
         ({"modules": modules("Pooling")}, "does not begin with a Transformer"),
         ({"modules": modules("Transformer", "Pooling", "LSTM")}, "the module 'sentence_transformers.models.LSTM'"),

@@ -106,7 +106,7 @@ def test_time_for_evaluations_and_states_is_kept(clock: Clock) -> None:
 
 
 def test_long_epochs_are_evaluated_by_the_time_too(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.settings.STEPS_UNEVALUATED", 2)  # of an epoch of 4 steps or more
+    monkeypatch.setattr("bertie.settings.MAX_EVALUATION_INTERVAL", 2)  # of an epoch of 4 steps or more
 
     def evaluate() -> dict[str, float]:
         clock.now += 8

@@ -1,4 +1,4 @@
-"""Attention over packed tokens: one signature, an ordered list of backends, and a choice that explains itself."""
+"""Attention over packed tokens: one function, an ordered list of backends, and an explanation of the choice."""
 
 from bertie.extras import need_torch
 

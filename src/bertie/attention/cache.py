@@ -1,7 +1,7 @@
-"""Keys and values of tokens that a decoder has already read, kept between its steps with room for more.
+"""A decoder's key-value cache, with spare capacity between steps.
 
-Rows of a rectangle grow in step, their padding included, as in the reference (``update``). Texts of a `Packed` grow
-each by its own tokens (``append``), so that prompts of unequal lengths go on without padding.
+The rows of a rectangle grow together, padding included, as in the reference (``update``). The texts of a `Packed` grow
+by their own tokens (``append``), so that prompts of unequal lengths continue without padding.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from bertie.packing import Packed
 
 
 class CacheLike(Protocol):
-    """What a model asks of a cache, ours or the reference's (decision 18)."""
+    """What a model needs of a cache, bertie's or the reference's (decision 18)."""
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]: ...
 
     def get_seq_length(self, layer_idx: int = 0) -> int: ...
 
 
-class _Growing:
-    """What the reference's models ask of a cache that grows and keeps all it holds."""
+class _DynamicCache:
+    """What the reference's models query of a cache that grows and never drops tokens by itself."""
 
     is_compileable = False
     is_croppable = True
@@ -52,10 +52,10 @@ class _Growing:
     is_linear = is_dummy = is_sliding
 
 
-class Cache(_Growing):
+class Cache(_DynamicCache):
     """The keys and values of all layers, with the methods that the reference's models and ``generate`` call.
 
-    bertie calls ``update`` and ``get_seq_length`` of caches of any make (decision 18), and ``append`` of this one.
+    bertie calls ``update`` and ``get_seq_length`` of any cache (decision 18), and ``append`` only of this one.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Cache(_Growing):
         self._growth: Growth | None = None  # of the layer that grew last
 
     def layer(self, layer_idx: int) -> CacheLayer:
-        """Return a layer, made if it is new."""
+        """Return a layer, created if it is new."""
         while len(self.layers) <= layer_idx:
             self.layers.append(CacheLayer())
         return self.layers[layer_idx]
@@ -73,17 +73,17 @@ class Cache(_Growing):
         key_states: Tensor,
         value_states: Tensor,
         layer_idx: int,
-        cache_kwargs: object = None,  # noqa: ARG002  the reference's caches take it
+        cache_kwargs: object = None,  # noqa: ARG002  the reference's signature
         *,
         has_padding: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all it holds, ``[B, H, S, K]``.
+        """Append ``[B, H, S_new, K]`` keys and values to a layer and return all that it holds, ``[B, H, S, K]``.
 
         Args:
-            key_states, value_states: what each row brings, its padding included.
-            layer_idx: the layer's number.
-            cache_kwargs: without meaning here.
-            has_padding: whether some of it is padding, which an ``attention_mask`` has to hide in every later step.
+            key_states, value_states: each row's new keys and values, padding included.
+            layer_idx: the layer's index.
+            cache_kwargs: ignored.
+            has_padding: whether some of them are padding, which an ``attention_mask`` has to mask in every later step.
 
         Raises:
             InputError: if the batch size differs from the one the cache was filled with, or it holds packed texts of
@@ -94,7 +94,7 @@ class Cache(_Growing):
     def append(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, packed: Packed
     ) -> tuple[Tensor, Tensor, CachedKeys]:
-        """Append the packed keys and values ``[T, H, K]`` of a batch, and return all with the places of each text.
+        """Append a batch's packed keys and values ``[T, H, K]``, and return all, and where each text's are.
 
         Raises:
             InputError: if the batch size differs from the one the cache was filled with, or it holds padding.
@@ -105,11 +105,11 @@ class Cache(_Growing):
 
     @property
     def lengths(self) -> tuple[int, ...] | None:
-        """The number of tokens of each text, where its next token stands; None for rows with padding."""
+        """The number of tokens of each text, which is its next token's position; None for rows with padding."""
         return self.layers[0].lengths if self.layers else ()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return how many tokens a text of the cache holds (its padding included), of packed texts the longest."""
+        """Return the number of cached tokens of a text, padding included; of packed texts, that of the longest."""
         return self.layers[layer_idx].width if layer_idx < len(self.layers) else 0
 
     @property
@@ -117,20 +117,20 @@ class Cache(_Growing):
         return bool(self.layers)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Make text ``i`` of the cache what text ``beam_idx[i]`` was (beam search).
+        """Replace text ``i`` of the cache by text ``beam_idx[i]`` (beam search).
 
         Raises:
-            InputError: if an index lies outside the batch.
+            InputError: if an index is outside the batch.
         """
         for layer in self.layers:
             layer.select(beam_idx)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the texts of these numbers only (see ``reorder_cache``)."""
+        """Keep only the texts with these indices (see ``reorder_cache``)."""
         self.reorder_cache(indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat each text so many times, one copy beside the other."""
+        """Repeat each text ``repeats`` times, its copies next to each other."""
         for layer in self.layers:
             if layer.keys is not None:
                 layer.select(torch.arange(layer.keys.shape[0]).repeat_interleave(repeats))
@@ -139,7 +139,7 @@ class Cache(_Growing):
         """Forget the last ``-tokens_to_remove`` tokens of each text.
 
         Raises:
-            InputError: if it is more than 0.
+            InputError: if ``tokens_to_remove`` is more than 0.
         """
         if tokens_to_remove > 0:
             raise InputError(f"tokens_to_remove is {tokens_to_remove}; it must be 0 or less: -2 removes two tokens.")
@@ -161,7 +161,7 @@ class Cache(_Growing):
 def extend(
     cache: CacheLike, keys: Tensor, values: Tensor, layer_idx: int, has_padding: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Append rows to a layer of a cache of any make and return all it holds, without its spare room."""
+    """Append rows to a layer of any cache and return all that it holds, without spare capacity."""
     if isinstance(cache, Cache):
         return cache.update(keys, values, layer_idx, has_padding=has_padding)
     keys, values = cache.update(keys, values, layer_idx)
@@ -169,8 +169,8 @@ def extend(
     return keys[:, :, :filled], values[:, :, :filled]
 
 
-class EncoderDecoderCache(_Growing):
-    """Both halves of a decoder with cross-attention; ``is_updated[layer]`` says that the encoder's half is filled."""
+class EncoderDecoderCache(_DynamicCache):
+    """The caches of self- and cross-attention; ``is_updated[layer]`` says whether the latter is filled."""
 
     def __init__(
         self, self_attention_cache: CacheLike | None = None, cross_attention_cache: CacheLike | None = None
@@ -181,38 +181,38 @@ class EncoderDecoderCache(_Growing):
 
     @property
     def lengths(self) -> tuple[int, ...] | None:
-        """The number of tokens of each text of the decoder's half (see ``Cache.lengths``)."""
-        found: tuple[int, ...] | None = getattr(self.self_attention_cache, "lengths", None)
-        return found
+        """The number of tokens of each text in the self-attention cache (see ``Cache.lengths``)."""
+        lengths: tuple[int, ...] | None = getattr(self.self_attention_cache, "lengths", None)
+        return lengths
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return how many tokens a text of the decoder's half holds."""
+        """Return the number of tokens of a text in the self-attention cache."""
         return int(self.self_attention_cache.get_seq_length(layer_idx))
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Reorder both halves (see ``Cache.reorder_cache``)."""
+        """Reorder both caches (see ``Cache.reorder_cache``)."""
         self._both("reorder_cache", beam_idx)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the texts of these numbers only, in both halves."""
+        """Keep only the texts with these indices, in both caches."""
         self._both("batch_select_indices", indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat each text so many times, in both halves."""
+        """Repeat each text ``repeats`` times, in both caches."""
         self._both("batch_repeat_interleave", repeats)
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens of the decoder's half (see ``Cache.crop``)."""
+        """Forget the last tokens of the self-attention cache (see ``Cache.crop``)."""
         self.self_attention_cache.crop(tokens_to_remove)
 
     def reset(self) -> None:
-        """Forget all tokens of both halves."""
+        """Forget all tokens of both caches."""
         self._both("reset")
         self.is_updated.clear()
 
     def _both(self, method: str, *arguments: object) -> None:
-        for half in (self.self_attention_cache, self.cross_attention_cache):
-            getattr(half, method)(*arguments)
+        for cache in (self.self_attention_cache, self.cross_attention_cache):
+            getattr(cache, method)(*arguments)
 
     def __len__(self) -> int:
         return len(self.self_attention_cache)
@@ -226,13 +226,13 @@ def _unflatten(layers: Any, _context: Any) -> Cache:
     return cache
 
 
-def _unflatten_both(halves: Any, updated: Any) -> EncoderDecoderCache:
-    cache = EncoderDecoderCache(*halves)
+def _unflatten_both(caches: Any, updated: Any) -> EncoderDecoderCache:
+    cache = EncoderDecoderCache(*caches)
     cache.is_updated = dict(updated)
     return cache
 
 
-# So that a decoder can be exported together with the cache it answers with.
+# So that a decoder that returns a cache can be exported.
 pytree.register_pytree_node(
     Cache,
     lambda cache: ([(layer.keys, layer.values) for layer in cache.layers], None),

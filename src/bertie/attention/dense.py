@@ -1,4 +1,4 @@
-"""Attention with the whole score matrix, for what needs one: weights, masks of any shape, caches, other keys."""
+"""Attention with the whole score matrix, for calls that need it: weights, masks of any shape, score biases, caches."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from bertie.packing import Packed
 
 
 class Dense:
-    """Queries and keys laid out as rectangles ``[B, H, S, K]``; scores, softmax, dropout as in the paper (3.1)."""
+    """Queries and keys padded to rectangles ``[B, H, S, K]``; scores, softmax and dropout as in the paper (3.1)."""
 
     name = "dense"
 
@@ -37,7 +37,7 @@ class Dense:
             dropout_p=inputs.dropout_p,
             score_bias=inputs.score_bias,
             weights=inputs.weights,
-            real=real_places(packed) if inputs.weights else None,
+            real=real_token_mask(packed) if inputs.weights else None,
         )
         return packed.unpad(context), weights
 
@@ -49,8 +49,8 @@ def _rows(part: Tensor, keys: CachedKeys) -> Tensor:
 
 
 def _mask_of_cache(packed: Packed, keys: CachedKeys, causal: bool, dtype: torch.dtype) -> Tensor:
-    """Return what hides the free places of a cache and, if causal, the keys after each of the newest queries."""
-    counts = torch.tensor(keys.lengths, device=packed.device)[:, None]  # of the keys that a query sees
+    """Return the additive mask of a cache's spare capacity and, if causal, of the keys after each query."""
+    counts = torch.tensor(keys.lengths, device=packed.device)[:, None]  # of the keys visible to a query
     if causal:
         ends = packed.cu_seqlens[1:].long()
         after = ends.repeat_interleave(packed.cu_seqlens.diff(), output_size=packed.num_tokens)
@@ -73,11 +73,11 @@ def attend_rectangles(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of queries ``[B, H, S, K]`` to keys ``[B, H, S_keys, K]``: the context ``[B, S, H, K]`` and weights.
 
-    A mask is bool (True: attend) or floats added to the scores; where ``real [B, S]`` is False the weights are zeros.
+    A mask is bool (True: attend) or floats added to the scores; weights are 0 where ``real [B, S]`` is False.
     """
     if mask is not None and mask.dtype == torch.bool:
         mask = to_additive(mask, query.dtype)
-    elif mask is not None and mask.dtype != query.dtype:  # the lowest float32 is no number in half precision
+    elif mask is not None and mask.dtype != query.dtype:  # the lowest float32 would be -inf in half precision
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     if score_bias is not None:
         bias = score_bias(query, key)
@@ -95,10 +95,10 @@ def attend_rectangles(
 
 def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, dtype: torch.dtype) -> Tensor | None:
     """Return what to add to the scores, broadcastable to ``[B, H, S, S_keys]``, or None if nothing is masked."""
-    # a mask that the batch carries is complete; keys beyond the rectangle's width are a cache's, all of them visible
-    given = keys.attention_mask
-    if given is not None:
-        return given.to(dtype) if given.is_floating_point() else to_additive(given, dtype)
+    # the batch's own mask is complete; otherwise, keys beyond the rectangle's width are a cache's, and all visible
+    own_mask = keys.attention_mask
+    if own_mask is not None:
+        return own_mask.to(dtype) if own_mask.is_floating_point() else to_additive(own_mask, dtype)
     width, device = packed.shape[1], packed.device
     visible = None
     if keys.flat_index is not None:
@@ -111,38 +111,38 @@ def additive_mask(packed: Packed, keys: Packed, causal: bool, key_length: int, d
 
 
 def to_additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    # The lowest finite number, not -inf: a row with nothing visible stays finite.
+    # The lowest finite number, not -inf, so that a row with nothing visible stays finite.
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)
 
 
-def real_places(packed: Packed) -> Tensor | None:
-    """Return bool ``[B, S]``, False where there is padding; None where there is none."""
+def real_token_mask(packed: Packed) -> Tensor | None:
+    """Return bool ``[B, S]``, False for padding; None if there is none."""
     if packed.flat_index is None and packed.token_mask is None:
         return None
     return packed.pad(torch.ones(packed.num_tokens, dtype=torch.bool, device=packed.device))
 
 
 class RelativePositions:
-    """Adds learned vectors for the distances of tokens to the scores (arXiv 1803.02155; 2009.13658, methods 3, 4)."""
+    """Adds scores from learned vectors of relative distances (arXiv 1803.02155; 2009.13658, methods 3 and 4)."""
 
     def __init__(self, kind: str, max_positions: int) -> None:
-        self.by_key_too = kind == "relative_key_query"
+        self.with_key_term = kind == "relative_key_query"
         self.max_positions = max_positions
 
     def score_bias(self, embedding: Tensor) -> ScoreBias:
-        """Return what ``attend`` adds to the scores, given the table ``[2 * max_positions - 1, K]`` of distances."""
+        """Return the `ScoreBias` for the table ``[2 * max_positions - 1, K]`` of distances."""
 
         def bias(query: Tensor, key: Tensor) -> Tensor:
             if key.shape[2] > self.max_positions:
                 raise InputError(
                     f"A text of {key.shape[2]} columns is longer than max_position_embeddings = {self.max_positions}, "
-                    "beyond which the model knows no distances; truncate it or split it into windows."
+                    "beyond which the model has no relative positions; truncate it or split it into windows."
                 )
             keys = torch.arange(key.shape[2], device=query.device)
             queries = keys[key.shape[2] - query.shape[2] :]
             vectors = embedding[queries[:, None] - keys[None, :] + self.max_positions - 1].to(query.dtype)
             scores = torch.einsum("bhqk,qsk->bhqs", query, vectors)
-            if self.by_key_too:
+            if self.with_key_term:
                 scores = scores + torch.einsum("bhsk,qsk->bhqs", key, vectors)
             return scores * query.shape[-1] ** -0.5
 
@@ -150,13 +150,13 @@ class RelativePositions:
 
 
 class PositionBuckets:
-    """A bias for the bucket that the distance of two tokens falls into, and the head: one table for all blocks."""
+    """Adds a bias for each bucket of relative distances and head, from one table for all blocks."""
 
     def __init__(self, table: nn.Embedding) -> None:
         self.table = table
 
     def score_bias(self) -> ScoreBias:
-        """Return what ``attend`` adds to the scores."""
+        """Return the `ScoreBias` of the table."""
 
         def bias(query: Tensor, key: Tensor) -> Tensor:
             buckets = torch.from_numpy(distance_buckets(query.shape[2], key.shape[2])).to(query.device)

@@ -1,4 +1,4 @@
-"""``attend``: attention through the first backend without an objection, and the explanation of that choice."""
+"""``attend``: attention by the first backend without an objection, and the explanation of that choice."""
 
 from functools import lru_cache
 
@@ -31,20 +31,20 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention of packed tokens, each within its own text (arXiv 1706.03762, section 3.2.1).
 
-    Queries ``[T, H, K]`` belong to ``packed``; keys and values, packed ``[T_keys, H, K]`` or a cache's rectangle
-    ``[B, H, S_keys, K]``, to ``keys`` where that is another batch. Returns the context ``[T, H, K]``, and if asked for
-    the weights ``[B, H, S, S_keys]`` after softmax and dropout, zeros for padded queries.
+    Queries ``[T, H, K]`` belong to ``packed``. Keys and values, packed ``[T_keys, H, K]`` or a cache's rectangle
+    ``[B, H, S_keys, K]``, belong to ``keys`` if that is given. Returns the context ``[T, H, K]`` and, if requested, the
+    weights ``[B, H, S, S_keys]`` after softmax and dropout, which are 0 for padding queries.
     """
     keys = packed if keys is None else keys
     inputs = Inputs(q, k, v, packed, keys, causal, dropout_p, score_bias, weights)
     request = inputs.request
-    # A captured graph cannot use the cache, and it chooses only once.
+    # lru_cache cannot be captured in a graph, which chooses only once anyway.
     chosen = (choose if request.compiling else _choose_cached)(request, backend)
     return chosen.attend(inputs)
 
 
 def choose(request: Request, name: str | None = None) -> Backend:
-    """Return the first backend without an objection to ``request`` (or the one called ``name``, if it has none)."""
+    """Return the first backend without an objection to ``request``, or the one called ``name`` if it has none."""
     considered = candidates(name)
     for backend in considered:
         if not backend.why_not(request):
@@ -64,7 +64,7 @@ def candidates(name: str | None = None) -> tuple[Backend, ...]:
 
 
 def explain(request: Request, backends: tuple[Backend, ...] = BACKENDS) -> str:
-    """Return one line a backend: chosen, able, or every objection it has."""
+    """Return one line a backend: chosen, able, or all its objections."""
     lines, chosen = [], False
     for backend in backends:
         objections = backend.why_not(request)

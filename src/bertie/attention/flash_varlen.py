@@ -1,4 +1,4 @@
-"""Attention over packed tokens in one flash kernel that takes the texts' boundaries: CUDA, half precision."""
+"""Attention over packed tokens in one variable-length flash kernel: CUDA, half precision."""
 
 import importlib.util
 from functools import lru_cache
@@ -6,10 +6,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bertie.attention.request import Inputs, Request, needs_a_matrix
+from bertie.attention.request import Inputs, Request, dense_only_reasons
 
 _AVAILABLE = importlib.util.find_spec("torch.nn.attention.varlen") is not None
-# The kernel takes the longest length as a plain number: rounded, so that a captured graph serves many batches.
+# The kernel takes the maximal length as a Python number: rounded up, so that a captured graph fits many batches.
 _ROUND = 64
 
 
@@ -19,7 +19,7 @@ class Varlen:
     name = "varlen"
 
     def why_not(self, request: Request) -> list[str]:
-        reasons = needs_a_matrix(request)
+        reasons = dense_only_reasons(request)
         if request.foreign_keys:
             reasons.append("keys come from another batch")
         if not _AVAILABLE:
@@ -60,7 +60,7 @@ def flash_with_dropout(
 
 def _why_no_dropout(request: Request) -> list[str]:
     if request.compiling:
-        return ["its dropout is a private operator, which is not captured in graphs"]
+        return ["its dropout is a private operator, which graphs do not capture"]
     if request.device == "cuda" and not dropout_works():
         return [f"PyTorch {torch.__version__} has no working variable-length kernel with dropout here"]
     return []
@@ -68,28 +68,28 @@ def _why_no_dropout(request: Request) -> list[str]:
 
 @lru_cache(maxsize=1)
 def dropout_works() -> bool:
-    """Whether the kernel with dropout is there, drops the right share, and its gradient fits what it dropped."""
+    """Whether the kernel with dropout exists, drops the right share, and its gradient uses the same mask."""
     if not torch.cuda.is_available():
         return False
     try:
-        # the check must not advance the user's random numbers
-        own_numbers = torch.random.fork_rng(devices=[torch.cuda.current_device()])
-        with own_numbers, torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
-            return _drops_rightly()
+        # the check must not advance the user's random state
+        own_state = torch.random.fork_rng(devices=[torch.cuda.current_device()])
+        with own_state, torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
+            return _dropout_is_correct()
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
         return False
 
 
-def _drops_rightly() -> bool:
-    """Try it on equal scores: an answer is then the mean of what was kept, and the kept share can be counted."""
+def _dropout_is_correct() -> bool:
+    """Try it on equal scores: each context is then the scaled share of kept weights."""
     lengths, width, dropout_p = (128, 64), 64, 0.25
     total = sum(lengths)
     cu_seqlens = torch.tensor([0, lengths[0], total], dtype=torch.int32, device="cuda")
     q = torch.zeros(total, 2, width, dtype=torch.bfloat16, device="cuda")
     v = torch.ones_like(q, requires_grad=True)
-    answer = flash_with_dropout(q, q, v, cu_seqlens, lengths[0], False, dropout_p)
-    (gradient,) = torch.autograd.grad(answer.float().sum(), v)
-    kept = answer.float()[:, :, 0]
-    # 192 rows of 64 or more weights, two heads: the mean strays from 1 by less than 0.01, rows differ
+    context = flash_with_dropout(q, q, v, cu_seqlens, lengths[0], False, dropout_p)
+    (gradient,) = torch.autograd.grad(context.float().sum(), v)
+    kept = context.float()[:, :, 0]
+    # with 192 rows of 64 or more weights and two heads, the mean deviates from 1 by less than 0.01; rows differ
     mean, gradient_mean = kept.mean().item(), gradient.float().mean().item()
     return abs(mean - 1) < 0.05 and abs(gradient_mean - mean) < 0.02 and kept.std().item() > 0.02

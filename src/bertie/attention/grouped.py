@@ -1,4 +1,4 @@
-"""Attention in groups of texts of equal length, through ``scaled_dot_product_attention``: any device, any dtype."""
+"""Attention in groups of texts of equal length, by ``scaled_dot_product_attention``: any device, any dtype."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -8,25 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.attention.request import Inputs, Request, needs_a_matrix
+from bertie.attention.request import Inputs, Request, dense_only_reasons
 from bertie.packing import Packed
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Grouped:
-    """Texts of equal length form a small rectangle without padding, so the fused kernel needs no mask.
+    """Texts of equal length form a small rectangle without padding, so PyTorch's fused kernel needs no mask.
 
-    Keys may belong to another batch of as many texts: then a group's texts have equally many queries and equally many
-    keys. A text without keys gets zeros.
+    Keys may belong to another batch of as many texts: a group's texts then have equal numbers of queries and of keys.
+    A text without keys gets zeros.
     """
 
     name = "grouped"
 
     def why_not(self, request: Request) -> list[str]:
-        reasons = needs_a_matrix(request)
-        if request.key_lengths:
-            reasons.append("keys lie in a cache, with room between texts")
+        reasons = dense_only_reasons(request)
+        if request.known_key_lengths:
+            reasons.append("keys are in a cache, with spare capacity between texts")
         if request.compiling:
             reasons.append("text lengths are not known while a graph is captured")
         return reasons
@@ -41,7 +41,7 @@ class Grouped:
             k, v = (part.index_select(0, groups.keys) for part in (k, v))
         causal = inputs.causal and inputs.keys is inputs.packed
         contexts = [q[:0]]
-        # split at once: the gradient of each slice would be a tensor as large as the whole
+        # split, not sliced: the gradient of each slice would be as large as the whole
         each_q = q.split([texts * length for texts, length, _ in groups.sizes])
         each_k, each_v = (part.split([texts * keys for texts, _, keys in groups.sizes]) for part in (k, v))
         for (texts, length, keys), *parts in zip(groups.sizes, each_q, each_k, each_v, strict=True):
@@ -61,29 +61,28 @@ class Grouped:
 
 
 class _Groups(NamedTuple):
-    """The order of tokens that brings groups together, None if they already lie so."""
+    """The order of tokens in which groups are contiguous; None if they already are."""
 
     queries: Tensor | None
     keys: Tensor | None
-    sizes: tuple[tuple[int, int, int], ...]  # of each group its texts, the queries of each, and the keys of each
+    sizes: tuple[tuple[int, int, int], ...]  # of each group: the number of texts, and the queries and keys of each
 
 
 @lru_cache(maxsize=256)
 def _groups(queries: tuple[int, ...], keys: tuple[int, ...], device: torch.device) -> _Groups:
-    """Return how texts with so many queries and keys are grouped; batches sorted by length lie so already."""
+    """Return how texts with these numbers of queries and keys are grouped; batches sorted by length need no order."""
     counts = np.array([queries, keys], dtype=np.int64).reshape(2, -1)
     texts = np.lexsort((-counts[0], -counts[1]))
     pairs, first, sizes = np.unique(counts[:, texts], axis=1, return_index=True, return_counts=True)
-    by_place = np.argsort(first)
-    groups = [(int(sizes[i]), int(pairs[0, i]), int(pairs[1, i])) for i in by_place]
-    # remembered for calls that train: a tensor born in a caller's inference mode is refused by autograd
+    groups = [(int(sizes[i]), int(pairs[0, i]), int(pairs[1, i])) for i in np.argsort(first)]
+    # cached for training too: autograd refuses tensors made in a caller's inference mode
     with torch.inference_mode(False):
         order_q, order_k = (_token_order(each, texts, device) for each in counts)
         return _Groups(order_q, order_k, tuple(groups))
 
 
 def _token_order(counts: Integers, texts: Integers, device: torch.device) -> Tensor | None:
-    """Return the tokens of texts with these lengths in the order ``texts``, or None if that is their order."""
+    """Return the token indices of texts of these lengths in the order ``texts``, or None if that is their own."""
     starts = counts.cumsum() - counts
     sorted_counts = counts[texts]
     offsets = np.arange(counts.sum()) - np.repeat(sorted_counts.cumsum() - sorted_counts, sorted_counts)

@@ -1,4 +1,4 @@
-"""Attention over packed tokens by bertie's own kernels on a CPU: one call for all texts and heads, and its gradient."""
+"""Attention over packed tokens by bertie's CPU kernels, in one call for all texts and heads, and its gradient."""
 
 from typing import Any
 
@@ -8,35 +8,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.attention.cache_layer import CachedKeys
-from bertie.attention.request import Inputs, Request, needs_a_matrix
-from bertie.dropout import drawn_params
+from bertie.attention.request import Inputs, Request, dense_only_reasons
+from bertie.dropout import draw_params
 from bertie.kernels import library
-from bertie.kernels.attention import attention, attention_backward, heads_side_by_side
+from bertie.kernels.attention import attention, attention_backward, contiguous_heads
 from bertie.kernels.library import DropoutStruct, InstructionSet
 from bertie.zero_copy import as_array, as_tensor
 
 
 class Native:
-    """Texts of any lengths are attended to one after the other, none is copied or padded."""
+    """Texts of any lengths, none of them copied or padded."""
 
     name = "native"
 
     def why_not(self, request: Request) -> list[str]:
-        reasons = needs_a_matrix(request)
+        reasons = dense_only_reasons(request)
         if request.compiling:
             reasons.append("it cannot be captured in a graph")
         elif request.device != "cpu":
             reasons.append(f"it runs on the CPU, not on {request.device}")
-        elif why := library.why_none():
+        elif why := library.why_no_kernels():
             reasons.append(why)
         if request.dtype not in (torch.float32, torch.bfloat16):
             reasons.append(f"it takes float32 and bfloat16, not {request.dtype}")
         if request.intercepted:
-            reasons.append("a mode, a transform or a subclass of tensors wants to see PyTorch's operators")
+            reasons.append("a mode, a transform or a tensor subclass intercepts PyTorch's operators")
         if request.causal:
-            reasons.append("it reads texts in both directions")
+            reasons.append("it has no causal mask")
         if request.dropout_p >= 1:
-            reasons.append("nothing is left to divide by where all weights are dropped")
+            reasons.append("it cannot drop all weights")
         return reasons
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
@@ -64,8 +64,8 @@ def attention_autograd(
     instruction_set: InstructionSet,
     dropout_p: float = 0.0,
 ) -> Tensor:
-    """Return what `kernels.attention` does, with a gradient, each weight dropped with probability ``dropout_p``."""
-    dropout = drawn_params(dropout_p) if dropout_p > 0 else None
+    """`kernels.attention` with a gradient, each weight dropped with probability ``dropout_p``."""
+    dropout = draw_params(dropout_p) if dropout_p > 0 else None
     return _Attention.apply(q, k, v, cu_seqlens_q.numpy(), cu_seqlens_k.numpy(), instruction_set, dropout)
 
 
@@ -81,7 +81,7 @@ class _Attention(torch.autograd.Function):
         instruction_set: InstructionSet,
         dropout: DropoutStruct | None,
     ) -> Tensor:
-        qkv = heads_side_by_side(*map(as_array, (q, k, v)))
+        qkv = contiguous_heads(*map(as_array, (q, k, v)))
         lse = torch.empty(q.shape[:2])
         ctx.arguments = cu_seqlens_q, cu_seqlens_k, instruction_set
         ctx.dropout = dropout

@@ -1,4 +1,4 @@
-"""The facts of one attention call, which a backend may object to, and the protocol of a backend."""
+"""The properties of an attention call, to which a backend may object, and the protocol of backends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from bertie.attention.cache_layer import CachedKeys
 from bertie.capture import is_intercepted, is_tracing
 from bertie.packing import Packed
 
-# Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], gives [B, H, S, S_keys] to add to the scores.
+# Takes rectangles of queries [B, H, S, K] and keys [B, H, S_keys, K], returns [B, H, S, S_keys] to add to the scores.
 ScoreBias = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Request:
-    """The facts of one call of ``attend`` that decide which backend can serve it."""
+    """The properties of a call of ``attend`` that decide which backends can serve it."""
 
     device: str
     dtype: torch.dtype
@@ -29,7 +29,7 @@ class Request:
     weights: bool = False
     foreign_keys: bool = False
     cached_keys: bool = False
-    key_lengths: bool = False  # of cached keys, whether all queries of a text see its first so many
+    known_key_lengths: bool = False  # keys are cached, and all queries of a text see the same number of them
     compiling: bool = False
     intercepted: bool = False
 
@@ -67,14 +67,14 @@ class Inputs:
             weights=self.weights,
             foreign_keys=self.keys is not self.packed,
             cached_keys=self.k.dim() == 4 or isinstance(self.keys, CachedKeys),
-            key_lengths=isinstance(self.keys, CachedKeys) and not self.causal,
+            known_key_lengths=isinstance(self.keys, CachedKeys) and not self.causal,
             compiling=is_tracing(),
             intercepted=type(self.q) is not Tensor or is_intercepted(),
         )
 
 
 class Backend(Protocol):
-    """One way to compute attention. It shares no state with the others and no global switch."""
+    """One way to compute attention, without state shared with the others and without global switches."""
 
     @property
     def name(self) -> str: ...
@@ -83,15 +83,15 @@ class Backend(Protocol):
         """Return every objection to ``request``; an empty list means that this backend serves it."""
 
     def attend(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
-        """Return the context ``[T, H, K]`` and, if asked, the weights ``[B, H, S, S_keys]``."""
+        """Return the context ``[T, H, K]`` and, if requested, the weights ``[B, H, S, S_keys]``."""
 
 
-def needs_a_matrix(request: Request) -> list[str]:
-    """Return what in ``request`` only the dense backend can do, as objections of the others."""
+def dense_only_reasons(request: Request) -> list[str]:
+    """Return the parts of ``request`` that only the dense backend supports, as objections of the others."""
     reasons = {
-        "a mask of its own (3-D, 4-D, or of a captured graph) needs the score matrix": request.mask,
+        "a custom mask (3-D, 4-D, or of a captured graph) needs the score matrix": request.mask,
         "relative positions are added to the score matrix": request.score_bias,
-        "attention weights are asked for": request.weights,
-        "keys come from a cache": request.cached_keys and not request.key_lengths,
+        "attention weights are requested": request.weights,
+        "keys come from a cache": request.cached_keys and not request.known_key_lengths,
     }
     return [reason for reason, holds in reasons.items() if holds]

@@ -1,4 +1,4 @@
-"""Bytes ⇄ tensors: reading model folders of several formats without trusting them, and writing them atomically."""
+"""Bytes ⇄ tensors: reading untrusted model folders of several formats, and writing them atomically."""
 
 from bertie.checkpoints.fitting import Fit, fit, main_dtype, other_classes, untied
 from bertie.checkpoints.folder import Checkpoint, checkpoint_of, open_checkpoint, weight_files

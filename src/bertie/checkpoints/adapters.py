@@ -1,4 +1,4 @@
-"""peft's adapters: low ranks (LoRA, DoRA) and factors (IA3) merged into the weights that they were trained for.
+"""peft adapters (LoRA, DoRA, IA3), merged into the weights of their base models.
 
 LoRA: Hu et al. 2021, equation 3; DoRA: Liu et al. 2024, equation 5; IA3: Liu et al. 2022, section 3.3.
 """
@@ -32,18 +32,18 @@ ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TYPES = ("LORA", "IA3")
 _RULES = {
     "r": Rule("the rank", "integer", 1),
-    "lora_alpha": Rule("scales what is added", "number"),
-    "alpha_pattern": Rule("the same for some modules", "mapping"),
+    "lora_alpha": Rule("scale of the update", "number"),
+    "alpha_pattern": Rule("lora_alpha of individual modules", "mapping"),
     "use_rslora": Rule("", "true or false"),
 }
-# fields that change what an adapter computes: only these values are merged
-_STATED: dict[str, tuple[Any, ...]] = {
+# fields that change what an adapter computes, and the values that can be merged
+_SUPPORTED: dict[str, tuple[Any, ...]] = {
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
     **dict.fromkeys(("layer_replication", "alora_invocation_tokens", "arrow_config", "megatron_config"), (None,)),
     **dict.fromkeys(("use_qalora", "use_bdlora", "fan_in_fan_out"), (None, False)),
 }
 _OUTER = "base_model.model."
-# the ends of an adapter's names of tensors → what they are
+# suffix of an adapter's tensor name → its part
 _PARTS = {
     "lora_A.weight": "A",
     "lora_B.weight": "B",
@@ -57,30 +57,30 @@ _PARTS = {
 
 
 class MergedFile:
-    """The tensors of a checkpoint that an adapter changes or adds, merged in float32 when they are read."""
+    """The tensors that an adapter changes or adds, merged with the base checkpoint's in float32 when read."""
 
     def __init__(self, folder: Path, base: "Checkpoint") -> None:
         self.config = _read_config(folder)
         self.path, self._file = _open_weights(folder)
         self._base = base
-        self._stored = {_plain(name): name for name in base.infos}
+        self._stored = {_without_prefix(name): name for name in base.infos}
         self.infos: dict[str, TensorInfo] = {}
-        self._changes: dict[str, dict[str, str]] = {}  # tensor of the base → part → its name in the adapter's file
-        self._modules: dict[str, str] = {}  # tensor of the base → its module, as the adapter's model calls it
-        self._whole: dict[str, str] = {}  # tensor → its name in the adapter's file, where it replaces the base's
+        self._changes: dict[str, dict[str, str]] = {}  # base tensor → part → adapter tensor
+        self._modules: dict[str, str] = {}  # base tensor → its module's name in the adapter
+        self._replacements: dict[str, str] = {}  # tensor → the adapter tensor that replaces it
         for name in self._file.infos:
-            self._place(name)
+            self._register(name)
         for name, parts in self._changes.items():
             self._check_shapes(name, parts)
             self.infos[name] = TensorInfo(base.infos[name].shape, "float32", self.path)
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a tensor's numbers; those that are merged in float32."""
-        whole = self._whole.get(name)
+        """Return a tensor; merged ones in float32."""
+        replacement = self._replacements.get(name)
         if name not in self._changes:
-            return self._file.array(self._whole[name])
-        own = self._base.float32(name) if whole is None else self._numbers(whole)
-        parts = {part: self._numbers(stored) for part, stored in self._changes[name].items()}
+            return self._file.array(self._replacements[name])
+        own = self._base.float32(name) if replacement is None else self._float32(replacement)
+        parts = {part: self._float32(stored) for part, stored in self._changes[name].items()}
         if "factors" in parts:
             return own * (parts["factors"].reshape(own.shape) if own.ndim == 1 else parts["factors"])
         scale = self._scale(name, parts)
@@ -90,13 +90,13 @@ class MergedFile:
             return own + scale * (parts["embedding B"] @ parts["embedding A"]).T
         merged = own + scale * (parts["B"] @ parts["A"])
         if merged[:, ~own.any(axis=0)].any():
-            say_once(f"{str(self.path)!r} fills what was pruned from {name!r}: it takes its time again")
+            say_once(f"{str(self.path)!r} fills the pruned columns of {name!r}, which are no longer skipped")
         if "magnitude" in parts:
             merged *= (parts["magnitude"].reshape(-1) / np.linalg.norm(merged, axis=1))[:, None]
         return merged
 
-    def _place(self, stored: str) -> None:
-        """Note what a tensor of the adapter's file is for."""
+    def _register(self, stored: str) -> None:
+        """Record what a tensor of the adapter is for."""
         check_float(stored, self._file.infos[stored])
         name = stored.removeprefix(_OUTER)
         for end, part in _PARTS.items():
@@ -108,16 +108,16 @@ class MergedFile:
                     self._modules[changed] = module
                 return
         if not name.endswith((".weight", ".bias")) or "lora_" in name or "token_adapter" in name:
-            raise CheckpointError(f"{str(self.path)!r} has {stored!r:.200}, which bertie doesn't know how to merge")
-        if ".original_module." in name:  # which another takes the place of
+            raise CheckpointError(f"{str(self.path)!r} has {stored!r:.200}, which bertie cannot merge")
+        if ".original_module." in name:  # modules_to_save replaces it
             return
         name = name.replace(".modules_to_save.", ".").replace(".base_layer.", ".")
-        name = self._stored.get(_plain(name), name)
-        self._whole[name] = stored
+        name = self._stored.get(_without_prefix(name), name)
+        self._replacements[name] = stored
         self.infos[name] = self._file.infos[stored]
 
     def _in_base(self, name: str) -> str:
-        found = self._stored.get(_plain(name))
+        found = self._stored.get(_without_prefix(name))
         if found is None:
             raise CheckpointError(
                 f"{str(self.path)!r} changes {name!r:.200}, which its base model in {str(self._base.path.parent)!r} "
@@ -130,7 +130,7 @@ class MergedFile:
     def _check_shapes(self, name: str, parts: Mapping[str, str]) -> None:
         shape = self._base.infos[name].shape
         of = {part: self._file.infos[stored].shape for part, stored in parts.items()}
-        if not _fits(shape, of):
+        if not _shapes_match(shape, of):
             changes = ", ".join(f"{part} {list(each)}" for part, each in of.items())
             raise CheckpointError(
                 f"{str(self.path)!r} changes {name!r:.200}, which is {list(shape)} in its base model "
@@ -138,32 +138,32 @@ class MergedFile:
             )
 
     def _scale(self, name: str, parts: Mapping[str, NDArray[Any]]) -> float:
-        """Return by what the product of low ranks is multiplied."""
+        """Return the factor of the low-rank product."""
         low = next((parts[each] for each in ("A", "embedding A") if each in parts), None)
-        rank = self._rank_of(name) if low is None else len(low)
+        rank = self._rank_of_bias(name) if low is None else len(low)
         alphas = self.config.get("alpha_pattern") or {}
         of_module = (each for pattern, each in alphas.items() if f".{self._modules[name]}".endswith(f".{pattern}"))
         alpha = next(of_module, self.config.get("lora_alpha", 8))
         return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
-    def _rank_of(self, bias: str) -> int:
+    def _rank_of_bias(self, bias: str) -> int:
         return self._file.infos[self._changes[f"{bias.removesuffix('bias')}weight"]["A"]].shape[0]
 
-    def _numbers(self, stored: str) -> "Array":
+    def _float32(self, stored: str) -> "Array":
         return float32_of(self._file.array(stored), self._file.infos[stored].dtype)
 
 
 def _leaves(part: str, info: TensorInfo) -> Iterator[str]:
-    """Yield which parameters of a module a part of an adapter changes."""
+    """Yield the names of a module's parameters that a part of an adapter changes."""
     if part == "bias":
         yield "bias"
         return
     yield "weight"
-    if part == "factors" and info.shape[-1] == 1:  # of a layer's outputs, as opposed to its inputs
+    if part == "factors" and info.shape[-1] == 1:  # factors of the layer's outputs, not its inputs
         yield "bias"
 
 
-def _fits(shape: tuple[int, ...], of: Mapping[str, tuple[int, ...]]) -> bool:
+def _shapes_match(shape: tuple[int, ...], of: Mapping[str, tuple[int, ...]]) -> bool:
     match sorted(of):
         case ["factors"]:
             return of["factors"] in ((shape[0], 1), (1, shape[-1]))
@@ -180,21 +180,21 @@ def _fits(shape: tuple[int, ...], of: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Return what adapter_config.json says, if such an adapter is merged."""
+    """Return adapter_config.json, if such an adapter can be merged."""
     path = member(folder, ADAPTER_CONFIG)
     config = read_json(path, "adapter's config", _RULES)
     if config.get("peft_type") not in _TYPES:
         raise CheckpointError(
-            f"{str(path)!r}: peft_type is {short(config.get('peft_type'))}; bertie merges {', '.join(_TYPES)}, and "
-            "others can be merged with peft (merge_and_unload) and saved"
+            f"{str(path)!r}: peft_type is {short(config.get('peft_type'))}; bertie merges {', '.join(_TYPES)}; "
+            "merge others with peft (merge_and_unload) and save the model"
         )
     for pattern, alpha in (config.get("alpha_pattern") or {}).items():
         if not pattern.replace(".", "").isidentifier() or type(alpha) not in (int, float):
             raise CheckpointError(
-                f"{str(path)!r}: alpha_pattern has {pattern!r:.60} with {short(alpha)}; bertie knows names of modules "
+                f"{str(path)!r}: alpha_pattern has {pattern!r:.60} with {short(alpha)}; bertie reads module names "
                 "with numbers there"
             )
-    for name, known in _STATED.items():
+    for name, known in _SUPPORTED.items():
         if config.get(name) not in known and config.get(name) not in ([], {}):
             raise CheckpointError(
                 f"{str(path)!r}: {name} is {short(config[name])}, which bertie doesn't merge; merge it with peft "
@@ -211,7 +211,7 @@ def _open_weights(folder: Path) -> tuple[Path, TensorFile]:
     raise CheckpointError(f"{str(folder)!r} has {ADAPTER_CONFIG}, but no {' or '.join(ADAPTER_WEIGHTS)}; fetch it too")
 
 
-def _plain(name: str) -> str:
-    """Return a tensor's name without the family's before it, which bare encoders don't have."""
+def _without_prefix(name: str) -> str:
+    """Return a tensor's canonical name without its family's prefix, which bare encoders lack."""
     name = canonical(name) or name
     return next((name.removeprefix(f"{each}.") for each in PREFIXES if name.startswith(f"{each}.")), name)

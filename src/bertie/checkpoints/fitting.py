@@ -1,4 +1,4 @@
-"""Which stored tensor goes into which parameter of a model, and everything that does not fit, before any is read."""
+"""Assigning stored tensors to a model's parameters, and finding all that do not fit, before any is read."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ from bertie.progress import say_once
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
-# the classes whose heads may have the names and shapes of another's in files
-ALIKE = (
+# the classes whose heads can have the same names and shapes in a file
+INTERCHANGEABLE_HEADS = (
     "BertForSequenceClassification",
     "BertForMultipleChoice",
     "BertForTokenClassification",
@@ -28,7 +28,7 @@ ALIKE = (
 
 @dataclass
 class Fit:
-    """The assignment of a checkpoint's tensors to a model's parameters, both by name."""
+    """The assignment of a checkpoint's tensors to a model's parameters, by name."""
 
     stored: dict[str, str] = field(default_factory=dict)  # parameter → tensor in the file
     missing: list[str] = field(default_factory=list)  # parameters without a tensor
@@ -44,10 +44,10 @@ def fit(
     integers: Collection[str] = (),
     is_tied: bool = False,
 ) -> Fit:
-    """Assign tensors to the parameters of these ``shapes``; a parameter may be stored under one of its ``aliases`` too.
+    """Assign tensors to the parameters in ``shapes``; each may also be stored under one of its ``aliases``.
 
-    ``integers`` names the parameters that hold 8-bit integers. Where the config ties the decoder to the word
-    embeddings, a file may hold both as the decoder's alone, also for a model that has no decoder.
+    ``integers`` names the parameters that hold 8-bit integers. If the config ties the decoder to the word embeddings
+    (``is_tied``), a file may hold them under the decoder's name only, even for a model without a decoder.
     """
     tensors = _canonical_names(checkpoint)
     found = Fit()
@@ -76,7 +76,7 @@ def fit(
 
 
 def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, checkpoint: Checkpoint) -> int | None:
-    """Return for how many classes a head is stored, if that is another number than a config's without names."""
+    """Return the number of classes of the stored head if it differs from a config's whose classes have no names."""
     number = config.num_labels
     if list(config.id2label.values()) != [f"LABEL_{index}" for index in range(number)]:
         return None
@@ -89,9 +89,9 @@ def other_classes(shapes: Mapping[str, tuple[int, ...]], config: BertConfig, che
 
 
 def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
-    """Return the aliases, of ``ties`` from alias to source, that the file holds with other numbers than their source's.
+    """Return the aliases in ``ties`` (alias → source) whose stored values differ from their source's.
 
-    Their model had no such tie, and that is said.
+    The saved model did not tie them; a warning says so.
     """
     stored = {canonical(name): name for name in checkpoint.infos}
     found = []
@@ -100,13 +100,13 @@ def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
         if one is None or two is None or checkpoint.infos[one][:2] != checkpoint.infos[two][:2]:  # shape and type
             continue
         if not np.array_equal(checkpoint.array(one), checkpoint.array(two)):
-            say_once(f"{str(checkpoint.path)!r} holds other numbers in {one!r} than in {two!r}: they are not tied")
+            say_once(f"{str(checkpoint.path)!r} has different values in {one!r} and {two!r}: they are not tied")
             found.append(alias)
     return found
 
 
 def with_untied(parameters: Parameters, checkpoint: Checkpoint) -> Parameters:
-    """Return parameters and, as some of their own, the aliases that `untied` finds."""
+    """Return parameters in which the aliases that `untied` finds are parameters of their own."""
     ties = {alias: source for source, names in parameters.aliases.items() for alias in names}
     own = untied(ties, checkpoint)
     aliases = {source: [name for name in names if name not in own] for source, names in parameters.aliases.items()}
@@ -114,7 +114,7 @@ def with_untied(parameters: Parameters, checkpoint: Checkpoint) -> Parameters:
 
 
 def _canonical_names(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return canonical name → name in the file, without derived buffers."""
+    """Return canonical name → stored name, without derived buffers."""
     tensors: dict[str, str] = {}
     for stored in checkpoint.infos:
         name = canonical(stored)
@@ -150,25 +150,27 @@ def _refuse_shapes(found: Fit, checkpoint: Checkpoint) -> None:
     raise ShapeError(
         f"{str(checkpoint.path)!r} does not fit the config: {'; '.join(parts[:4])}"
         f"{f' and {len(parts) - 4} more' if len(parts) > 4 else ''}; correct the config, or pass "
-        "ignore_mismatched_sizes=True to start these anew"
+        "ignore_mismatched_sizes=True to initialise these"
     )
 
 
 def main_dtype(infos: Sequence[TensorInfo]) -> str:
-    """Return the name of the element type that most of the numbers have; float32 if there are none."""
+    """Return the floating-point dtype of most elements; float32 if there are none."""
     elements = {dtype: sum(info.elements for info in infos if info.dtype == dtype) for dtype in FLOATS}
     return max(FLOATS, key=lambda dtype: elements[dtype])
 
 
 def report(source: str, found: Fit) -> None:
-    """Say what of a checkpoint does not fit the model that ``source`` names."""
+    """Log which parameters and tensors do not match; ``source`` names the model."""
     new = [*found.missing, *(name for name, _, _ in found.mismatched)]
     if new:
-        say_once(f"{source}: {listed(new)} started anew, not being in the checkpoint in this shape; train before use")
+        say_once(
+            f"{source}: {listed(new)} newly initialised, as the checkpoint has none of this shape; train before use"
+        )
     unread = [name for name in found.unexpected if is_encoder(name) or is_encoder(f"bert.{name}")]
     if unread:
         say_once(
-            f"{source}: the config has no place for {listed(unread)} of the checkpoint's encoder; they are left out"
+            f"{source}: the config has no place for the checkpoint's encoder weights {listed(unread)}; they are ignored"
         )
     if found.unexpected:
         say_once(f"{source}: the checkpoint's {listed(found.unexpected, 20)} are not used", logging.INFO)
@@ -177,17 +179,19 @@ def report(source: str, found: Fit) -> None:
 def correct_classes(
     config: BertConfig, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint, source: str
 ) -> bool:
-    """Give a config the number of classes that `other_classes` finds, and say so; return whether there was one."""
+    """Set a config's number of classes to that of the stored head, with a warning; return whether they differed."""
     classes = other_classes(shapes, config, checkpoint)
     if classes is None:
         return False
-    say_once(f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights count")
+    say_once(
+        f"{source}: the weights have {classes} classes, the config {config.num_labels}; the weights' number is used"
+    )
     config.num_labels = classes
     return True
 
 
 def refuse_untrained(source: str, lacking: Iterable[str], architecture: str, config: BertConfig) -> None:
-    """Refuse a model for parameters that an answer needs and its checkpoint has not, or in another shape."""
+    """Refuse a model if parameters that answers depend on are missing or mismatched in its checkpoint."""
     if names := needed_by_answers(lacking, config):
         raise CheckpointError(
             f"{source!r} lacks {listed(names)} of {architecture}: it holds another model, or one whose head was never "
@@ -196,7 +200,7 @@ def refuse_untrained(source: str, lacking: Iterable[str], architecture: str, con
 
 
 def refuse_other_head(source: str, architecture: str, config: BertConfig) -> None:
-    """Refuse a checkpoint for an answer that the head of its own class, by its config, was never trained for."""
+    """Refuse a checkpoint whose config names a class with another head, which only looks like the wanted one."""
     if made := other_head(config, architecture):
         wanted = config.family.class_name(architecture)
         raise CheckpointError(
@@ -206,15 +210,15 @@ def refuse_other_head(source: str, architecture: str, config: BertConfig) -> Non
 
 
 def other_head(config: BertConfig, architecture: str) -> str | None:
-    """Return the class that a config names, if its head would be taken for that of the class ``architecture``."""
+    """Return the class that a config names if its head could be mistaken for that of ``architecture``, else None."""
     named = [name.removeprefix("TF").removeprefix("Flax") for name in config.architectures or ()]
-    if architecture not in ALIKE or architecture in named:
+    if architecture not in INTERCHANGEABLE_HEADS or architecture in named:
         return None
     other = next((name for name in named if name in CLASSES and name != "BertModel"), None)
     return None if other is None else config.family.class_name(other)
 
 
 def needed_by_answers(lacking: Iterable[str], config: BertConfig) -> list[str]:
-    """Return the parameters that answers need, of those that a checkpoint lacks."""
-    # a decoder that is not tied adds a bias of its own, and never the one beside it
+    """Return those of a checkpoint's missing parameters that answers depend on."""
+    # an untied decoder adds its own bias, never cls.predictions.bias
     return [name for name in lacking if name != "cls.predictions.bias" or config.tie_word_embeddings]

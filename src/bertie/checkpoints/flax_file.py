@@ -1,7 +1,7 @@
-"""One flax_model.msgpack: a nested mapping whose leaves are arrays, read and written without Flax or JAX.
+"""flax_model.msgpack: a nested mapping whose leaves are arrays, read and written without Flax or JAX.
 
-An array is msgpack's extension 1, which holds (shape, name of the element type, bytes); larger ones than 1 GiB are laid
-flat and cut into chunks.
+An array is msgpack's extension type 1 and holds (shape, dtype name, bytes); arrays larger than 1 GiB are flattened and
+split into chunks.
 """
 
 import math
@@ -27,7 +27,7 @@ _DEEPEST = 32
 
 
 class FlaxFile(ForeignFile):
-    """A checked msgpack file by our names; it is read as a whole, as its format has no list of what lies where."""
+    """A checked msgpack file under our names; it is read as a whole, because the format has no index."""
 
     def __init__(self, path: Path) -> None:
         msgpack = need("msgpack", "convert", f"Reading {str(path)!r}")
@@ -36,26 +36,26 @@ class FlaxFile(ForeignFile):
         try:
             tree = msgpack.unpackb(raw, ext_hook=_array, strict_map_key=False, **limits)
             tensors = dict(_leaves(tree))
-        except Exception as error:  # msgpack's own kinds, and those of whatever it finds in a damaged file
+        except Exception as error:  # a damaged file can raise errors of almost any class
             reason = short(str(error).strip() or type(error).__name__)
             raise CheckpointError(
-                f"{str(path)!r} is truncated, damaged or no file of Flax ({reason}); fetch it again"
+                f"{str(path)!r} is truncated, damaged or not a Flax file ({reason}); fetch it again"
             ) from error
         infos = {name: TensorInfo(array.shape, dtype, path) for name, (dtype, array) in tensors.items()}
         super().__init__(path, FLAX, infos, lambda name: tensors[name][1].copy())
 
 
 def write_flax(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write arrays by our names as the parameters of a Flax model into ``path``, which is overwritten."""
+    """Write arrays under our names as the parameters of a Flax model to ``path``, overwriting it."""
     msgpack = need("msgpack", "convert", f"Writing {str(path)!r}")
     tree: dict[str, Any] = {}
     for name, tensor in tensors.items():
         theirs = FLAX.to_theirs(name)
         *parts, leaf = theirs.split("/")
-        place = tree
+        node = tree
         for part in parts:
-            place = place.setdefault(part, {})
-        place[leaf] = _packed(msgpack, tensor.T if FLAX.is_transposed(theirs) else tensor)
+            node = node.setdefault(part, {})
+        node[leaf] = _packed(msgpack, tensor.T if FLAX.is_transposed(theirs) else tensor)
     with path.open("wb") as file:
         msgpack.pack(tree, file)
 
@@ -73,20 +73,20 @@ def _numbered(values: Any) -> dict[str, Any]:
 
 
 def _array(code: int, data: bytes) -> Any:
-    """Return the element type and the numbers of an array, or their bits where NumPy lacks the type."""
+    """Return the dtype and the values of an array, as raw bits if NumPy lacks the dtype."""
     import msgpack
 
     if code != _ARRAY:
-        raise ValueError(f"an extension {code}, which no weights have")
+        raise ValueError(f"an extension {code}, which weights never have")
     shape, dtype, raw = msgpack.unpackb(data, raw=True, max_array_len=16)
     name = dtype.decode("ascii", "replace")
     if name not in FLOATS:
-        raise ValueError(f"an array of {name!r:.60}, which no weights have")
+        raise ValueError(f"an array of {name!r:.60}, which weights never have")
     return name, np.frombuffer(raw, array_dtype(name)).reshape(_sizes(shape))
 
 
 def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, tuple[str, NDArray[Any]]]]:
-    """Yield the path, element type and numbers of each array in a nested mapping."""
+    """Yield the path of each array in a nested mapping, with its dtype and values."""
     if isinstance(tree, tuple):
         yield path, tree
     elif not isinstance(tree, dict) or depth > _DEEPEST:
@@ -101,12 +101,12 @@ def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, tu
 def _joined(tree: Mapping[str, Any]) -> tuple[str, NDArray[Any]]:
     parts = _in_order(tree["chunks"])
     if len({name for name, _ in parts}) > 1:
-        raise ValueError("an array in chunks of several types")
+        raise ValueError("the chunks of an array differ in dtype")
     return parts[0][0], np.concatenate([part for _, part in parts]).reshape(_sizes(_in_order(tree["shape"])))
 
 
 def _in_order(numbered: Mapping[str, Any]) -> list[Any]:
-    """Return the values that `_numbered` has numbered, wherever they stand: by their names, 10 comes before 2."""
+    """Return the values of a mapping with keys "0", "1", …, in numeric order."""
     return [numbered[str(number)] for number in range(len(numbered))]
 
 

@@ -1,4 +1,4 @@
-"""A model's weights, in a folder or from the hub: which files are read, shards put together, each tensor on demand."""
+"""A model's weights in a folder or from the hub: choosing the files, joining shards, reading tensors on demand."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from bertie.errors import CheckpointError
 from bertie.families import Family
 from bertie.files import checked_path, read_json
 from bertie.hub import ADAPTER_CONFIG, base_of_adapter, found_for_adapter, is_adapter, listing, member, resolve
-from bertie.layouts import recognised
+from bertie.layouts import describe_files
 from bertie.progress import say_once
 from bertie.rules import Rule
 
@@ -30,39 +30,39 @@ if TYPE_CHECKING:
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-BESIDE = (*CONFIG_NAMES, "generation_config.json")
-# bertie's weights under another name than the requested one
+CONFIG_FILES = (*CONFIG_NAMES, "generation_config.json")
+# weights that bertie reads, under any variant's name
 _OURS = re.compile(r"(pytorch_)?model([.-][^/]*)?\.(safetensors|bin|index\.json)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a model folder: names, shapes and types at once, the numbers on demand and memory-mapped."""
+    """The tensors of a model folder: names, shapes and dtypes at once, the values memory-mapped on demand."""
 
     path: Path
     infos: dict[str, TensorInfo]
     _files: dict[Path, TensorFile]
-    _stored: Mapping[str, str] = field(default_factory=dict)  # names of `infos` that are others in the file
+    _stored: Mapping[str, str] = field(default_factory=dict)  # name in `infos` → name in the file, where they differ
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a stored tensor by its name in `infos`: a view of the file's numbers, to be written to without harm.
+        """Return a stored tensor by its name in `infos`, as a copy-on-write view of the file.
 
-        Where NumPy lacks the type these are the bits: bfloat16 comes as uint16, float8 as uint8.
+        If NumPy lacks the dtype, these are the raw bits: bfloat16 comes as uint16, float8 as uint8.
         """
         return self._files[self.infos[name].file].array(self._stored.get(name, name))
 
     def float32(self, name: str) -> NDArray[np.float32]:
-        """Return a stored tensor's numbers in float32: a view as `array` if they are stored so, else a copy."""
+        """Return a stored tensor in float32: a view as from `array` if it is stored so, else a copy."""
         info = self.infos[name]
         check_float(name, info)
         return float32_of(self.array(name), info.dtype)
 
     def tensor(self, name: str) -> "torch.Tensor":
-        """Return the same as a tensor of PyTorch, of the type that is stored."""
+        """Return a stored tensor as a PyTorch tensor of the stored dtype."""
         return tensor_of(self.array(name), self.infos[name].dtype)
 
     def unwrapped(self, known: Collection[str] = ()) -> "Checkpoint":
-        """Return the checkpoint without what wrappers put before its names, and say so; ``known`` names stay."""
+        """Return the checkpoint without wrappers' prefixes, with a warning; names in ``known`` are not changed."""
         stored = dict(unwrapped(self.infos))
         changed = [name for plain, name in stored.items() if plain != name]
         if not changed or any(name in known for name in changed):
@@ -70,15 +70,16 @@ class Checkpoint:
         if len(stored) < len(self.infos):
             twice = next(name for name in self.infos if name not in stored.values())
             raise CheckpointError(
-                f"{str(self.path)!r} has the tensor {twice!r} a second time, within a wrapper; remove the wrong one"
+                f"{str(self.path)!r} has the tensor {twice!r} a second time, with a wrapper's prefix; remove the wrong "
+                "one"
             )
         say_once(
-            f"{str(self.path)!r} holds a model within a wrapper: {changed[0]!r} is read without it, and so are others"
+            f"{str(self.path)!r} holds a model in a wrapper, whose prefix is removed from {changed[0]!r} and others"
         )
         return replace(self, infos={plain: self.infos[name] for plain, name in stored.items()}, _stored=stored)
 
     def in_bert_names(self, family: Family, architecture: str) -> "Checkpoint":
-        """Return the checkpoint with BERT's names of tensors, for the class that BERT calls ``architecture``."""
+        """Return the checkpoint under BERT's tensor names, as those of BERT's class ``architecture``."""
         if family.is_bert or any(name.startswith(PREFIX) for name in self.infos):
             return self
         names = {from_family(name, family, architecture): name for name in self.infos}
@@ -90,7 +91,7 @@ class Checkpoint:
 
 
 def weight_files(safetensors: bool, variant: str | None = None) -> list[str]:
-    """Return the names (and patterns, for shards) of a model's weight files in one format, best first."""
+    """Return the names, and patterns for shards, of a model's weight files in one format, in order of preference."""
     plain = SAFETENSORS if safetensors else PICKLE
     stem, ending = plain.split(".")
     shards = [f"{stem}-*.{ending}"] if not variant else [f"{stem}.{variant}-*.{ending}", f"{stem}-*.{variant}.{ending}"]
@@ -110,10 +111,10 @@ def open_checkpoint(
     use_safetensors: bool | None = None,
     names: Callable[[], Sequence[str]] | None = None,
 ) -> Checkpoint:
-    """Open the weights in a folder: safetensors if there is such a file, else pytorch_model.bin.
+    """Open the weights in a folder: safetensors if there are any, else pytorch_model.bin.
 
-    ``use_safetensors`` True or False allows only the one or the other; ``names`` tells what else lies where the folder
-    came from.
+    ``use_safetensors`` True or False allows only one of them; ``names`` lists the files of the folder's source for the
+    error message.
     """
     folder = Path(folder)
     wanted = [
@@ -127,18 +128,18 @@ def open_checkpoint(
             path, reader = member(folder, name), SafetensorsFile if is_safe else PickleFile
             return open_shards(path, reader) if path.suffix == ".json" else merged(path, [reader(path)])
     there = listing(folder, folder) if names is None else names()
-    raise CheckpointError(_what_is_there(folder, [name for name, _ in wanted], there))
+    raise CheckpointError(_without_weights(folder, [name for name, _ in wanted], there))
 
 
 def checkpoint_of(tensors: Mapping[str, Any]) -> Checkpoint:
-    """Return a program's state dict as a `Checkpoint`."""
+    """Return a state dict in memory as a `Checkpoint`."""
     file = GivenTensors(tensors)
     return merged(file.path, [file])
 
 
 def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint:
-    """Open the files that an index names, which say themselves what they hold."""
-    where = read_json(index, "weight index", {"weight_map": Rule("", "mapping of texts")}).get("weight_map")
+    """Open the shards that an index names; the tensors listed in their own headers are what counts."""
+    where = read_json(index, "weight index", {"weight_map": Rule("", "mapping of strings")}).get("weight_map")
     if not where:
         raise CheckpointError(f"{str(index)!r} has no 'weight_map' from tensor names to file names; fetch it again")
     shards = {name: member(index.parent, name) for name in sorted(set(where.values()))}
@@ -152,7 +153,8 @@ def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint
             raise CheckpointError(f"{str(index)!r} lists one file twice, as {other!r} and as {name!r}")
         seen[path.resolve()] = name
     found = merged(index, [reader(path) for path in shards.values()])
-    for tensor, name in where.items() if reader in (SafetensorsFile, PickleFile) else ():  # others name them otherwise
+    listed = where if reader in (SafetensorsFile, PickleFile) else {}  # other formats rename tensors
+    for tensor, name in listed.items():
         if tensor not in found.infos or found.infos[tensor].file != shards[name]:
             raise CheckpointError(
                 f"{str(index)!r} says the tensor {tensor!r} is in {name!r}, where it is not; the files do not belong "
@@ -162,7 +164,7 @@ def open_shards(index: Path, reader: Callable[[Path], TensorFile]) -> Checkpoint
 
 
 def merged(path: Path, files: Sequence[TensorFile]) -> Checkpoint:
-    """Return the tensors of several files as one checkpoint, which messages call ``path``."""
+    """Return the tensors of several files as one checkpoint; ``path`` stands for it in messages."""
     infos: dict[str, TensorInfo] = {}
     for file in files:
         for name, info in file.infos.items():
@@ -175,17 +177,17 @@ def merged(path: Path, files: Sequence[TensorFile]) -> Checkpoint:
     return Checkpoint(path, infos, {file.path: file for file in files})
 
 
-def _what_is_there(folder: Path, wanted: Sequence[str], there: Sequence[str]) -> str:
+def _without_weights(folder: Path, wanted: Sequence[str], there: Sequence[str]) -> str:
     message = f"{str(folder)!r} has none of the weight files {', '.join(name[:100] for name in wanted)}"
     other = [name for name in there if _OURS.fullmatch(name) and name not in wanted]
     if other:
         return f"{message}, only {', '.join(other[:3])}; see the arguments variant and use_safetensors"
-    return f"{message}; {recognised(there) or 'give the folder of a saved model'}"
+    return f"{message}; {describe_files(there) or 'give the folder of a saved model'}"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model comes from: the arguments of `bertie.hub.resolve`."""
+    """The source of a model: the arguments of `bertie.hub.resolve`."""
 
     name_or_path: str
     revision: str | None = None
@@ -197,18 +199,18 @@ class Place:
 
     @property
     def folder(self) -> Path | None:
-        """Where a local model's files lie; None: in the hub's cache, in which no file changes, or nowhere."""
+        """The folder of a local model; None for one in the hub's cache, where files never change, or a missing one."""
         folder = checked_path(self.name_or_path) / checked_path(self.subfolder or "")
         return folder if self.name_or_path and os.path.isdir(folder) else None
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All but the name, as keyword arguments."""
+        """All but the name, as keyword arguments of `resolve`."""
         return {name: value for name, value in vars(self).items() if name != "name_or_path"}
 
 
 def open_weights(place: Place, variant: str | None = None, use_safetensors: bool | None = None) -> Checkpoint:
-    """Open a model's weights, those of a peft adapter merged into its base model's."""
+    """Open a model's weights; those of a peft adapter are merged into its base model's."""
     folder = _resolved(place, variant, use_safetensors, ADAPTER_CONFIG, *ADAPTER_WEIGHTS)
     if not is_adapter(folder):
         return _open_plain(place, folder, variant, use_safetensors)
@@ -225,15 +227,17 @@ def open_weights(place: Place, variant: str | None = None, use_safetensors: bool
 
 
 def _resolved(place: Place, variant: str | None, use_safetensors: bool | None, *more: str) -> Path:
-    files = [*BESIDE, *weight_files(use_safetensors is not False, variant), *more]
+    files = [*CONFIG_FILES, *weight_files(use_safetensors is not False, variant), *more]
     return resolve(place.name_or_path, files=files, **place.arguments)
 
 
 def _open_plain(place: Place, folder: Path, variant: str | None, use_safetensors: bool | None) -> Checkpoint:
-    """Open weights in the folder of a place; a hub's .bin files are downloaded only if it has no safetensors."""
+    """Open the weights in a resolved folder; .bin files are downloaded only if the hub has no safetensors."""
     if use_safetensors is None and not os.path.isdir(place.name_or_path):
         single, index, *_ = weight_files(True, variant)
         if not (folder / single).exists() and not (folder / index).exists():
-            folder = resolve(place.name_or_path, files=[*BESIDE, *weight_files(False, variant)], **place.arguments)
+            folder = resolve(
+                place.name_or_path, files=[*CONFIG_FILES, *weight_files(False, variant)], **place.arguments
+            )
     names = partial(listing, place.name_or_path, folder, **place.arguments)
     return open_checkpoint(folder, variant=variant, use_safetensors=use_safetensors, names=names)

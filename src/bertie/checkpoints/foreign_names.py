@@ -1,6 +1,6 @@
-"""How TensorFlow 1, Keras and Flax name a model's tensors: one table each, read in both directions.
+"""The tensor names of TensorFlow 1, Keras and Flax: one table each, read in both directions.
 
-Names of tensors have their parts separated by dots here, and by slashes there. Siblings of BERT have the same endings.
+Our names separate their parts by dots, theirs by slashes. Siblings of BERT have the same suffixes.
 """
 
 import re
@@ -20,28 +20,30 @@ _Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """A library's names; of its pairs, ours → theirs, the first that fits counts."""
+    """A library's tensor names; of the pairs (ours, theirs), the first match wins."""
 
-    layers: str  # what comes before a block's number
-    beginnings: _Pairs  # of names, or whole ones
-    endings: _Pairs  # of names; a weight that has none of these is that of a linear layer
+    layer: str  # what precedes a block's number
+    prefixes: _Pairs  # or whole names
+    suffixes: _Pairs  # the last is that of linear layers, which matches all other weights
 
     def to_theirs(self, name: str) -> str:
-        """Return the library's name of one of our tensors."""
+        """Return the library's name for one of our tensors."""
         found = next(
-            (theirs + name.removeprefix(ours) for ours, theirs in self.beginnings if name.startswith(ours)), name
+            (theirs + name.removeprefix(ours) for ours, theirs in self.prefixes if name.startswith(ours)), name
         )
-        found = next((found.removesuffix(ours) + new for ours, new in self.endings if found.endswith(ours)), found)
-        return re.sub(r"(^|/)layer/(?=\d+/)", rf"\1{self.layers}", found.replace(".", "/"))
+        found = next(
+            (found.removesuffix(ours) + theirs for ours, theirs in self.suffixes if found.endswith(ours)), found
+        )
+        return re.sub(r"(^|/)layer/(?=\d+/)", rf"\1{self.layer}", found.replace(".", "/"))
 
     def to_ours(self, name: str) -> str:
-        """Return our name of one of the library's tensors; one that has none keeps its own."""
-        found = re.sub(rf"(^|/){re.escape(self.layers)}(?=\d+/)", r"\1layer/", name)
-        for ours, theirs in self.endings:
+        """Return our name for one of the library's tensors; one we have no name for keeps its own."""
+        found = re.sub(rf"(^|/){re.escape(self.layer)}(?=\d+/)", r"\1layer/", name)
+        for ours, theirs in self.suffixes:
             if found.endswith(theirs):
                 found = found.removesuffix(theirs) + ours
                 break
-        for ours, theirs in self.beginnings:
+        for ours, theirs in self.prefixes:
             if found.startswith(theirs):
                 found = ours + found.removeprefix(theirs)
                 break
@@ -50,7 +52,7 @@ class Naming:
 
     @staticmethod
     def is_transposed(name: str) -> bool:
-        """Whether the library holds the tensor of this name of its as [in, out]."""
+        """Whether the library stores the tensor with this name of its own as [in, out]."""
         return name.endswith("/kernel")
 
 
@@ -63,10 +65,10 @@ def _norms(weight: str, bias: str) -> _Pairs:
 
 
 _KERNEL = (".weight", "/kernel")
-# of google-research/bert: run_pretraining.py, run_classifier.py and run_squad.py name their heads themselves
+# google-research/bert; run_pretraining.py, run_classifier.py and run_squad.py each name their own head
 TENSORFLOW_1 = Naming(
-    layers="layer_",
-    beginnings=(
+    layer="layer_",
+    prefixes=(
         ("cls.predictions.bias", "cls/predictions/output_bias"),
         ("cls.seq_relationship.weight", "cls/seq_relationship/output_weights"),
         ("cls.seq_relationship.bias", "cls/seq_relationship/output_bias"),
@@ -75,13 +77,13 @@ TENSORFLOW_1 = Naming(
         ("classifier.weight", "output_weights"),
         ("classifier.bias", "output_bias"),
     ),
-    endings=(("_embeddings.weight", "_embeddings"), *_norms("gamma", "beta"), _KERNEL),
+    suffixes=(("_embeddings.weight", "_embeddings"), *_norms("gamma", "beta"), _KERNEL),
 )
-# of transformers' TFBert… classes; of their names, without the model's own before them and ":0" behind
+# transformers' TFBert… classes, without the model's name in front and ":0" at the end
 KERAS = Naming(
-    layers="layer_._",
-    beginnings=(("cls.predictions", "mlm___cls/predictions"), ("cls.seq_relationship", "nsp___cls/seq_relationship")),
-    endings=(
+    layer="layer_._",
+    prefixes=(("cls.predictions", "mlm___cls/predictions"), ("cls.seq_relationship", "nsp___cls/seq_relationship")),
+    suffixes=(
         ("word_embeddings.weight", "word_embeddings/weight"),
         ("_embeddings.weight", "_embeddings/embeddings"),
         ("relative_attention_bias.weight", "relative_attention_bias/embeddings"),  # MPNet's
@@ -89,18 +91,18 @@ KERAS = Naming(
         _KERNEL,
     ),
 )
-# of transformers' FlaxBert… classes
+# transformers' FlaxBert… classes
 FLAX = Naming(
-    layers="layer/",
-    beginnings=(),
-    endings=(("_embeddings.weight", "_embeddings/embedding"), *_norms("scale", "bias"), _KERNEL),
+    layer="layer/",
+    prefixes=(),
+    suffixes=(("_embeddings.weight", "_embeddings/embedding"), *_norms("scale", "bias"), _KERNEL),
 )
 
 
 class ForeignFile:
-    """Another library's file of tensors, by our names, and with the weights of linear layers as [out, in].
+    """Another library's file of tensors under our names, with the weights of linear layers as [out, in].
 
-    ``infos`` are the library's tensors by its names, of which ``read`` returns the numbers.
+    ``infos`` are the tensors under the library's names, whose values ``read`` returns.
     """
 
     def __init__(
@@ -112,12 +114,12 @@ class ForeignFile:
         if len(self._theirs) < len(infos):
             twice = next(name for name in infos if name not in self._theirs.values())
             raise CheckpointError(f"{str(path)!r} has {twice!r} under a second name too; remove the wrong one")
-        self.infos = {ours: self._turned(theirs, infos[theirs]) for ours, theirs in self._theirs.items()}
+        self.infos = {ours: self._transposed(theirs, infos[theirs]) for ours, theirs in self._theirs.items()}
 
     def array(self, name: str) -> NDArray[Any]:
         theirs = self._theirs[name]
         array = self._read(theirs)
         return np.ascontiguousarray(array.T) if self._naming.is_transposed(theirs) else array
 
-    def _turned(self, theirs: str, info: TensorInfo) -> TensorInfo:
+    def _transposed(self, theirs: str, info: TensorInfo) -> TensorInfo:
         return info._replace(shape=info.shape[::-1]) if self._naming.is_transposed(theirs) else info

@@ -1,4 +1,4 @@
-"""Weights that TensorFlow or Flax wrote, in a folder or from the hub: which file is read, and by which reader."""
+"""Weights of TensorFlow or Flax in a folder or from the hub: choosing the file and its reader."""
 
 import os
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertie.checkpoints.flax_file import FlaxFile
-from bertie.checkpoints.folder import BESIDE, Checkpoint, Place, merged, open_shards
+from bertie.checkpoints.folder import CONFIG_FILES, Checkpoint, Place, merged, open_shards
 from bertie.checkpoints.keras_file import KerasFile
 from bertie.checkpoints.tensor_bundle import SUFFIX, TensorBundle, index_in
 from bertie.checkpoints.tensors import TensorFile
 from bertie.errors import CheckpointError
 from bertie.hub import listing, member, resolve
-from bertie.layouts import recognised
+from bertie.layouts import describe_files
 
 
 @dataclass(frozen=True)
 class Library:
-    """A library's name, its file of weights, and what is downloaded."""
+    """A library's name, its weight file, its reader, and the files to download."""
 
     name: str
     weights: str
@@ -35,7 +35,7 @@ LIBRARIES = {
 
 
 def folder_and_index(source: str) -> tuple[str, Path | None]:
-    """Return a model's folder or name, and the index of a TensorFlow 1 checkpoint if ``source`` is the path of one."""
+    """Return a model's folder or name, and the index of a TensorFlow 1 checkpoint if ``source`` is a path to one."""
     for path in (source, f"{source}{SUFFIX}"):
         if path.endswith(SUFFIX) and os.path.isfile(path):
             return os.path.dirname(path) or ".", Path(path)
@@ -43,9 +43,9 @@ def folder_and_index(source: str) -> tuple[str, Path | None]:
 
 
 def open_foreign(place: Place, library: str, index: Path | None = None) -> Checkpoint:
-    """Open the weights that a library of `LIBRARIES` wrote; ``index``: this TensorFlow 1 checkpoint's."""
+    """Open weights written by a library in `LIBRARIES`; ``index`` selects a TensorFlow 1 checkpoint."""
     row = LIBRARIES[library]
-    folder = resolve(place.name_or_path, files=[*BESIDE, *row.files], **place.arguments)
+    folder = resolve(place.name_or_path, files=[*CONFIG_FILES, *row.files], **place.arguments)
     if index is None:
         for name in (row.weights, f"{row.weights}.index.json"):
             if os.path.lexists(folder / name):
@@ -54,8 +54,8 @@ def open_foreign(place: Place, library: str, index: Path | None = None) -> Check
         index = index_in(folder) if library == "tf" else None
     if index is not None:
         return merged(index, [TensorBundle(index)])
-    there = recognised(listing(place.name_or_path, folder, **place.arguments))
+    there = describe_files(listing(place.name_or_path, folder, **place.arguments))
     wanted = f"{row.weights} or bert_model.ckpt{SUFFIX}" if library == "tf" else row.weights
     raise CheckpointError(
-        f"{str(folder)!r} has no weights of {row.name}, no {wanted}; {there or 'leave the argument out'}"
+        f"{str(folder)!r} has no weights of {row.name} ({wanted}); {there or 'leave the argument out'}"
     )

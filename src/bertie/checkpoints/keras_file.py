@@ -1,8 +1,8 @@
-"""One tf_model.h5, as transformers' TFBert… classes write it: read and written without TensorFlow.
+"""tf_model.h5 as transformers' TFBert… classes write it: read and written without TensorFlow.
 
-The library of HDF5 is written in C and may crash, hang or take any memory over a damaged file, as no other reader here
-can: it reads in a process of its own, within limits, which copies the numbers into a safetensors file. A group holds
-the weights of each layer; its attributes say in which order, and by which names.
+The HDF5 library is written in C and, unlike our other readers, may crash, hang or exhaust the memory on a damaged file.
+It therefore runs in a separate process, within limits, and copies the weights to a safetensors file. Each layer is a
+group that holds its weights; its attributes list their names in order.
 """
 
 import math
@@ -27,18 +27,18 @@ from bertie.extras import need
 from bertie.files import first_bytes
 
 _READER = "import sys; from bertie.checkpoints.keras_file import copy_tensors; copy_tensors(*sys.argv[1:])"
-# what the process may take beside what a file of its size needs
-_SECONDS, _SECONDS_A_GIGABYTE, _BYTES = 20, 60, 2 * 2**30
-_MOST_ATTRIBUTE = 64_000  # bytes of names in one attribute; more are cut into several
+# the process's allowance on top of what the file's size requires
+_SECONDS, _SECONDS_PER_GIB, _BYTES = 20, 60, 2 * 2**30
+_LARGEST_ATTRIBUTE = 64_000  # bytes of names; more are split over several attributes
 
 
 class KerasFile(ForeignFile):
-    """A checked HDF5 file of Keras by our names."""
+    """A checked Keras HDF5 file under our names."""
 
     def __init__(self, path: Path) -> None:
         need("h5py", "convert", f"Reading {str(path)!r}")
-        first_bytes(path)  # refuses a pointer of git-lfs
-        # a mapped file is read after its removal; Windows cannot remove it, and keeps it
+        first_bytes(path)  # refuses a git-lfs pointer
+        # the mapped file stays readable after its removal; Windows cannot remove it, and keeps it
         with tempfile.TemporaryDirectory(prefix="bertie-", ignore_cleanup_errors=True) as folder:
             copy = Path(folder, "tensors.safetensors")
             _run_reader(path, copy)
@@ -48,16 +48,16 @@ class KerasFile(ForeignFile):
 
 
 def write_keras(tensors: Mapping[str, NDArray[Any]], path: Path, architecture: str) -> None:
-    """Write arrays by our full names as the weights of the TF class of ``architecture``; ``path`` is overwritten."""
+    """Write arrays under canonical names as the weights of the TF class of ``architecture``, overwriting ``path``."""
     h5py = need("h5py", "convert", f"Writing {str(path)!r}")
     model = _snake_case(f"TF{architecture}")
     layers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, tensor in tensors.items():
         theirs = KERAS.to_theirs(name)
-        turned = tensor.T if KERAS.is_transposed(theirs) else tensor
-        layers.setdefault(theirs.partition("/")[0], {})[f"{model}/{theirs}:0"] = turned
-    if words := layers.get("mlm___cls"):  # it multiplies by the embeddings, which it names as its own too
-        words.update({name: tensor for name, tensor in layers["bert"].items() if "/bert/embeddings/" in name})
+        stored = tensor.T if KERAS.is_transposed(theirs) else tensor
+        layers.setdefault(theirs.partition("/")[0], {})[f"{model}/{theirs}:0"] = stored
+    if head := layers.get("mlm___cls"):  # the decoder shares the embeddings and lists them again
+        head.update({name: tensor for name, tensor in layers["bert"].items() if "/bert/embeddings/" in name})
     written: dict[str, Any] = {}
     with h5py.File(path, "w") as file:
         file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.15.0"
@@ -66,25 +66,25 @@ def write_keras(tensors: Mapping[str, NDArray[Any]], path: Path, architecture: s
             group = file.create_group(layer)
             _write_names(group, "weight_names", list(weights))
             for name, tensor in weights.items():
-                group[name] = written.setdefault(name, tensor)  # a second time it becomes a link to the first
+                group[name] = written.setdefault(name, tensor)  # assigning the stored dataset again makes a link to it
                 written[name] = group[name]
 
 
 def copy_tensors(source: str, target: str) -> None:
-    """Copy the weights in an HDF5 file of Keras into a safetensors file: the work of the process that reads."""
+    """Copy the weights of a Keras HDF5 file to a safetensors file; runs in the reader process."""
     import h5py
 
     _limit_process(os.path.getsize(source))
     try:
         with h5py.File(source, "r") as file:
             write_tensors(dict(_weights(file, h5py)), Path(target))
-    except Exception as error:  # h5py raises errors of every kind
+    except Exception as error:  # h5py raises errors of almost any class
         print(" ".join(str(error).split())[:200] or type(error).__name__, file=sys.stderr)
         sys.exit(1)
 
 
 def _run_reader(path: Path, copy: Path) -> None:
-    """Let a process of its own copy the weights of the file ``path``."""
+    """Copy the weights of the file ``path`` in a separate process."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
     seconds = 10 * _seconds(path.stat().st_size)
     given = [os.path.abspath(path), str(copy)]
@@ -99,15 +99,17 @@ def _run_reader(path: Path, copy: Path) -> None:
     if done.returncode or not copy.is_file():
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1][:300] if done.returncode == 1 and said else "HDF5 gave up"
-        raise CheckpointError(f"{str(path)!r} is truncated, damaged or no weights of Keras ({reason}); fetch it again")
+        raise CheckpointError(
+            f"{str(path)!r} is truncated, damaged or not a Keras weight file ({reason}); fetch it again"
+        )
 
 
 def _seconds(size: int) -> int:
-    return _SECONDS + size * _SECONDS_A_GIGABYTE // 2**30
+    return _SECONDS + size * _SECONDS_PER_GIB // 2**30
 
 
 def _limit_process(size: int) -> None:
-    """Keep this process within what a file of ``size`` bytes can need, where the system can."""
+    """Limit this process to what a file of ``size`` bytes can need, on systems that support it."""
     if sys.platform != "win32":
         import resource
 
@@ -118,11 +120,11 @@ def _limit_process(size: int) -> None:
 
 
 def _weights(file: Any, h5py: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield each weight by its name without that of the model, once, although several layers may hold it."""
+    """Yield each weight once, although several layers may list it, by its name without the model's."""
     seen: set[str] = set()
     layers = [_member(file, name, h5py) for name in _read_names(file, "layer_names")]
     for layer in layers:
-        if isinstance(layer, h5py.Dataset):  # a shard holds its weights by their own names, without groups
+        if isinstance(layer, h5py.Dataset):  # a shard stores weights directly, without groups
             found = {layer.name.strip("/"): layer}
         else:
             names = _read_names(layer, "weight_names")
@@ -131,10 +133,10 @@ def _weights(file: Any, h5py: Any) -> Iterator[tuple[str, NDArray[Any]]]:
             plain = name.removesuffix(":0")
             if plain not in seen:
                 seen.add(plain)
-                yield plain, _numbers(plain, dataset, h5py)
+                yield plain, _values(plain, dataset, h5py)
 
 
-def _numbers(name: str, dataset: Any, h5py: Any) -> NDArray[Any]:
+def _values(name: str, dataset: Any, h5py: Any) -> NDArray[Any]:
     is_plain = isinstance(dataset, h5py.Dataset) and dataset.external is None and not dataset.is_virtual
     if not is_plain or dataset.dtype.kind not in "fiub":
         raise ValueError(f"{name!r:.100} is not stored as plain numbers")
@@ -145,7 +147,7 @@ def _numbers(name: str, dataset: Any, h5py: Any) -> NDArray[Any]:
 
 
 def _member(group: Any, name: str, h5py: Any) -> Any:
-    """Return what lies below a name, to which no link may lead out of the file."""
+    """Return a member of a group; only hard links are followed, which cannot lead out of the file."""
     for part in name.split("/"):
         if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
             raise ValueError(f"it has no {name!r:.100}")
@@ -154,7 +156,7 @@ def _member(group: Any, name: str, h5py: Any) -> Any:
 
 
 def _read_names(group: Any, attribute: str) -> list[str]:
-    """Return the names in an attribute, or in those that it is cut into, numbered."""
+    """Return the names in an attribute, or in the numbered attributes it is split over."""
     cut = list(takewhile(group.attrs.__contains__, (f"{attribute}{number}" for number in count())))
     names: list[str] = []
     for each in [attribute] if attribute in group.attrs else cut:
@@ -168,13 +170,13 @@ def _read_names(group: Any, attribute: str) -> list[str]:
 
 def _write_names(group: Any, attribute: str, names: list[str]) -> None:
     encoded = [name.encode() for name in names]
-    most = _MOST_ATTRIBUTE // max(map(len, encoded), default=1)
+    most = _LARGEST_ATTRIBUTE // max(map(len, encoded), default=1)
     parts = [encoded[begin : begin + most] for begin in range(0, len(encoded), most)] or [[]]
     for number, part in enumerate(parts):
         group.attrs[attribute if len(parts) == 1 else f"{attribute}{number}"] = part
 
 
 def _snake_case(name: str) -> str:
-    """Return a class's name as Keras calls a model of it."""
+    """Return the default name that Keras derives from a class name."""
     parted = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()

@@ -1,6 +1,6 @@
-"""The names of tensors: one table between those of old checkpoints and those of today, read in both directions.
+"""Tensor names: from those of old checkpoints and of BERT's siblings to canonical ones, and back to the siblings'.
 
-The canonical name of a tensor is the one it has in a task model: ``bert.encoder.layer.0.…``, ``cls.predictions.bias``.
+A tensor's canonical name is the one in a task model of BERT: ``bert.encoder.layer.0.…``, ``cls.predictions.bias``.
 """
 
 import re
@@ -10,20 +10,20 @@ from typing import TypeVar
 from bertie.families import PREFIXES, Family
 
 Value = TypeVar("Value")
-# old ending → today's; (the TensorFlow code called LayerNorm's parameters gamma and beta)
-ENDINGS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+# old suffix → current; TensorFlow calls LayerNorm's parameters gamma and beta
+SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 PREFIX = "bert."
-# the parts of a bare encoder, which a checkpoint saved from one names without the prefix
+# the parts of a bare encoder, whose checkpoints omit the prefix
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
 _BARE_PARTS_OF_SIBLINGS = (*BARE_PARTS, "transformer.", "embeddings_project.")
-# buffers that older versions saved; they follow from the config
-DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
-# of int8 layers: older versions rounded rows within a range that was found for all of them
+# buffers that older versions saved, although they follow from the config
+_DERIVED = ("embeddings.position_ids", "embeddings.token_type_ids")
+# of int8 layers: older versions quantised all rows with one static range
 OLD_RANGE = ".input_range"
-# what DataParallel and Lightning put before the names of a model's tensors, and torch.compile before those of any part
+# prefixes that DataParallel and Lightning add to a model's tensor names; torch.compile adds its own anywhere in them
 WRAPPERS = ("module.", "model.")
 COMPILED = "_orig_mod."
-# of a BERT; of the encoder of a pair of BERTs, which canonical names put below bert.; of their decoder
+# of a BERT; of the encoder of an encoder-decoder, whose canonical name starts with bert.encoder; of its decoder
 _PRETRAINED = re.compile(r"(bert\.(encoder\.)?|decoder\.bert\.)(embeddings|encoder\.(layer|relative_attention_bias))\.")
 _WORDS = re.compile(
     rf"((?:{'|'.join(map(re.escape, WRAPPERS))})*)(?:(?:{'|'.join(PREFIXES)})\.)?embeddings\.word_embeddings\.weight"
@@ -31,9 +31,9 @@ _WORDS = re.compile(
 
 
 def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return (name, stored name) of the tensors of a model that was saved within others, read off its word embeddings.
+    """Return (name without wrappers, stored name) of each tensor; the prefix is that of the word embeddings.
 
-    Put together again, wrapper and name are the stored name, except for the parts that were compiled.
+    Prefix and name together give the stored name, apart from torch.compile's infix.
     """
     pairs = [(re.sub(rf"(?<![^.]){re.escape(COMPILED)}", "", name), name) for name in names]
     wrapper = max((found[1] for name, _ in pairs if (found := _WORDS.fullmatch(name))), key=len, default="")
@@ -41,21 +41,21 @@ def unwrapped(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def canonical(name: str) -> str | None:
-    """Return today's full name of a stored tensor, or None for one that is not needed."""
-    if name.removeprefix(PREFIX) in DERIVED or name.endswith(OLD_RANGE):
+    """Return the canonical name of a stored tensor, or None for a derived one that is not needed."""
+    if name.removeprefix(PREFIX) in _DERIVED or name.endswith(OLD_RANGE):
         return None
     if name.startswith(BARE_PARTS):
         name = PREFIX + name
-    for ending, other in ENDINGS.items():
-        if name.endswith("." + ending):
-            return name.removesuffix(ending) + other
+    for old, new in SUFFIXES.items():
+        if name.endswith("." + old):
+            return name.removesuffix(old) + new
     return name
 
 
 def from_family(name: str, family: Family, architecture: str) -> str:
-    """Return BERT's name of a tensor that a sibling's checkpoint holds, for the class that BERT calls ``architecture``.
+    """Return BERT's name for a tensor in a sibling's checkpoint of BERT's class ``architecture``.
 
-    One that has none keeps its own, behind the family's, so that it is no other tensor's.
+    A tensor without one keeps its own, prefixed with the family's, so that it cannot clash with BERT's.
     """
     modules = family.modules_of(architecture)
     whole = f"{family.prefix}.{name}" if name.startswith(_BARE_PARTS_OF_SIBLINGS) else name
@@ -64,14 +64,14 @@ def from_family(name: str, family: Family, architecture: str) -> str:
 
 
 def to_family(name: str, family: Family, architecture: str) -> str:
-    """Return a sibling's name of one of our tensors: what `from_family` undoes; without a prefix if it has none."""
+    """Return a sibling's name for one of our tensors, the inverse of `from_family`; without a prefix if it has none."""
     whole = canonical(name) or name
     theirs = _renamed(whole, family.modules_of(architecture))
     return theirs if whole == name else theirs.removeprefix(f"{family.prefix}.")
 
 
 def in_names_of(family: Family, tensors: Mapping[str, Value], architecture: str) -> dict[str, Value]:
-    """Return a model's tensors by the names that its family's files have."""
+    """Return a model's tensors under its family's names."""
     return {name if family.is_bert else to_family(name, family, architecture): each for name, each in tensors.items()}
 
 
@@ -86,8 +86,8 @@ def _renamed(name: str, modules: Mapping[str, str]) -> str:
 
 
 def is_encoder(name: str) -> bool:
-    """Whether a canonical name belongs to the pretrained encoder, which a checkpoint must have.
+    """Whether a canonical name belongs to the pretrained encoder, which every checkpoint must contain.
 
-    Pooler and heads may be new, and so may the cross-attention that a decoder adds to a pretrained encoder.
+    Pooler, heads and the cross-attention that a decoder adds may be newly initialised.
     """
     return _PRETRAINED.match(name) is not None and ".crossattention." not in name

@@ -1,4 +1,4 @@
-"""The parameters of each model class, by name and shape, as a config determines them: no model is built."""
+"""The names and shapes of each model class's parameters, from a config alone, without building the model."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ from bertie.config import BertConfig
 from bertie.errors import ConfigError
 
 Shape = tuple[int, ...]
-# class → what it has beside embeddings and encoder
+# class → its parts besides embeddings and encoder
 _PARTS = {
     "BertModel": ("pooler",),
-    "BertForPreTraining": ("pooler", "words", "next sentence"),
-    "BertLMHeadModel": ("words",),
-    "BertForMaskedLM": ("words",),
+    "BertForPreTraining": ("pooler", "language model", "next sentence"),
+    "BertLMHeadModel": ("language model",),
+    "BertForMaskedLM": ("language model",),
     "BertForNextSentencePrediction": ("pooler", "next sentence"),
     "BertForSequenceClassification": ("pooler", "classes"),
     "BertForMultipleChoice": ("pooler", "choices"),
@@ -20,31 +20,32 @@ _PARTS = {
     "BertForQuestionAnswering": ("answers",),
 }
 CLASSES = tuple(_PARTS)
-# of two BERTs: an encoder, and a decoder with cross-attention
+# an encoder, and a decoder with cross-attention
 PAIR = "EncoderDecoderModel"
 
 
 def architecture_of(kind: type) -> str:
-    """Return which of bertie's classes a model's class is or extends; its own name if none."""
+    """Return the name of bertie's class that a model class is or extends; its own name if there is none."""
     return next((each.__name__ for each in kind.__mro__ if each.__name__ in (*CLASSES, PAIR)), kind.__name__)
 
 
 class Parameters(NamedTuple):
-    """Names and shapes; and of tied parameters, under their own names, the others that they have."""
+    """Parameter name → shape, and name of a tied parameter → its other names."""
 
     shapes: dict[str, Shape]
     aliases: dict[str, list[str]]
 
 
 def parameters_of(name: str, config: BertConfig) -> Parameters:
+    """Return the parameters of bertie's class ``name`` with this config."""
     if name == PAIR:
         return _of_pair(config)
     prefix = "" if name == "BertModel" else "bert."
-    parts = () if name == "BertModel" and not config.family.pools else _PARTS[name]
-    shapes = {f"{prefix}{own}": shape for own, shape in _encoder(config)}
+    parts = () if name == "BertModel" and not config.family.has_pooler else _PARTS[name]
+    shapes = {f"{prefix}{inner}": shape for inner, shape in _encoder(config)}
     for part in parts:
         shapes |= dict(_part(part, prefix, config))
-    if "words" not in parts or not config.tie_word_embeddings:
+    if "language model" not in parts or not config.tie_word_embeddings:
         return Parameters(shapes, {})
     tied = {f"{prefix}embeddings.word_embeddings.weight": "weight", "cls.predictions.bias": "bias"}
     aliases = {source: [f"cls.predictions.decoder.{leaf}"] for source, leaf in tied.items()}
@@ -57,10 +58,12 @@ def _of_pair(config: Any) -> Parameters:
     found = Parameters({}, {})
     for half, name in (("encoder", "BertModel"), ("decoder", "BertLMHeadModel")):
         shapes, aliases = parameters_of(name, getattr(config, half))
-        found.shapes.update({f"{half}.{own}": shape for own, shape in shapes.items()})
-        found.aliases.update({f"{half}.{own}": [f"{half}.{alias}" for alias in more] for own, more in aliases.items()})
-    read, written = config.encoder.hidden_size, config.decoder.hidden_size
-    found.shapes.update(_linear("enc_to_dec_proj", read, written) if read != written else ())
+        found.shapes.update({f"{half}.{inner}": shape for inner, shape in shapes.items()})
+        found.aliases.update(
+            {f"{half}.{inner}": [f"{half}.{alias}" for alias in others] for inner, others in aliases.items()}
+        )
+    width, out = config.encoder.hidden_size, config.decoder.hidden_size
+    found.shapes.update(_linear("enc_to_dec_proj", width, out) if width != out else ())
     return found
 
 
@@ -103,7 +106,7 @@ def _part(part: str, prefix: str, config: BertConfig) -> Iterator[tuple[str, Sha
     width = config.hidden_size
     if part == "answers":
         check_answer_scores(config)
-    if part == "words":
+    if part == "language model":
         yield from _linear("cls.predictions.transform.dense", width, config.embedding_width)
         yield from _norm("cls.predictions.transform.LayerNorm", config.embedding_width)
         yield from _linear("cls.predictions.decoder", config.embedding_width, config.vocab_size)
@@ -130,9 +133,9 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:
 
 
 def check_answer_scores(config: BertConfig) -> None:
-    """Raise ConfigError if a config has another number of labels than question answering has scores a token."""
+    """Raise ConfigError if a config for question answering does not have exactly 2 labels."""
     if config.num_labels != 2:
         raise ConfigError(
-            f"num_labels is {config.num_labels}, but answers have 2 scores a token, start and end; "
-            "pass num_labels=2 to begin a new head."
+            f"num_labels is {config.num_labels}, but answers have 2 scores per token, start and end; "
+            "pass num_labels=2 to start with a new head."
         )

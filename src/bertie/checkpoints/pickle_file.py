@@ -1,4 +1,4 @@
-"""State dicts: one pytorch_model.bin, whose archive is checked before torch reads plain tensors, or a program's own."""
+"""State dicts: a pytorch_model.bin, checked before torch reads plain tensors from it, or one in memory."""
 
 import zipfile
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from bertie.files import first_bytes
 if TYPE_CHECKING:
     import torch
 
-# the first bytes of files that are not what torch.save wrote
+# the first bytes of files that torch.save did not write
 _FOREIGN = {
     b"7z\xbc\xaf": "a 7z archive",
     b"\x93NUMPY": "a NumPy array",
@@ -32,7 +32,7 @@ _FOREIGN = {
     b"\x78": "a zlib-compressed pickle (joblib)",
 }
 _ZIP = b"PK\x03\x04"
-# what torch.save wrote before its files were zip archives: the pickled magic number it begins with
+# before torch.save wrote zip archives, its files began with this pickled magic number
 _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _CONVERT = (
     "; load it with the program that wrote it and save its state dict with safetensors.torch.save_file "
@@ -41,7 +41,7 @@ _CONVERT = (
 
 
 class StateDict:
-    """Tensors by name, as one file of weights."""
+    """A state dict as one file of weights."""
 
     def __init__(self, path: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
         self.path, self._tensors = path, tensors
@@ -61,11 +61,11 @@ class PickleFile(StateDict):
     """A checked .bin file; its tensors are memory-mapped unless PyTorch before 1.6 wrote it."""
 
     def __init__(self, path: Path) -> None:
-        mapped = _look_from_outside(path)
+        mapped = _check_unopened(path)
         torch = need("torch", "torch", f"Reading {str(path)!r}")
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        except Exception as error:  # damaged pickles raise errors of every kind
+        except Exception as error:  # damaged pickles raise errors of almost any class
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise CheckpointError(
                 f"{str(path)!r} is damaged or holds more than tensors ({reason}){_CONVERT}"
@@ -77,7 +77,7 @@ class PickleFile(StateDict):
 
 
 class GivenTensors(StateDict):
-    """A state dict that a program has; each tensor is given out as a copy, so that a model shares no memory with it."""
+    """A state dict in memory; tensors are returned as copies, so that a model shares no memory with it."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         import torch
@@ -93,11 +93,11 @@ class GivenTensors(StateDict):
         return self._tensors[name].detach().clone()
 
 
-def _look_from_outside(path: Path) -> bool:
-    """Return whether the file is today's zip archive, which can be mapped; refuse what torch.save did not write."""
+def _check_unopened(path: Path) -> bool:
+    """Return whether the file is a zip archive, which can be memory-mapped; refuse files not from torch.save."""
     start = first_bytes(path)
     if start.startswith(_ZIP):
-        _look_into_zip(path)
+        _check_zip(path)
         return True
     if not start.startswith(_OLD):
         kinds = (kind for first, kind in _FOREIGN.items() if start.startswith(first))
@@ -106,7 +106,7 @@ def _look_from_outside(path: Path) -> bool:
     return False
 
 
-def _look_into_zip(path: Path) -> None:
+def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -117,7 +117,7 @@ def _look_into_zip(path: Path) -> None:
     if len(pickles) != 1 or "constants.pkl" in names:
         kind = "TorchScript code" if pickles else "some other zip archive"
         raise CheckpointError(f"{str(path)!r} is {kind}, not a state dict{_CONVERT}")
-    # torch.save never compresses, so whatever unpacks to more than its size is a bomb
+    # torch.save never compresses, so an archive that unpacks to more than its size is a zip bomb
     unpacked = sum(entry.file_size for entry in entries)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or unpacked > path.stat().st_size:
         raise CheckpointError(f"{str(path)!r} is compressed ({unpacked} bytes unpacked), which torch.save never does")
@@ -133,10 +133,10 @@ def _checked(path: Path, name: str, value: object) -> "torch.Tensor":
             f"{str(path)!r} holds a {type(value).__name__} under {name!r} where a tensor belongs"
             f"{' (is the state dict below that key?)' if isinstance(value, dict) else ''}{_CONVERT}"
         )
-    # a stride of 0 makes a tensor of any size from one number
+    # a stride of 0 makes a tensor of any size from one element
     plain = (
         not value.is_nested and value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
     )
     if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} is not stored as plain dense numbers{_CONVERT}")
+        raise CheckpointError(f"{str(path)!r}: the tensor {name!r} is not a plain dense tensor{_CONVERT}")
     return value.detach()

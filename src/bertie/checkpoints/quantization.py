@@ -1,4 +1,4 @@
-"""int8 in a model's files: how config.json declares it, and what is stored beside a weight of 8-bit integers."""
+"""int8 in a model's files: its declaration in config.json, and the scales stored with an int8 weight."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from bertie.errors import CheckpointError
 
 METHOD = "bertie-int8"
 VERSION = 1
-# transformers warns of a "quant_method" that it does not know and then reads 8-bit numbers as weights, which gives
-# noise; a declaration without that key it refuses
+# transformers warns about an unknown "quant_method" but then uses the int8 values as weights, which gives noise; it
+# refuses a declaration without that key
 KEY, OTHERS_KEY = "method", "quant_method"
-# of layers whose inputs are rounded to more than 8 bits: how many, by the canonical name of each
+# layers whose inputs are quantised to more than 8 bits: canonical name → bits
 INPUT_BITS = "input_bits"
-# what a layer whose weight is of 8-bit integers may have beside it; the first it must have
+# the scales of a layer with an int8 weight; the first is required
 SCALES = ("weight_scale", "input_scale")
 
 
 def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
-    """Refuse a config that declares a quantisation which is not read here."""
+    """Raise CheckpointError if a config declares a quantisation that is not supported."""
     if declared is None:
         return
     method, version = declared.get(KEY, declared.get(OTHERS_KEY)), declared.get("version")
@@ -37,21 +37,21 @@ def check_declaration(declared: dict[str, Any] | None, source: str) -> None:
     bits = input_bits(declared)
     if not isinstance(bits, dict) or not all(type(each) is int and each in (8, 16) for each in bits.values()):
         raise CheckpointError(
-            f"{source!r} declares the {INPUT_BITS} {bits!r:.60}; this bertie reads names of layers with 8 or 16 each: "
+            f"{source!r} declares the {INPUT_BITS} {bits!r:.60}; this bertie reads layer names, each with 8 or 16: "
             "use a newer one, or quantise the model again"
         )
 
 
 def input_bits(declared: dict[str, Any] | None) -> dict[str, int]:
-    """Return to how many bits the inputs of layers are rounded, by canonical name; to 8 where it is not said."""
+    """Return canonical layer name → bits of its quantised inputs; layers that are not listed use 8."""
     return (declared or {}).get(INPUT_BITS, {})
 
 
 def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
-    """Refuse a module with an int8 weight of which no scale is stored."""
+    """Raise CheckpointError if no scale is stored for a module's int8 weight."""
     if SCALES[0] not in stored:
         raise CheckpointError(
-            f"{str(path)!r} has int8 numbers in '{module}.weight', but no '{module}.{SCALES[0]}'; "
+            f"{str(path)!r} has int8 values in '{module}.weight', but no '{module}.{SCALES[0]}'; "
             "quantise the model again"
         )
 
@@ -59,7 +59,7 @@ def check_scale(path: Path, module: str, stored: Collection[str]) -> None:
 def integers_in(
     checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], aliases: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the parameters stored as 8-bit integers, and put the scales stored beside them among the ``shapes``."""
+    """Return the parameters stored as int8, and add the scales stored with them to ``shapes``."""
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
     integers = [name for name in shapes if (info := stored.get(canonical(name))) and info.dtype == "int8"]
     for weight in integers:

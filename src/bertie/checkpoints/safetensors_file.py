@@ -1,9 +1,9 @@
-"""One .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
+"""A .safetensors file: its header is checked before anything is mapped, then tensors are views of the mapped file.
 
-The library's own functions lose memory with every tensor they read, put a temporary file of their own beside what they
-write, which a killed process leaves behind, and do not say which error of the system they met.
+The library's own functions leak memory with every tensor they read, leave a temporary file behind if the process is
+killed while they write, and do not report which system error occurred.
 
-The layout: 8 bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
+Layout: the header's length in 8 bytes, a JSON header {name: {dtype, shape, data_offsets}}, the tensors' bytes.
 """
 
 import json
@@ -73,7 +73,7 @@ class SafetensorsFile:
         self._starts = {name: start + begin for name, (begin, _) in places.items()}
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return numbers as a view of the mapped file; writing to it copies the page and leaves the file alone."""
+        """Return a tensor as a copy-on-write view of the mapped file."""
         return mapped_array(self._memory, self.infos[name], self._starts[name])
 
     def tensor(self, name: str) -> "torch.Tensor":
@@ -81,11 +81,11 @@ class SafetensorsFile:
 
 
 def write_tensors(tensors: Mapping[str, "NDArray[Any] | torch.Tensor"], path: Path) -> None:
-    """Write arrays, or tensors of any device, into the file ``path``, which is overwritten (see `files.atomic`)."""
+    """Write arrays, or tensors on any device, to ``path``, overwriting it in place (see `files.atomic`)."""
     for name, tensor in tensors.items():
         if dtype_name(tensor.dtype) not in _NAMES:
-            raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which no weights have; leave it out")
-    # the largest elements first: all lie at multiples of their size
+            raise CheckpointError(f"the tensor {name!r} is of {tensor.dtype}, which weights never have; leave it out")
+    # the largest element sizes first, so that every tensor is aligned
     ordered = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     sizes = [tensors[name].nbytes for name in ordered]
     ends = list(accumulate(sizes))
@@ -106,13 +106,13 @@ def write_tensors(tensors: Mapping[str, "NDArray[Any] | torch.Tensor"], path: Pa
 
 
 def bytes_of(tensor: "NDArray[Any] | torch.Tensor") -> memoryview:
-    """Return the numbers of an array, or of a tensor of any device, as a file holds them."""
+    """Return the bytes of an array, or of a tensor on any device."""
     array = tensor if isinstance(tensor, np.ndarray) else array_of(tensor.detach().cpu())
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _places(path: Path, header: dict[str, Any], space: int) -> dict[str, tuple[int, TensorInfo]]:
-    """Return where in the ``space`` behind the header each tensor begins, and what it is."""
+    """Return the offset of each tensor in the ``space`` bytes after the header, and its description."""
     header.pop("__metadata__", None)
     check_count(path, len(header))
     spans = {check_name(path, name): _span(path, name, entry) for name, entry in header.items()}
@@ -123,7 +123,7 @@ def _places(path: Path, header: dict[str, Any], space: int) -> dict[str, tuple[i
             raise CheckpointError(f"{str(path)!r} is damaged: the tensor {name!r} {problem}; fetch the file again")
         end = after
     if end != space:
-        problem = f"its tensors need {end} bytes but {space} are there"
+        problem = f"its tensors need {end} bytes but it has {space}"
         raise CheckpointError(
             f"{str(path)!r} is {'truncated' if end > space else 'damaged'}: {problem}; fetch it again"
         )
@@ -131,7 +131,7 @@ def _places(path: Path, header: dict[str, Any], space: int) -> dict[str, tuple[i
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return the header, and where the numbers behind it begin."""
+    """Return the header, and the offset of the data after it."""
     size = os.fstat(file.fileno()).st_size
     begin = file.read(64)
     refuse_pointer(path, begin)
@@ -139,7 +139,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
     if length > size - 8:
         raise CheckpointError(
-            f"{str(path)!r} is truncated or no safetensors file: it has {size} bytes and its header alone "
+            f"{str(path)!r} is truncated or not a safetensors file: it has {size} bytes and its header alone "
             f"would need {length}; fetch it again"
         )
     if length > LARGEST_HEADER:
@@ -167,13 +167,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int, TensorInfo]:
-    """Return begin, end and description of a tensor after checking that they fit each other."""
+    """Return begin, end and description of a tensor after checking them against each other."""
     try:
         kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end)) and len(shape) <= 16
+        is_valid = all(type(number) is int and number >= 0 for number in (*shape, begin, end)) and len(shape) <= 16
     except (KeyError, TypeError, ValueError):
-        whole, kind = False, None
-    if not whole:
+        is_valid, kind = False, None
+    if not is_valid:
         raise CheckpointError(f"{str(path)!r} is damaged: the header's entry for {name!r} is {repr(entry)[:100]}")
     if not isinstance(kind, str) or kind not in DTYPES:
         raise CheckpointError(

@@ -1,9 +1,9 @@
-"""LevelDB's sorted tables, in which TensorFlow keeps the index of a checkpoint.
+"""LevelDB's sorted tables, the format of a TensorFlow checkpoint's index.
 
-A table is a run of blocks, each behind it one byte that names its compression (TensorFlow has none: kNoCompression in
-its tensor_bundle.cc) and a checksum; the footer says where the block lies that says where the others lie. A block is a
-run of (key, value), each key without what it shares with the one before it, and the places where it shares nothing, of
-which reading from front to back has no need.
+A table is a sequence of blocks, each followed by a byte for its compression (TensorFlow uses none: kNoCompression in
+its tensor_bundle.cc) and a checksum; the footer locates the index block, which locates the others. A block is a
+sequence of (key, value) entries, whose keys omit the prefix shared with the previous key, and then a list of restart
+points, entries with whole keys, which sequential reading does not need.
 """
 
 import struct
@@ -16,16 +16,16 @@ _LONGEST_KEY = 512
 
 
 class DamagedTable(ValueError):
-    """What a table holds that none can."""
+    """A table is damaged; the message says how."""
 
 
 def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a table, in the order of the keys."""
+    """Yield the (key, value) pairs of a table in the order of the keys."""
     try:
         if len(raw) < FOOTER or struct.unpack("<Q", raw[-8:])[0] != _MAGIC:
-            raise DamagedTable("its end is not that of an index")
+            raise DamagedTable("its footer is not that of an index")
         footer = raw[-FOOTER:]
-        _, at = _handle(footer, 0)  # of a block about the others, which is empty here
+        _, at = _handle(footer, 0)  # skips the meta-index block, which is empty here
         index, _ = _handle(footer, at)
         before = None
         for _, where in _entries(_block(raw, *index)):
@@ -39,7 +39,7 @@ def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Return the number of seven bits a byte at a place, and the place behind it."""
+    """Return the variable-length integer (seven bits per byte) at an offset, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = raw[at]
@@ -51,7 +51,7 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def checksum(raw: bytes) -> int:
-    """Return LevelDB's checksum of some bytes: their CRC-32C, turned by 15 bits and offset."""
+    """Return LevelDB's masked checksum: the CRC-32C rotated by 15 bits plus a constant."""
     crc = 0xFFFFFFFF
     for byte in raw:
         crc = _CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -69,7 +69,7 @@ _CRC32C = tuple(map(_crc_of_byte, range(256)))
 
 
 def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """Return where a block begins and how long it is, and the place behind that."""
+    """Return a block's (offset, size) as stored at ``at``, and the offset after them."""
     offset, at = varint(raw, at)
     size, at = varint(raw, at)
     return (offset, size), at
@@ -78,12 +78,12 @@ def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
 def _block(raw: bytes, offset: int, size: int) -> bytes:
     end = offset + size
     if end + _TRAILER > len(raw) - FOOTER:
-        raise DamagedTable("a block lies behind its end")
+        raise DamagedTable("a block lies beyond its end")
     kind, stated = raw[end], struct.unpack("<I", raw[end + 1 : end + _TRAILER])[0]
     if checksum(raw[offset : end + 1]) != stated:
         raise DamagedTable("a block's checksum is wrong")
     if kind:
-        raise DamagedTable(f"a block is compressed in the way {kind}, which no index is")
+        raise DamagedTable(f"a block has compression {kind}, which no index has")
     return raw[offset:end]
 
 
@@ -95,7 +95,7 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         own, at = varint(block, at)
         length, at = varint(block, at)
         if shared > len(key) or shared + own > _LONGEST_KEY or at + own + length > end:
-            raise DamagedTable("a name or what is said of it is longer than there is room")
+            raise DamagedTable("an entry is longer than its block, or its name too long")
         key = key[:shared] + block[at : at + own]
         yield key, block[at + own : at + own + length]
         at += own + length

@@ -1,4 +1,4 @@
-"""One TensorFlow 1 checkpoint: an index of names and places, and files of numbers beside it, which are mapped."""
+"""A TensorFlow 1 checkpoint: an index of tensors, and memory-mapped data files (shards) next to it."""
 
 import mmap
 from collections.abc import Iterator
@@ -16,31 +16,31 @@ from bertie.hub import member
 from bertie.messages import short
 
 SUFFIX = ".index"
-# what its optimizers keep beside each parameter, and of a training
-_OF_TRAINING = {
+# optimiser slots of parameters, and other training state
+_TRAINING_STATE = {
     *("adam_m", "adam_v", "Adam", "Adam_1", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1"),
     *("LAMBOptimizer", "LAMBOptimizer_1", "global_step", "beta1_power", "beta2_power", "good_steps", "loss_scale"),
 }
-# the numbers that its enumeration of element types has for those that a weight may have
+# TensorFlow's DataType enum, the dtypes that a weight may have
 _DTYPES = {1: "float32", 2: "float64", 14: "bfloat16", 19: "float16"}
 _MOST_SHARDS = 10_000
 
 
 class TensorBundle(ForeignFile):
-    """A checked checkpoint by our names, without what its training left there."""
+    """A checked checkpoint under our names, without its training state."""
 
     def __init__(self, index: Path) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._locations: dict[str, tuple[Path, int]] = {}
         self._mapped: dict[Path, mmap.mmap] = {}
         raw = read_bytes(index, "TensorFlow index", LARGEST_HEADER)
         try:
             infos = dict(self._read_index(index, raw))
         except (DamagedTable, UnicodeDecodeError, IndexError) as error:
-            reason = "a name is no text" if isinstance(error, UnicodeDecodeError) else error
+            reason = "a name is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
             raise CheckpointError(
-                f"{str(index)!r} is truncated, damaged or no index of TensorFlow's ({reason}); fetch it again"
+                f"{str(index)!r} is truncated, damaged or not a TensorFlow index ({reason}); fetch it again"
             ) from error
-        super().__init__(index, TENSORFLOW_1, infos, lambda name: self._numbers(name, infos[name]))
+        super().__init__(index, TENSORFLOW_1, infos, lambda name: self._array(name, infos[name]))
 
     def _read_index(self, index: Path, raw: bytes) -> Iterator[tuple[str, TensorInfo]]:
         shards = 0
@@ -52,42 +52,42 @@ class TensorBundle(ForeignFile):
                 continue
             name = key.decode()
             if not shards:
-                raise DamagedTable("it does not begin with the number of its files")
-            if not _OF_TRAINING & set(name.split("/")) and fields.get(1) in _DTYPES:
-                yield name, self._placed(index, name, value, fields, shards)
+                raise DamagedTable("it does not begin with the number of its data files")
+            if not _TRAINING_STATE & set(name.split("/")) and fields.get(1) in _DTYPES:
+                yield name, self._locate(index, name, value, fields, shards)
 
-    def _placed(self, index: Path, name: str, value: bytes, fields: dict[int, Any], shards: int) -> TensorInfo:
-        """Return what the index says of a tensor, whose place is kept, after checking that it is there."""
+    def _locate(self, index: Path, name: str, value: bytes, fields: dict[int, Any], shards: int) -> TensorInfo:
+        """Return a tensor's description, and record where its data is after checking that it is there."""
         info = TensorInfo(tuple(_sizes(value)), _DTYPES[fields[1]], index)
         shard, offset, size = (fields.get(number, 0) for number in (3, 4, 5))
         if 7 in fields:
             raise CheckpointError(f"{str(index)!r} holds {name!r} in slices; save it whole, without a partitioner")
-        numbers = all(isinstance(each, int) for each in (shard, offset, size, *info.shape))
-        if not numbers or shard >= shards or not 0 < size == info.nbytes:
-            raise DamagedTable(f"{name!r} of shape {short(info.shape)} is said to lie in {short(size)} bytes")
+        are_numbers = all(isinstance(each, int) for each in (shard, offset, size, *info.shape))
+        if not are_numbers or shard >= shards or not 0 < size == info.nbytes:
+            raise DamagedTable(f"{name!r} of shape {short(info.shape)} is said to take {short(size)} bytes")
         path = member(index.parent, f"{index.name.removesuffix(SUFFIX)}.data-{shard:05d}-of-{shards:05d}")
         if offset + size > len(self._map(path)):
-            raise CheckpointError(f"{str(path)!r} is truncated: {name!r} lies behind its end; fetch it again")
-        self._places[name] = path, offset
+            raise CheckpointError(f"{str(path)!r} is truncated: {name!r} lies beyond its end; fetch it again")
+        self._locations[name] = path, offset
         return info
 
     def _map(self, path: Path) -> "mmap.mmap | bytes":
         if path not in self._mapped:
             if not path.is_file():
-                raise CheckpointError(f"there is no {str(path)!r}, in which the checkpoint's numbers lie; fetch it too")
+                raise CheckpointError(f"there is no {str(path)!r}, which holds data of the checkpoint; fetch it too")
             if not path.stat().st_size:
                 return b""
             with explained(path, "read"), path.open("rb") as file:
                 self._mapped[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return self._mapped[path]
 
-    def _numbers(self, name: str, info: TensorInfo) -> NDArray[Any]:
-        path, offset = self._places[name]
+    def _array(self, name: str, info: TensorInfo) -> NDArray[Any]:
+        path, offset = self._locations[name]
         return mapped_array(self._map(path), info, offset)
 
 
 def index_in(folder: Path) -> Path | None:
-    """Return the index of the checkpoint in a folder: the only one, or the one that its file ``checkpoint`` names."""
+    """Return the index of the only checkpoint in a folder, or of the one that its file ``checkpoint`` names."""
     found = sorted(path.name for path in folder.glob(f"*ckpt*{SUFFIX}"))
     if len(found) < 2:
         return member(folder, found[0]) if found else None
@@ -107,14 +107,14 @@ def index_in(folder: Path) -> Path | None:
 def _number_of_shards(header: dict[int, Any]) -> int:
     shards = header.get(1, 0)
     if not isinstance(shards, int) or not 0 < shards <= _MOST_SHARDS:
-        raise DamagedTable(f"it names {short(shards)} files of numbers")
+        raise DamagedTable(f"it names {short(shards)} data files")
     if header.get(2, 0) != 0:
-        raise DamagedTable("its numbers have their bytes in the other order, as no BERT's")
+        raise DamagedTable("its data is big-endian, as no BERT's is")
     return shards
 
 
 def _sizes(entry: bytes) -> Iterator[int]:
-    """Yield the sizes of a tensor, of which each is a message of its own within that of its shape."""
+    """Yield the dimensions in a tensor's entry, each a message nested in that of its shape."""
     shapes = [value for number, value in _fields(entry) if number == 2]
     sizes = [value for shape in shapes for number, value in _fields(shape) if number == 2]
     if len(sizes) > 16 or len(shapes) > 1:
@@ -124,7 +124,7 @@ def _sizes(entry: bytes) -> Iterator[int]:
 
 
 def _fields(message: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the numbers and values of the fields of a protocol buffer; a message within it stays bytes."""
+    """Yield field number and value for each field of a protocol buffer; nested messages stay bytes."""
     if not isinstance(message, bytes):
         raise DamagedTable("a number stands where a message belongs")
     at = 0
@@ -139,6 +139,6 @@ def _fields(message: Any) -> Iterator[tuple[int, Any]]:
         if kind == 2:
             size, at = varint(message, at)
         if size is None or at + size > len(message):
-            raise DamagedTable("what it says of a tensor is no protocol buffer")
+            raise DamagedTable("a tensor's entry is not a protocol buffer")
         yield tag >> 3, message[at : at + size]
         at += size

@@ -1,4 +1,4 @@
-"""Writing a model folder: safetensors, in shards if large, all files replaced together after all are on the disk."""
+"""Writing a model folder: safetensors, sharded if large; all files are replaced together once all are on disk."""
 
 import os
 import re
@@ -30,10 +30,9 @@ def write_checkpoint(
     variant: str | None = None,
     others: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``tensors``, the text of config.json and ``others`` by name into ``folder``, which is made if needed.
+    """Write ``tensors``, the text of config.json and ``others`` (name → text) to ``folder``, created if needed.
 
-    A failure leaves the folder as it was. Weight files of an earlier save that are not part of this one are removed
-    after it succeeded.
+    A failure leaves the folder unchanged. Weight files left over from an earlier save are removed after success.
     """
     from huggingface_hub import split_state_dict_into_shards_factory
 
@@ -70,7 +69,7 @@ def parse_size(size: int | str) -> int:
 
 
 def _remove_stale(folder: Path, kept: list[str], variant: str | None) -> None:
-    """Remove single file, shards and index of an earlier save; they would be read instead of, or lie about, the new."""
+    """Remove weight files and index of an earlier save, which would be read instead of, or contradict, the new ones."""
     stem = re.escape(with_variant(SAFETENSORS, variant).removesuffix(".safetensors"))
     index = re.escape(with_variant(f"{SAFETENSORS}.index.json", variant))
     ours = re.compile(rf"{stem}(-\d{{5}}-of-\d{{5}})?\.safetensors|{index}")

@@ -14,7 +14,7 @@ from bertie.cli.verbosity import say
 from bertie.cli.writing import OutputOptions, ShardedOutput, numbers, refuse_input, write_array, written_as
 from bertie.errors import InputError, counted
 from bertie.messages import wrong_byte
-from bertie.writing import FORM_OF_SUFFIX, FORMS, refuse_workbook
+from bertie.writing import FORMAT_OF_SUFFIX, FORMATS, refuse_workbook
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class VectorOutput(ShardedOutput):
         """Return the file that all vectors go to as one array; None: each goes beside its text."""
         if self.to is None:
             refuse_workbook(self.output)
-        named = None if self.output is None else FORM_OF_SUFFIX.get(self.output.suffix.lower())
-        form = self.to or ("jsonl" if self.output is None or named in FORMS else "npy")
+        named = None if self.output is None else FORMAT_OF_SUFFIX.get(self.output.suffix.lower())
+        form = self.to or ("jsonl" if self.output is None or named in FORMATS else "npy")
         if form == "npy" and self.output is None:
             raise InputError("--to npy needs --output, the file of the array.")
         return self.output if form == "npy" else None

@@ -25,7 +25,7 @@ def average(
 ) -> None:
     """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
     import bertie
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
 
     check_new(out)
     learned = _task(task, models[0]) if data else ""

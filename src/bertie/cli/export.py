@@ -29,7 +29,7 @@ def export(
     form: options.FormatOptions,
 ) -> None:
     """Write a model as a graph for ONNX Runtime, OpenVINO or a browser: pooling, normalisation and scores inside."""
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.export.exporting import Source
 
     if to not in _FORMATS:
@@ -37,10 +37,10 @@ def export(
     check_new(out)
     source, weights, compared = Source.open(model, task), None, {}
     if int8:
-        from bertie.export.int8_graph import compare_graphs, small_weights
+        from bertie.export.int8_graph import compare_graphs, int8_weights
 
         texts = gate.read(form, column)
-        weights = small_weights(source, texts.calibrating, gate.min_cosine)
+        weights = int8_weights(source, texts.calibrating, gate.min_cosine)
         found = compare_graphs(source, weights, texts.checking)
         gate.judge(found, texts.lines)
         compared = found.record()

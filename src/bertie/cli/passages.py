@@ -16,7 +16,7 @@ from bertie.data.sentences import sentences
 from bertie.errors import CheckpointError, InputError
 from bertie.messages import listed
 from bertie.progress import say_once
-from bertie.writing import beside
+from bertie.writing import with_answer
 
 
 class Questions(InputOptions):
@@ -90,7 +90,7 @@ def search(
             for rank, hit in enumerate(hits, 1):
                 one = found[hit.number]
                 answer = {"question": question, "rank": rank, "score": round(hit.score, 6), **_place(one, file)}
-                out.write(beside(_rest(one), {**answer, "text": one.text}))
+                out.write(with_answer(_rest(one), {**answer, "text": one.text}))
         out.end()
 
 
@@ -116,7 +116,7 @@ def rerank(
             for rank, one in enumerate(pipe(query.text, passages), 1):
                 asked = found[one.pop("index")]
                 answer = {"query": query.text, "rank": rank, "score": round(one.pop("score"), 6), **_place(asked, file)}
-                out.write(beside(_rest(asked), answer | one))
+                out.write(with_answer(_rest(asked), answer | one))
         out.end()
 
 

@@ -18,7 +18,7 @@ def quantize(
     form: options.FormatOptions,
 ) -> None:
     """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.compression.check import compare
     from bertie.compression.folder import open_model
     from bertie.compression.quantizing import encode
@@ -39,7 +39,7 @@ def dequantize(
     out: options.NewFolder,
 ) -> None:
     """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.compression.folder import open_model
     from bertie.models.dequantizing import dequantize as make
 

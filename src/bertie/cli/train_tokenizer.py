@@ -34,7 +34,7 @@ def train_tokenizer(
 ) -> None:
     """Train a WordPiece vocabulary on texts: the same one, byte for byte, from the same texts."""
     import bertie
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.data.running_text import Documents
     from bertie.files import atomic_folder
 
@@ -67,7 +67,7 @@ def extend_vocabulary(
     form: options.FormatOptions,
 ) -> None:
     """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
-    from bertie.checkpoints.beside_weights import check_new
+    from bertie.checkpoints.new_folder import check_new
     from bertie.compression.folder import open_model
     from bertie.data.running_text import Documents
     from bertie.pretraining.vocabulary_extension import add_words, find_words

@@ -14,7 +14,7 @@ from bertie.cli.reading import Asked, InputOptions
 from bertie.errors import InputError, Stopped, counted, plural
 from bertie.files import atomic
 from bertie.progress import logger
-from bertie.writing import Lines, beside, form_of_output, writer
+from bertie.writing import Lines, output_format, with_answer, writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ class OutputOptions:
     more: ClassVar[tuple[str, ...]] = ()
 
     def writer(self) -> Lines:
-        form = form_of_output(self.output, self.to, self.more)
+        form = output_format(self.output, self.to, self.more)
         if form == "parquet" and self.output is None and sys.stdout is not None and sys.stdout.isatty():
             raise InputError("Parquet is nothing for a terminal; name a file with --output.")
         return writer(form)
@@ -116,7 +116,7 @@ class OutputOptions:
             for answered in pipe.stream((one.text for one in asked), **chunk):
                 text, row, _ = next(rows)
                 shown = show(text, answered.answer)
-                out.write(beside(row, (shown if isinstance(shown, dict) else {name: shown}) | answered.marks))
+                out.write(with_answer(row, (shown if isinstance(shown, dict) else {name: shown}) | answered.marks))
                 cut, total = cut + (answered.truncated > 0), total + 1
                 if chunk:
                     sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.new_folder import check_new
 from bertie.compression.folder import Opened, open_model
 from bertie.errors import InputError
 from bertie.messages import short

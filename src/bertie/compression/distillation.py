@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.new_folder import check_new
 from bertie.compression.check import Comparison, compare, split_texts
 from bertie.compression.distillation_losses import (
     cosine_distance_sum,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import bertie
-from bertie.checkpoints.beside_weights import check_new, copy_beside, note_in_card
 from bertie.checkpoints.fitting import needed_by_answers
 from bertie.checkpoints.folder import Place, open_weights
+from bertie.checkpoints.new_folder import check_new, copy_other_files, note_in_card
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.errors import CheckpointError
 from bertie.files import atomic_folder
@@ -40,7 +40,7 @@ class Opened:
     ) -> None:
         """Write a model made of this one, with the other files of its folder, into the new folder ``out``."""
         with atomic_folder(check_new(out)) as temporary:
-            copy_beside(self.folder, temporary, self.subfolder, without)
+            copy_other_files(self.folder, temporary, self.subfolder, without)
             note_in_card(temporary)
             model.save_pretrained(temporary / self.subfolder)
             if tokenizer is not None:

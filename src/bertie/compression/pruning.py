@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.new_folder import check_new
 from bertie.compression.check import Comparison, compare, split_texts
 from bertie.compression.folder import open_model
 from bertie.compression.layer_choice import with_layers

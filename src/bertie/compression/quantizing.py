@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
-from bertie.capture import modes_kept
+from bertie.capture import keep_modes
 from bertie.compression.groups import Group, groups, word_tables
 from bertie.compression.observe import Inputs, cosines, observe, vectors
 from bertie.compression.rounding import round_layers, round_table
@@ -66,7 +66,7 @@ def quantize(
     calibration = encode(book_texts() if texts is None else texts, tokenizer, model)
     if texts is None:
         say_once("quantize has no texts of yours and calibrates on English sentences; give texts=[...]")
-    with modes_kept(model), progress("layers", len(found) + 2, show_progress) as advance:
+    with keep_modes(model), progress("layers", len(found) + 2, show_progress) as advance:
         model.eval()
         inputs = observe(model, found, calibration)
         found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints.beside_weights import check_new
+from bertie.checkpoints.new_folder import check_new
 from bertie.checkpoints.safetensors_file import write_tensors
 from bertie.errors import InputError
 from bertie.files import atomic_folder, write_json

@@ -1,4 +1,4 @@
-"""The engine: answers on a CPU from NumPy arrays and bertie's own kernels, without PyTorch."""
+"""The engine: CPU inference with NumPy arrays and bertie's own kernels, without PyTorch."""
 
 from bertie.engine.engine import Engine
 

@@ -1,4 +1,4 @@
-"""The activation functions, by the codes that kernels have for them, where no kernel can run."""
+"""The activation functions in NumPy, by the kernels' codes, for machines without kernels."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def erf(x: Array) -> Array:
 
 
 def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    """Return ``1 / (1 + exp(-x))``, without overflow on either side; float64 stays."""
+    """Return ``1 / (1 + exp(-x))`` without overflow, in the dtype of ``x``."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 

@@ -1,4 +1,4 @@
-"""Self-attention of packed rows, each token within its own row, by bertie's kernel or by NumPy."""
+"""Attention within packed rows, by bertie's kernel or by NumPy."""
 
 import math
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from bertie.kernels import library
 from bertie.kernels.attention import attention
 
 Starts: TypeAlias = NDArray[np.int32]
-# takes q [n, H, S_q, K] and k [n, H, S_k, K] of n rows of one length, and returns what is added to their scores
+# takes q [n, H, S_q, K] and k [n, H, S_k, K] of n rows of equal length, and returns a bias to add to their scores
 ScoreBias: TypeAlias = Callable[[Array, Array], Array]
 
 
 def attend(
     q: Array,  # [T_q, H, K]
-    k: Array,  # [T_k, H, K], as are the values
+    k: Array,  # [T_k, H, K], like the values
     v: Array,
-    starts_q: Starts,  # where each row's queries begin and the last's end, [R + 1]
+    starts_q: Starts,  # where each row's queries begin, and where the last row's end, [R + 1]
     starts_k: Starts,
     threads: int,
     bias: ScoreBias | None = None,
-    approximate: bool = False,  # whether products of bfloat16 will do
+    approximate: bool = False,  # whether bfloat16 products are allowed
 ) -> Array:
     """Return the context ``[T_q, H, K]`` of queries over the keys of their row (Vaswani et al. 2017, section 3.2.1)."""
     best = library.best()
@@ -42,17 +42,18 @@ def attend(
     return context
 
 
-def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
-    """Return what relative positions add, by a vector for each distance ``[2 P - 1, K]`` (arXiv 1803.02155).
+def relative_bias(distances: Array, with_key_term: bool) -> ScoreBias:
+    """Return the bias of relative positions, from a vector for each distance ``[2 P - 1, K]`` (arXiv 1803.02155).
 
-    With ``by_key_too``, keys look at the distance as queries do (arXiv 2009.13658, method 4).
+    ``with_key_term``: also multiply keys with these vectors, as queries are (arXiv 2009.13658, method 4).
     """
-    most = (len(distances) + 1) // 2
+    max_positions = (len(distances) + 1) // 2
 
     def bias(q: Array, k: Array) -> Array:
-        vectors = distances[np.arange(q.shape[2])[:, None] - np.arange(k.shape[2]) + most - 1]  # [S_q, S_k, K]
+        distance = np.arange(q.shape[2])[:, None] - np.arange(k.shape[2])
+        vectors = distances[distance + max_positions - 1]  # [S_q, S_k, K]
         scores = np.einsum("nhqd,qkd->nhqk", q, vectors)
-        if by_key_too:
+        if with_key_term:
             scores += np.einsum("nhkd,qkd->nhqk", k, vectors)
         return scores * np.float32(q.shape[3] ** -0.5)
 
@@ -60,16 +61,16 @@ def relative_bias(distances: Array, by_key_too: bool) -> ScoreBias:
 
 
 def causal(q: Array, k: Array) -> Array:
-    """Return what hides from the queries, which are the last of their row, the keys behind them (a `ScoreBias`)."""
+    """A `ScoreBias` that masks the keys after each query; the queries are the last tokens of their row."""
     queries, keys = q.shape[2], k.shape[2]
     return np.triu(np.full((queries, keys), -np.inf, np.float32), keys - queries + 1)
 
 
 def distance_buckets(queries: int, keys: int) -> NDArray[np.int64]:
-    """Return into which of 32 buckets the distance of each query to each key falls, ``[S_q, S_k]``.
+    """Return the bucket, one of 32, of the distance from each query to each key, ``[S_q, S_k]``.
 
-    Half of them are for keys behind the query; of each half, the first 8 are for one distance each, the others for
-    ranges that grow up to a distance of 128 (arXiv 1910.10683, section 2.1).
+    The upper 16 are for keys after the query. Of each 16, the first 8 are for single distances, the others for ranges
+    that grow logarithmically up to a distance of 128 (arXiv 1910.10683, section 2.1).
     """
     ahead = np.arange(keys) - np.arange(queries)[:, None]
     distance = np.abs(ahead)
@@ -78,12 +79,12 @@ def distance_buckets(queries: int, keys: int) -> NDArray[np.int64]:
 
 
 def bucket_bias(table: Array) -> ScoreBias:
-    """Return what a bias for each of `distance_buckets` and head, ``[32, H]``, adds."""
+    """Return the `ScoreBias` of a table ``[32, H]``: a bias for each of `distance_buckets` and head."""
     return lambda q, k: table[distance_buckets(q.shape[2], k.shape[2])].transpose(2, 0, 1)[None]
 
 
 def attention_weights(q: Array, k: Array, bias: ScoreBias | None) -> Array:
-    """Return how the queries of n rows of one length share their attention among the keys, ``[n, H, S_q, S_k]``."""
+    """Return the attention weights ``[n, H, S_q, S_k]`` of n rows of equal length."""
     scores = q @ k.swapaxes(2, 3) * np.float32(1 / math.sqrt(q.shape[3]))
     if bias is not None:
         scores += bias(q, k)

@@ -1,4 +1,4 @@
-"""Rows of tokens as the engine takes them, and the checks that its tables need."""
+"""Batches of rows of tokens for the engine, checked against the model's tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from bertie.config import BertConfig
 from bertie.errors import InputError
+from bertie.messages import short
 
 
 class Rows(Protocol):
-    """R rows of T token ids in all, side by side; `bertie.tasks.features.Features` is such."""
+    """R rows of T token ids in all, concatenated, such as `bertie.tasks.features.Features`."""
 
     @property
     def ids(self) -> NDArray[np.int64]: ...  # [T]
@@ -24,7 +25,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch of rows: ids, positions and types ``[T]`` int64, and where each row begins, int32 ``[R + 1]``."""
+    """A batch of rows: ids, positions and types ``[T]`` int64, and row offsets ``cu_seqlens`` int32 ``[R + 1]``."""
 
     ids: NDArray[np.int64]
     types: NDArray[np.int64] | None
@@ -39,32 +40,34 @@ class Batch:
         np.cumsum(lengths, out=starts[1:])
         _check(rows, lengths, config)
         positions = positions_of(rows.ids, lengths, config) + config.first_position
-        has_types = rows.types is not None and config.type_vocab_size > 0  # tokenizers may tell more than a model reads
+        has_types = rows.types is not None and config.type_vocab_size > 0  # tokenizers give types to any model
         types = np.ascontiguousarray(rows.types, np.int64) if has_types else None
         return cls(np.ascontiguousarray(rows.ids, np.int64), types, positions, starts, rows.lengths)
 
     @property
     def firsts(self) -> NDArray[np.int32]:
-        """The place of each row's first token, int32 ``[R]``."""
+        """The index of each row's first token, int32 ``[R]``."""
         return self.cu_seqlens[:-1]
 
 
 def positions_of(ids: NDArray[np.int64], lengths: NDArray[np.int64], config: BertConfig) -> NDArray[np.int64]:
-    """Return the positions ``[T]`` of rows of these lengths, each counted from 0.
+    """Return the positions ``[T]`` in rows of these lengths, counted from 0.
 
-    Where a model's positions skip padding, tokens of it that a text holds aren't counted; their own is -1.
+    In families whose positions skip padding, padding tokens within a text are not counted and have the position -1.
     """
     starts = np.cumsum(lengths) - lengths
     if not config.family.skips_padding:
         return np.arange(len(ids)) - np.repeat(starts, lengths)
     real = ids != config.pad_token_id
-    counted = np.cumsum(real) - real  # before each token
+    counted = np.cumsum(real) - real  # real tokens before each token
     return np.where(real, counted - np.repeat(counted[starts], lengths), -1)
 
 
 def _check(rows: Rows, lengths: NDArray[np.int64], config: BertConfig) -> None:
     if lengths.sum() != len(rows.ids) or (len(lengths) and lengths.min() < 1):
-        raise InputError(f"The rows have {lengths.tolist()[:8]} tokens, of {len(rows.ids)} in all; each needs one.")
+        raise InputError(
+            f"The rows' lengths {short(lengths.tolist())} must be 1 or more and add up to the {len(rows.ids)} ids."
+        )
     if len(lengths) and lengths.max() > config.max_tokens:
         raise InputError(
             f"A text has {lengths.max()} tokens, but the model takes at most {config.max_tokens} "

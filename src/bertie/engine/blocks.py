@@ -1,4 +1,4 @@
-"""The blocks of an encoder: all in one call of bertie's kernels, or one after the other where these lack something."""
+"""The blocks of an encoder: all in one kernel call, or one after the other if the kernels cannot compute them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from bertie.kernels.activations import ACTIVATION_CODES
 from bertie.kernels.gemm import RESIDUAL, PackedLinear
 
 Places = NDArray[np.integer[Any]]
-# So few tokens left out of the last block save less than its parts' own calls cost.
+# If the last block could skip fewer tokens than this, calling its parts one by one would cost more than it saves.
 FEWEST_SAVED = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A block's weights; ``qkv`` gives queries, keys and values side by side, of the heads that were not pruned."""
+    """A block's weights; ``qkv`` computes queries, keys and values, concatenated, of the heads that were not pruned."""
 
     qkv: Linear
     attention_output: Linear
@@ -36,7 +36,7 @@ class Block:
     attention_norm: Norm
     output_norm: Norm
     kept_heads: NDArray[np.bool_]  # which of the model's heads were not pruned, [H]; the others' weights are 0
-    heads: tuple[int, int]  # how many were kept, and how wide
+    heads: tuple[int, int]  # the number of kept heads, and their width
     activation: int  # its code
     bias: ScoreBias | None
 
@@ -46,12 +46,12 @@ class Block:
         own, positions, bias = f"{place}.attention.self", config.position_embedding_type, None
         if positions != "absolute":
             distances = weights.array(f"{own}.distance_embedding.weight")
-            bias = relative_bias(distances, by_key_too=positions == "relative_key_query")
+            bias = relative_bias(distances, with_key_term=positions == "relative_key_query")
         elif config.family.position_buckets:
             bias = bucket_bias(weights.array("bert.encoder.relative_attention_bias.weight"))
         count, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
         kept_heads = np.ones(count, np.bool_)
-        if bias is None and not config.is_decoder:  # whose cache has as many keys for every layer
+        if bias is None and not config.is_decoder:  # a decoder's cache has the same number of heads in every layer
             kept_heads = weights.kept_heads(f"{place}.attention", count)
         kept = ALL if kept_heads.all() else kept_heads.repeat(width)
         return cls(
@@ -68,9 +68,10 @@ class Block:
         )
 
     def __call__(self, x: Array, batch: Batch, threads: int, places: Places | None = None) -> Array:
-        """Return what the block makes of hidden states ``[T, D]``.
+        """Return the block's output for hidden states ``[T, D]``.
 
-        With rising ``places [M]`` it computes these tokens alone, ``[M, D]``; of the others, keys and values.
+        With ``places [M]``, ascending token indices, only these tokens are computed, ``[M, D]``; the others serve as
+        keys and values.
         """
         parts = self.qkv(x, threads=threads).reshape(-1, 3, *self.heads)
         queries, starts = parts[:, 0], batch.cu_seqlens
@@ -82,7 +83,7 @@ class Block:
         return self.feed_forward(self.attended(context, x, threads), threads)
 
     def attended(self, context: Array, x: Array, threads: int) -> Array:
-        """Return hidden states ``x [T, D]`` with the context ``[T, H, K]`` that their queries found."""
+        """Return the attention sub-layer's output from hidden states ``x [T, D]`` and their context ``[T, H, K]``."""
         context = context.reshape(len(context), -1)
         return self.attention_norm(self.attention_output(context, RESIDUAL, x, threads=threads), threads)
 
@@ -96,13 +97,13 @@ class Block:
             yield attention_weights(queries, keys, self.bias)[0]
 
     def feed_forward(self, x: Array, threads: int) -> Array:
-        """Return what the block's second half makes of ``[T, D]``."""
+        """Return the feed-forward sub-layer's output for ``[T, D]``."""
         wide = self.intermediate(x, self.activation, threads=threads)
         return self.output_norm(self.output(wide, RESIDUAL, x, threads=threads), threads)
 
     @cached_property
     def packed(self) -> encoder.Block | None:
-        """The block as one call of all blocks computes it; None where that lacks something of it."""
+        """The block for `PackedEncoder`; None if that cannot compute it."""
         products = [self.qkv, self.attention_output, self.intermediate, self.output]
         packed = tuple(each for each in products if isinstance(each, PackedLinear))
         if packed != tuple(products) or self.bias is not None:
@@ -120,7 +121,7 @@ class Blocks:
         self.packed = encoder.PackedEncoder(together) if together and len(together) == len(packed) else None
 
     def __call__(self, x: Array, batch: Batch, threads: int, count: int | None = None) -> Array:
-        """Return what the first ``count`` blocks, or all, make of hidden states ``[T, D]``."""
+        """Return the output of the first ``count`` blocks, or of all, for hidden states ``[T, D]``."""
         if self.packed is not None:
             return self.packed(x, batch.cu_seqlens, count, threads=threads)
         for block in self.blocks[:count]:
@@ -128,9 +129,9 @@ class Blocks:
         return x
 
     def at_places(self, x: Array, batch: Batch, threads: int, places: Places) -> Array:
-        """Return the last hidden states at rising ``places [M]``, ``[M, D]``: the last block computes nothing else.
+        """Return the last hidden states ``[M, D]`` of the tokens ``places [M]`` (ascending indices) alone.
 
-        Relative positions are counted from a row's first query, so that they need all.
+        With relative positions all are computed, since distances are counted from a row's first query.
         """
         if not self.blocks or self.blocks[-1].bias is not None or len(x) - len(places) < FEWEST_SAVED:
             return self(x, batch, threads)[places]
@@ -138,11 +139,11 @@ class Blocks:
         return self.blocks[-1](x, batch, threads, places)
 
     def attention_weights(self, x: Array, batch: Batch, threads: int, layer: int) -> Iterator[Array]:
-        """Yield the attention weights ``[H, S, S]`` that a block gives the tokens of each row."""
+        """Yield the attention weights ``[H, S, S]`` of each row in one block."""
         return self.blocks[layer].attention_weights(self(x, batch, threads, layer), batch, threads)
 
     def each(self, x: Array, batch: Batch, threads: int) -> Iterator[Array]:
-        """Yield ``x``, and what each block makes of it."""
+        """Yield ``x``, and the output of each block."""
         yield x
         for block in self.blocks:
             x = block(x, batch, threads)

@@ -1,4 +1,4 @@
-"""The blocks of a decoder: tokens attend to those before them, which are kept, and to what an encoder read."""
+"""The blocks of a decoder: tokens attend to the cached tokens before them, and to an encoder's output."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from bertie.engine.weights import Weights
 from bertie.kernels.gemm import RESIDUAL
 
 
-class Keys(NamedTuple):
+class CrossKeyValues(NamedTuple):
     """Keys and values of sources in one layer, ``[T, H, K]`` each, projected once for all steps."""
 
     keys: Array
@@ -23,7 +23,7 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CrossAttention:
-    """Attention to a source: ``key_values`` gives the keys and values of its states side by side."""
+    """Attention to a source: ``key_values`` computes the keys and values of its states, concatenated."""
 
     query: Linear
     key_values: Linear
@@ -42,13 +42,13 @@ class CrossAttention:
             (config.num_attention_heads, config.hidden_size // config.num_attention_heads),
         )
 
-    def read(self, states: Array, threads: int) -> Keys:
+    def read(self, states: Array, threads: int) -> CrossKeyValues:
         """Return the keys and values of an encoder's states ``[T, D]``."""
         both = self.key_values(states, threads=threads).reshape(-1, 2, *self.heads)
-        return Keys(both[:, 0], both[:, 1])
+        return CrossKeyValues(both[:, 0], both[:, 1])
 
-    def __call__(self, x: Array, source: Keys, starts_q: Starts, starts_k: Starts, threads: int) -> Array:
-        """Return hidden states ``[T, D]`` with what they find in their sources."""
+    def __call__(self, x: Array, source: CrossKeyValues, starts_q: Starts, starts_k: Starts, threads: int) -> Array:
+        """Return the sub-layer's output for hidden states ``[T, D]``, which attend to their sources."""
         queries = self.query(x, threads=threads).reshape(-1, *self.heads)
         context = attend(queries, *source, starts_q, starts_k, threads).reshape(len(x), -1)
         return self.norm(self.output(context, RESIDUAL, x, threads=threads), threads)
@@ -56,7 +56,7 @@ class CrossAttention:
 
 @dataclass(frozen=True, eq=False)
 class DecoderBlock:
-    """A block that attends to its own past, and to a source if it has cross-attention."""
+    """A block with attention to the text so far and, if it has cross-attention, to a source."""
 
     block: Block
     cross: CrossAttention | None
@@ -68,9 +68,9 @@ class DecoderBlock:
         return cls(Block.of(weights, config, index), cross, index)
 
     def attend_past(self, x: Array, past: KeyValues, growth: Growth, threads: int, several: bool) -> Array:
-        """Return new hidden states ``[T, D]`` with what they find among the tokens up to themselves.
+        """Return the self-attention sub-layer's output for new tokens ``[T, D]``, which are added to ``past``.
 
-        Where not ``several`` tokens of a text are new, no key lies behind any.
+        ``several``: whether a text has more than one new token, so that keys after each must be masked.
         """
         block = self.block
         parts = block.qkv(x, threads=threads).reshape(-1, 3, *block.heads)

@@ -1,4 +1,4 @@
-"""From ids to vectors: word, token-type and position embeddings, summed and normalised (BERT, figure 2)."""
+"""From ids to vectors: word, token-type and position embeddings, added and normalized (BERT, figure 2)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +18,9 @@ from bertie.kernels.embeddings import PackedEmbeddings
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """``LayerNorm(word + token type + position)``; ``positions`` is None where they are relative.
+    """``LayerNorm(word + token type + position)``; ``positions`` is None if they are relative.
 
-    ``projection``: from the embeddings' width to the hidden states', where it is another.
+    ``projection``: from the width of the embeddings to that of the hidden states, if they differ.
     """
 
     words: Array | Int8Weight
@@ -31,13 +31,13 @@ class Embeddings:
 
     @classmethod
     def of(cls, weights: Weights, config: BertConfig) -> "Embeddings":
-        """Return the embeddings of a model; the word embeddings stay in the mapped file, where the rows in use lie."""
+        """Return a model's embeddings; the word embeddings stay in the memory-mapped file."""
         place = "bert.embeddings"
         positions = dense_table(weights.table(f"{place}.position_embeddings"))
-        nothing = np.zeros((1, config.embedding_width), np.float32)  # what types add where there are none
+        no_types = np.zeros((1, config.embedding_width), np.float32)
         return cls(
             weights.table(WORDS),
-            dense_table(weights.table(f"{place}.token_type_embeddings")) if config.type_vocab_size else nothing,
+            dense_table(weights.table(f"{place}.token_type_embeddings")) if config.type_vocab_size else no_types,
             positions if config.position_embedding_type == "absolute" else None,
             weights.norm(f"{place}.LayerNorm", config.layer_norm_eps),
             weights.linear(f"{place}.projection") if config.embedding_width != config.hidden_size else None,
@@ -45,7 +45,7 @@ class Embeddings:
 
     @cached_property
     def packed(self) -> PackedEmbeddings | None:
-        """The same as one call of a kernel; None where there are no kernels."""
+        """The same in one kernel call; None if there are no kernels."""
         if (best := library.best()) is None:
             return None
         words, scale = self.words[:2] if isinstance(self.words, Int8Weight) else (self.words, None)
@@ -67,7 +67,7 @@ class Embeddings:
 
 
 def rows_of(table: Array | Int8Weight, ids: NDArray[np.int64]) -> Array:
-    """Return rows of a table ``[V, D]`` in float32."""
+    """Return these rows of a table ``[V, D]`` in float32."""
     if isinstance(table, Int8Weight):
         return table.weight[ids] * table.scale[ids, None]
     return table[ids]

@@ -1,4 +1,4 @@
-"""Engine: a BERT that only answers, on a CPU, made once from a checkpoint or a model and never changed."""
+"""Engine: a BERT for inference on a CPU, made once from a checkpoint or a model and never changed."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -33,30 +33,30 @@ from bertie.threads import available_threads
 if TYPE_CHECKING:
     from bertie.engine.text_decoder import TextDecoder
 
-# those that generate texts: a decoder, and an encoder with one
+# architectures that generate text: a decoder, and an encoder-decoder
 GENERATIVE = ("BertLMHeadModel", PAIR)
-# a table of vectors, without blocks
+# a table of word vectors, without blocks
 STATIC = "StaticEmbedding"
 ARCHITECTURES = tuple(name for name in CLASSES if name not in GENERATIVE)
 _ALL = (*ARCHITECTURES, *GENERATIVE)
-NO_DECODER = "its config says is_decoder=false: its tokens see what comes after them, so it cannot go on with a text"
+NO_DECODER = "its config says is_decoder=false: its tokens attend to those after them, so it cannot continue a text"
 
 
 class Engine:
-    """Computes packed rows with weights that were laid out once for this processor, without PyTorch.
+    """Computes packed rows without PyTorch, with weights laid out once for this processor.
 
-    It is made by `open` or `of` and never changes, so threads may share one. A row's answer is bitwise the same
-    whatever stands beside it in a batch and however many threads compute. Letters: R rows, T tokens in all, D hidden,
-    C classes, V words, M places.
+    It is made by `open` or `of` and never changes, so threads may share one. A row's output is bitwise the same
+    whatever else is in the batch and however many threads compute. Letters: R rows, T tokens in all, D hidden,
+    C classes, V words, M selected tokens.
 
     Attributes:
         config: the model's.
-        name_or_path: where the model is from, and its tokenizer; empty if it is from nowhere.
-        architecture: the name of the model's class, whose heads it has.
+        name_or_path: where the model and its tokenizer are from; empty if it was made in memory.
+        architecture: the name of the model's class, which decides its heads.
         device_type: "cpu".
-        threads: the cores that a call takes.
-        dtype: "float32": what hidden states are computed in, of a quantised model too.
-        weights: the checkpoint's arrays; None if it was made of a model.
+        threads: the number of cores that a call uses.
+        dtype: "float32", the dtype of hidden states, in a quantized model too.
+        weights: the checkpoint's arrays; None if it was made from a model.
     """
 
     device_type = "cpu"
@@ -67,15 +67,15 @@ class Engine:
         if why:
             raise ConfigError(f"The engine cannot compute this model: {why}.")
         self.config, self.architecture = config, architecture
-        self._with_16_bits = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with such inputs
+        self._count_16_bits = sum(bits == 16 for bits in weights.input_bits.values())  # int8 layers with 16-bit inputs
         self._encoder_config = config.get_text_config(encoder=True)
-        encoder, decoder = map(weights.half, ("encoder", "decoder")) if architecture == PAIR else (weights, weights)
+        encoder, decoder = map(weights.part, ("encoder", "decoder")) if architecture == PAIR else (weights, weights)
         has_encoder, is_generative = architecture != "BertLMHeadModel", architecture in GENERATIVE
         self._embeddings = Embeddings.of(encoder, self._encoder_config) if has_encoder else None
         self._blocks = Blocks(encoder, self._encoder_config) if has_encoder else None
         self._decoder: TextDecoder | None = None
         if is_generative:
-            # imported where it is needed: the loops of generation are a sixth of the room's import, at every start
+            # imported lazily: the generation loops would make up a sixth of the engine's import time
             from bertie.engine import text_decoder
 
             self._decoder = text_decoder.TextDecoder.of(decoder, config.get_text_config(decoder=True))
@@ -84,7 +84,7 @@ class Engine:
         names = parameters_of(architecture, config).shapes
         has_pooler = "bert.pooler.dense.weight" in weights.stored
         self._pooler = weights.lazily(partial(Pooler.of, config=config)) if has_pooler else None
-        if self._pooler is not None and architecture != "BertModel":  # a bare model's is seldom asked for
+        if self._pooler is not None and architecture != "BertModel":  # a bare model's is rarely used
             self._pooler()
         has_words = not is_generative and "cls.predictions.transform.dense.weight" in names
         self._masked_lm = MaskedLMHead.of(weights, config) if has_words else None
@@ -114,20 +114,22 @@ class Engine:
         subfolder: str = "",
         allow_nan: bool = False,
     ) -> "Engine":
-        """Return the engine of a model's folder, or of its name in the hub.
+        """Return the engine of a model's folder, or of its name on the hub.
 
         Args:
             name_or_path: where config.json and the weights are; half-precision weights are widened to float32.
-            architecture: the model's class by name, "BertForSequenceClassification"; None: the first of the config's
-                ``architectures`` that writes nothing. "StaticEmbedding": a table of vectors, without blocks.
-            config: instead of the folder's.
+            architecture: the name of the model's class, such as "BertForSequenceClassification"; None: the first of the
+                config's ``architectures`` that does not generate text. "StaticEmbedding": a table of word vectors,
+                without blocks.
+            config: replaces the folder's.
             variant: ``"fp16"`` reads model.fp16.safetensors.
-            revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
+            revision, token, cache_dir, local_files_only, force_download, subfolder: where to find the files on the hub,
+                as in `from_pretrained`.
             allow_nan: accept weights that are NaN or infinite.
 
         Raises:
             CheckpointError: the files are missing, damaged or unsafe, do not fit the config, or lack the head.
-            ConfigError: the config describes no BERT, or one that the engine does not compute.
+            ConfigError: the config does not describe a BERT, or describes one that the engine does not compute.
         """
         place = Place(os.fspath(name_or_path), revision, token, cache_dir, local_files_only, force_download, subfolder)
         if architecture == STATIC:
@@ -140,7 +142,7 @@ class Engine:
             if config is None:
                 own = kind.from_pretrained(place.name_or_path, **place.arguments)
             else:
-                own = kind.from_dict(config.to_dict())  # whose number of classes may be corrected
+                own = kind.from_dict(config.to_dict())  # a copy, since the number of classes may be corrected
             wanted = architecture or next(
                 (name for name in own.architectures or () if name in ARCHITECTURES), "BertModel"
             )
@@ -158,8 +160,9 @@ class Engine:
 
         made = load() if place.folder is None else read_consistently(place.folder, load)
         made.name_or_path = place.name_or_path
-        source = name_or_path if place.folder is None else os.path.abspath(name_or_path)  # for processes elsewhere
-        # a pickle holds no token, and what was downloaded once is not downloaded by every worker
+        # absolute, for processes with another working directory
+        source = name_or_path if place.folder is None else os.path.abspath(name_or_path)
+        # a pickle must not hold the token, and workers need not download again
         files = {name: value for name, value in place.arguments.items() if name not in ("token", "force_download")}
         made._reopen = partial(
             cls.open, source, made.architecture, config=config, variant=variant, allow_nan=allow_nan, **files
@@ -168,11 +171,11 @@ class Engine:
 
     @classmethod
     def of(cls, model: Any) -> "Engine":
-        """Return the engine of a bertie model as its weights are now; later changes of the model do not reach it.
+        """Return the engine of a bertie model with its current weights; later changes to the model do not affect it.
 
         Raises:
             ConfigError: the engine does not compute such a model.
-            InputTypeError: it is none of bertie's.
+            InputTypeError: it is not one of bertie's models.
         """
         architecture = architecture_of(type(model))
         if architecture not in _ALL:
@@ -185,14 +188,14 @@ class Engine:
         return made
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write config.json and model.safetensors (float32, or int8 as quantised) of the architecture into a folder.
+        """Write config.json and model.safetensors (float32, or int8 as quantized) of the architecture into a folder.
 
         Raises:
             CheckpointError: the folder cannot be made or written.
-            InputTypeError: the engine was made of a model, and keeps no weights as files have them.
+            InputTypeError: the engine was made from a model, and has no checkpoint's weights.
         """
         if self.weights is None:
-            raise InputTypeError("An engine made of a model cannot be saved; save the model.")
+            raise InputTypeError("An engine made from a model cannot be saved; save the model.")
         tensors = dict(self.stored_arrays())
         config = copy(self.config)
         config.architectures, config.dtype = [self.architecture], self.dtype
@@ -200,13 +203,13 @@ class Engine:
         write_checkpoint(save_directory, tensors, config.to_json_string())
 
     def stored_arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield the weights by the names of the architecture's own files; none of an engine made of a model."""
+        """Yield the weights by the names in the architecture's own files; none if the engine was made from a model."""
         if self.weights is not None:
             for name in self.weights.names:
                 if (array := self.weights.read(canonical(name) or name)) is not None:
                     yield name, array
 
-    # what is computed
+    # outputs
 
     def hidden_states(self, rows: Rows) -> Array:
         """Return the last hidden states ``[T, D]``."""
@@ -245,7 +248,7 @@ class Engine:
         return head(self.hidden_states(rows) if of_tokens else self.pooled(rows), threads=self.threads)
 
     def masked_lm(self, rows: Rows, places: NDArray[np.int64]) -> Array:
-        """Return the logits ``[M, V]`` of the words at ``places``, rising indices ``[M]`` into the T tokens.
+        """Return the logits ``[M, V]`` for the tokens at ``places``, ascending indices ``[M]`` into the T tokens.
 
         Raises:
             InputTypeError: the architecture has no masked-LM head.
@@ -256,7 +259,7 @@ class Engine:
         return self._masked_lm(blocks.at_places(x, batch, self.threads, places), self.threads)
 
     def next_sentence(self, rows: Rows) -> Array:
-        """Return the logits ``[R, 2]``; column 0 speaks for "B follows A".
+        """Return the logits ``[R, 2]``; column 0 stands for "B follows A".
 
         Raises:
             InputTypeError: the architecture has no next-sentence head.
@@ -267,9 +270,9 @@ class Engine:
         return head(self.pooled(rows), threads=self.threads)
 
     def pretraining(self, rows: Rows, places: NDArray[np.int64]) -> dict[str, Array]:
-        """Return what `hidden_states`, `masked_lm` and `next_sentence` do, by these names, of one pass.
+        """Return the results of `hidden_states`, `masked_lm` and `next_sentence` by name, from one forward pass.
 
-        A model without a next-sentence head leaves it out.
+        A model without a next-sentence head leaves the last out.
 
         Raises:
             InputTypeError: the architecture has no masked-LM head.
@@ -284,49 +287,48 @@ class Engine:
         return found
 
     def layers(self, rows: Rows) -> Iterator[Array]:
-        """Yield the hidden states ``[T, D]`` behind the embeddings and behind each block."""
+        """Yield the hidden states ``[T, D]`` after the embeddings and after each block."""
         blocks, x, batch = self._embedded(rows)
         return blocks.each(x, batch, self.threads)
 
     def attention_weights(self, rows: Rows, layer: int) -> Iterator[Array]:
-        """Yield how each token of a row shares its attention among the row's tokens, ``[H, S, S]`` a row.
+        """Yield the attention weights of each row, ``[H, S, S]``; the last axis sums to 1.
 
-        ``layer`` is one of the model's, counted from 0; a head's weights of a token add up to 1.
+        ``layer`` counts from 0.
         """
         blocks, x, batch = self._embedded(rows)
         return blocks.attention_weights(x, batch, self.threads, layer)
 
     def generate(self, rows: Rows, options: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
-        """Return how rows go on, or what an encoder-decoder writes of them: ids ``[R * N, S]``, N texts of each.
+        """Return the continuation of rows, or what an encoder-decoder generates from them: ids ``[R * N, S]``, N each.
 
         Args:
-            rows: beginnings, which stand in what comes back with padding before the shorter ones; or sources.
-            options: fields of a `bertie.GenerationConfig`, of which those left out are taken from
-                ``generation_config``; ``streamer``, ``logits_processor``, ``stopping_criteria`` and
-                ``prefix_allowed_tokens_fn`` as in `bertie.models.generating.generate`, on arrays of NumPy; and
-                ``seed`` of the words that are drawn.
+            rows: prompts, which the result begins with, left-padded; or, for an encoder-decoder, sources.
+            options: fields of a `bertie.GenerationConfig`; those left out are taken from ``generation_config``. Also
+                ``streamer``, ``logits_processor``, ``stopping_criteria`` and ``prefix_allowed_tokens_fn`` as in
+                `bertie.models.generating.generate`, but with NumPy arrays; and ``seed``, for sampling.
 
         Raises:
-            ConfigError, InputError: lengths that cannot be, or a missing token.
-            BertieError: scores are NaN, or leave no word to choose.
-            InputTypeError: the architecture writes nothing.
+            ConfigError, InputError: impossible lengths, or a missing token.
+            BertieError: scores are NaN, or exclude every token.
+            InputTypeError: the architecture does not generate text.
         """
         if self._decoder is None:
             self._refuse("decoder")
-        from bertie.engine.text_decoder import ASKED, first_tokens, write
+        from bertie.engine.text_decoder import CALL_OPTIONS, first_tokens, write
 
         fields = dict(options or {})
-        more = {name: fields.pop(name) for name in ASKED if name in fields}
+        arguments = {name: fields.pop(name) for name in CALL_OPTIONS if name in fields}
         config = GenerationConfig().settled(self.generation_config, **fields)
         if self._blocks is None:
-            return write(self._decoder, rows, config, self.threads, **more)
+            return write(self._decoder, rows, config, self.threads, **arguments)
         blocks, x, batch = self._embedded(rows)
         states = blocks(x, batch, self.threads)
         states = states if self._projection is None else self._projection(states, threads=self.threads)
-        more["sources"] = self._decoder.read(states, batch.cu_seqlens, self.threads)
+        arguments["sources"] = self._decoder.read(states, batch.cu_seqlens, self.threads)
         if len(set(rows.lengths)) == 1:
-            more["source_ids"] = batch.ids.reshape(len(rows.lengths), -1)
-        return write(self._decoder, first_tokens(config, len(rows.lengths)), config, self.threads, **more)
+            arguments["source_ids"] = batch.ids.reshape(len(rows.lengths), -1)
+        return write(self._decoder, first_tokens(config, len(rows.lengths)), config, self.threads, **arguments)
 
     def _embedded(self, rows: Rows) -> tuple[Blocks, Array, Batch]:
         if self._blocks is None or self._embeddings is None:
@@ -334,10 +336,10 @@ class Engine:
         batch = Batch.of(rows, self._encoder_config)
         return self._blocks, self._embeddings(batch, self.threads), batch
 
-    # how it is computed
+    # settings
 
     def with_threads(self, threads: int) -> Self:
-        """Return an engine of the same weights whose calls use ``threads`` cores.
+        """Return an engine with the same weights whose calls use ``threads`` cores.
 
         Raises:
             InputError: below 1.
@@ -349,28 +351,28 @@ class Engine:
         return other
 
     def inference(self) -> nullcontext[None]:
-        """Return a context in which answers are computed: here there is nothing to prepare."""
+        """Return a context manager for inference; the engine needs none, so it does nothing."""
         return nullcontext()
 
     def explain(self) -> str:
-        """Return what computes: which kernels, or why none."""
+        """Return how the model is computed: which kernels, or why none."""
         best = library.best()
-        kernels = f"{best} kernels" if best else f"NumPy's products, for {library.why_none()}"
+        kernels = f"{best} kernels" if best else f"NumPy's products, because {library.why_no_kernels()}"
         packed = self._blocks is not None and self._blocks.packed
         blocks = "all blocks in one call" if packed else "one block after the other"
-        precise = f", inputs of 16 bits in {self._with_16_bits} int8 layers" if self._with_16_bits else ""
+        precise = f", inputs of 16 bits in {self._count_16_bits} int8 layers" if self._count_16_bits else ""
         model = self.architecture if self._reopen else f"a snapshot of a {self.architecture}"
         return f"{model} on the engine: {kernels}, {blocks}{precise}, threads: {self.threads}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reopen is None:
             raise InputTypeError(
-                "An engine made of a model cannot be pickled or copied; save the model, and open its folder."
+                "An engine made from a model cannot be pickled or copied; save the model and open its folder."
             )
         return self._reopen, ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # nothing of it changes
+        return self  # it is immutable
 
     if not TYPE_CHECKING:
 
@@ -385,9 +387,9 @@ class Engine:
 
 
 def why_not(config: BertConfig, architecture: str) -> str:
-    """Return why the engine cannot compute such a model, or an empty text."""
+    """Return why the engine cannot compute such a model, or an empty string."""
     if architecture not in _ALL:
-        return f"its class is {architecture}, and the engine has {', '.join(_ALL)}"
+        return f"its class is {architecture}, and the engine computes {', '.join(_ALL)}"
     if architecture == PAIR:
         return _why_no_pair(config)
     if why := config.why_not(architecture):
@@ -396,21 +398,21 @@ def why_not(config: BertConfig, architecture: str) -> str:
         if not config.is_decoder:
             return NO_DECODER
         if config.add_cross_attention:
-            return "its cross-attention has no encoder's states to read; BertLMHeadModel.generate takes them"
+            return "its cross-attention needs an encoder's hidden states; BertLMHeadModel.generate takes them"
     elif config.is_decoder or config.add_cross_attention:
-        return f"it is a decoder, and no {architecture}"
+        return f"it is a decoder, not a {architecture}"
     return _why_no_blocks(config)
 
 
 def _why_no_pair(config: Any) -> str:
     if config.tie_encoder_decoder:
-        return "its halves share their weights (tie_encoder_decoder), which PyTorch computes"
+        return "its encoder and decoder share weights (tie_encoder_decoder), which only the PyTorch model supports"
     return _why_no_blocks(config.encoder) or _why_no_blocks(config.decoder)
 
 
 def _why_no_blocks(config: BertConfig) -> str:
     if not isinstance(config.hidden_act, str):
-        return "its hidden_act is a function of someone's own"
+        return "its hidden_act is a custom function"
     if config.is_decoder and config.position_embedding_type != "absolute":
-        return "it is a decoder with relative positions, which PyTorch computes"
+        return "it is a decoder with relative positions, which only the PyTorch model supports"
     return ""

@@ -12,7 +12,7 @@ from bertie.kernels.activations import ACTIVATION_CODES
 
 @dataclass(frozen=True, eq=False)
 class Pooler:
-    """``tanh(dense(first token))``, or with the family's activation."""
+    """``tanh(dense(first token))``, or with the family's own activation."""
 
     dense: Linear
     activation: int  # its code
@@ -28,7 +28,7 @@ class Pooler:
 
 @dataclass(frozen=True, eq=False)
 class MaskedLMHead:
-    """``LayerNorm(activation(dense(x)))`` through the decoder, which most models tie to the word embeddings."""
+    """``decoder(LayerNorm(activation(dense(x))))``; most models tie the decoder to the word embeddings."""
 
     dense: Linear
     activation: int  # its code

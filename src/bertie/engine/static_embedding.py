@@ -1,4 +1,4 @@
-"""A model without blocks: a vector a token, as `StaticEmbedding` of sentence-transformers and model2vec have it."""
+"""A model without blocks, one vector a token: `StaticEmbedding` of sentence-transformers, and model2vec."""
 
 import os
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from bertie.errors import CheckpointError
 from bertie.messages import short
 from bertie.threads import available_threads
 
-# a text is not cut: no token depends on its place
+# texts are not truncated, since there are no position embeddings
 _ANY_LENGTH = 2**24
-# what the table is called in sentence-transformers' files, and in those of model2vec
+# the table's name in files of sentence-transformers, and of model2vec
 _TABLES = ("embedding.weight", "embeddings")
 
 
 class StaticEmbedding(Engine):
-    """As `Engine`, whose hidden states are rows of a table ``[V, D]``."""
+    """An `Engine` whose hidden states are rows of a table ``[V, D]``."""
 
     def __init__(self, table: Array, name_or_path: str) -> None:
         rows, width = table.shape
@@ -34,7 +34,7 @@ class StaticEmbedding(Engine):
         self.threads = available_threads()
         self._table = table
         self._reopen = partial(StaticEmbedding.open_table, os.path.abspath(name_or_path))
-        # what an engine of blocks has
+        # attributes of other engines
         self._embeddings = self._blocks = self._decoder = self._masked_lm = self._pooler = None
         self._heads = {}
 
@@ -45,8 +45,8 @@ class StaticEmbedding(Engine):
         name = next((name for name in _TABLES if name in checkpoint.infos), None)
         if name is None or len(checkpoint.infos) > 1:
             raise CheckpointError(
-                f"{str(checkpoint.path)!r} has the tensors {short(list(checkpoint.infos))}; a StaticEmbedding has "
-                f"{' or '.join(map(repr, _TABLES))} alone"
+                f"{str(checkpoint.path)!r} has the tensors {short(list(checkpoint.infos))}; a StaticEmbedding has only "
+                f"{' or '.join(map(repr, _TABLES))}"
             )
         return cls(checkpoint.float32(name), os.fspath(name_or_path))
 

@@ -1,4 +1,4 @@
-"""A decoder on the engine, and texts that it is writing: what the loops of `bertie.generation` step through."""
+"""A decoder on the engine, and a generation in progress, which the loops of `bertie.generation` step through."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bertie.config import BertConfig
 from bertie.engine.activations import Array
 from bertie.engine.attention import Starts
 from bertie.engine.batch import Batch, Rows
-from bertie.engine.decoder_blocks import DecoderBlock, Keys
+from bertie.engine.decoder_blocks import CrossKeyValues, DecoderBlock
 from bertie.engine.embeddings import Embeddings
 from bertie.engine.heads import MaskedLMHead
 from bertie.engine.key_values import KeyValues
@@ -25,13 +25,13 @@ from bertie.generation.generation_fields import FUNCTIONS, tokens_of
 from bertie.generation.generation_plan import GenerationPlan, Prompts
 
 Integers = NDArray[np.int64]
-# what a call may bring beside a config's fields
-ASKED = ("seed", *FUNCTIONS)
+# options of a call that are not fields of a config
+CALL_OPTIONS = ("seed", *FUNCTIONS)
 
 
 @dataclass(frozen=True, eq=False)
 class TextDecoder:
-    """``BertLMHeadModel``: embeddings, blocks that see what stands before a token, and the scores of words."""
+    """``BertLMHeadModel``: embeddings, blocks with causal attention, and the language-modelling head."""
 
     config: BertConfig
     embeddings: Embeddings
@@ -44,28 +44,28 @@ class TextDecoder:
         return cls(config, Embeddings.of(weights, config), blocks, MaskedLMHead.of(weights, config))
 
     def read(self, states: Array, starts: Starts, threads: int) -> "Sources":
-        """Return what an encoder made of sources, ``[T, D]`` from ``starts`` on, as the blocks attend to it."""
+        """Return an encoder's hidden states ``[T, D]`` of sources with offsets ``starts``, projected for all blocks."""
         layers = [block.cross.read(states, threads) for block in self.blocks if block.cross is not None]
         return Sources(layers, starts)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Keys and values of sources in all layers, and where each source begins, int32 ``[N + 1]``."""
+    """Keys and values of sources in all layers, and the sources' offsets, int32 ``[N + 1]``."""
 
-    layers: Sequence[Keys]
+    layers: Sequence[CrossKeyValues]
     starts: Starts
 
     def starts_of_queries(self, counts: Integers) -> Starts:
-        """Return where the queries of each source begin, which has the neighbouring texts of ``counts [B]``."""
+        """Return the offsets of each source's queries, given the ``counts [B]`` of texts; copies are adjacent."""
         of_sources = counts.reshape(len(self.starts) - 1, -1).sum(axis=1)
         return np.concatenate([[0], np.cumsum(of_sources)]).astype(np.int32)
 
 
 class Decoding:
-    """B texts that a decoder is writing: a `bertie.generation.decoder.Decoder`.
+    """B texts that a decoder is generating: a `bertie.generation.decoder.Decoder`.
 
-    No padding is computed, nor is a text that has ended. The copies of a text share its source.
+    Neither padding nor finished texts are computed. The copies of a text share its source.
     """
 
     cache = None
@@ -93,11 +93,11 @@ class Decoding:
         logits[rows] = found
         return StepOutput(logits, states=states)
 
-    def read(self, words: Integers) -> Array:
-        count = len(words)
+    def read(self, tokens: Integers) -> Array:
+        count = len(tokens)
         types = None if self._types is None else np.repeat(self._types, count)
         positions, starts = self._past.lengths + np.arange(count), np.array([0, count], np.int32)
-        batch = Batch(np.ascontiguousarray(words), types, positions, starts, [count])
+        batch = Batch(np.ascontiguousarray(tokens), types, positions, starts, [count])
         return self.decoder.head(self._computed(batch, np.arange(1), several=count > 1), self.threads)
 
     def forget(self, count: int) -> None:
@@ -117,7 +117,7 @@ class Decoding:
         return Batch(np.ascontiguousarray(ids[rows, -1]), types, self._past.lengths[rows], starts, [1] * len(rows))
 
     def _computed(self, batch: Batch, rows: Integers, several: bool) -> Array:
-        """Return the hidden states ``[T, D]`` of new tokens, ``several`` of a text or one, which are kept."""
+        """Return the hidden states ``[T, D]`` of new tokens, ``several`` or one a text, and cache them."""
         counts = np.zeros(len(self._past.lengths), np.int64)
         counts[rows] = batch.lengths
         growth, sources, threads = self._past.grow(counts), self.sources, self.threads
@@ -132,7 +132,7 @@ class Decoding:
 
 
 def _in_rows(hidden: Array, batch: Batch, rows: Integers, count: int) -> Array:
-    """Return the hidden states ``[T, D]`` of some of so many texts as ``[count, n, D]``, with zeros behind them."""
+    """Return the hidden states ``[T, D]`` of the texts ``rows`` as ``[count, n, D]``, padded with zeros."""
     lengths = np.asarray(batch.lengths)
     columns = np.arange(len(hidden)) - np.repeat(batch.cu_seqlens[:-1], lengths)
     found = np.zeros((count, lengths.max(), hidden.shape[1]), hidden.dtype)
@@ -140,23 +140,23 @@ def _in_rows(hidden: Array, batch: Batch, rows: Integers, count: int) -> Array:
     return found
 
 
-class Beginnings(NamedTuple):
-    """What texts begin with: rows of ids."""
+class StartTokens(NamedTuple):
+    """The first tokens of texts, as rows of ids."""
 
     ids: Integers
     lengths: Sequence[int]
     types: Integers | None = None
 
 
-def first_tokens(config: GenerationConfig, count: int) -> Beginnings:
-    """Return the token that each of so many targets begins with."""
+def first_tokens(config: GenerationConfig, count: int) -> StartTokens:
+    """Return the start token of each of ``count`` targets."""
     starts = tokens_of(config.decoder_start_token_id) or tokens_of(config.bos_token_id)
     if len(starts) != 1:
         raise InputError(
             f"Targets begin with decoder_start_token_id, which is {config.decoder_start_token_id}; give one token, or "
             "set it in generation_config.json."
         )
-    return Beginnings(np.full(count, starts[0], np.int64), [1] * count)
+    return StartTokens(np.full(count, starts[0], np.int64), [1] * count)
 
 
 def write(
@@ -165,11 +165,11 @@ def write(
     config: GenerationConfig,
     threads: int,
     sources: Sources | None = None,
-    source_ids: Integers | None = None,  # of the sources, [R, S_source], where all are equally long
-    seed: int | None = None,  # of the words that are drawn
-    **asked: Any,  # processors and the like, as `GenerationPlan.of` takes them
+    source_ids: Integers | None = None,  # of the sources, [R, S_source], if all are equally long
+    seed: int | None = None,  # for sampling
+    **functions: Any,  # logits processors and the like, for `GenerationPlan.of`
 ) -> Integers:
-    """Return how texts that begin with rows go on, ids ``[R * N, S]``, padded before, as a settled config says."""
+    """Return the continuations of prompts by a settled config, with the prompts, left-padded: ids ``[R * N, S]``."""
     decoding = Decoding(decoder, rows, threads, sources)
     lengths = np.asarray(rows.lengths, np.int64)
     first = lengths.max(initial=0) - lengths
@@ -178,7 +178,7 @@ def write(
     ids[mask] = rows.ids
     prompts = Prompts(ids, first if first.any() else None, source_ids)
     generator = np.random.default_rng(seed)
-    plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **asked)
-    # a draft changes no word, and is made for one text
-    is_one = len(ids) * config.num_return_sequences * config.num_beams == 1 and not config.is_contrastive
-    return generate(decoding, ids, plan, PromptLookup.of(config) if is_one else None).sequences
+    plan = GenerationPlan.of(config, prompts, decoding.limit, generator=generator, **functions)
+    # drafts are for a single text; they do not change the result
+    can_draft = len(ids) * config.num_return_sequences * config.num_beams == 1 and not config.is_contrastive
+    return generate(decoding, ids, plan, PromptLookup.of(config) if can_draft else None).sequences

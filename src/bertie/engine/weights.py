@@ -1,4 +1,4 @@
-"""A model's arrays by the names that checkpoints have, read once while the engine lays them out."""
+"""A model's arrays by their names in checkpoints, read once while the engine packs them."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from bertie.threads import available_threads
 Part = TypeVar("Part")
 WORDS = "bert.embeddings.word_embeddings"
 DECODER = "cls.predictions.decoder"
-# where a tied parameter is stored; that of a quantised one has its scale there
+# where a tied parameter is stored, and the scale of a quantized one
 TIED = {
     f"{DECODER}.weight": f"{WORDS}.weight",
     f"{DECODER}.weight_scale": f"{WORDS}.weight_scale",
@@ -35,15 +35,15 @@ TIED = {
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Gives out parameters as the engine computes with them."""
+    """A model's parameters, in the forms that the engine computes with."""
 
-    # returns the array of a name, float32, or int8 where a quantised layer has it; None if there is none
+    # returns the array of a name: float32, or int8 for a quantized layer; None if there is none
     read: Callable[[str], NDArray[Any] | None]
-    stored: Collection[str]  # the names of all that there are
-    # those in a checkpoint, which stays to be read, as the architecture's own files have them
+    stored: Collection[str]  # the names of all parameters
+    # the names in a checkpoint that remains readable, as in the architecture's own files
     names: tuple[str, ...] = ()
-    input_bits: Mapping[str, int] = field(default_factory=dict)  # of int8 layers by name, where they are not 8
-    pages: LargePages = field(default_factory=LargePages)  # where layers are packed
+    input_bits: Mapping[str, int] = field(default_factory=dict)  # of int8 layers by name, if not 8
+    pages: LargePages = field(default_factory=LargePages)  # memory for packed layers
 
     def array(self, name: str) -> Array:
         found = self.read(name)
@@ -51,7 +51,7 @@ class Weights:
         return np.ascontiguousarray(found, np.float32)
 
     def table(self, name: str) -> Array | Int8Weight:
-        """Return the weight ``[rows, D]`` of a layer or an embedding table, with its scales if it is quantised."""
+        """Return the weight ``[rows, D]`` of a layer or an embedding table, with its scales if it is quantized."""
         weight = self.read(f"{name}.weight")
         assert weight is not None, name
         if weight.dtype != np.int8:
@@ -65,42 +65,43 @@ class Weights:
         )
 
     def linear(self, *names: str, outputs: Kept = ALL, inputs: Kept = ALL) -> Linear:
-        """Return the layers of these names, which read one input, side by side; of each, what is kept."""
+        """Return these layers, which have the same input, as one, with only the selected outputs and inputs of each."""
         weights = [kept_part(self.table(name), outputs, inputs) for name in names]
         biases = [self.array(f"{name}.bias")[outputs] for name in names]
-        return side_by_side(weights, biases, self.pages.take, available_threads())
+        return side_by_side(weights, biases, self.pages.allocate, available_threads())
 
     def kept_heads(self, attention: str, count: int) -> NDArray[np.bool_]:
         """Return which of an attention's heads were not pruned, ``[H]``, at least one.
 
-        Pruning leaves nothing but zeros of a head, so that every program reads the file; here it isn't computed.
+        Pruning sets a head's weights to zero, so that every program can read the file; the engine does not compute it.
         """
         kept: NDArray[np.bool_] = np.any(self.array(f"{attention}.self.query.bias").reshape(count, -1), axis=1)
-        if not kept.all():  # as in no model that was trained and not pruned
+        if not kept.all():  # never so in a trained model without pruning
             for name, axis in ((f"{attention}.self.query", 0), (f"{attention}.output.dense", 1)):
                 weight: Any = self.read(f"{name}.weight")
                 kept |= np.array([part.any() for part in np.split(weight, count, axis)])
             kept[0] |= not kept.any()
         return kept
 
-    def half(self, name: str) -> "Weights":
-        """Return those of a pair's "encoder" or "decoder", by the names that a model of its own has."""
-        there, here = ("bert.encoder.", "bert.") if name == "encoder" else ("decoder.", "")
+    def part(self, name: str) -> "Weights":
+        """Return an encoder-decoder's "encoder" or "decoder", by the names in a model of its own."""
+        stored_prefix, own_prefix = ("bert.encoder.", "bert.") if name == "encoder" else ("decoder.", "")
 
         def own(names: Collection[str]) -> dict[str, str]:
-            return {f"{here}{each.removeprefix(there)}": each for each in names if each.startswith(there)}
+            prefixed = (each for each in names if each.startswith(stored_prefix))
+            return {f"{own_prefix}{each.removeprefix(stored_prefix)}": each for each in prefixed}
 
         bits = {each: self.input_bits[stored] for each, stored in own(self.input_bits).items()}
         return replace(
             self,
-            read=lambda each: self.read(there + each.removeprefix(here)),
+            read=lambda each: self.read(stored_prefix + each.removeprefix(own_prefix)),
             stored=own(self.stored),
             names=(),
             input_bits=bits,
         )
 
     def lazily(self, make: Callable[["Weights"], Part]) -> Callable[[], Part]:
-        """Return what makes a part when it is first asked for, or has made it, where no file stays to be read."""
+        """Return a function that makes a part when first called; it is made now if there is no file to read later."""
         made = cache(partial(make, self))
         if self.names:
             return made
@@ -112,7 +113,7 @@ class Weights:
 
 
 def _tied(name: str) -> str:
-    """Return where a parameter is stored that has no place of its own, of a pair's decoder too."""
+    """Return the name under which a tied parameter is stored, also in an encoder-decoder's decoder."""
     place = "decoder." if name.startswith("decoder.") else ""
     return place + TIED.get(name.removeprefix(place), name.removeprefix(place))
 
@@ -120,15 +121,15 @@ def _tied(name: str) -> str:
 def checkpoint_weights(
     checkpoint: Checkpoint, config: BertConfig, architecture: str, allow_nan: bool = False
 ) -> Weights:
-    """Return the weights in a checkpoint, all parameters of the architecture having been found and fitting.
+    """Return a checkpoint's weights, after checking that it has all of the architecture's parameters.
 
-    Where the checkpoint's head has another number of classes than a config without names, the config is corrected.
+    If the head's number of classes differs from that of a config without class names, the config is corrected.
     """
     checkpoint = checkpoint.unwrapped().in_bert_names(config.family, architecture)
     source = f"{architecture} from {str(checkpoint.path.parent)!r}"
     if architecture != PAIR:
         correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
-    shapes, aliases = _stated(checkpoint, config, architecture)
+    shapes, aliases = _required(checkpoint, config, architecture)
     integers = () if config.quantization_config is None else integers_in(checkpoint, shapes, aliases)
     found = fit(shapes, checkpoint, aliases, integers=integers, is_tied=config.tie_word_embeddings)
     refuse_untrained(str(checkpoint.path), found.missing, architecture, config)
@@ -142,12 +143,12 @@ def checkpoint_weights(
     return Weights(read, places, tuple(found.stored), input_bits(config.quantization_config))
 
 
-def _stated(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
-    """Return the parameters of an architecture, with a decoder that the file unties, without a pooler it lacks."""
+def _required(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> Parameters:
+    """Return an architecture's parameters, with a decoder that the file unties, without a pooler that it lacks."""
     shapes, aliases = with_untied(parameters_of(architecture, config), checkpoint)
     if architecture in ("BertModel", PAIR):
         stored = {canonical(name) for name in checkpoint.infos}
-        pooler = [name for name in shapes if "pooler" in name]  # which few need
+        pooler = [name for name in shapes if "pooler" in name]
         if any(canonical(name) not in stored for name in pooler):
             shapes = {name: shape for name, shape in shapes.items() if name not in pooler}
     return Parameters(shapes, aliases)
@@ -163,20 +164,20 @@ def model_weights(model: Any, config: BertConfig, architecture: str) -> Weights:
 def array_weights(
     arrays: dict[str, NDArray[Any]], config: BertConfig, architecture: str, bits: Mapping[str, int] | None = None
 ) -> Weights:
-    """Return arrays by canonical names as weights; tables and what isn't multiplied are read where they lie."""
+    """Return arrays by canonical names as weights; tables, and whatever else is not packed, are not copied."""
     wanted = {canonical(name) or name: shape for name, shape in parameters_of(architecture, config).shapes.items()}
-    if odd := _odd(arrays, wanted):
+    if mismatch := _mismatch(arrays, wanted):
         raise InputTypeError(
-            f"The engine computes {architecture} as the paper has it, and this model's {odd!r} is not of it; merge "
-            "adapters into the weights first."
+            f"The engine computes only the standard {architecture}, which this model's {mismatch!r} does not fit; "
+            "merge adapters into the weights first."
         )
     tied = [f"{place}{name}" for place in ("", "decoder.") for name in TIED]
     arrays |= {name: arrays[_tied(name)] for name in tied if name not in arrays and _tied(name) in arrays}
     return Weights(arrays.get, arrays, input_bits=bits or {})
 
 
-def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return the name of a parameter that is missing, of another shape, or too many; a pooler need not be there."""
+def _mismatch(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the name of a parameter that is missing (unless it is a pooler's), has another shape, or is unknown."""
     for name, shape in wanted.items():
         if "pooler" not in name and (name not in arrays or arrays[name].shape != shape):
             return name
@@ -185,7 +186,7 @@ def _odd(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...
 
 
 def _copied(tensor: Any) -> NDArray[Any]:
-    """Return the numbers of a tensor in memory of its own: int8 as it is, else float32."""
+    """Return a copy of a tensor: int8 unchanged, else float32."""
     plain = tensor.detach().cpu()
     return np.array((plain if str(plain.dtype) == "torch.int8" else plain.float()).numpy())
 
@@ -198,8 +199,8 @@ def _checked(checkpoint: Checkpoint, name: str, allow_nan: bool) -> NDArray[Any]
     if not allow_nan and not all_finite(array):
         raise CheckpointError(
             f"{str(info.file)!r}: the tensor {name!r} has NaN or infinite weights; fetch or train the model again, or "
-            "pass allow_nan=True to look into it"
+            "pass allow_nan=True to inspect it"
         )
-    # read from end to end, while of a vocabulary's rows a program may need few
+    # the check read every page, but a program may need few rows of a vocabulary
     drop_pages(array.ctypes.data, array.nbytes)
     return array

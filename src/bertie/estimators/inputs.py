@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertie.errors import InputError, InputTypeError
-from bertie.frames import TEXTS, columns_in, is_frame, texts_of
+from bertie.frames import TEXT_COLUMNS, columns_in, is_frame, texts_of
 from bertie.pipelines.running import as_list
 from bertie.tasks.text_encoder import is_pair
 
@@ -44,7 +44,7 @@ def _rows(given: Any) -> list[Any]:
             f"X is a table of {len(names)} columns; give one column of texts or two of pairs, or name them 'text' and "
             "'text_pair'."
         )
-    return texts_of(given, TEXTS if has_text_names else [names])
+    return texts_of(given, TEXT_COLUMNS if has_text_names else [names])
 
 
 def _text(one: Any, place: int) -> Any:

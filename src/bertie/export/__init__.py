@@ -1,1 +1,1 @@
-"""A model's folder in the formats of other programs."""
+"""Exporting a model to the formats of other programs."""

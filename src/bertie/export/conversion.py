@@ -1,4 +1,4 @@
-"""bertie.convert: a model's folder with its weights in another format; no numbers but those of the file are written."""
+"""bertie.convert: write a model's folder with its weights in another format, from stored weights only."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,13 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bertie.checkpoints import Checkpoint, fit, write_checkpoint
-from bertie.checkpoints.beside_weights import check_new, copy_beside
 from bertie.checkpoints.fitting import correct_classes, refuse_untrained, with_untied
 from bertie.checkpoints.flax_file import write_flax
-from bertie.checkpoints.folder import BESIDE, Place, open_weights, weight_files
+from bertie.checkpoints.folder import CONFIG_FILES, Place, open_weights, weight_files
 from bertie.checkpoints.foreign_weights import FLAX_FILE, KERAS_FILE, LIBRARIES, folder_and_index, open_foreign
 from bertie.checkpoints.keras_file import write_keras
 from bertie.checkpoints.names import canonical, in_names_of
+from bertie.checkpoints.new_folder import check_new, copy_other_files
 from bertie.checkpoints.parameters import CLASSES, parameters_of
 from bertie.checkpoints.tensors import all_finite
 from bertie.config import BertConfig
@@ -35,14 +35,14 @@ _KEPT_TYPES = ("float32", "float16", "float64")
 
 
 @dataclass(frozen=True)
-class WholeModel:
-    """A model as its files hold it."""
+class StoredModel:
+    """A model as stored in its files."""
 
     config: BertConfig
     architecture: str  # BERT's name of its class
-    tensors: Arrays  # by the names of that class's parameters
-    folder: Path  # where tokenizer and config were found
-    recipe: Recipe  # how its tokens become a vector
+    tensors: Arrays  # under that class's parameter names
+    folder: Path  # of tokenizer and config
+    recipe: Recipe  # how it embeds texts
 
 
 def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str = "safetensors") -> Path:
@@ -51,28 +51,28 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
     ``bertie.convert("uncased_L-12_H-768_A-12", "bert")``
 
     Args:
-        model: a folder or a name in the hub, whose weights are model.safetensors, pytorch_model.bin, tf_model.h5,
-            flax_model.msgpack, or those of a TensorFlow 1 checkpoint, of which the path may be given too.
-        out: the folder; the tokenizer and all else that lies beside the weights is copied into it.
-        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (what ``TFBertFor…`` classes read), ``"msgpack"``
+        model: a folder or hub name with model.safetensors, pytorch_model.bin, tf_model.h5, flax_model.msgpack or a
+            TensorFlow 1 checkpoint; also the path of such a checkpoint.
+        out: the folder; the tokenizer and the other files that accompany the weights are copied to it.
+        to: one of `FORMATS`: ``"safetensors"``, ``"h5"`` (for ``TFBertFor…``), ``"msgpack"``
             (``FlaxBertFor…``) or ``"gguf"`` (llama.cpp).
 
     Returns:
         ``out``.
 
     Raises:
-        BertieError: h5py, msgpack or gguf, which one of the formats needs, is not installed.
-        CheckpointError: files are missing, damaged, or do not fit each other; or ``out`` is not empty.
-        ConfigError: the config describes no BERT.
-        InputError: there is no such format, or it has no place for a model of this kind.
+        BertieError: h5py, msgpack or gguf is needed but not installed.
+        CheckpointError: files are missing, damaged or inconsistent, or ``out`` is not empty.
+        ConfigError: the config does not describe a BERT.
+        InputError: there is no such format, or it cannot hold a model of this kind.
     """
     if to not in FORMATS:
-        hint = " bertie export onnx writes that." if to == "onnx" else nearest(str(to), FORMATS)
+        hint = " 'bertie export onnx' writes that." if to == "onnx" else nearest(str(to), FORMATS)
         raise InputError(f"{spelled('to')} is {to!r}; allowed: {', '.join(FORMATS)}.{hint}")
     target = check_new(out)
     found, source, subfolder = _open_whole(path_or_name(model))
     with atomic_folder(target) as temporary:
-        copy_beside(source, temporary, subfolder)
+        copy_other_files(source, temporary, subfolder)
         place = temporary / subfolder
         place.mkdir(exist_ok=True)
         FORMATS[to](place, found)
@@ -81,26 +81,26 @@ def convert(model: str | os.PathLike[str], out: str | os.PathLike[str], to: str 
     return target
 
 
-def _open_whole(name: str) -> tuple[WholeModel, Path, str]:
-    """Return a model, its folder, and where in it the model's own files lie."""
+def _open_whole(name: str) -> tuple[StoredModel, Path, str]:
+    """Return a model, its folder, and the subfolder of the model's own files."""
     source, index = folder_and_index(name)
-    folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *BESIDE])
-    recipe = read_recipe(resolve(source, files=[*BESIDE, *FILES]))  # an adapter's is its base model's
+    folder = resolve(source, files=["*.json", "*.txt", "*.md", *FILES, *CONFIG_FILES])
+    recipe = read_recipe(resolve(source, files=[*CONFIG_FILES, *FILES]))  # an adapter has its base model's recipe
     subfolder = recipe.subfolder
     place = Place(source, subfolder=subfolder)
     config = BertConfig.from_pretrained(source, subfolder=subfolder)
     if config.quantization_config is not None:
-        raise InputError(f"{name!r} has weights of 8 bits; make them numbers first: bertie dequantize MODEL OUT")
+        raise InputError(f"{name!r} has int8 weights; dequantize it first: bertie dequantize MODEL OUT")
     checkpoint = _open_any(place, listing(source, folder), index).unwrapped()
     architecture = _architecture(config, checkpoint)
     checkpoint = checkpoint.in_bert_names(config.family, architecture)
     config.architectures = [architecture]
     tensors = _tensors(checkpoint, config, architecture)
-    return WholeModel(config, architecture, tensors, folder / subfolder, recipe), folder, subfolder
+    return StoredModel(config, architecture, tensors, folder / subfolder, recipe), folder, subfolder
 
 
 def _open_any(place: Place, there: list[str], index: Path | None) -> Checkpoint:
-    """Open the weights of a model in whose folder these files are ``there``, ours if it has such."""
+    """Open the weights of a model whose folder has the files ``there``; PyTorch formats are preferred."""
     if index is not None:
         return open_foreign(place, "tf", index)
     own = [name.removeprefix(f"{place.subfolder}/") for name in there]
@@ -112,7 +112,7 @@ def _open_any(place: Place, there: list[str], index: Path | None) -> Checkpoint:
 
 
 def _architecture(config: BertConfig, checkpoint: Checkpoint) -> str:
-    """Return the class that the config names; where it names none, the one that uses most of what is stored."""
+    """Return the class that the config names, or else the one that uses most of the stored tensors."""
     named = [name for name in config.architectures or () if name in CLASSES]
     if named:
         return named[0]
@@ -125,14 +125,14 @@ def _architecture(config: BertConfig, checkpoint: Checkpoint) -> str:
             except BertieError:
                 continue
             if not [each for each in found.missing if "pooler" not in each or name != "BertModel"]:
-                unused[name] = len(found.unexpected), name == "BertLMHeadModel"  # which has BertForMaskedLM's weights
+                unused[name] = len(found.unexpected), name == "BertLMHeadModel"  # BertForMaskedLM has the same weights
     best = min(unused, key=unused.__getitem__, default="BertModel")
-    say_once(f"{str(checkpoint.path)!r}: no config names its class; by its weights it is a {best}")
+    say_once(f"{str(checkpoint.path)!r}: its config names no class; judging by its weights, it is a {best}")
     return best
 
 
 def _tensors(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> dict[str, NDArray[Any]]:
-    """Return all parameters of a class, an untied decoder's too; a bare encoder needs no pooler."""
+    """Return all parameters of a class, including an untied decoder's; a bare encoder need not have a pooler."""
     source = str(checkpoint.path)
     correct_classes(config, parameters_of(architecture, config).shapes, checkpoint, source)
     shapes, aliases = with_untied(parameters_of(architecture, config), checkpoint)
@@ -140,12 +140,12 @@ def _tensors(checkpoint: Checkpoint, config: BertConfig, architecture: str) -> d
     bare = architecture == "BertModel"
     refuse_untrained(source, [name for name in found.missing if not bare or "pooler" not in name], architecture, config)
     if found.unexpected:
-        say_once(f"{source!r}: a {architecture} has no place for {listed(found.unexpected)}, which are left out")
-    return {name: _numbers(checkpoint, stored) for name, stored in found.stored.items()}
+        say_once(f"{source!r}: a {architecture} does not use {listed(found.unexpected)}, which are left out")
+    return {name: _stored_array(checkpoint, stored) for name, stored in found.stored.items()}
 
 
-def _numbers(checkpoint: Checkpoint, name: str) -> NDArray[Any]:
-    """Return a tensor as it is stored, or in float32 where other programs may lack its type."""
+def _stored_array(checkpoint: Checkpoint, name: str) -> NDArray[Any]:
+    """Return a tensor as stored, or in float32 if other programs may not support its dtype."""
     kept = checkpoint.infos[name].dtype in _KEPT_TYPES
     array = checkpoint.array(name) if kept else checkpoint.float32(name)
     if not all_finite(array):
@@ -153,52 +153,52 @@ def _numbers(checkpoint: Checkpoint, name: str) -> NDArray[Any]:
     return array
 
 
-def _write_safetensors(folder: Path, model: WholeModel) -> None:
+def _write_safetensors(folder: Path, model: StoredModel) -> None:
     tensors = in_names_of(model.config.family, model.tensors, model.architecture)
     write_checkpoint(folder, tensors, model.config.to_json_string())
 
 
-def _write_keras(folder: Path, model: WholeModel) -> None:
+def _write_keras(folder: Path, model: StoredModel) -> None:
     _check_writable(model, "h5")
     whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
     write_keras(whole, folder / KERAS_FILE, model.architecture)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
-def _write_flax(folder: Path, model: WholeModel) -> None:
+def _write_flax(folder: Path, model: StoredModel) -> None:
     _check_writable(model, "msgpack")
     write_flax(model.tensors, folder / FLAX_FILE)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
-def _write_gguf(folder: Path, model: WholeModel) -> None:
+def _write_gguf(folder: Path, model: StoredModel) -> None:
     whole = {canonical(name) or name: tensor for name, tensor in model.tensors.items()}
     tokenizer = AutoTokenizer.from_pretrained(model.folder)
     write_gguf(folder / GGUF_FILE, model.config, whole, tokenizer, model.recipe)
-    write_text(folder / BESIDE[0], model.config.to_json_string())
+    write_text(folder / CONFIG_FILES[0], model.config.to_json_string())
 
 
-def _check_writable(model: WholeModel, to: str) -> None:
-    """Refuse what the classes of ``transformers`` 4 for TensorFlow and Flax do not have."""
+def _check_writable(model: StoredModel, to: str) -> None:
+    """Raise InputError for models that ``transformers`` 4 has no TensorFlow or Flax class for."""
     if not model.config.family.is_bert:
         raise InputError(f"a {model.config.model_type!r} cannot be written as {to}, only a BERT; give to='safetensors'")
     if "cls.predictions.decoder.weight" in model.tensors:
-        raise InputError(f"{to} has no place for a decoder of words that is not tied to the embeddings")
+        raise InputError(f"{to} cannot hold a decoder that is not tied to the word embeddings")
 
 
 def _write_case(folder: Path, source: Path) -> None:
-    """Write down whether texts are lower-cased, which vocab.txt alone does not say: a word with a capital tells."""
-    words = member(folder, "vocab.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    cased = any(word != word.lower() and not word.startswith("[") for word in words)
+    """Write a tokenizer_config.json with do_lower_case guessed from vocab.txt: false if any token has a capital."""
+    tokens = member(folder, "vocab.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    cased = any(token != token.lower() and not token.startswith("[") for token in tokens)
     write_json(folder / "tokenizer_config.json", {"do_lower_case": not cased, "tokenizer_class": "BertTokenizer"})
     say_once(
-        f"{str(source)!r} has {'capitals' if cased else 'no capitals'} in its vocabulary: do_lower_case is "
-        f"{str(not cased).lower()} in tokenizer_config.json; correct it there if that is wrong"
+        f"{str(source)!r} has {'capitals' if cased else 'no capitals'} in its vocabulary: do_lower_case is set to "
+        f"{str(not cased).lower()} in tokenizer_config.json; correct it there if necessary"
     )
 
 
-# the value of --to → what writes the model's own files into a new folder
-FORMATS: dict[str, Callable[[Path, WholeModel], None]] = {
+# the value of --to → the function that writes the model's own files to a new folder
+FORMATS: dict[str, Callable[[Path, StoredModel], None]] = {
     "safetensors": _write_safetensors,
     "h5": _write_keras,
     "msgpack": _write_flax,

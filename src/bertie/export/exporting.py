@@ -1,4 +1,4 @@
-"""bertie.export_onnx: a checkpoint → a folder with its graph, tokenizer and config, compared with the engine first."""
+"""bertie.export_onnx: export a checkpoint to a folder with graph, tokenizer and config, checked against the engine."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bertie.checkpoints.beside_weights import check_new, note_in_card
+from bertie.checkpoints.new_folder import check_new, note_in_card
 from bertie.config import CONFIG_NAME
 from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine
@@ -28,10 +28,10 @@ from bertie.tasks.features import Features
 from bertie.tasks.registry import Row, find
 from bertie.tasks.sentence_transformers_writing import write_recipe
 
-# where transformers.js and optimum look for a graph, and for one of 8 bits
-PLACES = {False: "onnx/model.onnx", True: "onnx/model_quantized.onnx"}
-# sums in another order differ by less; more is a mistake
-FARTHEST = 1e-4
+# where transformers.js and optimum look for a float and for an int8 graph
+GRAPH_FILES = {False: "onnx/model.onnx", True: "onnx/model_quantized.onnx"}
+# another order of summation changes results by less
+MAX_DIFFERENCE = 1e-4
 MIN_COSINE = 0.99
 _TEXTS = 16
 _COPIED = ("LICENSE", "NOTICE", MODEL_CARD)
@@ -39,16 +39,16 @@ _COPIED = ("LICENSE", "NOTICE", MODEL_CARD)
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph that was written.
+    """An exported graph.
 
     Attributes:
         path: its file.
         task: the task whose head it has.
-        outputs: their names.
-        bytes: of its weights.
-        difference: output → the largest difference to the engine's numbers, as a part of the largest one if above 1;
-            of weights of 8 bits, which round in another way, it is no measure, and empty.
-        cosine_worst: for weights of 8 bits, the least cosine of a text's vectors to the engine's; else None.
+        outputs: the names of its outputs.
+        bytes: the size of its weights.
+        difference: output → its largest difference from the engine's, relative to max(1, the largest value); empty for
+            int8 weights, which are rounded differently.
+        cosine_worst: for int8 weights, the lowest cosine of a text's vectors to the engine's; else None.
     """
 
     path: Path
@@ -59,13 +59,13 @@ class Exported:
     cosine_worst: float | None = None
 
     def record(self) -> dict[str, Any]:
-        """Return it as a command prints it."""
+        """Return the fields as the command prints them."""
         return {**vars(self), "path": str(self.path), "outputs": list(self.outputs)}
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A checkpoint that is exported: its task, and the engine that its graph is compared with."""
+    """A checkpoint to export: its task, and the engine that its graph is compared with."""
 
     row: Row
     task: Any
@@ -74,15 +74,15 @@ class Source:
 
     @classmethod
     def open(cls, name_or_path: str | os.PathLike[str], task: str | None) -> "Source":
-        """Open a folder or a name in the hub; a task of None is what its head does first."""
+        """Open a folder or hub name; ``task`` None is the first task of its head."""
         row = find(task or tasks_of(os.fspath(name_or_path))[0])
         if row.name not in HEADS:
-            raise InputError(f"task is {row.name!r}, of which there is no graph; allowed: {', '.join(HEADS)}.")
+            raise InputError(f"task is {row.name!r}, which has no graph; allowed: {', '.join(HEADS)}.")
         answering: Any
         answering, engine, why = load_task(row, name_or_path, device="cpu", answers=True)
         if not isinstance(engine, Engine) or engine.weights is None:
             raise InputError(
-                f"A graph is made of what the engine computes, and {os.fspath(name_or_path)!r} is not: {why}."
+                f"Only models that the engine runs can be exported, and {os.fspath(name_or_path)!r} is not one: {why}."
             )
         if HEADS[row.name].pools and answering.recipe.prompts and not answering.recipe.include_prompt:
             raise InputError(
@@ -101,7 +101,7 @@ class Source:
         config, graph = self.engine.config, Graph()
         names = ["input_ids", "attention_mask", *(["token_type_ids"] if config.type_vocab_size > 1 else [])]
         inputs = [graph.input(name, *self.head.axes) for name in names]
-        if len(self.head.axes) == 3:  # each choice is a text
+        if len(self.head.axes) == 3:  # flatten choices to texts
             shape = graph.add("Concat", [-1], graph.add("Shape", "input_ids", start=2), axis=0)
             inputs = [graph.add("Reshape", name, shape) for name in inputs]
         stored = weights or self.engine.weights
@@ -115,12 +115,12 @@ class Source:
         return graph
 
     def rows(self, texts: Sequence[Any]) -> Features:
-        """Return texts as the task's tokenizer reads them, and a row of one token alone."""
+        """Return the tokenized texts, and a further row of a single token."""
         read = Features.from_rows(self.task.tokenizer.rows(texts, truncation=True, max_length=self.task.limit))
         return Features.concatenate([read, Features.from_lists([[int(read.ids[0])]], [[0]], [0], [False])])
 
-    def write_beside(self, folder: Path) -> None:
-        """Write what a program needs beside the graph: config, tokenizer, and what sentence-transformers reads."""
+    def write_other_files(self, folder: Path) -> None:
+        """Write the other files that programs need: config, tokenizer, and those of sentence-transformers."""
         config = copy(self.engine.config)
         config.architectures, config.quantization_config = [self.row.architecture], None
         write_text(folder / CONFIG_NAME, config.to_json_string())
@@ -137,21 +137,21 @@ class Source:
     def export(
         self, out: str | os.PathLike[str], weights: Weights | None = None, min_cosine: float = MIN_COSINE
     ) -> Exported:
-        """Write the folder, of these weights, or of the checkpoint's, which are compared with the engine first."""
-        small = weights is not None or self.engine.config.quantization_config is not None
+        """Write the folder with these weights, or with the checkpoint's after comparing them with the engine."""
+        is_int8 = weights is not None or self.engine.config.quantization_config is not None
         with atomic_folder(check_new(out)) as folder:
-            path = folder / PLACES[small]
+            path = folder / GRAPH_FILES[is_int8]
             graph = self.write(make_folder(path.parent) / path.name, weights)
-            found = self.compare(path, small, min_cosine) if weights is None else {"difference": {}}
-            self.write_beside(folder)
-            if small:
+            found = self.compare(path, is_int8, min_cosine) if weights is None else {"difference": {}}
+            self.write_other_files(folder)
+            if is_int8:
                 note_in_card(folder)
-        return Exported(Path(out) / PLACES[small], self.row.name, tuple(graph.outputs), graph.bytes, **found)
+        return Exported(Path(out) / GRAPH_FILES[is_int8], self.row.name, tuple(graph.outputs), graph.bytes, **found)
 
-    def compare(self, path: Path, small: bool, min_cosine: float) -> dict[str, Any]:
-        """Return how far a graph is from the engine, and refuse one that is too far."""
+    def compare(self, path: Path, is_int8: bool, min_cosine: float) -> dict[str, Any]:
+        """Return how much a graph's outputs differ from the engine's; raise BertieError if too much."""
         rows = self.rows(book_texts(_TEXTS))
-        if small:
+        if is_int8:
             with TemporaryDirectory() as place:
                 self.write(hidden := Path(place, "hidden.onnx"), also_hidden=True)
                 worst = worst_cosine(self.engine, OnnxModel(hidden, self.engine.config), rows)
@@ -161,41 +161,41 @@ class Source:
                 )
             return {"difference": {}, "cosine_worst": worst}
         found = differences(self.head, self.task, self.engine, OnnxModel(path, self.engine.config), rows)
-        if far := next((name for name, each in found.items() if not each <= FARTHEST), None):
+        if far := next((name for name, each in found.items() if not each <= MAX_DIFFERENCE), None):
             raise BertieError(
                 f"The graph's {far} differ from the engine's by {found[far]:.1e} of their size, more than rounding "
-                "does. Nothing is written; please report it with the model's config.json."
+                "explains. Nothing is written; please report it with the model's config.json."
             )
         return {"difference": found}
 
 
 def export_onnx(model: str | os.PathLike[str], out: str | os.PathLike[str], task: str | None = None) -> Exported:
-    """Write a checkpoint as a graph of ONNX into a new folder, with its tokenizer and config beside it.
+    """Export a checkpoint to a new folder: an ONNX graph with its tokenizer and config.
 
     ``bertie.export_onnx("sentence-transformers/all-MiniLM-L6-v2", "minilm-onnx")``
 
-    The graph takes ``input_ids``, ``attention_mask`` and, of models with token types, ``token_type_ids``, int64 of any
-    ``[B, S]`` (of multiple choice ``[B, N, S]``), padded as one likes. It gives what the checkpoint's head does:
+    The graph takes ``input_ids``, ``attention_mask`` and, for models with token types, ``token_type_ids``: int64 of any
+    shape ``[B, S]`` (for multiple choice ``[B, N, S]``), padded anywhere. Its outputs depend on the task:
 
-    - embed: ``sentence_embedding [B, D]``, pooled, through dense layers, normalised and cut as sentence-transformers'
-      files say, and ``last_hidden_state [B, S, D]``; feature-extraction: the latter alone;
+    - embed: ``sentence_embedding [B, D]``, pooled, projected, normalised and truncated as sentence-transformers' files
+      say, and ``last_hidden_state [B, S, D]``; feature-extraction: only the latter;
     - text-classification, reranking: ``logits [B, C]``, ``scores [B, C]`` by the config's softmax, sigmoid or
-      other activation at the checkpoint's temperature, and ``labels`` bool ``[B, C]`` where it has thresholds;
+      other activation at the checkpoint's temperature, and ``labels`` bool ``[B, C]`` if it has thresholds;
     - token-classification: ``logits`` and ``scores [B, S, C]``; multiple-choice: both ``[B, N]``; next-sentence: both
-      ``[B, 2]``, column 0 speaks for "B follows A";
+      ``[B, 2]``, column 0 scores "B follows A";
     - question-answering: ``start_logits`` and ``end_logits [B, S]``; fill-mask: ``logits [B, S, V]``.
 
-    An int8 checkpoint, as `bertie.quantize` makes them, becomes a graph of 8-bit integers. The graph is run by ONNX
-    Runtime and compared with the engine before the folder is there.
+    An int8 checkpoint from `bertie.quantize` becomes an int8 graph. The graph is run by ONNX Runtime and compared with
+    the engine before the folder is created.
 
     Args:
-        model: a folder, or a name in the hub.
+        model: a folder or hub name.
         out: the new folder.
-        task: one that `bertie.pipeline` knows, whose head the checkpoint has; None: its first.
+        task: a task of `bertie.pipeline` whose head the checkpoint has; None: the first such task.
 
     Raises:
-        InputError: there is no graph of the task, or the engine does not compute the model.
+        InputError: the task has no graph, or the engine does not run the model.
         CheckpointError: the model's files are missing, damaged or unsafe, or ``out`` is not new.
-        BertieError: onnx or onnxruntime is not installed, or the graph is too far from the engine.
+        BertieError: onnx or onnxruntime is not installed, or the graph differs too much from the engine.
     """
     return Source.open(model, task).export(out)

@@ -1,4 +1,4 @@
-"""A BERT's encoder as the one file that llama.cpp reads: weights in float32, vocabulary and pooling inside."""
+"""Writing a BERT encoder as a GGUF file for llama.cpp: float32 weights, vocabulary and pooling in one file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ from bertie.tokenization.tokenizer import Tokenizer
 
 GGUF_FILE = "model.gguf"
 _POSITIONS = "bert.embeddings.position_embeddings.weight"
-# names as llama.cpp has them → BERT's; those of a block without its place
-_OUTSIDE = {
+# llama.cpp's names → BERT's, outside of the blocks and within one
+_OUTSIDE_BLOCKS = {
     "token_embd": "bert.embeddings.word_embeddings",
     "token_types": "bert.embeddings.token_type_embeddings",
     "position_embd": _POSITIONS.removesuffix(".weight"),
@@ -42,25 +42,25 @@ _POOLING = {"mean": "MEAN", "cls": "CLS", "lasttoken": "LAST"}
 def write_gguf(
     path: Path, config: BertConfig, tensors: dict[str, NDArray[Any]], tokenizer: Tokenizer, recipe: Recipe
 ) -> None:
-    """Write an encoder, of ``tensors`` by canonical names; what llama.cpp computes otherwise is refused.
+    """Write an encoder from ``tensors`` under canonical names; models that llama.cpp computes differently are refused.
 
-    llama.cpp computes GELU with tanh, from a table in half precision: vectors are equal to about three digits.
+    llama.cpp computes GELU with tanh, from a half-precision table: vectors agree to about three digits.
     """
     gguf = need("gguf", "convert", "Writing for llama.cpp")
-    if (most := max(tokenizer.get_vocab().values())) >= config.vocab_size:
+    if (largest := max(tokenizer.get_vocab().values())) >= config.vocab_size:
         raise InputError(
-            f"the tokenizer has a token {most}, and the model embeds 0 to {config.vocab_size - 1}: they don't belong "
-            "together"
+            f"the tokenizer has a token {largest}, but the model embeds 0 to {config.vocab_size - 1}: they don't "
+            "belong together"
         )
     if why := _why_not(config, tokenizer, recipe):
-        raise InputError(f"llama.cpp would compute other vectors: {why}; take to='safetensors', or export to ONNX")
+        raise InputError(f"llama.cpp would compute other vectors: {why}; use to='safetensors', or export to ONNX")
     if heads := [name for name in tensors if not name.startswith(("bert.embeddings", "bert.encoder", "bert.pooler"))]:
         say_once(f"llama.cpp embeds texts: the head ({min(heads)!r}) is left out")
     if prompt := recipe.prompts.get(recipe.default_prompt or ""):
-        say_once(f"llama.cpp puts nothing before texts: begin each with {short(prompt)} yourself")
+        say_once(f"llama.cpp adds no prompt to texts: begin each with {short(prompt)} yourself")
     writer = gguf.GGUFWriter(path, "bert")
     positions = min(config.max_tokens, recipe.max_length or tokenizer.model_max_length)
-    tensors = {**tensors, _POSITIONS: tensors[_POSITIONS][:positions]}  # llama.cpp has as many as a text may be long
+    tensors = {**tensors, _POSITIONS: tensors[_POSITIONS][:positions]}  # as many as the context length
     writer.add_context_length(positions)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
@@ -80,7 +80,7 @@ def write_gguf(
 
 
 def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
-    """Return what of a model llama.cpp does not do, or an empty text."""
+    """Return a feature of the model that llama.cpp does not support, or an empty string."""
     layers = [
         layer.kind for layer in (*recipe.token_layers, *recipe.layers) if layer.kind not in ("Normalize", "Dropout")
     ]
@@ -96,9 +96,8 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
         f"it has a layer {layers[:1]} around its pooling": bool(layers),
         "its vectors are cut (truncate_dim)": recipe.truncate_dim is not None,
         "its tokenizer is not BERT's": not tokenizer.states_bert,
-        f"words were added to its vocabulary ({', '.join(added[:3])})": bool(added),
-        "its tokenizer leaves Chinese characters side by side": getattr(tokenizer, "tokenize_chinese_chars", True)
-        is False,
+        f"tokens were added to its vocabulary ({', '.join(added[:3])})": bool(added),
+        "its tokenizer does not split Chinese characters": getattr(tokenizer, "tokenize_chinese_chars", True) is False,
         "its tokenizer keeps capitals or accents": not (
             lowers and getattr(tokenizer, "strip_accents", None) is not False
         ),
@@ -107,16 +106,16 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
 
 
 def _add_vocabulary(writer: Any, gguf: Any, config: BertConfig, tokenizer: Tokenizer) -> None:
-    """Add the words: a beginning has a mark before it, where BERT marks what goes on."""
-    words = [f"[unused_row{number}]" for number in range(config.vocab_size)]
+    """Add the vocabulary: llama.cpp marks the first piece of a word, BERT the others."""
+    tokens = [f"[unused_row{number}]" for number in range(config.vocab_size)]
     kinds = [int(gguf.TokenType.UNUSED)] * config.vocab_size
     special = set(tokenizer.all_special_tokens)
-    for word, number in tokenizer.get_vocab().items():
-        kinds[number] = int(gguf.TokenType.CONTROL if word in special else gguf.TokenType.NORMAL)
-        words[number] = word if word in special else word[2:] if word.startswith("##") else f"\u2581{word}"
+    for token, number in tokenizer.get_vocab().items():
+        kinds[number] = int(gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL)
+        tokens[number] = token if token in special else token[2:] if token.startswith("##") else f"\u2581{token}"
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list(words)
+    writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_type_count(config.type_vocab_size)
     writer.add_bos_token_id(tokenizer.cls_token_id)
@@ -127,8 +126,8 @@ def _add_vocabulary(writer: Any, gguf: Any, config: BertConfig, tokenizer: Token
 
 
 def _named(config: BertConfig, tensors: dict[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the encoder's tensors by llama.cpp's names."""
-    modules = dict(_OUTSIDE)
+    """Yield the encoder's tensors under llama.cpp's names."""
+    modules = dict(_OUTSIDE_BLOCKS)
     for number in range(config.num_hidden_layers):
         modules |= {
             f"blk.{number}.{theirs}": f"bert.encoder.layer.{number}.{ours}" for theirs, ours in _OF_BLOCK.items()

@@ -1,4 +1,4 @@
-"""An ONNX graph as it grows: a node a call, each value known by its name."""
+"""Building an ONNX graph node by node; values are referred to by name."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 import bertie
 from bertie.extras import need
 
-# Gelu is an operator from 20 on; ONNX Runtime 1.17, OpenVINO 2024 and onnxruntime-web 1.17 run it
+# opset 20 introduced Gelu; ONNX Runtime 1.17, OpenVINO 2024 and onnxruntime-web 1.17 support it
 OPSET, IR_VERSION = 20, 9
-# types of numbers, as ONNX numbers them
+# ONNX's element types
 FLOAT, INT64, BOOL = 1, 7, 9
-# what a file of protobuf holds; weights of larger models lie in a file beside it
-MOST_BYTES = 2**31 - 2**20
-# the value of a node by its name, or numbers that become a constant
+# limit of a protobuf file; larger models keep their weights in a second file
+MAX_BYTES = 2**31 - 2**20
+# a node's output by name, or numbers that become a constant
 Value: TypeAlias = "str | float | Sequence[int] | np.generic | NDArray[Any]"
 
 
 class Graph:
-    """Nodes, constants, inputs and outputs of a graph of float32 numbers."""
+    """Nodes, constants, inputs and outputs of a float32 graph."""
 
     def __init__(self) -> None:
         self._onnx = need("onnx", "onnx", "Exporting")
@@ -34,18 +34,18 @@ class Graph:
         self.bytes = 0  # of constants
 
     def input(self, name: str, *axes: str | int) -> str:
-        """Add an input of int64 numbers; an axis that a text names has any size."""
+        """Add an int64 input; axes given as strings have any size."""
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, INT64, axes))
         return name
 
     def output(self, name: str, value: str, *axes: str | int, kind: int = FLOAT) -> None:
-        """Give a value out under a name."""
+        """Make a value an output called ``name``."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self.outputs.append(name)
         self._outputs.append(self._onnx.helper.make_tensor_value_info(name, kind, axes))
 
     def constant(self, numbers: NDArray[Any], name: str = "") -> str:
-        """Return numbers as a value; one name is one constant."""
+        """Add a constant and return its name; a name is stored once."""
         if not name:
             digest = blake2b(numbers.tobytes(), digest_size=8).hexdigest()
             name = f"constant_{numbers.dtype}_{numbers.shape}_{digest}"
@@ -55,25 +55,25 @@ class Graph:
         return name
 
     def add(self, operator: str, *inputs: Value, **attributes: Any) -> str:
-        """Add a node with one output, and return that; attributes are the operator's."""
+        """Add a node with one output and return the output's name."""
         return self.add_many(operator, 1, *inputs, **attributes)[0]
 
     def add_many(self, operator: str, outputs: int, *inputs: Value, **attributes: Any) -> list[str]:
-        """As `add`, of an operator with several outputs."""
+        """As `add`, for several outputs."""
         names = [f"{operator}_{len(self._nodes)}_{number}" for number in range(outputs)]
         values = [self._value(each) for each in inputs]
         self._nodes.append(self._onnx.helper.make_node(operator, values, names, name=names[0], **attributes))
         return names
 
-    def save(self, path: Path, described: dict[str, str]) -> None:
-        """Write the graph, checked, with a few words on what it is."""
+    def save(self, path: Path, metadata: dict[str, str]) -> None:
+        """Check and write the graph, with metadata."""
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, "bertie", self._inputs, self._outputs, list(self._constants.values()))
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="bertie")
         model.producer_version = bertie.__version__
-        helper.set_model_props(model, described)
-        if self.bytes < MOST_BYTES:
+        helper.set_model_props(model, metadata)
+        if self.bytes < MAX_BYTES:
             self._onnx.save_model(model, path)
         else:
             self._onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}_data")

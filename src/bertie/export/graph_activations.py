@@ -1,4 +1,4 @@
-"""The engine's formulas of single numbers as nodes of a graph."""
+"""The engine's activations as graph nodes."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Emit: TypeAlias = Callable[[Graph, str], str]
 
 
 def activated(graph: Graph, formula: Activation, x: str) -> str:
-    """Return what a formula of `bertie.engine.activations` or `bertie.tasks.vector_layers` makes of a value."""
+    """Apply an activation of `bertie.engine.activations` or `bertie.tasks.vector_layers` to a value."""
     return _NODES[formula](graph, x)
 
 
@@ -35,7 +35,7 @@ def _relu2(graph: Graph, x: str) -> str:
     return graph.add("Mul", positive, positive)
 
 
-def _between(low: float, high: float) -> Emit:
+def _clip(low: float, high: float) -> Emit:
     return lambda graph, x: graph.add("Clip", x, np.float32(low), np.float32(high))
 
 
@@ -47,7 +47,7 @@ _NODES: dict[Activation, Emit] = {
     CLASSES["ELU"]: _operator("Elu"),
     CLASSES["Hardshrink"]: _operator("Shrink", lambd=0.5),
     CLASSES["Hardsigmoid"]: _operator("HardSigmoid", alpha=1 / 6, beta=0.5),
-    CLASSES["Hardtanh"]: _between(-1, 1),
+    CLASSES["Hardtanh"]: _clip(-1, 1),
     CLASSES["Identity"]: lambda _, x: x,
     CLASSES["LogSigmoid"]: lambda graph, x: graph.add("Neg", graph.add("Softplus", graph.add("Neg", x))),
     CLASSES["SELU"]: _operator("Selu"),
@@ -56,7 +56,7 @@ _NODES: dict[Activation, Emit] = {
     CLASSES["Softsign"]: _operator("Softsign"),
     CLASSES["Tanhshrink"]: lambda graph, x: graph.add("Sub", x, graph.add("Tanh", x)),
     FORMULAS[gemm.GELU]: _gelu,
-    FORMULAS[gemm.GELU_10]: lambda graph, x: _between(-10, 10)(graph, _gelu(graph, x)),
+    FORMULAS[gemm.GELU_10]: lambda graph, x: _clip(-10, 10)(graph, _gelu(graph, x)),
     FORMULAS[gemm.GELU_TANH]: _operator("Gelu", approximate="tanh"),
     FORMULAS[gemm.HARDSWISH]: _operator("HardSwish"),
     FORMULAS[gemm.LAPLACE]: _laplace,
@@ -66,7 +66,7 @@ _NODES: dict[Activation, Emit] = {
     FORMULAS[gemm.QUICK_GELU]: lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, 1.702))),
     FORMULAS[gemm.RELU]: _operator("Relu"),
     FORMULAS[gemm.RELU2]: _relu2,
-    FORMULAS[gemm.RELU6]: _between(0, 6),
+    FORMULAS[gemm.RELU6]: _clip(0, 6),
     FORMULAS[gemm.SILU]: lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
     FORMULAS[gemm.TANH]: _operator("Tanh"),
 }

@@ -1,6 +1,6 @@
-"""Embeddings and blocks as nodes of a graph: ids ``[B, S]`` → hidden states ``[B, S, D]``.
+"""Embeddings and blocks as graph nodes: ids ``[B, S]`` → hidden states ``[B, S, D]``.
 
-It follows `bertie.engine.embeddings` and `bertie.engine.blocks`, in rectangles: the mask hides padding from attention.
+The computation is that of `bertie.engine.embeddings` and `bertie.engine.blocks`, but padded and with a mask.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ LOWEST = np.finfo(np.float32).min
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """What is asked of a model, and its inputs ``[B, S]`` by name: ids, a mask and, if it has them, token types."""
+    """An encoder in a graph, with its inputs ``[B, S]`` by name: ids, mask and, if the model has them, token types."""
 
     graph: Graph
     weights: Weights
@@ -42,44 +42,44 @@ class Encoder:
         return x
 
     @cached_property
-    def seen(self) -> str:
-        """The mask in float32 ``[B, S]``."""
+    def float_mask(self) -> str:
+        """The mask as float32 ``[B, S]``."""
         return self.graph.add("Cast", self.mask, to=FLOAT)
 
-    def at_end(self, values: str, last: bool = False) -> str:
-        """Return of values ``[B, S, D]`` each text's first, or last, ``[B, D]``, wherever padding lies."""
-        place = self.graph.add("ArgMax", self.mask, axis=1, keepdims=1, select_last_index=int(last))
-        return self.graph.add("GatherND", values, place, batch_dims=1)
+    def end_token(self, values: str, last: bool = False) -> str:
+        """Return each text's first or last of ``values [B, S, D]``, ``[B, D]``, wherever its padding is."""
+        index = self.graph.add("ArgMax", self.mask, axis=1, keepdims=1, select_last_index=int(last))
+        return self.graph.add("GatherND", values, index, batch_dims=1)
 
     # from ids to vectors
 
     def _embedded(self) -> str:
-        add, place = self.graph.add, "bert.embeddings"
-        x = self._words()
+        add, prefix = self.graph.add, "bert.embeddings"
+        x = self._word_embeddings()
         if self.config.type_vocab_size:
-            table = dense_table(self.weights.table(f"{place}.token_type_embeddings"))
-            stored = self.graph.constant(table, f"{place}.token_type_embeddings.weight")
+            table = dense_table(self.weights.table(f"{prefix}.token_type_embeddings"))
+            stored = self.graph.constant(table, f"{prefix}.token_type_embeddings.weight")
             x = add("Add", x, add("Gather", stored, self.types) if self.types else table[0])
         if self.config.position_embedding_type == "absolute":
-            table = dense_table(self.weights.table(f"{place}.position_embeddings"))
-            stored = self.graph.constant(table, f"{place}.position_embeddings.weight")
+            table = dense_table(self.weights.table(f"{prefix}.position_embeddings"))
+            stored = self.graph.constant(table, f"{prefix}.position_embeddings.weight")
             x = add("Add", x, add("Gather", stored, self._positions()))
-        x = layer_norm(self.graph, x, self.weights.norm(f"{place}.LayerNorm", self.config.layer_norm_eps), place)
+        x = layer_norm(self.graph, x, self.weights.norm(f"{prefix}.LayerNorm", self.config.layer_norm_eps), prefix)
         if self.config.embedding_width != self.config.hidden_size:
-            return linear(self.graph, self.weights, x, f"{place}.projection")
+            return linear(self.graph, self.weights, x, f"{prefix}.projection")
         return x
 
-    def _words(self) -> str:
+    def _word_embeddings(self) -> str:
         table, add = self.weights.table(WORDS), self.graph.add
         if not isinstance(table, Int8Weight):
             return add("Gather", self.graph.constant(table, f"{WORDS}.weight"), self.ids)
-        table = without_overflow(table)  # which a head for words may be tied to
+        table = without_overflow(table)  # as in a tied masked-LM head
         rows = add("Gather", self.graph.constant(table.weight, f"{WORDS}.weight"), self.ids)
         scales = add("Gather", self.graph.constant(table.scale[:, None], f"{WORDS}.weight_scale"), self.ids)
         return add("Mul", add("Cast", rows, to=FLOAT), scales)
 
     def _positions(self) -> str:
-        """Return positions ``[S]`` by column, or ``[B, S]`` where tokens of padding aren't counted."""
+        """Return positions ``[S]`` by column, or ``[B, S]`` if padding is not counted."""
         if not self.config.family.skips_padding:
             return self._columns
         add = self.graph.add
@@ -93,21 +93,21 @@ class Encoder:
 
     # blocks
 
-    def _block(self, x: str, place: str) -> str:
+    def _block(self, x: str, prefix: str) -> str:
         graph, weights, eps = self.graph, self.weights, self.config.layer_norm_eps
-        context = self._attended(x, place)
-        out = linear(graph, weights, context, f"{place}.attention.output.dense")
-        after = f"{place}.attention.output.LayerNorm"
+        context = self._attended(x, prefix)
+        out = linear(graph, weights, context, f"{prefix}.attention.output.dense")
+        after = f"{prefix}.attention.output.LayerNorm"
         x = layer_norm(graph, graph.add("Add", out, x), weights.norm(after, eps), after)
         formula = ACTIVATIONS[ACTIVATION_CODES[str(self.config.hidden_act)]]
-        wide = activated(graph, formula, linear(graph, weights, x, f"{place}.intermediate.dense"))
-        out, after = linear(graph, weights, wide, f"{place}.output.dense"), f"{place}.output.LayerNorm"
+        wide = activated(graph, formula, linear(graph, weights, x, f"{prefix}.intermediate.dense"))
+        out, after = linear(graph, weights, wide, f"{prefix}.output.dense"), f"{prefix}.output.LayerNorm"
         return layer_norm(graph, graph.add("Add", out, x), weights.norm(after, eps), after)
 
-    def _attended(self, x: str, place: str) -> str:
+    def _attended(self, x: str, prefix: str) -> str:
         """Return the context ``[B, S, D]`` (Vaswani et al. 2017, section 3.2.1)."""
         add, heads = self.graph.add, self.config.num_attention_heads
-        own, width = f"{place}.attention.self", self.config.hidden_size // self.config.num_attention_heads
+        own, width = f"{prefix}.attention.self", self.config.hidden_size // self.config.num_attention_heads
         joined = linear(self.graph, self.weights, x, *(f"{own}.{name}" for name in ("query", "key", "value")))
         parts = self.graph.add_many("Split", 3, joined, axis=-1, num_outputs=3)
         q, k, v = (add("Transpose", add("Reshape", part, [0, 0, heads, width]), perm=[0, 2, 1, 3]) for part in parts)
@@ -115,18 +115,18 @@ class Encoder:
         scores = add("MatMul", q, add("Transpose", k, perm=[0, 1, 3, 2]))
         for bias in self._biases(q, k, own):
             scores = add("Add", scores, bias)
-        chances = add("Softmax", add("Add", scores, self._hides_padding), axis=-1)
-        context = add("Transpose", add("MatMul", chances, v), perm=[0, 2, 1, 3])
+        probabilities = add("Softmax", add("Add", scores, self._padding_mask), axis=-1)
+        context = add("Transpose", add("MatMul", probabilities, v), perm=[0, 2, 1, 3])
         return add("Reshape", context, [0, 0, heads * width])
 
     @cached_property
-    def _hides_padding(self) -> str:
-        """What is added to scores, ``[B, 1, 1, S]``; a text of padding alone sees all of it, rather than NaN."""
+    def _padding_mask(self) -> str:
+        """The additive mask ``[B, 1, 1, S]``; finite, so that a text of only padding does not give NaN."""
         add = self.graph.add
-        return add("Unsqueeze", add("Mul", add("Sub", 1.0, self.seen), float(LOWEST)), [1, 2])
+        return add("Unsqueeze", add("Mul", add("Sub", 1.0, self.float_mask), float(LOWEST)), [1, 2])
 
     def _biases(self, q: str, k: str, own: str) -> list[str]:
-        """Return what relative positions add to the scores of scaled queries, ``[B, H, S, S]`` or ``[1, H, S, S]``."""
+        """Return the relative-position biases of the scores, ``[B, H, S, S]`` or ``[1, H, S, S]``."""
         add, kind = self.graph.add, self.config.position_embedding_type
         if kind == "absolute":
             return [self._bucket_bias] if self.config.family.position_buckets else []
@@ -149,7 +149,7 @@ class Encoder:
 
     @cached_property
     def _distances(self) -> str:
-        """The place ``query - key + P - 1`` in a table of distances, ``[S, S]``."""
+        """The indices ``query - key + P - 1`` into a table of distances, ``[S, S]``; P: positions."""
         add, columns = self.graph.add, self._columns
         between = add("Sub", add("Unsqueeze", columns, [1]), add("Unsqueeze", columns, [0]))
         return add("Add", between, self.config.max_position_embeddings - 1)

@@ -1,6 +1,6 @@
-"""The heads as nodes of a graph, one row a task: hidden states ``[B, S, D]`` → outputs by name, and what they equal.
+"""The heads as graph nodes, one row per task: hidden states ``[B, S, D]`` → named outputs, and the engine's equivalent.
 
-Letters: B texts, S padded length, D hidden, C classes, V words, N choices.
+Letters: B texts, S padded length, D hidden, C classes, V vocabulary, N choices.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,13 +30,13 @@ _TINY = 1e-12
 
 
 class Head(NamedTuple):
-    """What `build` adds to a graph, and the engine's answers by the same names, ``[R, ...]`` or packed ``[T, ...]``."""
+    """A head: ``build`` adds its outputs to a graph, ``answers`` computes them by the engine, packed ``[T, ...]``."""
 
     build: Callable[[Encoder, Any], None]
     answers: Callable[[Any, Engine, Features], Answers]
-    main: str  # the output that others follow from
+    main: str  # the output that the others are computed from
     axes: tuple[str, ...] = _TOKEN  # of the inputs
-    pools: bool = False  # as the files of sentence-transformers say, so that they stand beside the graph
+    pools: bool = False  # by the files of sentence-transformers, which are written too
 
 
 # vectors
@@ -73,10 +73,10 @@ def _embed(task: Any, engine: Engine, rows: Features) -> Answers:
 
 
 def _weighted(power: float, rising: bool = False) -> Callable[[Encoder, str], str]:
-    """Return the sum of tokens by weights, divided by the sum of these to a power."""
+    """Return a weighted sum of tokens divided by a power of the sum of weights; ``rising`` weights are positions."""
 
     def pooled(encoder: Encoder, tokens: str) -> str:
-        add, weights = encoder.graph.add, encoder.seen
+        add, weights = encoder.graph.add, encoder.float_mask
         if rising:
             weights = add("Mul", add("CumSum", weights, np.int64(1)), weights)
         total = add("Pow", add("Max", add("ReduceSum", weights, [1], keepdims=1), 1.0), power)
@@ -92,8 +92,8 @@ def _largest(encoder: Encoder, tokens: str) -> str:
 
 
 _POOLED: dict[str, Callable[[Encoder, str], str]] = {
-    "cls": lambda encoder, tokens: encoder.at_end(tokens),
-    "lasttoken": lambda encoder, tokens: encoder.at_end(tokens, last=True),
+    "cls": lambda encoder, tokens: encoder.end_token(tokens),
+    "lasttoken": lambda encoder, tokens: encoder.end_token(tokens, last=True),
     "max": _largest,
     "mean": _weighted(1.0),
     "mean_sqrt_len_tokens": _weighted(0.5),
@@ -124,7 +124,7 @@ def _layer(encoder: Encoder, layer: VectorLayer, x: str, name: str) -> str:
 
 def _pooled(encoder: Encoder) -> str:
     """Return the pooled vectors ``[B, D]``."""
-    dense = linear(encoder.graph, encoder.weights, encoder.at_end(encoder.hidden), "bert.pooler.dense")
+    dense = linear(encoder.graph, encoder.weights, encoder.end_token(encoder.hidden), "bert.pooler.dense")
     return activated(encoder.graph, ACTIVATIONS[ACTIVATION_CODES[encoder.config.family.pooler_act]], dense)
 
 
@@ -204,27 +204,27 @@ def _next(task: Any, engine: Engine, rows: Features) -> Answers:
     return _scored(task, engine.next_sentence(rows))
 
 
-# words
+# masked LM
 
 
-def _build_words(encoder: Encoder, task: Any) -> None:
+def _build_masked_lm(encoder: Encoder, task: Any) -> None:
     del task
     graph, weights, config = encoder.graph, encoder.weights, encoder.config
-    place = "cls.predictions.transform"
+    prefix = "cls.predictions.transform"
     formula = ACTIVATIONS[ACTIVATION_CODES[str(config.transform_act)]]
-    x = activated(graph, formula, linear(graph, weights, encoder.hidden, f"{place}.dense"))
-    x = layer_norm(graph, x, weights.norm(f"{place}.LayerNorm", config.layer_norm_eps), f"{place}.LayerNorm")
-    table, words = weights.table(DECODER), weights.table(WORDS)
-    numbers, others = (each.weight if isinstance(each, Int8Weight) else each for each in (table, words))
-    # tied weights stand in the graph once
-    tied = numbers.dtype == others.dtype and np.array_equal(numbers, others)
+    x = activated(graph, formula, linear(graph, weights, encoder.hidden, f"{prefix}.dense"))
+    x = layer_norm(graph, x, weights.norm(f"{prefix}.LayerNorm", config.layer_norm_eps), f"{prefix}.LayerNorm")
+    decoder, embeddings = weights.table(DECODER), weights.table(WORDS)
+    one, other = (each.weight if isinstance(each, Int8Weight) else each for each in (decoder, embeddings))
+    # tied weights are stored once
+    tied = one.dtype == other.dtype and np.array_equal(one, other)
     stored = graph.add("Transpose", f"{WORDS}.weight", perm=[1, 0]) if tied else None
-    made = product(graph, x, table, DECODER, stored)
+    scores = product(graph, x, decoder, DECODER, stored)
     bias = graph.constant(weights.array(f"{DECODER}.bias"), f"{DECODER}.bias")
-    graph.output("logits", graph.add("Add", made, bias), *_TOKEN, config.vocab_size)
+    graph.output("logits", graph.add("Add", scores, bias), *_TOKEN, config.vocab_size)
 
 
-def _words(task: Any, engine: Engine, rows: Features) -> Answers:
+def _masked_lm(task: Any, engine: Engine, rows: Features) -> Answers:
     del task
     return {"logits": engine.masked_lm(rows, np.arange(len(rows.ids)))}
 
@@ -232,7 +232,7 @@ def _words(task: Any, engine: Engine, rows: Features) -> Answers:
 HEADS: Mapping[str, Head] = {
     "embed": Head(_build_embed, _embed, "sentence_embedding", pools=True),
     "feature-extraction": Head(build_hidden, _hidden, HIDDEN),
-    "fill-mask": Head(_build_words, _words, "logits"),
+    "fill-mask": Head(_build_masked_lm, _masked_lm, "logits"),
     "multiple-choice": Head(_build_choices, _choices, "logits", ("batch", "choices", "sequence")),
     "next-sentence": Head(_build_next, _next, "logits"),
     "question-answering": Head(_build_spans, _spans, "start_logits"),

@@ -1,4 +1,4 @@
-"""A floating-point checkpoint → weights of 8 bits for its graph, and what these cost under ONNX Runtime."""
+"""Quantising a checkpoint's weights for its graph, and comparing both graphs under ONNX Runtime."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +14,19 @@ from bertie.export.onnx_model import OnnxModel, agreement
 from bertie.models import auto
 
 
-def small_weights(source: Source, texts: Sequence[Any], min_cosine: float) -> Weights:
-    """Return the weights of what `bertie.quantize` makes of the checkpoint with these texts."""
+def int8_weights(source: Source, texts: Sequence[Any], min_cosine: float) -> Weights:
+    """Return the checkpoint's weights quantised by `bertie.quantize` with these calibration texts."""
     if source.engine.config.quantization_config is not None:
         raise InputError("The model is int8 already, and so is its graph; leave --int8 out.")
-    door = getattr(auto, source.row.model_class)
+    auto_class = getattr(auto, source.row.model_class)
     more = {"add_pooling_layer": False} if source.row.model_class == "AutoModel" else {}
-    model = door.from_pretrained(source.engine.name_or_path, **more)
+    model = auto_class.from_pretrained(source.engine.name_or_path, **more)
     small = quantize(model, texts=texts, tokenizer=source.task.tokenizer, min_cosine=min_cosine)
     return model_weights(small, small.config, source.row.architecture)
 
 
 def compare_graphs(source: Source, weights: Weights, texts: Sequence[Any]) -> Comparison:
-    """Return how a graph of these weights compares with that of the checkpoint's own, both under ONNX Runtime."""
+    """Compare a graph of these weights with one of the checkpoint's own, both under ONNX Runtime."""
     rows = source.rows(texts)
     with TemporaryDirectory() as place:
         paths = [Path(place, f"{name}.onnx") for name in ("whole", "small")]

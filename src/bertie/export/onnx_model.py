@@ -1,4 +1,4 @@
-"""A graph under ONNX Runtime, asked as the engine is: packed rows in, packed numbers out; and how far they differ."""
+"""A graph under ONNX Runtime behind the engine's interface, packed rows in and out; and comparing the two."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,16 +15,16 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features
 from bertie.threads import available_threads
 
-# tokens of a batch that the graph and the engine compute to be compared
+# tokens per batch in comparisons of graph and engine
 _BATCH = 1_024
 
 
 class OnnxModel:
-    """Of what `bertie.tasks.model.Model` asks, the hidden states; and all outputs of the graph by name."""
+    """The hidden states of `bertie.tasks.model.Model`, and all outputs of the graph by name."""
 
     device_type = "cpu"
     dtype = "float32"
-    threads = 1  # of batches at once; the runtime divides each among the cores
+    threads = 1  # concurrent batches; the runtime uses all cores for each
 
     def __init__(self, path: Path, config: BertConfig) -> None:
         runtime = need("onnxruntime", "onnx", "Comparing the graph with the engine")
@@ -32,27 +32,27 @@ class OnnxModel:
         options.intra_op_num_threads, options.log_severity_level = available_threads(), 3
         self.config = config
         self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._takes = {each.name: len(each.shape) for each in self._session.get_inputs()}
+        self._input_ranks = {each.name: len(each.shape) for each in self._session.get_inputs()}
         outputs = self._session.get_outputs()
-        self._of_tokens = {each.name: each.shape[1:2] == ["sequence"] for each in outputs}
+        self._is_per_token = {each.name: each.shape[1:2] == ["sequence"] for each in outputs}
 
     def answers(self, rows: Features) -> Answers:
-        """Return outputs of one batch ``[R, ...]`` or ``[T, ...]``; the choices of a prompt are all its rows."""
+        """Return outputs of one batch, ``[R, ...]`` or ``[T, ...]``; all multiple-choice rows belong to one prompt."""
         lengths = np.asarray(rows.lengths)
         mask = np.arange(lengths.max()) < lengths[:, None]
         given = {"input_ids": rows.ids, "token_type_ids": rows.types, "attention_mask": np.ones_like(rows.ids)}
-        padded = {name: _padded(given[name], mask) for name in self._takes}
-        for name, axes in self._takes.items():
+        padded = {name: _padded(given[name], mask) for name in self._input_ranks}
+        for name, axes in self._input_ranks.items():
             padded[name] = padded[name][None] if axes == 3 else padded[name]
-        found = self._session.run(list(self._of_tokens), padded)
-        named = zip(self._of_tokens.items(), found, strict=True)
-        return {name: values[mask] if of_tokens else values for (name, of_tokens), values in named}
+        found = self._session.run(list(self._is_per_token), padded)
+        named = zip(self._is_per_token.items(), found, strict=True)
+        return {name: values[mask] if is_per_token else values for (name, is_per_token), values in named}
 
     def hidden_states(self, rows: Features) -> Array:
         return self.answers(rows)[HIDDEN]
 
     def with_threads(self, threads: int) -> Self:
-        """Return itself: it computes one batch at a time."""
+        """Return itself, as it computes one batch at a time."""
         del threads
         return self
 
@@ -61,7 +61,7 @@ class OnnxModel:
 
 
 def differences(head: Head, task: Any, engine: Engine, model: OnnxModel, rows: Features) -> dict[str, float]:
-    """Return by how much each output differs at most, as a part of its largest number if that is above 1."""
+    """Return output → its largest difference from the engine's, relative to max(1, the largest value)."""
     found: dict[str, float] = {}
     for part in batches(rows.lengths, _BATCH):
         batch = rows.select(part)
@@ -69,12 +69,12 @@ def differences(head: Head, task: Any, engine: Engine, model: OnnxModel, rows: F
         for name, wanted in head.answers(task, engine, batch).items():
             scale = max(1.0, float(np.abs(wanted).max()))
             difference = float(np.abs(answers[name] - wanted).max()) / scale
-            found[name] = float(np.maximum(found.get(name, 0.0), difference))  # NaN stays, which max would drop
+            found[name] = float(np.maximum(found.get(name, 0.0), difference))  # NumPy's maximum keeps NaN
     return found
 
 
 def worst_cosine(engine: Engine, model: OnnxModel, rows: Features) -> float:
-    """Return the least cosine of a text's mean, or first token, to the engine's."""
+    """Return the lowest cosine between a text's mean or first-token vectors in both."""
     worst = 1.0
     for part in batches(rows.lengths, _BATCH):
         batch = rows.select(part)
@@ -85,7 +85,7 @@ def worst_cosine(engine: Engine, model: OnnxModel, rows: Features) -> float:
 
 
 def agreement(output: str, one: OnnxModel, other: OnnxModel, rows: Features) -> float | None:
-    """Return the share of equal best classes, or of labels on the same side of 0; None of an output without classes."""
+    """Return the share of equal predicted classes or labels; None for an output without classes."""
     if output != "logits":
         return None
     equal: list[Array] = []

@@ -1,1 +1,1 @@
-"""Decoding: loops that choose the next words of texts, around any model that scores them one step at a time."""
+"""Decoding: search loops over any model that scores the next token one step at a time."""

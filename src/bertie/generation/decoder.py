@@ -1,4 +1,4 @@
-"""What the loops ask of a model: to read the tokens that are new in each text, and to score what comes next."""
+"""The interface between search loops and models: read the new tokens of each text, and score the next."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,9 +11,9 @@ Layers = tuple[Values, ...]
 
 @dataclass(frozen=True)
 class StepOutput:
-    """``logits [B, V]`` of the next word, and what else was asked for, one tensor a layer.
+    """``logits [B, V]`` of the next token, and further outputs that were requested, one tensor per layer.
 
-    ``states [B, n, D]``: the last hidden states of the tokens that were read, zeros where a text has fewer.
+    ``states [B, n, D]``: the last hidden states of the tokens read in this step, padded with zeros.
     """
 
     logits: Values
@@ -21,48 +21,48 @@ class StepOutput:
     states: Values | None = None
 
     def repeated(self, count: int) -> "StepOutput":
-        """Return each text's answer so many times, one copy beside the other."""
+        """Repeat each text's outputs ``count`` times."""
         if count == 1:
             return self
         texts = functions_of(self.logits).ids(self.logits, range(len(self.logits)))
         return self.of(functions_of(texts).repeat(texts, count))
 
     def of(self, texts: Values) -> "StepOutput":
-        """Return the answers of these texts, without their states."""
+        """Return the outputs of these texts, without their states."""
         extras = {name: tuple(layer[texts] for layer in layers) for name, layers in self.extras.items()}
         return StepOutput(self.logits[texts], extras)
 
 
 class Decoder(Protocol):
-    """A model between two steps, with what it has read of each of B texts: one of PyTorch's, or the engine's.
+    """A model between two steps, with its cache of B texts; either a PyTorch model or the engine.
 
-    Ids and logits are tensors of the one, arrays of the other.
+    Ids and logits are PyTorch tensors or NumPy arrays accordingly.
     """
 
     config: BertConfig
-    limit: int  # the width that ``ids`` may have at most: the model's positions end there
+    limit: int  # the maximum width of ``ids``, given by the model's positions
 
     @property
-    def cache(self) -> Any: ...  # the keys and values of what was read, or None
+    def cache(self) -> Any: ...  # keys and values of the tokens read, or None
 
     def step(self, ids: Values, running: Values | None = None, with_states: bool = False) -> StepOutput:
-        """Read what is new in ``ids [B, S]`` and score the next word.
+        """Read the new tokens of ``ids [B, S]`` and score the next one.
 
-        ``running`` bool ``[B]``: False where a text has ended; its logits may be anything finite, so that nothing has
-        to be computed of it. Contrastive search alone asks for states.
+        ``running`` bool ``[B]``: False for a finished text, whose logits may be any finite values, so that it need not
+        be computed. Only contrastive search requests states.
         """
 
-    def read(self, words: Values) -> Values:
-        """Read the next words ``[n]`` of the only text, behind its prompt, and score what comes after each, ``[n, V]``.
+    def read(self, tokens: Values) -> Values:
+        """Read the next tokens ``[n]`` of a single text after its prompt, and return the scores ``[n, V]`` after each.
 
-        Assisted decoding alone asks for it, and for `forget`.
+        Only assisted decoding uses this and `forget`.
         """
 
     def forget(self, count: int) -> None:
-        """Forget the last ``count`` tokens that were read of the only text."""
+        """Forget the last ``count`` tokens read of the single text."""
 
     def repeat(self, count: int) -> None:
-        """Make of each text so many, one beside the other."""
+        """Replace each text by ``count`` consecutive copies."""
 
     def reorder(self, texts: Values) -> None:
-        """Make text ``i`` what text ``texts[i]`` was."""
+        """Replace text ``i`` by text ``texts[i]``."""

@@ -1,4 +1,4 @@
-"""What a search finds: ids, and what was computed at each step."""
+"""The result of a search: ids, and the requested outputs of each step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ Steps = tuple[Values, ...]
 
 
 class StepRecord:
-    """What was computed at each step, as far as it is asked for."""
+    """The outputs of each step that were requested."""
 
     def __init__(self, config: GenerationConfig) -> None:
         wanted = bool(config.return_dict_in_generate)
@@ -41,7 +41,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Generated:
-    """The ids of a search and what it recorded; of beams their scores, and which beam each word came from."""
+    """The ids found by a search and its step outputs; for beams also their scores and each token's beam."""
 
     sequences: Values
     record: StepRecord

@@ -1,4 +1,4 @@
-"""GenerationConfig: how words are chosen, and generation_config.json there and back."""
+"""GenerationConfig: how tokens are chosen, and reading and writing it as generation_config.json."""
 
 import copy
 import json
@@ -11,13 +11,13 @@ from typing import Any, Self
 from bertie.config import BertConfig
 from bertie.errors import CheckpointError, ConfigError, InputTypeError, nearest, spelled
 from bertie.files import json_text, make_folder, read_json, write_text
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, checked, refuse_others, tokens_of
+from bertie.generation.generation_fields import FIELDS, UNSUPPORTED, WITHOUT_EFFECT, checked, refuse_others, tokens_of
 from bertie.hub import member, resolve
 from bertie.messages import short
 from bertie.progress import say_once
 
 FILE_NAME = "generation_config.json"
-# what a field means where nobody has set it
+# the values of fields that neither the call nor the model sets
 DEFAULTS: dict[str, Any] = {
     "min_length": 0,
     "do_sample": False,
@@ -44,18 +44,18 @@ _BEAMS = ("early_stopping", "length_penalty")
 
 
 class GenerationConfig:
-    """How ``generate`` chooses words; a field that is None takes the model's own, and else the reference's default.
+    """How ``generate`` chooses tokens; a field that is None takes the model's value, or else the reference's default.
 
     Args:
-        fields: by the reference's names; `bertie.generation.generation_fields.FIELDS` has what each may hold. New
+        fields: by the reference's names; `bertie.generation.generation_fields.FIELDS` lists the allowed values. New
             attributes may be set afterwards and are saved.
 
     Raises:
-        ConfigError: a field is out of its range or does not fit the others, here and in all that sets or checks them.
-        InputTypeError: there is no such field.
+        ConfigError: a field is out of range or contradicts another; also raised when one is set or checked later.
+        InputTypeError: an argument is not a field.
     """
 
-    _from_model_config = False  # the reference's trainer asks, and for the defaults too
+    _from_model_config = False  # the reference's trainer reads this, and calls _get_default_generation_params
 
     def __init__(self, **fields: Any) -> None:
         for name in [name for name in fields if not _is_known(name)]:
@@ -71,7 +71,7 @@ class GenerationConfig:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name in WITHOUT_EFFECT or name in NOT_OFFERED:  # programs read what they never set
+        if name in WITHOUT_EFFECT or name in UNSUPPORTED:  # programs read fields that they never set
             return None
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -84,7 +84,9 @@ class GenerationConfig:
                 f"{spelled('do_sample', True)} or {spelled('num_beams', asked)}"
             )
         if asked > beams > 1:
-            raise ConfigError(f"num_return_sequences is {asked}, but num_beams {beams}; at most one a beam is returned")
+            raise ConfigError(
+                f"num_return_sequences is {asked}, but num_beams is {beams}; at most one per beam is returned"
+            )
         self._check_groups()
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             forced = tokens_of(getattr(self, name))
@@ -92,7 +94,7 @@ class GenerationConfig:
                 raise ConfigError(f"{name} is {short(getattr(self, name))}, which suppress_tokens forbids; drop one")
 
     def _check_groups(self) -> None:
-        """Check that beams fall into groups of equal size that can differ."""
+        """Check that beam groups are of equal size and can differ from each other."""
         beams, groups = self.num_beams, self.num_beam_groups or 1
         if groups == 1 or beams is None:
             return
@@ -100,13 +102,13 @@ class GenerationConfig:
         if beams % groups:
             raise ConfigError(f"{size} does not divide {spelled('num_beams', beams)} into groups of equal size")
         if self.do_sample:
-            raise ConfigError(f"{size} is for beams whose words are not drawn; leave out {spelled('do_sample', True)}")
+            raise ConfigError(f"{size} does not work with sampling; leave out {spelled('do_sample', True)}")
         if not self.diversity_penalty:
-            raise ConfigError(f"{size} finds the same in each group; add {spelled('diversity_penalty', 0.5)}")
+            raise ConfigError(f"{size} finds the same beams in every group; add {spelled('diversity_penalty', 0.5)}")
 
     @property
     def is_contrastive(self) -> bool:
-        """Whether words are chosen by contrastive search."""
+        """Whether the fields select contrastive search."""
         is_greedy = (self.num_beams or 1) == 1 and not self.do_sample
         return bool(self.penalty_alpha) and is_greedy and (self.top_k or 0) > 1
 
@@ -116,9 +118,9 @@ class GenerationConfig:
     def from_pretrained(
         cls, pretrained_model_name: str | os.PathLike[str], config_file_name: str = FILE_NAME, **arguments: Any
     ) -> Self:
-        """Return the config in a model's folder, or of a hub name, with the fields among ``arguments`` in their place.
+        """Return the config of a model's folder or hub name, with the fields among ``arguments`` applied.
 
-        The other arguments say which file of which model, as in ``BertConfig.from_pretrained``.
+        The other arguments select the model's files, as in ``BertConfig.from_pretrained``.
 
         Raises:
             CheckpointError: there is no such file, or it cannot be read.
@@ -145,22 +147,22 @@ class GenerationConfig:
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **fields: Any) -> Self:
-        """Return the config that a mapping describes, with ``fields`` in place of its own; unknown keys are kept."""
+        """Return the config that a mapping describes, with ``fields`` applied; unknown keys are kept."""
         stated = {name: value for name, value in config_dict.items() if not name.startswith("_")}
         found = cls(**{name: value for name, value in stated.items() if _is_known(name)})
         for name in [name for name in stated if not _is_known(name) and not hasattr(cls, name)]:
             setattr(found, name, stated[name])
-            say_once(f"{FILE_NAME}: {name!r} ({short(stated[name])}) is kept and not used", logging.INFO)
+            say_once(f"{FILE_NAME}: {name!r} ({short(stated[name])}) is kept but not used", logging.INFO)
         found.update(**fields)
         return found
 
     @classmethod
     def of(cls, given: Any) -> "GenerationConfig":
-        """Return a config as it is if it is bertie's; another library's as one of bertie's.
+        """Return ``given`` if it is bertie's config, else convert another library's.
 
         Raises:
-            ConfigError: a field is out of its range.
-            InputTypeError: it is no config.
+            ConfigError: a field is out of range.
+            InputTypeError: it is not a config.
         """
         if isinstance(given, GenerationConfig):
             return given
@@ -170,7 +172,7 @@ class GenerationConfig:
 
     @classmethod
     def from_model_config(cls, model_config: BertConfig) -> Self:
-        """Return what a model's config says of generation, as files of older versions do."""
+        """Return the generation fields in a model's config, where older versions stored them."""
         stated = vars(model_config)
         inner = vars(stated["decoder"]) if isinstance(stated.get("decoder"), BertConfig) else {}
         own = {name: inner[name] for name in FIELDS if inner.get(name) is not None}
@@ -186,7 +188,7 @@ class GenerationConfig:
         return {"max_length": 20, **DEFAULTS}
 
     def update(self, *, defaults_only: bool = False, **fields: Any) -> dict[str, Any]:
-        """Set the fields among these (``defaults_only``: that are None), check all together, return what is none."""
+        """Set the given fields (with ``defaults_only`` those that are None), validate, and return the unknown ones."""
         for name in [name for name in fields if _is_known(name)]:
             value = fields.pop(name)
             if not defaults_only or getattr(self, name) is None:
@@ -195,7 +197,7 @@ class GenerationConfig:
         return fields
 
     def settled(self, model_config: "GenerationConfig", **options: Any) -> Self:
-        """Return the config of a call: ``options``, then this, the model's own, the defaults; say what is in vain."""
+        """Return the config of a call: ``options`` over this, the model's, the defaults; warn of ineffective ones."""
         found = copy.deepcopy(self)
         for name in FIELDS:
             if getattr(found, name) is None:
@@ -209,11 +211,11 @@ class GenerationConfig:
         return found
 
     def without_effect(self, options: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a sentence for each of the options of a settled config that changes nothing."""
+        """Yield a warning for each option of a settled config that has no effect."""
         for names, is_used, fix in (
             (_SAMPLING, self.do_sample, spelled("do_sample", True)),
             (("top_k",), self.do_sample or self.penalty_alpha, spelled("do_sample", True)),
-            (("penalty_alpha",), self.is_contrastive, f"{spelled('top_k', 4)} and without beams and draws"),
+            (("penalty_alpha",), self.is_contrastive, f"{spelled('top_k', 4)}, or with beams or sampling"),
             (_BEAMS, self.num_beams > 1, spelled("num_beams", 4)),
             (("diversity_penalty",), self.num_beam_groups > 1, spelled("num_beam_groups", 2)),
         ):
@@ -233,7 +235,7 @@ class GenerationConfig:
         return copy.deepcopy({name: value for name, value in vars(self).items() if not name.startswith("_")})
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """Return those of `to_dict` that somebody has set."""
+        """Return the fields of `to_dict` that are set."""
         return {name: value for name, value in self.to_dict().items() if value is not None}
 
     def to_json_string(self) -> str:
@@ -244,11 +246,11 @@ class GenerationConfig:
             raise ConfigError(f"the generation config cannot be saved as JSON: {error}") from error
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], config_file_name: str = FILE_NAME) -> None:
-        """Write generation_config.json into a folder, which is made if needed.
+        """Write generation_config.json into a folder, creating it if needed.
 
         Raises:
             CheckpointError: the folder cannot be written.
-            ConfigError: the fields do not fit each other or cannot be saved.
+            ConfigError: the fields contradict each other or cannot be saved.
         """
         self.validate()
         text = self.to_json_string()
@@ -259,4 +261,4 @@ class GenerationConfig:
 
 
 def _is_known(name: str) -> bool:
-    return name in FIELDS or name in WITHOUT_EFFECT or name in NOT_OFFERED
+    return name in FIELDS or name in WITHOUT_EFFECT or name in UNSUPPORTED

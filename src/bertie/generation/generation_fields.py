@@ -1,4 +1,4 @@
-"""What the fields of a GenerationConfig may hold, and which of the reference's are without effect or refused here."""
+"""The fields of a GenerationConfig and their allowed values, and the reference's fields that are ignored or refused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,74 +22,86 @@ def _number(doc: str, low: float, high: float, above: bool = False) -> Rule:
 
 
 FIELDS: dict[str, Rule] = {
-    "max_length": _count("most tokens of a text, its prompt included", 1),
-    "max_new_tokens": _count("most new tokens; it goes before max_length", 1),
-    "min_length": _count("fewest tokens of a text, its prompt included"),
-    "min_new_tokens": _count("fewest new tokens; it goes before min_length"),
-    "early_stopping": Rule("beams: stop at num_beams ended ones; 'never': when none can be better", "stop", none=True),
-    "max_time": _number("seconds after which no step is begun", 0, 1e12),
-    "do_sample": _switch("draw words instead of taking the likeliest"),
-    "num_beams": _count("beams; 1: none", 1),
-    "num_beam_groups": _count("groups of beams that keep apart from each other (arXiv 1610.02424)", 1),
-    "diversity_penalty": _number("taken off a word's score for each beam of groups before that chose it", 0, 1e6),
-    "penalty_alpha": _number("contrastive search: what likeness to words before counts (arXiv 2202.06417)", 0, 1),
-    "use_cache": _switch("keep keys and values between steps"),
-    "temperature": _number("scores are divided by it before a draw", 0, 1e6, above=True),
-    "top_k": _count("draw, or choose with penalty_alpha, among so many likeliest words; 0: all"),
-    "top_p": _number("draw among the likeliest words that have this probability together (arXiv 1904.09751)", 0, 1),
-    "min_p": _number("draw among words at least so likely relative to the likeliest (arXiv 2407.01082)", 0, 1),
-    "typical_p": _number("draw among the most typical words of this probability (arXiv 2202.00666)", 0, 1, above=True),
-    "epsilon_cutoff": _number("draw among words of at least this probability (arXiv 2210.15191)", 0, 1),
-    "eta_cutoff": _number("the same, lowered where the entropy is high (arXiv 2210.15191)", 0, 1),
-    "repetition_penalty": _number("above 1: a text's words become less likely (arXiv 1909.05858)", 0, 1e6, above=True),
-    "encoder_repetition_penalty": _number("above 1: words of the source become more likely", 0, 1e6, above=True),
+    "max_length": _count("maximum tokens of a text, including its prompt", 1),
+    "max_new_tokens": _count("maximum new tokens; takes precedence over max_length", 1),
+    "min_length": _count("minimum tokens of a text, including its prompt"),
+    "min_new_tokens": _count("minimum new tokens; takes precedence over min_length"),
+    "early_stopping": Rule(
+        "beams: stop at num_beams finished ones; 'never': once none can be better", "stop", none=True
+    ),
+    "max_time": _number("seconds after which no new step starts", 0, 1e12),
+    "do_sample": _switch("sample tokens instead of taking the most probable"),
+    "num_beams": _count("number of beams; 1: no beam search", 1),
+    "num_beam_groups": _count("groups of beams that differ from each other (arXiv 1610.02424)", 1),
+    "diversity_penalty": _number(
+        "subtracted from a token's score for each beam of earlier groups that chose it", 0, 1e6
+    ),
+    "penalty_alpha": _number("contrastive search: weight of similarity to earlier tokens (arXiv 2202.06417)", 0, 1),
+    "use_cache": _switch("cache keys and values between steps"),
+    "temperature": _number("divides the scores before sampling", 0, 1e6, above=True),
+    "top_k": _count("sample, or choose with penalty_alpha, among the top_k most probable tokens; 0: all"),
+    "top_p": _number("sample among the fewest tokens with this total probability (arXiv 1904.09751)", 0, 1),
+    "min_p": _number("sample among tokens of at least this fraction of the top probability (arXiv 2407.01082)", 0, 1),
+    "typical_p": _number(
+        "sample among the most typical tokens with this total probability (arXiv 2202.00666)", 0, 1, above=True
+    ),
+    "epsilon_cutoff": _number("sample among tokens of at least this probability (arXiv 2210.15191)", 0, 1),
+    "eta_cutoff": _number("as epsilon_cutoff, lower at high entropy (arXiv 2210.15191)", 0, 1),
+    "repetition_penalty": _number(
+        "above 1: a text's tokens become less probable (arXiv 1909.05858)", 0, 1e6, above=True
+    ),
+    "encoder_repetition_penalty": _number("above 1: tokens of the source become more probable", 0, 1e6, above=True),
     "length_penalty": _number("a beam's score is divided by its length to this power", -1e6, 1e6),
-    "no_repeat_ngram_size": _count("no so many words in a row occur twice; 0: they may"),
-    "encoder_no_repeat_ngram_size": _count("no so many words in a row of the source occur; 0: they may"),
-    "bad_words_ids": Rule("sequences of ids that do not occur", "sequences", none=True),
-    "sequence_bias": Rule("what to add to the scores of sequences of ids", "biases", none=True),
-    "renormalize_logits": _switch("make the processed scores log-probabilities"),
+    "no_repeat_ngram_size": _count("n-grams of this size occur at most once; 0: no limit"),
+    "encoder_no_repeat_ngram_size": _count("n-grams of this size from the source never occur; 0: no limit"),
+    "bad_words_ids": Rule("sequences of ids that never occur", "sequences", none=True),
+    "sequence_bias": Rule("added to the scores of sequences of ids", "biases", none=True),
+    "renormalize_logits": _switch("normalise the processed scores to log-probabilities"),
     "forced_bos_token_id": _count("the token after a text's first"),
     "forced_eos_token_id": Rule("the token at max_length", "tokens", none=True),
-    "remove_invalid_values": _switch("read NaN as 0 and infinity as the largest number"),
-    "exponential_decay_length_penalty": Rule("(start, factor): the end gets likelier from there", "pair", none=True),
-    "suppress_tokens": Rule("tokens that do not occur", "tokens", none=True),
-    "begin_suppress_tokens": Rule("tokens that do not come first", "tokens", none=True),
-    "num_return_sequences": _count("texts returned for each prompt", 1),
+    "remove_invalid_values": _switch("replace NaN by 0 and infinity by the largest value"),
+    "exponential_decay_length_penalty": Rule(
+        "(start, factor): the end becomes more probable from start on", "pair", none=True
+    ),
+    "suppress_tokens": Rule("tokens that never occur", "tokens", none=True),
+    "begin_suppress_tokens": Rule("tokens that are never generated first", "tokens", none=True),
+    "num_return_sequences": _count("texts returned per prompt", 1),
     "output_attentions": _switch("return the attention weights of every step"),
     "output_hidden_states": _switch("return the hidden states of every step"),
     "output_scores": _switch("return the processed scores of every step"),
     "output_logits": _switch("return the model's scores of every step"),
-    "return_dict_in_generate": _switch("return an output object, not ids alone"),
-    "pad_token_id": _count("stands after a text's end"),
-    "bos_token_id": _count("begins a text where no prompt is given"),
-    "eos_token_id": Rule("ends a text: a token, or several", "tokens", none=True),
-    "decoder_start_token_id": Rule("begins a decoder's text: a token, or one a text", "tokens", none=True),
-    "num_assistant_tokens": _count("words that assistant_model drafts at most (arXiv 2211.17192)", 1),
-    "assistant_confidence_threshold": _number("a word less likely than this is a draft's last", 0, 1),
-    "prompt_lookup_num_tokens": _count("words drafted at most of what came after the last words before", 1),
-    "max_matching_ngram_size": _count("most last words that are looked up", 1),
-    "transformers_version": Rule("version that wrote the file", "text", none=True),
+    "return_dict_in_generate": _switch("return an output object instead of ids"),
+    "pad_token_id": _count("fills texts after their end"),
+    "bos_token_id": _count("starts a text without a prompt"),
+    "eos_token_id": Rule("ends a text: one token or several", "tokens", none=True),
+    "decoder_start_token_id": Rule("starts a decoder's text: one token, or one per text", "tokens", none=True),
+    "num_assistant_tokens": _count("maximum tokens that assistant_model drafts (arXiv 2211.17192)", 1),
+    "assistant_confidence_threshold": _number("a draft ends at a token less probable than this", 0, 1),
+    "prompt_lookup_num_tokens": _count(
+        "maximum tokens drafted from what followed an earlier occurrence of the last n-gram", 1
+    ),
+    "max_matching_ngram_size": _count("maximum size of that n-gram", 1),
+    "transformers_version": Rule("version that wrote the file", "string", none=True),
 }
-# what a call may bring besides, and no file holds
+# further arguments of a call, which no file holds
 FUNCTIONS = ("streamer", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
-# the reference's other fields: those that change no answer …
+# the reference's other fields: those that do not change the result …
 WITHOUT_EFFECT = {
-    "cache_implementation": "bertie's cache has room and grows",
-    "cache_config": "bertie's cache has nothing to be set",
-    "max_cache_len": "bertie's cache grows",
+    "cache_implementation": "bertie's cache grows as needed",
+    "cache_config": "bertie's cache needs no settings",
+    "max_cache_len": "bertie's cache grows as needed",
     "compile_config": "call bertie.compile",
     "disable_compile": "nothing is compiled",
-    "prefill_chunk_size": "a prompt is read at once",
+    "prefill_chunk_size": "a prompt is read in one step",
     "low_memory": "beams need little memory",
-    "num_assistant_tokens_schedule": "an assistant drafts num_assistant_tokens words, or fewer",
-    "assistant_lookbehind": "an assistant has the model's own tokens",
-    "target_lookbehind": "an assistant has the model's own tokens",
-    "is_assistant": "an assistant is known by assistant_model",
+    "num_assistant_tokens_schedule": "an assistant always drafts up to num_assistant_tokens tokens",
+    "assistant_lookbehind": "an assistant must have the model's vocabulary",
+    "target_lookbehind": "an assistant must have the model's vocabulary",
+    "is_assistant": "the argument assistant_model decides",
     "continuous_batching_config": "texts of a batch are computed without padding",
 }
-# … and those that would, with the values that ask for nothing
-NOT_OFFERED: dict[str, tuple[Any, ...]] = {
+# … and those that would, with their neutral values
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "stop_strings": (),
     "top_h": (),
     "token_healing": (False,),
@@ -110,9 +122,9 @@ def tokens_of(tokens: int | list[int] | None) -> list[int]:
 
 
 def checked(name: str, value: Any) -> Any:
-    """Return ``value`` as the field ``name`` stores it."""
+    """Return ``value`` as stored in the field ``name``, or raise ConfigError."""
     rule = FIELDS[name]
-    if hasattr(value, "tolist"):  # tensors and NumPy's numbers would not go into JSON
+    if hasattr(value, "tolist"):  # tensors and NumPy scalars cannot be written as JSON
         value = value.tolist()
     if value is None:
         return None
@@ -123,14 +135,14 @@ def checked(name: str, value: Any) -> Any:
 
 
 def refuse_others(fields: Mapping[str, Any]) -> None:
-    """Refuse fields of the reference's that bertie does not offer, and say which are without effect."""
+    """Refuse the reference's fields that bertie does not support, and warn of those without effect."""
     for name, value in fields.items():
         if value is None:
             continue
         if name in WITHOUT_EFFECT:
-            say_once(f"{name} ({short(value)}) is without effect: {WITHOUT_EFFECT[name]}")
-        if name in NOT_OFFERED and value not in NOT_OFFERED[name]:
-            raise ConfigError(f"{name} is {short(value)}, which bertie's generate does not offer; leave it out")
+            say_once(f"{name} ({short(value)}) has no effect: {WITHOUT_EFFECT[name]}")
+        if name in UNSUPPORTED and value not in UNSUPPORTED[name]:
+            raise ConfigError(f"{name} is {short(value)}, which bertie's generate does not support; leave it out")
 
 
 def _is_token(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What one call of ``generate`` asks for, settled: lengths, processors of scores, and what ends a text."""
+"""GenerationPlan: one resolved call of ``generate``, with its lengths, logits processors and stopping criteria."""
 
 import math
 import time
@@ -30,16 +30,16 @@ from bertie.progress import say_once
 
 StoppingCriterion = Callable[[Values, Any], Any]
 PrefixFunction = Callable[[int, Values], Sequence[int]]
-# as many new tokens as the reference gives where no length is asked for
-NEW_TOKENS = 20
+# the reference's default if no length is given
+DEFAULT_NEW_TOKENS = 20
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the decoder's texts begin with: ``ids [B, S]``, where each begins, and the encoder's ids if there are any.
+    """The beginnings ``ids [B, S]`` of the decoder's texts, and ``source``, the encoder's ids if there are any.
 
-    ``first [B]``: the columns of their first tokens; None: the first. ``embedded``: how many tokens stand before the
-    ids as vectors.
+    ``first [B]``: the column of each first token; None: column 0. ``embedded``: number of tokens before the ids that
+    are given as vectors.
     """
 
     ids: Values
@@ -54,7 +54,7 @@ class Prompts:
 
 @dataclass
 class GenerationPlan:
-    """A call of ``generate`` that the loops can follow; made by `of`."""
+    """All that the search loops need to know of a call of ``generate``; made by `of`."""
 
     config: GenerationConfig
     max_length: int
@@ -64,7 +64,7 @@ class GenerationPlan:
     streamer: Streamer | None = None
     generator: Any = None
     began: float = field(default_factory=time.monotonic)
-    held: bool = False  # whether a criterion has ended a text
+    any_criterion_met: bool = False  # whether a criterion has ended a text
 
     @classmethod
     def of(
@@ -78,11 +78,11 @@ class GenerationPlan:
         streamer: Streamer | None = None,
         generator: Any = None,
     ) -> "GenerationPlan":
-        """Return the plan of a settled config; ``limit``: the width at which the model's positions end."""
+        """Return the plan of a settled config; ``limit`` is the maximum width, given by the model's positions."""
         processors_given, criteria = logits_processor or (), stopping_criteria or ()
         _check_functions(processors_given, criteria, prefix_allowed_tokens_fn, streamer)
         if streamer is not None and (config.num_beams or 1) > 1:
-            raise InputError("A streamer shows words as they come, which beams do not settle; leave out one of both.")
+            raise InputError("A streamer needs tokens at once, which beams do not settle; leave out one of the two.")
         ends = tuple(tokens_of(config.eos_token_id))
         max_length = _max_length(config, prompts, limit)
         processors = [
@@ -95,7 +95,7 @@ class GenerationPlan:
 
     @property
     def pad(self) -> int:
-        """What stands after a text's end."""
+        """The token that fills a text after its end."""
         pad: int | None = self.config.pad_token_id
         return self.ends[0] if pad is None else pad
 
@@ -114,17 +114,17 @@ class GenerationPlan:
     def ended(self, ids: Values, scores: tuple[Values, ...] | None, length: int | None = None) -> Values:
         """Return which of the texts ``ids [N, S]`` end with their last token, bool ``[N]``.
 
-        ``length``: how many tokens they have, if the last alone is given, which is enough without criteria.
+        ``length``: the number of tokens if ``ids`` holds only the last, which suffices without criteria.
         """
         xp = functions_of(ids)
         ended = xp.is_in(ids[:, -1], self.ends)
         for criterion in self.criteria:
             answer = _answer(criterion, ids, scores)
-            self.held = self.held or bool(answer.any())
+            self.any_criterion_met = self.any_criterion_met or bool(answer.any())
             ended = ended | answer
         if (length or ids.shape[1]) >= self.max_length:
-            if self.criteria and not self.held and not bool(ended.any()):
-                say_once(f"no stopping criterion held within max_length={self.max_length}; the texts end there")
+            if self.criteria and not self.any_criterion_met and not bool(ended.any()):
+                say_once(f"no stopping criterion was met within max_length={self.max_length}; the texts end there")
             return ended | True
         is_late = self.config.max_time is not None and time.monotonic() - self.began > self.config.max_time
         return ended | is_late
@@ -152,11 +152,11 @@ def _check_functions(processors: Any, criteria: Any, allowed: Any, streamer: Any
 def _answer(criterion: StoppingCriterion, ids: Values, scores: Any) -> Values:
     answer = criterion(ids, scores)
     try:
-        found = functions_of(ids).bools(ids, answer)
-        is_fit = str(found.dtype).removeprefix("torch.") == "bool" and found.shape in ((), ids.shape[:1])
-    except (TypeError, ValueError, RuntimeError):  # PyTorch's, of what makes no tensor
-        is_fit = False
-    if not is_fit:
+        found = functions_of(ids).as_bools(ids, answer)
+        is_valid = str(found.dtype).removeprefix("torch.") == "bool" and found.shape in ((), ids.shape[:1])
+    except (TypeError, ValueError, RuntimeError):  # PyTorch's error if it cannot make a tensor
+        is_valid = False
+    if not is_valid:
         raise InputTypeError(
             f"The stopping criterion {_name(criterion)} returned {_shown(answer)}; it must return True or False, or "
             f"a bool tensor with one entry for each of {counted(ids.shape[0], 'text')}."
@@ -174,17 +174,17 @@ def _shown(value: Any) -> str:
 
 
 def _max_length(config: GenerationConfig, prompts: Prompts, limit: int) -> int:
-    """Return how many columns the texts may have, the prompts' included."""
+    """Return the maximum width of the texts, including the prompts."""
     width = prompts.width
     if config.max_new_tokens is not None:
         asked, length = f"max_new_tokens={config.max_new_tokens}", width + config.max_new_tokens
         if config.max_length is not None:
-            say_once(f"max_new_tokens={config.max_new_tokens} goes before max_length={config.max_length}")
+            say_once(f"max_new_tokens={config.max_new_tokens} takes precedence over max_length={config.max_length}")
     elif config.max_length is not None:
         asked, length = f"max_length={config.max_length}", config.max_length - prompts.embedded
     else:
-        asked, length = f"{NEW_TOKENS} new tokens", width + NEW_TOKENS
-        say_once(f"no length is asked for, so at most {NEW_TOKENS} tokens are generated; pass max_new_tokens=…")
+        asked, length = f"{DEFAULT_NEW_TOKENS} new tokens", width + DEFAULT_NEW_TOKENS
+        say_once(f"no length is given, so at most {DEFAULT_NEW_TOKENS} tokens are generated; pass max_new_tokens=…")
         length = min(length, limit)
     if length <= width:
         raise InputError(
@@ -217,11 +217,11 @@ def _processors(
     ends: tuple[int, ...],
     allowed: PrefixFunction | None,
 ) -> Iterator[LogitsProcessor]:
-    """Yield what the config asks for, in the reference's order."""
+    """Yield the processors that the config selects, in the reference's order."""
     source, width = prompts.source, prompts.width
     penalizes_source = (config.encoder_repetition_penalty or 1.0) != 1.0
     if source is None and (penalizes_source or config.encoder_no_repeat_ngram_size):
-        say_once("penalties on the source's words are without effect: the source was not given as ids")
+        say_once("penalties on the source's tokens have no effect: the source was not given as ids")
     yield KnownTokens((*ends, *tokens_of(config.pad_token_id)))
     if biases := config.sequence_bias:
         pairs = biases.items() if isinstance(biases, dict) else biases
@@ -234,8 +234,8 @@ def _processors(
         yield NoRepeatNgram(config.no_repeat_ngram_size)
     if source is not None and config.encoder_no_repeat_ngram_size:
         yield NoRepeatNgram(config.encoder_no_repeat_ngram_size, source)
-    # a token that ends a text is not forbidden
-    if bad := [words for words in config.bad_words_ids or () if len(words) > 1 or words[0] not in ends]:
+    # tokens that end a text are never forbidden
+    if bad := [ids for ids in config.bad_words_ids or () if len(ids) > 1 or ids[0] not in ends]:
         yield SequenceBias(dict.fromkeys(map(tuple, bad), -math.inf))
     if ends:
         yield SuppressTokens(ends, 0, _min_length(config, prompts, max_length))
@@ -257,7 +257,7 @@ def _processors(
 
 
 def _filters(config: GenerationConfig, ends: tuple[int, ...]) -> list[LogitsProcessor]:
-    """Return what narrows a draw; beams need a word that does not end the text beside those that do."""
+    """Return the sampling filters; beams need a token that does not end the text besides those that do."""
     least = 1 if config.num_beams == 1 else len(ends) + 1 if ends else 2
     wanted: tuple[tuple[type[filters.Filter], Any, Any], ...] = (
         (filters.TopK, config.top_k, config.top_k),

@@ -1,7 +1,7 @@
-"""What changes the scores of the next words before one is chosen: penalties, and words that must or must not come.
+"""Logits processors: penalties, biases, and forbidden or forced tokens.
 
-A processor takes the ids so far ``[B, S]`` and scores ``[B, V]`` and returns scores, as the reference's do: tensors of
-a PyTorch model, arrays of the engine.
+A processor takes the ids so far ``[B, S]`` and scores ``[B, V]`` and returns scores, as the reference's do: PyTorch
+tensors of a model, or NumPy arrays of the engine.
 """
 
 import math
@@ -21,7 +21,7 @@ Tokens = Sequence[int]
 
 
 def _columns(tokens: Tokens, scores: Values) -> list[int]:
-    """Return the tokens as columns of ``scores [B, V]``; refuse those that the model does not have."""
+    """Return the tokens as columns of ``scores [B, V]``; raise InputError for one outside the vocabulary."""
     size = scores.shape[1]
     if (wrong := next((token for token in tokens if token >= size), None)) is not None:
         raise InputError(
@@ -33,7 +33,7 @@ def _columns(tokens: Tokens, scores: Values) -> list[int]:
 
 @dataclass(frozen=True)
 class KnownTokens:
-    """Refuse tokens that the model does not have, such as an end that could never come."""
+    """Refuse tokens outside the vocabulary, such as an end token that could never be generated."""
 
     tokens: Tokens
 
@@ -44,7 +44,7 @@ class KnownTokens:
 
 @dataclass(frozen=True)
 class SequenceBias:
-    """Add a number to the score of a word wherever it would complete one of these sequences."""
+    """Add a bias to the score of a token that would complete one of the sequences."""
 
     biases: Mapping[tuple[int, ...], float]
 
@@ -56,43 +56,43 @@ class SequenceBias:
             if before == 0:
                 bias[:, last] = number
             elif before <= ids.shape[1]:
-                fits = (ids[:, ids.shape[1] - before :] == xp.ids(ids, sequence[:-1])).all(axis=1)
-                bias[:, last] += xp.where(fits, number, 0.0)
+                matches = (ids[:, ids.shape[1] - before :] == xp.ids(ids, sequence[:-1])).all(axis=1)
+                bias[:, last] += xp.where(matches, number, 0.0)
         return scores + bias
 
 
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """Make the words of a text less likely: scores are divided by ``penalty``, negative ones multiplied.
+    """Make the tokens of a text less probable: scores are divided by ``penalty``, negative ones multiplied.
 
-    arXiv 1909.05858, section 4.1. ``first [B]``: the columns where the texts begin; what is before them is padding.
+    arXiv 1909.05858, section 4.1. ``first [B]``: the columns where the texts begin, after any padding.
     """
 
     penalty: float
     first: Values | None = None
 
     def __call__(self, ids: Values, scores: Values) -> Values:
-        xp, words = functions_of(scores), scores.shape[1]
-        ids = ids.clip(max=words)
+        xp, vocab_size = functions_of(scores), scores.shape[1]
+        ids = ids.clip(max=vocab_size)
         if self.first is not None:
             columns = xp.ids(ids, range(ids.shape[1]))
             first = xp.repeat(self.first, ids.shape[0] // self.first.shape[0])
-            ids = xp.where(columns < first[:, None], words, ids)
-        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a column for what is no word
-        return xp.put(padded, ids, _penalized(xp.take(padded, ids), self.penalty))[:, :words]
+            ids = xp.where(columns < first[:, None], vocab_size, ids)
+        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a dummy column
+        return xp.put(padded, ids, _penalized(xp.take(padded, ids), self.penalty))[:, :vocab_size]
 
 
 @dataclass(frozen=True)
 class EncoderRepetitionPenalty:
-    """Make words of the encoder's texts more likely, by the same rule."""
+    """Make tokens of the encoder's texts more probable, by the same rule."""
 
     penalty: float
     source: Values  # [B, S_encoder]
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
-        words = xp.repeat(self.source, scores.shape[0] // self.source.shape[0])
-        return xp.put(scores, words, _penalized(xp.take(scores, words), 1 / self.penalty))
+        tokens = xp.repeat(self.source, scores.shape[0] // self.source.shape[0])
+        return xp.put(scores, tokens, _penalized(xp.take(scores, tokens), 1 / self.penalty))
 
 
 def _penalized(scores: Values, penalty: float) -> Values:
@@ -101,28 +101,28 @@ def _penalized(scores: Values, penalty: float) -> Values:
 
 @dataclass(frozen=True)
 class NoRepeatNgram:
-    """Forbid words that would let ``size`` words in a row occur twice, in a text or (``source``) in another."""
+    """Forbid tokens that would repeat an n-gram of ``size`` tokens of the text, or of ``source`` if given."""
 
     size: int
     source: Values | None = None
 
     def __call__(self, ids: Values, scores: Values) -> Values:
-        xp, words = functions_of(scores), scores.shape[1]
+        xp, vocab_size = functions_of(scores), scores.shape[1]
         texts = ids if self.source is None else self.source
         texts = xp.repeat(texts, ids.shape[0] // texts.shape[0])
         if min(ids.shape[1] + 1, texts.shape[1]) < self.size:
             return scores
         ends = ids[:, ids.shape[1] + 1 - self.size :]
         ngrams = xp.ngrams(texts, self.size)  # [B, number, size]
-        fits = (ngrams[..., :-1] == ends[:, None]).all(axis=2)
-        forbidden = xp.where(fits, ngrams[..., -1].clip(max=words), words)
-        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a column for what is no word
-        return xp.put(padded, forbidden, -math.inf)[:, :words]
+        matches = (ngrams[..., :-1] == ends[:, None]).all(axis=2)
+        forbidden = xp.where(matches, ngrams[..., -1].clip(max=vocab_size), vocab_size)
+        padded = xp.concat([scores, xp.full(scores, (scores.shape[0], 1), 0.0)])  # a dummy column
+        return xp.put(padded, forbidden, -math.inf)[:, :vocab_size]
 
 
 @dataclass(frozen=True)
 class SuppressTokens:
-    """Forbid tokens while a text has from ``start`` to ``stop`` (not included) tokens."""
+    """Forbid tokens while a text has at least ``start`` and fewer than ``stop`` tokens."""
 
     tokens: Tokens
     start: int = 0
@@ -138,7 +138,7 @@ class SuppressTokens:
 
 @dataclass(frozen=True)
 class ForceTokens:
-    """Forbid all but these tokens where a text has ``length`` tokens."""
+    """Forbid all other tokens when a text has ``length`` tokens."""
 
     tokens: Tokens
     length: int
@@ -153,7 +153,7 @@ class ForceTokens:
 
 @dataclass(frozen=True)
 class PrefixConstraint:
-    """Forbid all words but those that a function of a text's number and ids so far returns (arXiv 2010.00904)."""
+    """Forbid all tokens except those that a function of a text's index and ids so far returns (arXiv 2010.00904)."""
 
     allowed: Callable[[int, Values], Tokens]
     num_beams: int
@@ -162,33 +162,33 @@ class PrefixConstraint:
         xp = functions_of(scores)
         mask = xp.full(scores, tuple(scores.shape), -math.inf)
         for row, text in enumerate(ids):
-            mask[row, xp.ids(ids, self._words(row // self.num_beams, text, scores.shape[1]))] = 0
+            mask[row, xp.ids(ids, self._allowed_tokens(row // self.num_beams, text, scores.shape[1]))] = 0
         found = scores + mask
-        # where other processors forbid all that is allowed, in every beam of a text, what is allowed comes first
+        # if other processors forbid every allowed token in all beams of a text, the constraint wins
         nothing = (found == -math.inf).all(axis=1).reshape(-1, self.num_beams).all(axis=1)
         return xp.where(xp.repeat(nothing, self.num_beams)[:, None], mask, found)
 
-    def _words(self, number: int, text: Values, size: int) -> NDArray[Any]:
-        """Return what is allowed after the ids of a text, checked."""
+    def _allowed_tokens(self, number: int, text: Values, size: int) -> NDArray[Any]:
+        """Return the tokens allowed after a text, checked."""
         given = self.allowed(number, text)
         rows = given.tolist() if hasattr(given, "tolist") else given
-        words = np.asarray(list(rows) if isinstance(rows, Iterable) else rows)
-        if words.size == 0:
+        tokens = np.asarray(list(rows) if isinstance(rows, Iterable) else rows)
+        if tokens.size == 0:
             raise InputError(
-                f"prefix_allowed_tokens_fn allows no word after {len(text)} tokens of text {number}; it must return "
-                "one at least."
+                f"prefix_allowed_tokens_fn allows no token after {len(text)} tokens of text {number}; it must return "
+                "at least one."
             )
-        if words.ndim != 1 or words.dtype.kind not in "iu" or words.min() < 0 or words.max() >= size:
+        if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= size:
             raise InputError(
-                f"prefix_allowed_tokens_fn returned {short(given)} for text {number}; it must return ids of words, "
+                f"prefix_allowed_tokens_fn returned {short(given)} for text {number}; it must return token ids "
                 f"from 0 to {size - 1}."
             )
-        return words
+        return tokens
 
 
 @dataclass(frozen=True)
 class ExponentialDecayLengthPenalty:
-    """Raise the scores of the tokens that end a text, from ``start`` tokens on by a growing factor."""
+    """Raise the scores of end tokens by a factor that grows exponentially from ``start`` tokens on."""
 
     ends: Tokens
     start: int

@@ -1,4 +1,4 @@
-"""What is left to draw among: temperature, and the words that are likely or typical enough, as logits processors."""
+"""Temperature and the filters of sampling (top-k, top-p, …), as logits processors."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from bertie.generation.functions import Values, functions_of
 
 @dataclass(frozen=True)
 class Temperature:
-    """Scores divided by a number: above 1 the words become more equal."""
+    """Divide scores by a number; above 1, probabilities become more even."""
 
     temperature: float
 
@@ -18,7 +18,7 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Filter:
-    """Keep some of the words, and always the ``least`` likeliest."""
+    """Keep some of the tokens, and always the ``least`` most probable."""
 
     threshold: float
     least: int = 1
@@ -33,7 +33,7 @@ class Filter:
 
 
 class TopK(Filter):
-    """The ``threshold`` likeliest words (arXiv 1805.04833)."""
+    """The ``threshold`` most probable tokens (arXiv 1805.04833)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp, count = functions_of(scores), min(max(int(self.threshold), self.least), scores.shape[-1])
@@ -41,7 +41,7 @@ class TopK(Filter):
 
 
 class TopP(Filter):
-    """The fewest words whose probabilities come to ``threshold``: the nucleus (arXiv 1904.09751)."""
+    """The nucleus: the fewest tokens whose probabilities add up to ``threshold`` (arXiv 1904.09751)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
@@ -52,42 +52,42 @@ class TopP(Filter):
 
 
 class MinP(Filter):
-    """Words at least ``threshold`` times as likely as the likeliest (arXiv 2407.01082)."""
+    """Tokens at least ``threshold`` times as probable as the most probable one (arXiv 2407.01082)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
         probabilities = xp.softmax(scores)
-        unwanted = probabilities < self.threshold * xp.best(probabilities)[0][:, None]
+        unwanted = probabilities < self.threshold * xp.max(probabilities)[0][:, None]
         kept = xp.topk(probabilities, min(self.least, probabilities.shape[-1]))[1]
         return xp.where(xp.put(unwanted, kept, False), -math.inf, scores)
 
 
 class Typical(Filter):
-    """The words whose information is nearest to the entropy, ``threshold`` of the probability (arXiv 2202.00666)."""
+    """The tokens with information closest to the entropy, of total probability ``threshold`` (arXiv 2202.00666)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
         logs = xp.log_softmax(scores)
         distances, order = xp.sort(abs(-logs - xp.entropy(logs)))
-        together = xp.softmax(xp.take(scores, order)).cumsum(axis=-1)
-        last = (together < self.threshold).sum(axis=1, keepdims=True).clip(max=scores.shape[-1] - 1)
+        cumulative = xp.softmax(xp.take(scores, order)).cumsum(axis=-1)
+        last = (cumulative < self.threshold).sum(axis=1, keepdims=True).clip(max=scores.shape[-1] - 1)
         unwanted = distances > xp.take(distances, last)
         unwanted[..., : self.least] = False
         return xp.where(xp.put(unwanted, order, unwanted), -math.inf, scores)
 
 
 class Epsilon(Filter):
-    """Words of at least the probability ``threshold`` (arXiv 2210.15191, section 4.1)."""
+    """Tokens of at least the probability ``threshold`` (arXiv 2210.15191, section 4.1)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         return self._without(scores, functions_of(scores).softmax(scores) < self.threshold)
 
 
 class Eta(Filter):
-    """The same, with a threshold that falls with the entropy (arXiv 2210.15191, section 4.2)."""
+    """As `Epsilon`, with a threshold that decreases with the entropy (arXiv 2210.15191, section 4.2)."""
 
     def __call__(self, ids: Values, scores: Values) -> Values:  # noqa: ARG002
         xp = functions_of(scores)
         entropy = xp.entropy(xp.log_softmax(scores))
-        lowest = (xp.exp(-entropy) * self.threshold**0.5).clip(max=self.threshold)
-        return self._without(scores, xp.softmax(scores) < lowest)
+        threshold = (xp.exp(-entropy) * self.threshold**0.5).clip(max=self.threshold)
+        return self._without(scores, xp.softmax(scores) < threshold)

@@ -1,4 +1,4 @@
-"""Words shown as they come: printed, or handed on one after the other."""
+"""Streamers: text printed, or passed to an iterator, while it is generated."""
 
 from collections.abc import Iterator
 from queue import Queue
@@ -9,32 +9,32 @@ from bertie.tokenization.wordpiece import is_chinese
 
 
 class Streamer(Protocol):
-    """What ``generate`` gives ids to: first the prompts ``[B, S]``, then the new ids ``[B]`` of each step."""
+    """Receives ids from ``generate``: first the prompts ``[B, S]``, then the new ids ``[B]`` of each step."""
 
     def put(self, value: Any) -> None: ...
 
     def end(self) -> None: ...
 
 
-class Decodes(Protocol):
-    """A tokenizer, as far as a streamer needs one."""
+class Decoding(Protocol):
+    """The part of a tokenizer that a streamer uses."""
 
     def decode(self, token_ids: list[int], **options: Any) -> str: ...
 
 
 class TextStreamer:
-    """Print a text as its words are completed; of one prompt only.
+    """Print a text as its words are completed, for a single prompt.
 
     Args:
         tokenizer: decodes the ids.
-        skip_prompt: whether the prompt is left out.
+        skip_prompt: whether to leave out the prompt.
         decode_kwargs: options of the tokenizer's ``decode``, such as ``skip_special_tokens=True``.
 
     Raises:
         InputError: there are several prompts.
     """
 
-    def __init__(self, tokenizer: Decodes, skip_prompt: bool = False, **decode_kwargs: Any) -> None:
+    def __init__(self, tokenizer: Decoding, skip_prompt: bool = False, **decode_kwargs: Any) -> None:
         self.tokenizer = tokenizer
         self.skip_prompt = skip_prompt
         self.decode_kwargs = decode_kwargs
@@ -43,18 +43,18 @@ class TextStreamer:
         self._at_prompt = True
 
     def put(self, value: Any) -> None:
-        """Take ids, and show the words that nothing can be added to."""
+        """Add ids, and show the words that can no longer change."""
         if value.ndim > 1 and value.shape[0] > 1:
-            raise InputError(f"A text streamer shows one text, and there are {value.shape[0]}; give one prompt.")
+            raise InputError(f"A text streamer shows one text, but there are {value.shape[0]}; give one prompt.")
         is_prompt, self._at_prompt = self._at_prompt, False
         if is_prompt and self.skip_prompt:
             return
         self._ids.extend(value.reshape(-1).tolist())
         text = self.tokenizer.decode(self._ids, **self.decode_kwargs)
-        # the last word may still grow, unless it is a character that is a word by itself
-        stands_alone = text.endswith("\n") or (text != "" and is_chinese(text[-1]))
-        whole = len(text) if stands_alone else text.rfind(" ") + 1
-        fresh, self._shown = text[self._shown : whole], max(self._shown, whole)
+        # the last word may still grow, unless it ends with a character that is a word by itself
+        is_complete = text.endswith("\n") or (text != "" and is_chinese(text[-1]))
+        stop = len(text) if is_complete else text.rfind(" ") + 1
+        fresh, self._shown = text[self._shown : stop], max(self._shown, stop)
         if text.endswith("\n"):
             self._ids, self._shown = [], 0
         self.on_finalized_text(fresh)
@@ -67,12 +67,12 @@ class TextStreamer:
         self.on_finalized_text(rest, stream_end=True)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Print a piece of text; a class of one's own may do something else."""
+        """Print a piece of text; subclasses may override this."""
         print(text, flush=True, end="\n" if stream_end else "")
 
 
 class TextIteratorStreamer(TextStreamer):
-    """Hand pieces of a text to whoever iterates over this, while ``generate`` runs in another thread.
+    """Yield pieces of a text by iteration while ``generate`` runs in another thread.
 
     Args:
         tokenizer, skip_prompt, decode_kwargs: as in `TextStreamer`.
@@ -80,7 +80,7 @@ class TextIteratorStreamer(TextStreamer):
     """
 
     def __init__(
-        self, tokenizer: Decodes, skip_prompt: bool = False, timeout: float | None = None, **decode_kwargs: Any
+        self, tokenizer: Decoding, skip_prompt: bool = False, timeout: float | None = None, **decode_kwargs: Any
     ) -> None:
         super().__init__(tokenizer, skip_prompt, **decode_kwargs)
         self.timeout = timeout

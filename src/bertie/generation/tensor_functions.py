@@ -1,4 +1,4 @@
-"""The functions of loops and processors on PyTorch tensors, where these lie."""
+"""The array functions of search loops and logits processors, for PyTorch tensors on any device."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from bertie.generation.functions import Functions
 
 
 class TensorFunctions(Functions):
-    """As `Functions`, on tensors."""
+    """As `Functions`, on PyTorch tensors."""
 
     where = staticmethod(torch.where)
     isnan = staticmethod(torch.isnan)
@@ -36,7 +36,7 @@ class TensorFunctions(Functions):
     def is_in(self, values: Tensor, tokens: tuple[int, ...]) -> Tensor:
         return torch.isin(values, values.new_tensor(tokens))
 
-    def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+    def max(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         return scores.max(dim=-1)
 
     def topk(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -45,11 +45,11 @@ class TensorFunctions(Functions):
     def sort(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         return scores.sort(dim=-1)
 
-    def take(self, values: Tensor, places: Tensor) -> Tensor:
-        return values.gather(-1, places)
+    def take(self, values: Tensor, indices: Tensor) -> Tensor:
+        return values.gather(-1, indices)
 
-    def put(self, values: Tensor, places: Tensor, new: Any) -> Tensor:
-        return values.scatter(-1, places, new)
+    def put(self, values: Tensor, indices: Tensor, new: Any) -> Tensor:
+        return values.scatter(-1, indices, new)
 
     def softmax(self, scores: Tensor) -> Tensor:
         return scores.softmax(dim=-1)
@@ -66,13 +66,13 @@ class TensorFunctions(Functions):
     def draw(self, probabilities: Tensor, count: int, generator: Any) -> Tensor:
         return torch.multinomial(probabilities, count, generator=generator)
 
-    def bools(self, like: Tensor, answers: Any) -> Tensor:
+    def as_bools(self, like: Tensor, answers: Any) -> Tensor:
         return torch.as_tensor(answers, device=like.device)
 
     def available_memory(self, like: Tensor) -> int | None:
         return torch.cuda.mem_get_info(like.device)[0] if like.is_cuda else super().available_memory(like)
 
-    def shown(self, values: Tensor) -> Any:
+    def to_host(self, values: Tensor) -> Any:
         return values.cpu()
 
 

@@ -1,4 +1,4 @@
-"""One word a step for each text: the likeliest (greedy search), or one drawn (sampling)."""
+"""One token per step for each text: the most probable (greedy search) or a sampled one."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from bertie.generation.generation_plan import GenerationPlan
 
 
 class TokenSearch:
-    """A search under way: the texts of ``prompts [B, S]``, ``num_return_sequences`` times each, and which go on."""
+    """The state of a search: ``num_return_sequences`` texts per prompt of ``[B, S]``, and which are unfinished."""
 
     def __init__(self, decoder: Decoder, prompts: Values, plan: GenerationPlan) -> None:
         self.decoder, self.plan, self.xp = decoder, plan, functions_of(prompts)
@@ -30,51 +30,51 @@ class TokenSearch:
         repeats = self.plan.config.num_return_sequences
         output = self.decoder.step(self.ids[::repeats]).repeated(repeats)
         self.decoder.repeat(repeats)
-        while self.go_on(output):
-            # without a token that ends a text, all of them go on, as in the reference
+        while self.advance(output):
+            # without an end token all texts continue, as in the reference
             output = self.decoder.step(self.ids, self.running if self.plan.ends else None)
         return Generated(self.xp.copy(self.ids), self.record)
 
-    def go_on(self, output: StepOutput) -> bool:
-        """Take a word more for each text by what the model answered; return whether any text has not ended."""
+    def advance(self, output: StepOutput) -> bool:
+        """Append a token to each text from the model's output; return whether any text is unfinished."""
         logits = self.xp.float32(output.logits)
         scores = self.plan.process(self.ids, logits)
         self.record.add(output, logits, scores)
-        words = self.choose(scores)
+        tokens = self.choose(scores)
         if self.plan.ends:
-            words = self.xp.where(self.running, words, self.plan.pad)
-        self.texts[:, self.length] = words
+            tokens = self.xp.where(self.running, tokens, self.plan.pad)
+        self.texts[:, self.length] = tokens
         self.length += 1
         if self.plan.streamer is not None:
-            self.plan.streamer.put(self.xp.shown(words))
+            self.plan.streamer.put(self.xp.to_host(tokens))
         self.running = self.running & ~self.plan.ended(self.ids, self.record.scores)
         return bool(self.running.any())
 
     def choose(self, scores: Values) -> Values:
-        """Return the next word of each text, ``[B]``."""
+        """Return the next token of each text, ``[B]``."""
         if self.plan.config.do_sample:
             return sample(probabilities_of(scores, self.running), self.plan.generator)
-        best, words = self.xp.best(scores)  # a NaN is the maximum
+        best, tokens = self.xp.max(scores)  # NaN counts as the largest
         refuse_undecided(scores, self.running & ~self.xp.isfinite(best))
-        return words
+        return tokens
 
 
 def probabilities_of(scores: Values, running: Values) -> Values:
-    """Return the probability of each word, ``[B, V]``."""
+    """Return the probability of each token, ``[B, V]``."""
     xp = functions_of(scores)
-    probabilities = xp.softmax(scores)  # of NaN, or where no word is left, all are NaN
+    probabilities = xp.softmax(scores)  # all NaN if a score is NaN or no token is left
     undecided = xp.isnan(probabilities[:, 0])
     refuse_undecided(scores, running & undecided)
-    return xp.where(undecided[:, None], 1.0, probabilities)  # texts that have ended
+    return xp.where(undecided[:, None], 1.0, probabilities)  # only finished texts are left
 
 
 def sample(probabilities: Values, generator: Any) -> Values:
-    """Return a word drawn for each text, ``[B]``."""
+    """Return a sampled token for each text, ``[B]``."""
     return functions_of(probabilities).draw(probabilities, 1, generator)[:, 0]
 
 
 def refuse_undecided(scores: Values, undecided: Values) -> None:
-    """Refuse scores ``[B, V]`` of which no word can be chosen, where ``undecided`` bool ``[B]`` says so."""
+    """Raise BertieError if for any text, marked in ``undecided`` bool ``[B]``, ``scores [B, V]`` allow no choice."""
     if not bool(undecided.any()):
         return
     text = undecided.tolist().index(True)
@@ -82,9 +82,9 @@ def refuse_undecided(scores: Values, undecided: Values) -> None:
     if broken:
         raise BertieError(
             f"The model's scores for text {text} hold {counted(broken, 'NaN')}; look for NaN or infinity among its "
-            "weights, or pass remove_invalid_values=True to read them as 0."
+            "weights, or pass remove_invalid_values=True to replace them by 0."
         )
     raise BertieError(
-        f"No word is left to choose for text {text}: its scores are {float(scores[text].max())}; allow some word in "
+        f"No token is left to choose for text {text}: its scores are {float(scores[text].max())}; allow some in "
         "bad_words_ids, suppress_tokens, prefix_allowed_tokens_fn or the logits processors."
     )

@@ -1,4 +1,5 @@
-"""Kernels in C for a CPU, compiled for AVX2 and AVX-512 when bertie is installed; they take and give NumPy arrays.
+"""CPU kernels in C on NumPy arrays, compiled for x86-64 and 64-bit Arm when bertie is installed.
 
-The processor decides which of them runs. Where nothing was compiled, `library.best` is None and others do the work.
+The instruction set is chosen at run time. If nothing was compiled, `library.best` returns None and callers use NumPy
+or PyTorch instead.
 """

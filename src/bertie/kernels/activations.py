@@ -6,7 +6,7 @@ from bertie.kernels import gemm
 from bertie.kernels.arrays import Floats, Numbers, check_float32, check_numbers, check_returned, empty
 from bertie.kernels.library import InstructionSet
 
-# the formulas of one line differ by less than the rounding of float32
+# names that share a code have formulas that differ by less than the rounding of float32
 ACTIVATION_CODES = {
     **dict.fromkeys(("gelu", "gelu_python"), gemm.GELU),
     **dict.fromkeys(
@@ -29,7 +29,7 @@ ACTIVATION_CODES = {
 
 
 def activate(x: Floats, activation: int, instruction_set: InstructionSet, *, threads: int) -> Floats:
-    """Return the activation of this code of every number of ``x``, of any shape."""
+    """Return ``x``, of any shape, with the activation of this code applied to each element."""
     check_float32(x.shape, x)
     y = empty(*x.shape)
     y[...] = x
@@ -38,7 +38,7 @@ def activate(x: Floats, activation: int, instruction_set: InstructionSet, *, thr
 
 
 def bias_gelu(x: Numbers, bias: Floats, instruction_set: InstructionSet, *, threads: int) -> Numbers:
-    """Return GELU(x + bias), with erf, of rows ``x [T, F]`` and a bias ``[F]``, in the dtype of ``x``."""
+    """Return the exact GELU(x + bias) of rows ``x [T, F]`` and a bias ``[F]``, in the dtype of ``x``."""
     x, bias = np.ascontiguousarray(x), np.ascontiguousarray(bias)
     rows, columns = x.shape
     is_half = check_numbers((columns,), x)
@@ -51,7 +51,7 @@ def bias_gelu(x: Numbers, bias: Floats, instruction_set: InstructionSet, *, thre
 def bias_gelu_backward(
     dy: Numbers, x: Numbers, bias: Floats, instruction_set: InstructionSet, *, threads: int
 ) -> tuple[Numbers, Floats]:
-    """Return the gradients of ``x`` and ``bias`` by that of what `bias_gelu` returned."""
+    """Return the gradients of ``x`` and ``bias``, given that of the result of `bias_gelu`."""
     dy, x, bias = map(np.ascontiguousarray, (dy, x, bias))
     rows, columns = x.shape
     is_half = check_numbers((rows, columns), x, dy)

@@ -1,4 +1,4 @@
-"""Attention of packed sequences, each query within its own, in one call for all sequences and heads; its gradient."""
+"""Attention within packed sequences, in one call for all sequences and heads, and its gradient."""
 
 from ctypes import byref, pointer
 from typing import Any
@@ -36,11 +36,11 @@ def attention(
 ) -> Numbers:
     """Return the context ``[T_q, H, K]`` of ``q [T_q, H, K]`` over ``k`` and ``v`` ``[T_k, H, K]``, all of one dtype.
 
-    Tokens may lie at any distance; without a copy only where a token's heads lie side by side. ``lse [T_q, H]`` is
-    filled with the logarithms of the sums of exponentials, which the gradient needs. Where ``approximate``, products of
-    bfloat16 will do for float32: long sequences have them where the processor has tiles, which a head's width fills.
+    The stride between tokens is free; arrays whose heads are not contiguous are copied. ``lse [T_q, H]`` receives the
+    log-sum-exps, which the gradient needs. ``approximate`` allows bfloat16 products for float32: they are used for long
+    sequences if the processor has AMX and K fills whole tiles.
     """
-    qkv = heads_side_by_side(q, k, v)
+    qkv = contiguous_heads(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)
     y = empty(*q.shape, dtype=q.dtype)
     struct = _struct(qkv, y, cu_seqlens_q, cu_seqlens_k, lse, dropout, approximate)
@@ -62,8 +62,8 @@ def attention_backward(
     threads: int,
     dropout: DropoutStruct | None = None,
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the gradients of ``q``, ``k`` and ``v`` by that of ``y``, which `attention` returned."""
-    qkv = heads_side_by_side(q, k, v)
+    """Return the gradients of ``q``, ``k`` and ``v``, given that of ``y``, which `attention` returned."""
+    qkv = contiguous_heads(q, k, v)
     _check(*qkv, cu_seqlens_q, cu_seqlens_k)
     dy, y, lse = map(np.ascontiguousarray, (dy, y, lse))
     check_numbers(q.shape, q, dy, y)
@@ -75,8 +75,8 @@ def attention_backward(
     return dq, dk, dv
 
 
-def heads_side_by_side(q: Numbers, k: Numbers, v: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Return arrays ``[T, H, K]`` whose tokens' heads lie side by side, copied only where they did not."""
+def contiguous_heads(q: Numbers, k: Numbers, v: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Return arrays ``[T, H, K]`` in which each token's heads are contiguous, copied only if they were not."""
     strides = (q.shape[-1] * q.itemsize, q.itemsize)
     q, k, v = (each if each.strides[1:] == strides else np.ascontiguousarray(each) for each in (q, k, v))
     return q, k, v
@@ -107,8 +107,10 @@ def _struct(
 def _check(q: Numbers, k: Numbers, v: Numbers, cu_seqlens_q: NDArray[Any], cu_seqlens_k: NDArray[Any]) -> None:
     check_numbers(q.shape[2:], q, k, v)
     if k.shape != v.shape or q.shape[1] != k.shape[1]:
-        raise InputError(f"Queries {[*q.shape]}, keys {[*k.shape]} and values {[*v.shape]} do not fit each other.")
+        raise InputError(f"The shapes of queries {[*q.shape]}, keys {[*k.shape]} and values {[*v.shape]} do not fit.")
     check_cu_seqlens(cu_seqlens_q)
     check_cu_seqlens(cu_seqlens_k)
     if len(cu_seqlens_q) != len(cu_seqlens_k):
-        raise InputError(f"There are queries of {len(cu_seqlens_q) - 1} sequences and keys of {len(cu_seqlens_k) - 1}.")
+        raise InputError(
+            f"The queries are of {len(cu_seqlens_q) - 1} sequences, but the keys of {len(cu_seqlens_k) - 1}."
+        )

@@ -1,4 +1,4 @@
-"""What the processor at hand can do: the facts by which a kernel is chosen. Reading them needs no PyTorch."""
+"""The processor's name and features, by which products are chosen. Reading them needs no PyTorch."""
 
 import platform
 import re
@@ -11,11 +11,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Chip:
-    """What decides how a processor multiplies fastest."""
+    """What decides which products are fastest on a processor."""
 
-    name: str = "unknown"  # as the processor calls itself
-    amd: bool = False  # MKL runs its AVX2 code on every AMD chip, whatever else the chip has
-    bf16: bool = False  # products of bfloat16 (AVX-512 BF16, AMX or Arm's)
+    name: str = "unknown"  # as reported by the processor
+    amd: bool = False  # MKL runs its AVX2 code on every AMD processor, even one with AVX-512
+    bf16: bool = False  # bfloat16 products (AVX-512 BF16, AMX or Arm's)
 
     def __str__(self) -> str:
         return f"{self.name} ({'bf16' if self.bf16 else 'no bf16'})"
@@ -23,12 +23,12 @@ class Chip:
 
 @lru_cache(maxsize=1)
 def chip() -> Chip:
-    """Return the processor at hand; an unknown one where the system does not describe it."""
+    """Return this machine's processor, or an unknown one if the system does not describe it."""
     return read_chip(cpuinfo()) if _CPUINFO.is_file() else Chip(platform.processor() or "unknown")
 
 
 def read_chip(cpuinfo: str) -> Chip:
-    """Return the processor that a text laid out like Linux's ``/proc/cpuinfo`` describes."""
+    """Return the processor described by a text in the format of Linux's ``/proc/cpuinfo``."""
     has = flags(cpuinfo)
     return Chip(
         name=field(cpuinfo, "model name") or "unknown",
@@ -38,7 +38,7 @@ def read_chip(cpuinfo: str) -> Chip:
 
 
 def cpuinfo() -> str:
-    """Return the system's description of the processors; empty where there is none."""
+    """Return the contents of ``/proc/cpuinfo``, or an empty string if there is none."""
     try:
         return _CPUINFO.read_text(encoding="utf-8")
     except OSError:
@@ -46,11 +46,11 @@ def cpuinfo() -> str:
 
 
 def field(cpuinfo: str, name: str) -> str:
-    """Return what the first processor has under ``name``, or an empty text."""
+    """Return the first processor's value of the field ``name``, or an empty string."""
     found = re.search(rf"^{name}\s*:(.*)$", cpuinfo, re.MULTILINE)
     return found[1].strip() if found else ""
 
 
 def flags(cpuinfo: str) -> frozenset[str]:
-    """Return the instruction sets by the names the system gives them."""
+    """Return the processor's feature flags, by the system's names."""
     return frozenset((field(cpuinfo, "flags") or field(cpuinfo, "Features")).split())

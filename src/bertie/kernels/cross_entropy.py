@@ -15,9 +15,9 @@ Labels = NDArray[np.int64]
 def cross_entropy(
     logits: Numbers, labels: Labels, instruction_set: InstructionSet, *, threads: int
 ) -> tuple[Floats, Floats]:
-    """Return each row's loss and the logarithm of its sum of exponentials, ``[M]``, of ``logits [M, C]``.
+    """Return each row's loss and log-sum-exp, ``[M]``, of ``logits [M, C]`` in float32 or bfloat16.
 
-    Logits are float32 or bfloat16; rows whose label is -100 are left out: their loss is 0.
+    The loss of a row whose label is -100 is 0.
     """
     losses, lse = empty(len(logits)), empty(len(logits))
     if instruction_set.cross_entropy(byref(_struct(logits, labels, losses, lse)), threads):
@@ -28,7 +28,7 @@ def cross_entropy(
 def cross_entropy_backward(
     dlosses: Floats, logits: Numbers, labels: Labels, lse: Floats, instruction_set: InstructionSet, *, threads: int
 ) -> Numbers:
-    """Return the gradient of ``logits``, in their dtype, by those of the losses that `cross_entropy` returned."""
+    """Return the gradient of ``logits``, in their dtype, given those of the losses that `cross_entropy` returned."""
     dlosses, dlogits = np.ascontiguousarray(dlosses), empty(*logits.shape, dtype=logits.dtype)
     struct = _struct(logits, labels, dlosses, lse)
     instruction_set.cross_entropy_backward(byref(struct), dlosses.ctypes.data, dlogits.ctypes.data, threads)
@@ -44,6 +44,8 @@ def _struct(logits: Numbers, labels: Labels, losses: Floats, lse: Floats) -> Cro
         or labels.shape != (rows,)
         or not (labels.flags.c_contiguous and logits.flags.c_contiguous)
     ):
-        raise InputError(f"Labels are {labels.dtype} {[*labels.shape]}; they must be int64 {[rows]}, without gaps.")
+        raise InputError(
+            f"Labels are {labels.dtype} {[*labels.shape]}; they must be int64 {[rows]}, and contiguous like the logits."
+        )
     addresses = (each.ctypes.data for each in (logits, labels, losses, lse))
     return CrossEntropyStruct(*addresses, rows, classes, is_half)

@@ -1,4 +1,4 @@
-"""From ids to vectors in one call: word, token-type and position embeddings, summed and normalized."""
+"""From ids to vectors in one call: word, token-type and position embeddings, added and normalized."""
 
 from collections.abc import Sequence
 from ctypes import byref
@@ -16,7 +16,7 @@ _TABLES, _IDS = ("words", "types", "positions"), ("word_ids", "type_ids", "posit
 
 
 class PackedEmbeddings:
-    """``LayerNorm(word + token type + position)``; tables stay where they are, so one may lie in a mapped file."""
+    """``LayerNorm(word + token type + position)``; tables are not copied, so one may be a memory-mapped file."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class PackedEmbeddings:
         tables = [np.ascontiguousarray(each) for each in (words, types, positions) if each is not None]
         scale = None if scale is None else np.ascontiguousarray(scale, np.float32)
         check_float32(weight.shape, weight, bias, *(tables if scale is None else tables[1:]))
-        self._arrays = weight, bias, *tables, scale  # whose addresses the structure holds
+        self._arrays = weight, bias, *tables, scale  # kept alive: the structure holds their addresses
         self._counts = [len(each) for each in tables]
         self._struct = EmbeddingsStruct(columns=len(weight))
         self._struct.norm = NormStruct(weight.ctypes.data, bias.ctypes.data, norm[2])
@@ -41,13 +41,13 @@ class PackedEmbeddings:
         self._struct.words.scale = None if scale is None else scale.ctypes.data
 
     def __call__(self, ids: Ids, types: Ids | None, positions: Ids | None, *, threads: int) -> Floats:
-        """Return the embeddings ``[T, D]`` of ids ``[T]``, without ``types`` all of type 0."""
+        """Return the embeddings ``[T, D]`` of ids ``[T]``; without ``types``, all are of type 0."""
         given = [ids, types, positions][: len(self._counts)]
         arrays = [None if each is None else np.ascontiguousarray(each, np.int64) for each in given]
         if any(each is not None and each.shape != (len(ids),) for each in arrays) or any(
             each is None for each in given[2:]
         ):
-            raise InputError("Ids, token types and positions must be as many as the tokens.")
+            raise InputError("There must be as many token types and positions as ids.")
         struct = EmbeddingsStruct.from_buffer_copy(self._struct)
         for name, each in zip(_IDS, arrays, strict=False):
             setattr(struct, name, None if each is None else each.ctypes.data)
@@ -58,8 +58,8 @@ class PackedEmbeddings:
         return y
 
     def _bad_id(self, arrays: Sequence[Ids | None]) -> InputError:
-        """Return what is raised where C found an id beyond its table."""
+        """Return the error for an id that C did not find in its table."""
         for name, ids, count in zip(_IDS, arrays, self._counts, strict=True):
             if ids is not None and (wrong := ids[(ids < 0) | (ids >= count)]).size:
                 return InputError(f"One of the {name} is {wrong[0]}, but its table ends at {count - 1}.")
-        return InputError("A table of embeddings has no rows.")
+        return InputError("An embedding table has no rows.")

@@ -1,4 +1,4 @@
-"""All blocks of an encoder in one call: between two products of a short text, calls from Python would take the time."""
+"""All blocks of an encoder in one call: for short texts, calls from Python between the products would dominate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from bertie.kernels.library import BlockStruct, NormStruct
 class Block:
     """A block's weights."""
 
-    products: tuple[PackedLinear, ...]  # four; the first gives queries, keys and values side by side
-    norms: tuple[tuple[Floats, Floats, float], ...]  # the weight, bias and epsilon of two
-    heads: tuple[int, int]  # how many there are and how wide
-    activation: int = GELU  # the code of what follows the third product
+    products: tuple[PackedLinear, ...]  # qkv (concatenated), attention output, intermediate, output
+    norms: tuple[tuple[Floats, Floats, float], ...]  # weight, bias and epsilon after attention and at the end
+    heads: tuple[int, int]  # their number and width
+    activation: int = GELU  # its code, applied to the intermediate product
 
 
 class PackedEncoder:
-    """Blocks of one instruction set as encoder.h lays them out; it keeps what they are made of.
+    """Blocks in the layout of encoder.h; keeps the arrays that it points to alive.
 
-    Their shapes are the same, but for the number of heads, which is at most that of the hidden width.
+    Blocks have the same shapes, except that pruned ones may have fewer heads than the hidden width divided by theirs.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -37,7 +37,7 @@ class PackedEncoder:
         self._structs = (BlockStruct * len(blocks))(*map(_struct, blocks, self._norms))
 
     def __call__(self, x: Floats, cu_seqlens: CuSeqlens, blocks: int | None = None, *, threads: int) -> Floats:
-        """Return what the first ``blocks``, or all, make of ``x [T, D]``, all sequences one after the other."""
+        """Return the output of the first ``blocks``, or of all, for ``x [T, D]``, the packed sequences."""
         x = np.ascontiguousarray(x)
         check_float32((self.width,), x)
         check_cu_seqlens(cu_seqlens)
@@ -60,11 +60,11 @@ class PackedEncoder:
 
 
 def _struct(block: Block, norms: Sequence[tuple[Floats, ...]]) -> BlockStruct:
-    laid_out = [
+    norm_structs = [
         NormStruct(weight.ctypes.data, bias.ctypes.data, norm[2])
         for (weight, bias), norm in zip(norms, block.norms, strict=True)
     ]
-    return BlockStruct(*(each.struct for each in block.products), *laid_out, *block.heads, block.activation)
+    return BlockStruct(*(each.struct for each in block.products), *norm_structs, *block.heads, block.activation)
 
 
 def _check(block: Block, first: Block) -> None:
@@ -74,6 +74,6 @@ def _check(block: Block, first: Block) -> None:
     if shapes != expected or inner > hidden or block.heads[1] != first.heads[1]:
         raise InputError(f"A block's products are {shapes} (in, out) and its heads {block.heads}; they do not fit.")
     if block.activation == RESIDUAL:
-        raise InputError("RESIDUAL is no activation of a block.")
+        raise InputError("RESIDUAL is not an activation; pass another code.")
     for norm in block.norms:
         check_float32((hidden,), *norm[:2])

@@ -1,4 +1,4 @@
-"""The compiled library: its structures field by field, what of it runs on this processor, and its functions."""
+"""The compiled library: its C structures, the instruction sets that this processor can run, and their functions."""
 
 import ctypes
 import platform
@@ -11,13 +11,13 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Annotated, Any
 
-from bertie.openmp import let_children_compute
+from bertie.openmp import make_fork_safe
 
 ABI_VERSION = 10  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
-    arrays: Any  # those whose addresses it holds
+    arrays: Any  # kept alive: the structure holds their addresses
     _fields_ = (
         *((name, c_void_p) for name in ("panels", "bias", "scale", "smooth", "sums")),
         *((name, c_long) for name in ("depth", "columns", "input_bits")),
@@ -38,7 +38,7 @@ class BlockStruct(ctypes.Structure):
 
 
 class DropoutStruct(ctypes.Structure):
-    _fields_ = (("seed", c_ulong), ("least", c_int), ("scale", c_float))
+    _fields_ = (("seed", c_ulong), ("threshold", c_int), ("scale", c_float))
 
 
 class AttentionStruct(ctypes.Structure):
@@ -125,7 +125,7 @@ _ABI_FIELDS = ("version", *_STRUCTS)
 
 
 class BertieAbi(ctypes.Structure):
-    """What abi.h says of the sources that a library was compiled from."""
+    """The structure sizes and the version of the sources that a library was compiled from, as in abi.h."""
 
     _fields_ = tuple((name, c_long) for name in _ABI_FIELDS)
 
@@ -135,11 +135,11 @@ _ABI = BertieAbi(ABI_VERSION, *map(ctypes.sizeof, _STRUCTS.values()))
 
 @dataclass(frozen=True, eq=False)
 class InstructionSet:
-    """The functions for one width of vectors, with arguments and results as the header of each one's name has them."""
+    """The functions of one instruction set; the header with a function's name documents its arguments."""
 
     name: str  # "avx2", "avx512", "avx512vnni", "neon" or "neondot"
-    panel_width: int  # the columns of a panel of weights
-    multiplies_bytes: bool  # whether the inputs of int8 weights may have 8 bits; 16 they may have anywhere
+    panel_width: int  # columns of a panel of weights
+    multiplies_bytes: bool  # whether the inputs of int8 layers may have 8 bits; 16 bits work everywhere
     pack: Annotated[Any, CFUNCTYPE(None, c_void_p, c_long, c_long, c_int, c_void_p, c_int)]
     linear: Annotated[Any, CFUNCTYPE(c_int, POINTER(PackedWeightStruct), *[c_void_p] * 3, c_long, c_int, c_int)]
     linear_unpacked: Annotated[Any, CFUNCTYPE(None, *[c_void_p] * 4, *[c_long] * 3, c_int)]
@@ -157,30 +157,30 @@ class InstructionSet:
     cross_entropy_backward: Annotated[Any, CFUNCTYPE(None, POINTER(CrossEntropyStruct), c_void_p, c_void_p, c_int)]
     embeddings: Annotated[Any, CFUNCTYPE(c_int, POINTER(EmbeddingsStruct), c_void_p, c_int)]
     encoder: Annotated[Any, CFUNCTYPE(c_int, c_void_p, c_long, *[c_void_p] * 3, c_long, c_long, c_int)]
-    weight_gradient: Any = None  # of bfloat16; None where no instructions multiply them
-    pack_slices: Any = None  # of float32 weights; None where there is no AMX, whose tiles multiply them
+    weight_gradient: Any = None  # for bfloat16; None without AMX for bfloat16
+    pack_slices: Any = None  # for float32 weights; None without AMX for 8-bit integers
 
     def __str__(self) -> str:
         return self.name if self.pack_slices is None else f"{self.name} and AMX"
 
 
-# the columns of a panel: two vectors
+# a panel is two vectors wide
 _PANEL_WIDTHS = {"avx512vnni": 32, "avx512": 32, "avx2": 16, "neondot": 8, "neon": 8}
 _MULTIPLY_BYTES = ("avx512vnni", "neondot")
-# functions that need tiles: what says whether there are any, the result and the arguments
-_BY_TILES = {
+# functions that need AMX: the flag that says whether there is any, the result and the arguments
+_AMX_FUNCTIONS = {
     "weight_gradient": ("bertie_has_bfloat16_tiles", c_int, (POINTER(WeightGradientStruct), c_int)),
     "pack_slices": ("bertie_has_tiles", None, (c_void_p, c_long, c_long, c_void_p, c_void_p, c_int)),
 }
 
 
 def best() -> InstructionSet | None:
-    """Return the fastest functions that the processor can run, or None: `why_none` says why."""
+    """Return the fastest instruction set that the processor can run, or None: `why_no_kernels` says why."""
     return next(iter(instruction_sets()), None)
 
 
-def why_none() -> str:
-    """Return why there are no functions here, or an empty text."""
+def why_no_kernels() -> str:
+    """Return why there are no kernels here, or an empty string."""
     if best() is not None:
         return ""
     library = _library()
@@ -189,28 +189,28 @@ def why_none() -> str:
 
 @lru_cache(maxsize=1)
 def instruction_sets() -> tuple[InstructionSet, ...]:
-    """Return all that the processor can run, the fastest first."""
+    """Return all instruction sets that the processor can run, fastest first."""
     library = _library()
     if isinstance(library, str):
         return ()
-    return tuple(_bound(library, name) for name in library.bertie_instruction_sets().decode().split())
+    return tuple(_bind(library, name) for name in library.bertie_instruction_sets().decode().split())
 
 
-def _bound(library: ctypes.CDLL, name: str) -> InstructionSet:
+def _bind(library: ctypes.CDLL, name: str) -> InstructionSet:
     functions = {}
-    for one in fields(InstructionSet):
-        for prototype in getattr(one.type, "__metadata__", ()):
-            functions[one.name] = prototype((f"bertie_{name}_{one.name}", library))
-    for optional, (instructions, result, arguments) in _BY_TILES.items():
-        function = getattr(library, f"bertie_{name}_{optional}", None)  # some compilers know no tiles
-        if function is not None and c_int.in_dll(library, instructions).value:
+    for field in fields(InstructionSet):
+        for prototype in getattr(field.type, "__metadata__", ()):
+            functions[field.name] = prototype((f"bertie_{name}_{field.name}", library))
+    for optional, (flag, result, arguments) in _AMX_FUNCTIONS.items():
+        function = getattr(library, f"bertie_{name}_{optional}", None)  # some compilers do not support AMX
+        if function is not None and c_int.in_dll(library, flag).value:
             function.restype, function.argtypes = result, arguments
             functions[optional] = function
     return InstructionSet(name, _PANEL_WIDTHS[name], name in _MULTIPLY_BYTES, **functions)
 
 
 def loaded() -> ctypes.CDLL | None:
-    """Return the library for kernels that are the same for all processors, or None."""
+    """Return the library, whose plain-C functions run on any processor, or None."""
     library = _library()
     return None if isinstance(library, str) else library
 
@@ -219,9 +219,9 @@ def loaded() -> ctypes.CDLL | None:
 def _library() -> ctypes.CDLL | str:
     """Return the library, or why there is none."""
     folder = Path(__file__).parent
-    # the ending that serves every version of Python comes before this version's own
+    # the stable ABI's suffix is preferred to the one for this version of Python
     path = next(
-        (path for ending in reversed(EXTENSION_SUFFIXES) if (path := folder / f"_kernels{ending}").is_file()), None
+        (path for suffix in reversed(EXTENSION_SUFFIXES) if (path := folder / f"_kernels{suffix}").is_file()), None
     )
     if path is None:
         return _why_not_compiled(folder)
@@ -231,11 +231,11 @@ def _library() -> ctypes.CDLL | str:
     except OSError as error:
         return f"its kernels cannot be loaded ({error})"
     except AttributeError:
-        return f"another library lies in their place ({path.name}); install bertie again"
+        return f"{path.name} is some other library, not bertie's kernels; install bertie again"
     abi = library.bertie_abi()
     if abi and any(getattr(abi.contents, name) != getattr(_ABI, name) for name in _ABI_FIELDS):
         return "its kernels were compiled from other sources; install bertie again"
-    let_children_compute(library)
+    make_fork_safe(library)
     return library
 
 
@@ -246,5 +246,5 @@ def _why_not_compiled(folder: Path) -> str:
         return f"its kernels are for x86-64 and 64-bit Arm on Linux and macOS, not for {sysconfig.get_platform()}"
     return (
         "its kernels were not compiled: there was no C compiler when bertie was installed, or it runs from its "
-        "sources; install gcc or clang, and bertie again"
+        "sources; install gcc or clang, then bertie again"
     )

@@ -1,4 +1,4 @@
-"""Layer normalization of rows, by itself and at the end of a sub-layer, there with its gradient."""
+"""Layer normalization of rows: on its own, and fused with a sub-layer's bias, dropout and residual, with a gradient."""
 
 from ctypes import byref, pointer
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def layer_norm(
 
 
 class Normalized(NamedTuple):
-    """What `residual_norm` made: ``y [T, D]``, and for the gradient its input, means and factors ``[T]``."""
+    """The result ``y [T, D]`` of `residual_norm`; for the gradient, its input ``sum``, means and factors ``[T]``."""
 
     y: Floats
     sum: Floats
@@ -48,20 +48,20 @@ def residual_norm(
     *,
     threads: int,
 ) -> Normalized:
-    """Return ``LayerNorm(residual + dropout(x + bias))``: the end of a sub-layer whose product gave ``x [T, D]``.
+    """Return ``LayerNorm(residual + dropout(x + bias))``, the end of a sub-layer whose product is ``x [T, D]``.
 
-    ``norm`` is weight and bias ``[D]`` and epsilon; ``x`` is float32 or bfloat16.
+    ``norm`` is the weight and bias ``[D]`` and epsilon; ``x`` is float32 or bfloat16.
     """
     rows, columns = x.shape
-    made = Normalized(empty(rows, columns), empty(rows, columns), empty(rows), empty(rows))
-    struct, _kept = _residual_norm(x, bias, residual, norm, dropout, made)
+    result = Normalized(empty(rows, columns), empty(rows, columns), empty(rows), empty(rows))
+    struct, _kept = _residual_norm(x, bias, residual, norm, dropout, result)
     instruction_set.residual_norm(byref(struct), threads)
-    return made
+    return result
 
 
 def residual_norm_backward(
     dy: Floats,
-    made: Normalized,
+    forward: Normalized,
     norm: tuple[Floats, Floats, float],
     dropout: DropoutStruct | None,
     instruction_set: InstructionSet,
@@ -69,18 +69,19 @@ def residual_norm_backward(
     is_half: bool,
     threads: int,
 ) -> tuple[Numbers, Floats, Floats, Floats, Floats]:
-    """Return the gradients of ``x``, ``bias``, ``residual`` and of the normalization's weight and bias.
+    """Return the gradients of ``x``, ``bias``, ``residual`` and the normalization's weight and bias.
 
-    ``is_half``: whether ``x`` was bfloat16; its gradient is then, too.
+    ``is_half``: whether ``x`` was bfloat16, as its gradient then is.
     """
     rows, columns = dy.shape
     dy = np.ascontiguousarray(dy)
     dx, dsum = empty(rows, columns, dtype=np.uint16 if is_half else np.float32), empty(rows, columns)
     dweight, dnorm_bias, dbias = (empty(columns) for _ in range(3))
     check_float32((rows, columns), dy)
-    forward, _kept = _residual_norm(dx, dbias, dsum, norm, dropout, made)
+    # the backward pass reads no x, bias and residual: their gradients stand in for arrays of the right shapes
+    forward_struct, _kept = _residual_norm(dx, dbias, dsum, norm, dropout, forward)
     addresses = (each.ctypes.data for each in (dy, dx, dsum, dweight, dnorm_bias, dbias))
-    struct = ResidualNormBackwardStruct(forward, *addresses)
+    struct = ResidualNormBackwardStruct(forward_struct, *addresses)
     check_returned(instruction_set.residual_norm_backward(byref(struct), threads), rows)
     return dx, dbias, dsum, dweight, dnorm_bias
 
@@ -91,17 +92,17 @@ def _residual_norm(
     residual: Floats,
     norm: tuple[Floats, Floats, float],
     dropout: DropoutStruct | None,
-    made: Normalized,
+    result: Normalized,
 ) -> tuple[ResidualNormStruct, tuple[Numbers, ...]]:
-    """Return the structure, and the arrays whose addresses it holds."""
+    """Return the structure, and the arrays to keep alive because it holds their addresses."""
     arrays = tuple(map(np.ascontiguousarray, (x, bias, residual, *norm[:2])))
     rows, columns = x.shape
     is_half = check_numbers((rows, columns), arrays[0])
-    check_float32((rows, columns), arrays[2], made.y, made.sum)
+    check_float32((rows, columns), arrays[2], result.y, result.sum)
     check_float32((columns,), arrays[1], *arrays[3:])
-    check_float32((rows,), made.means, made.factors)
+    check_float32((rows,), result.means, result.factors)
     struct = ResidualNormStruct(
-        *(each.ctypes.data for each in (*arrays[:3], made.sum, made.y, made.means, made.factors)),
+        *(each.ctypes.data for each in (*arrays[:3], result.sum, result.y, result.means, result.factors)),
         NormStruct(arrays[3].ctypes.data, arrays[4].ctypes.data, norm[2]),
         rows,
         columns,

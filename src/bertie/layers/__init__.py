@@ -1,4 +1,4 @@
-"""The parts of a BERT, each over packed tokens ``[T, D]``. Module names are those of the checkpoints."""
+"""The parts of a BERT, on packed tokens ``[T, D]``. Modules have the names in checkpoints."""
 
 from bertie.extras import need_torch
 

@@ -29,7 +29,7 @@ def _gelu_python(x: Tensor) -> Tensor:
     return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
 
 
-# Names as checkpoints use them; the several GELUs differ in their last bits, so each name keeps its own formula.
+# By their names in configs; the GELUs differ in their last bits, so each name keeps its own formula.
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": F.gelu,
     "gelu_10": lambda x: F.gelu(x).clamp(-10, 10),
@@ -56,7 +56,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class NamedActivation(nn.Module):
-    """The activation of a name in ``ACTIVATIONS``."""
+    """An activation of ``ACTIVATIONS``, by name."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class NamedActivation(nn.Module):
 
 
 def activation(hidden_act: str | Activation) -> Activation:
-    """Return a module of the activation that ``config.hidden_act`` names, or the callable that it is."""
+    """Return the activation that ``config.hidden_act`` names, as a module, or ``hidden_act`` itself if callable."""
     if callable(hidden_act):
         return hidden_act
     if hidden_act not in ACTIVATIONS:
@@ -82,5 +82,5 @@ def activation(hidden_act: str | Activation) -> Activation:
 
 
 def is_erf_gelu(function: Activation) -> bool:
-    """Whether a block's activation is the GELU with erf, without hooks."""
+    """Whether a block's activation is the exact GELU, without hooks."""
     return type(function) is NamedActivation and function.name in ("gelu", "gelu_python") and not has_hooks(function)

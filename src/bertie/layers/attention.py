@@ -1,7 +1,7 @@
-"""The attention sub-layers of a block: projections around ``attend``, with residual and normalisation after.
+"""The attention sub-layers of a block: projections around ``attend``, with residual and normalization after.
 
-Each part takes the reference's arguments. Hidden states are packed, ``[T, D]``, where a `Packed` stands in the mask's
-place, and else a rectangle ``[B, S, D]``.
+Each part takes the reference's arguments. Hidden states are packed, ``[T, D]``, if a `Packed` is passed as the mask,
+else a rectangle ``[B, S, D]``.
 """
 
 from typing import Any
@@ -23,12 +23,12 @@ from bertie.layers.linear import Linear
 from bertie.layers.rectangle import Collected, Unpadded
 from bertie.packing import Packed
 
-# What callers hand down to every part, though attention has no use for it.
-_OF_OTHER_PARTS = frozenset({"position_ids", "use_cache", "output_hidden_states", "return_dict", "cache_position"})
+# Arguments that callers pass to every part, but which attention does not use.
+_UNUSED_ARGUMENTS = frozenset({"position_ids", "use_cache", "output_hidden_states", "return_dict", "cache_position"})
 
 
 class _Attention(nn.Module):
-    """What self- and cross-attention share: three projections and how they are cut into heads."""
+    """The parts shared by self- and cross-attention: three projections, split into heads."""
 
     def __init__(self, config: BertConfig, is_causal: bool = False, layer_idx: int | None = None) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class _Attention(nn.Module):
         """``[B, S, D]`` to ``[B, H, S, K]``."""
         return self.heads(projected).transpose(1, 2)
 
-    def gives_weights(self, output_attentions: bool | None, collected: Collected | None) -> bool:
-        """Whether the weights of a rectangle are an answer of this part: they are asked for, or come with eager."""
-        return bool(output_attentions) or self.backend == "dense" or _wanted(collected)
+    def returns_weights(self, output_attentions: bool | None, collected: Collected | None) -> bool:
+        """Whether this part returns the weights of a rectangle: if requested, and always with eager attention."""
+        return bool(output_attentions) or self.backend == "dense" or _collects_weights(collected)
 
     @property
     def backend(self) -> str | None:
-        """The backend that must attend; None leaves the choice to `attend`."""
+        """The name of the backend to use; None leaves the choice to `attend`."""
         return "dense" if self.config._attn_implementation == "eager" else None
 
     @property
@@ -67,7 +67,7 @@ class _Attention(nn.Module):
 
 
 class BertSelfAttention(_Attention):
-    """Every token of a text attends to its text, or, in a decoder, to itself and what stands before it."""
+    """Every token attends to its whole text or, in a decoder, to itself and the tokens before it."""
 
     def __init__(self, config: BertConfig, is_causal: bool = False, layer_idx: int | None = None) -> None:
         super().__init__(config, is_causal, layer_idx)
@@ -82,12 +82,12 @@ class BertSelfAttention(_Attention):
         hidden_states: Tensor,
         attention_mask: Tensor | Packed | None = None,
         past_key_values: Any = None,
-        encoder_hidden_states: None = None,  # noqa: ARG002  callers give both kinds of attention the same
+        encoder_hidden_states: None = None,  # noqa: ARG002  callers pass the same to both kinds of attention
         output_attentions: bool | None = None,
         collected: Collected | None = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the context like ``hidden_states``, and the weights ``[B, H, S, S_keys]`` or None."""
+        """Return the context, in the layout of ``hidden_states``, and the weights ``[B, H, S, S_keys]`` or None."""
         if others:
             _check_others(others)
         cache = getattr(past_key_values, "self_attention_cache", past_key_values)
@@ -100,10 +100,10 @@ class BertSelfAttention(_Attention):
                 q,
                 k,
                 v,
-                self._past(q, k) if attention_mask is None else attention_mask,
+                self._causal_mask(q, k) if attention_mask is None else attention_mask,
                 dropout_p=self.dropout_p,
                 score_bias=bias,
-                weights=self.gives_weights(output_attentions, collected),
+                weights=self.returns_weights(output_attentions, collected),
                 real=None if collected is None else collected.real,
             )
             return context.flatten(2), weights
@@ -111,8 +111,8 @@ class BertSelfAttention(_Attention):
         q, k, v = map(self.heads, self.project(hidden_states))
         keys: Packed | CachedKeys = packed
         if cache is not None:
-            k, v, keys = self._remember(cache, k, v, packed)
-        # one new token of a text sees all that the cache holds
+            k, v, keys = self._append_to_cache(cache, k, v, packed)
+        # a single new token attends to everything in the cache
         is_causal = self.is_causal and not (isinstance(keys, CachedKeys) and max(packed.lengths, default=0) <= 1)
         context, weights = attend(
             q,
@@ -123,7 +123,7 @@ class BertSelfAttention(_Attention):
             causal=is_causal,
             dropout_p=self.dropout_p,
             score_bias=bias,
-            weights=_wanted(collected),
+            weights=_collects_weights(collected),
             backend=self.backend,
         )
         return context.flatten(1), weights
@@ -133,17 +133,17 @@ class BertSelfAttention(_Attention):
             return self.distances.score_bias(self.distance_embedding.weight)
         return None if self.distances is None else self.distances.score_bias()
 
-    def _remember(
+    def _append_to_cache(
         self, cache: CacheLike, k: Tensor, v: Tensor, packed: Packed
     ) -> tuple[Tensor, Tensor, Packed | CachedKeys]:
-        """Append keys and values ``[T, H, K]`` to a cache and return what to attend to: of an empty one, just these."""
+        """Append keys and values ``[T, H, K]`` to a cache; return those to attend to, the new alone if it was empty."""
         was_empty = not is_tracing() and cache.get_seq_length(self.layer_idx) == 0
         if isinstance(cache, Cache) and _is_plain(packed):
             everything: tuple[Tensor, Tensor, Packed | CachedKeys] = cache.append(k, v, self.layer_idx, packed)
             self._refuse_unequal_distances(everything[2])
         elif not isinstance(packed, Unpadded) and packed.flat_index is not None and not is_tracing():
             raise InputError(
-                f"{type(cache).__name__} holds rows of one length; texts of unequal lengths in a Packed need a "
+                f"{type(cache).__name__} holds rows of equal length; texts of unequal lengths in a Packed need a "
                 "bertie.Cache."
             )
         else:
@@ -166,15 +166,15 @@ class BertSelfAttention(_Attention):
             return q, k, v
         return self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
 
-    def _past(self, query: Tensor, key: Tensor) -> Tensor | None:
-        """Return who sees whom without a mask: all, or what stands before; eager attention knows its mask alone."""
+    def _causal_mask(self, query: Tensor, key: Tensor) -> Tensor | None:
+        """Return the default mask: causal in a decoder, but none with eager attention, as in the reference."""
         if not self.is_causal or self.backend == "dense" or query.shape[2] == 1:
             return None
         width, keys = query.shape[2], key.shape[2]
         return torch.ones(width, keys, dtype=torch.bool, device=query.device).tril(keys - width)
 
     def first_tokens(self, first: Tensor, hidden_states: Tensor, packed: Packed) -> Tensor:
-        """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, which attends to its whole text."""
+        """Return the context ``[B, D]`` of each text's ``first`` token ``[B, D]``, over its whole text."""
         q, k, v = map(self.heads, (self.query(first), self.key(hidden_states), self.value(hidden_states)))
         context, _ = attend(q, k, v, packed.cls_tokens(), keys=packed, dropout_p=self.dropout_p)
         return context.flatten(1)
@@ -193,9 +193,9 @@ class BertCrossAttention(_Attention):
         collected: Collected | None = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the context like ``hidden_states``, and the weights ``[B, H, S, S_encoder]`` or None.
+        """Return the context, in the layout of ``hidden_states``, and the weights ``[B, H, S, S_encoder]`` or None.
 
-        Packed, ``attention_mask`` is the batch of the queries and ``encoder_hidden_states`` that of the keys.
+        If packed, ``attention_mask`` is the batch of the queries and ``encoder_hidden_states`` that of the keys.
         """
         if others:
             _check_others(others)
@@ -206,7 +206,7 @@ class BertCrossAttention(_Attention):
                 *self.keys_and_values(encoder_hidden_states, past_key_values),
                 attention_mask,
                 dropout_p=self.dropout_p,
-                weights=self.gives_weights(output_attentions, collected),
+                weights=self.returns_weights(output_attentions, collected),
                 real=None if collected is None else collected.real,
             )
             return context.flatten(2), weights
@@ -219,18 +219,18 @@ class BertCrossAttention(_Attention):
             attention_mask,
             keys=keys,
             dropout_p=self.dropout_p,
-            weights=_wanted(collected),
+            weights=_collects_weights(collected),
         )
         return context.flatten(1), weights
 
     def _packed_keys(
         self, encoder: Packed, cache: Any, collected: Collected | None
     ) -> tuple[Tensor, Tensor, Packed | CachedKeys]:
-        """Return what packed queries attend to: of a `Packed` our cache keeps the keys without padding."""
+        """Return the keys and values for packed queries; bertie's cache keeps those of a `Packed` without padding."""
         half = getattr(cache, "cross_attention_cache", None)
         if not isinstance(half, Cache) or not _is_plain(encoder) or half.layer(self.layer_idx).lengths is None:
             return *self.keys_and_values(encoder, cache), encoder
-        if _wanted(collected):  # their columns are those of the encoder's rectangle
+        if _collects_weights(collected):  # weights have the columns of the encoder's rectangle
             return *self.keys_and_values(encoder, None), encoder
         if not cache.is_updated.get(self.layer_idx):
             cache.is_updated[self.layer_idx] = True
@@ -238,17 +238,17 @@ class BertCrossAttention(_Attention):
         return half.layers[self.layer_idx].packed()
 
     def keys_and_values(self, encoder: Tensor | Packed | None, cache: Any) -> tuple[Tensor, Tensor]:
-        """Project the encoder's hidden states, or take what an encoder-decoder cache keeps of them in rows."""
+        """Project the encoder's hidden states, or return what an encoder-decoder cache holds of them in rows."""
         updated = getattr(cache, "is_updated", None)
         assert encoder is not None
         if updated is not None and updated.get(self.layer_idx):
             half = cache.cross_attention_cache
             if isinstance(half, Cache) and half.layer(self.layer_idx).lengths is not None:
                 raise InputError("past_key_values holds the keys of an encoder's Packed; pass that Packed again.")
-            # Appending nothing is how a cache of any make is read through ``update`` alone.
-            none = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
-            none = none.to(self.key.weight.device, self.key.weight.dtype)
-            return extend(half, none, none, self.layer_idx, has_padding=True)
+            # Any cache can be read through ``update`` alone, by appending nothing.
+            nothing = torch.empty(encoder.shape[0], self.num_attention_heads, 0, self.attention_head_size)
+            nothing = nothing.to(self.key.weight.device, self.key.weight.dtype)
+            return extend(half, nothing, nothing, self.layer_idx, has_padding=True)
         if isinstance(encoder, Packed):
             assert encoder.inputs_embeds is not None
             k, v = (self.heads(part(encoder.inputs_embeds)) for part in (self.key, self.value))
@@ -280,14 +280,14 @@ class Residual(nn.Module):
 
 
 class BertSelfOutput(Residual):
-    """The end of attention."""
+    """The output projection of attention."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config, config.hidden_size)
 
 
 class BertAttention(nn.Module):
-    """Either kind of attention with its end: ``attention`` and ``crossattention`` of the checkpoints."""
+    """Either kind of attention with its output: ``attention`` and ``crossattention`` in checkpoints."""
 
     def __init__(
         self,
@@ -311,7 +311,7 @@ class BertAttention(nn.Module):
         past_key_values: Any = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return hidden states like those given, and the attention's weights or None."""
+        """Return hidden states in the layout of those given, and the attention weights or None."""
         if self.is_cross_attention and not isinstance(attention_mask, Packed):
             attention_mask = encoder_attention_mask
         context, weights = self.self(
@@ -327,17 +327,17 @@ class BertAttention(nn.Module):
 
 
 def _is_plain(packed: Packed) -> bool:
-    """Whether a batch came without padding, so that its texts may grow each by its own tokens."""
+    """Whether a batch was given without padding, so that each text may grow by its own tokens."""
     return not isinstance(packed, Unpadded) and packed.attention_mask is None and not is_tracing()
 
 
-def _wanted(collected: Collected | None) -> bool:
+def _collects_weights(collected: Collected | None) -> bool:
     return collected is not None and collected.attentions is not None
 
 
 def _check_others(others: dict[str, Any]) -> None:
-    """Refuse what no part of a block knows, unless there is nothing in it (programs pass ``head_mask=None``)."""
+    """Refuse arguments that no part of a block takes, unless they are None (programs pass ``head_mask=None``)."""
     for name, value in others.items():
-        if value is not None and name not in _OF_OTHER_PARTS:
+        if value is not None and name not in _UNUSED_ARGUMENTS:
             hint = nearest(name, ["attention_mask", "past_key_values", "output_attentions", "encoder_hidden_states"])
             raise InputTypeError(f"The blocks take no argument {name!r}.{hint}")

@@ -1,4 +1,4 @@
-"""One transformer block: attention, in a decoder cross-attention, and feed-forward, each with its residual."""
+"""One transformer block: attention, in some decoders cross-attention, and feed-forward, each with its residual."""
 
 from typing import Any
 
@@ -29,14 +29,14 @@ class BertIntermediate(nn.Module):
 
 
 class BertOutput(Residual):
-    """The end of the feed-forward network."""
+    """The output projection of the feed-forward network."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config, config.intermediate_size)
 
 
 class BertLayer(nn.Module):
-    """``[B, S, D]`` to ``[B, S, D]``; or ``[T, D]`` to ``[T, D]``, if a `Packed` stands in the mask's place."""
+    """``[B, S, D]`` to ``[B, S, D]``, or ``[T, D]`` to ``[T, D]`` if a `Packed` is passed as the mask."""
 
     crossattention: BertAttention
 
@@ -65,9 +65,10 @@ class BertLayer(nn.Module):
 
         Args:
             attention_mask: ``[B, 1 or H, 1 or S, S_keys]``, bool (True: attend) or floats added to the scores.
-            encoder_hidden_states: ``[B, S_encoder, D]``, which a decoder's cross-attention reads, with their mask.
+            encoder_hidden_states: ``[B, S_encoder, D]``, for a decoder's cross-attention.
+            encoder_attention_mask: the mask of ``encoder_hidden_states``.
             past_key_values: a cache to read and extend.
-            others: handed down to the attention: ``output_attentions``.
+            others: passed to the attention, such as ``output_attentions``.
 
         Raises:
             InputError: encoder states are given, but the config has no ``add_cross_attention``.
@@ -87,13 +88,13 @@ class BertLayer(nn.Module):
         return self.feed_forward_chunk(attended)
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
-        """Return the feed-forward network's answer to each token."""
+        """Return the feed-forward sub-layer's output for each token."""
         return self.output(self.intermediate(attention_output), attention_output)
 
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        """Return what ``forward`` gives for each text's first token alone, ``[B, D]``.
+        """Return the output of ``forward`` for each text's first token alone, ``[B, D]``.
 
-        The other tokens are read, as keys and values, but nothing else is computed of them.
+        The other tokens serve only as keys and values.
         """
         attention: Any = self.attention
         first = packed.first(hidden_states)
@@ -101,7 +102,7 @@ class BertLayer(nn.Module):
         return self.feed_forward_chunk(attended)
 
     def can_skip(self, packed: Packed) -> bool:
-        """Whether `first_tokens` gives what ``forward`` would: no mask of its own, no decoder, no one looking in."""
+        """Whether `first_tokens` is equivalent to ``forward``: no mask of its own, no decoder, no hooks."""
         own: Any = self.attention.self
         return (
             not own.is_causal

@@ -1,4 +1,4 @@
-"""From ids to vectors: word, position and token-type embeddings, summed and normalised (BERT, figure 2)."""
+"""From ids to vectors: word, position and token-type embeddings, added and normalized (BERT, figure 2)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from bertie.packing import Packed
 
 
 class BertEmbeddings(nn.Module):
-    """``E = LayerNorm(word + token type + position)``, then dropout; where the config says so, projected to its width.
+    """``E = LayerNorm(word + token type + position)``, then dropout, projected to ``hidden_size`` if E is narrower.
 
-    A table of token types is missing where there are none.
+    ``token_type_embeddings`` is None if the config has no token types.
     """
 
     position_ids: Tensor
@@ -25,7 +25,7 @@ class BertEmbeddings(nn.Module):
         super().__init__()
         width = config.embedding_width
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        # Relative positions act in attention instead; checkpoints of that kind still carry this table.
+        # Checkpoints with relative positions, which act in attention, contain this table all the same.
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
@@ -34,7 +34,7 @@ class BertEmbeddings(nn.Module):
         self.first_position = config.first_position
         self.padding_id = config.pad_token_id if config.family.skips_padding else None
         self.absolute = config.position_embedding_type == "absolute"
-        # No file holds their numbers, so they exist even in a model that is made without memory.
+        # No file contains these buffers, so they are real even in a model on the meta device.
         device = "cpu" if torch.get_default_device().type == "meta" else None
         columns = torch.arange(config.max_position_embeddings, device=device).expand(1, -1)
         self.register_buffer("position_ids", columns, persistent=False)
@@ -48,10 +48,10 @@ class BertEmbeddings(nn.Module):
         inputs_embeds: Tensor | None = None,
         past_key_values_length: int = 0,
     ) -> Tensor:
-        """Return the embeddings ``[B, S, D]`` of ids or vectors; of a `Packed`, ``[T, D]``.
+        """Return the embeddings ``[B, S, D]`` of ids or vectors, or ``[T, D]`` of a `Packed`.
 
-        Without positions columns are counted from ``past_key_values_length``; without token types all are 0. A
-        `Packed` counts a text's tokens from 0, wherever its model's positions begin.
+        Positions default to columns counted from ``past_key_values_length``, token types to 0. The positions of a
+        `Packed` count from 0, whatever the model's first position is.
         """
         if isinstance(input_ids, Packed):
             packed = input_ids
@@ -79,9 +79,9 @@ class BertEmbeddings(nn.Module):
 
 
 def positions_of(shape: Sequence[int], ids: Tensor | None, padding_id: int, device: torch.device) -> Tensor:
-    """Return the positions ``[B, S]`` of ids that aren't padding, counted from 0; those of padding are -1.
+    """Return the positions ``[B, S]`` of ids that are not padding, counted from 0; padding has -1.
 
-    Of vectors it isn't known what is padding, so that all are counted.
+    Without ids (``inputs_embeds``), padding is unknown and every column is counted.
     """
     if ids is None:
         return torch.arange(shape[1], device=device).expand(shape[0], -1)

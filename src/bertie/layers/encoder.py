@@ -1,4 +1,4 @@
-"""The stack of blocks, and what it collects on the way."""
+"""The stack of blocks, with collection of each layer's outputs and activation checkpointing."""
 
 from collections.abc import Callable
 from functools import partial
@@ -49,13 +49,13 @@ class BertEncoder(nn.Module):
         """Run the blocks; arguments as in `BertLayer.forward`.
 
         Args:
-            use_cache: whether ``past_key_values`` comes back.
+            use_cache: whether to return ``past_key_values``.
             output_attentions, output_hidden_states: whether to return those of every layer.
             return_dict: False returns a tuple.
-            collected: gathers what the caller wants of every layer.
+            collected: collects the outputs of every layer that the caller wants.
 
         Returns:
-            ``BaseModelOutputWithPastAndCrossAttentions``, or a tuple of its members.
+            ``BaseModelOutputWithPastAndCrossAttentions``, or a tuple of its fields.
         """
         if collected is None and (output_attentions or output_hidden_states):
             collected = Collected(None, bool(output_attentions), bool(output_hidden_states))
@@ -81,7 +81,7 @@ class BertEncoder(nn.Module):
         return output.to_tuple() if return_dict is False else output
 
     def first_tokens(self, hidden_states: Tensor, packed: Packed) -> Tensor:
-        """Return the last hidden state of each text's first token, ``[B, D]``: the last block computes nothing else."""
+        """Return the last hidden state of each text's first token, ``[B, D]``; the last block computes only these."""
         last: Any = self.layer[-1]
         for run in self._blocks()[:-1]:
             hidden_states = run(hidden_states, packed)
@@ -97,7 +97,7 @@ class BertEncoder(nn.Module):
 
 
 class Checkpointing:
-    """Activation checkpointing: which blocks drop their activations, and how these are computed anew."""
+    """Activation checkpointing: which blocks drop their activations, and how these are recomputed."""
 
     def __init__(self) -> None:
         self.every_n_layers = 0

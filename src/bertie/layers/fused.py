@@ -1,7 +1,7 @@
-"""Parts of a block as one function each, with their gradients, for a CPU and where no hook sees what lies between.
+"""Fused parts of a block with their gradients, for training on a CPU without hooks on the modules involved.
 
-A string of small operators passes its numbers through memory once for each of them, and again for each in the backward
-pass. Under bf16's autocast products take and give bfloat16; hidden states, normalization and all sums stay float32.
+A chain of small operators moves its tensors through memory once for each operator, and again in the backward pass.
+Under bfloat16 autocast, products take and return bfloat16; hidden states, normalization and sums stay float32.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.capture import has_hooks, is_intercepted
-from bertie.dropout import Dropout, drawn_params
+from bertie.dropout import Dropout, draw_params
 from bertie.kernels import library
 from bertie.kernels.activations import bias_gelu, bias_gelu_backward
 from bertie.kernels.library import DropoutStruct, InstructionSet
@@ -25,9 +25,9 @@ _KNOWN: frozenset[Any] = frozenset({Linear, nn.Linear, nn.LayerNorm, Dropout})
 
 
 def can_fuse(x: Tensor, *modules: nn.Module) -> bool:
-    """Whether these modules may be computed as one: they train on a CPU, on plain numbers, without hooks or modes.
+    """Whether these modules may be fused: they train on a CPU, on plain tensors, without hooks or modes.
 
-    Without gradients too, while they train: what a checkpoint computes anew drops the same then.
+    In training mode even without gradients, so that a checkpoint's recomputation uses the same dropout.
     """
     return (
         not is_intercepted()
@@ -56,7 +56,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _product_dtype(x: Tensor) -> torch.dtype | None:
-    """Return the dtype in which products of ``x`` are computed; None where it is none of the kernels'."""
+    """Return the dtype in which products of ``x`` are computed, or None if the kernels do not support it."""
     if type(x) is not Tensor or x.layout != torch.strided or x.is_neg() or x.dtype not in _DTYPES:
         return None
     if torch.is_autocast_enabled("cpu"):
@@ -66,7 +66,7 @@ def _product_dtype(x: Tensor) -> torch.dtype | None:
 
 
 def project(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
-    """Return what several linear layers of equal sizes make of ``x [..., D]``, by one product."""
+    """Return the outputs of several linear layers of equal size for ``x [..., D]``, by one product."""
     rows = x.reshape(-1, x.shape[-1])
     dtype = _product_dtype(x)
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
@@ -75,7 +75,7 @@ def project(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
 
 
 def dense_gelu(x: Tensor, dense: nn.Linear) -> Tensor:
-    """Return ``GELU(dense(x))``, with erf, of ``x [..., D]``."""
+    """Return the exact ``GELU(dense(x))`` of ``x [..., D]``."""
     rows = x.reshape(-1, x.shape[-1])
     y: Tensor = _DenseGelu.apply(rows, dense.weight, dense.bias, _product_dtype(x), library.best())
     return y.view(*x.shape[:-1], -1)
@@ -83,7 +83,7 @@ def dense_gelu(x: Tensor, dense: nn.Linear) -> Tensor:
 
 def dense_residual_norm(x: Tensor, residual: Tensor, dense: nn.Linear, dropout_p: float, norm: nn.LayerNorm) -> Tensor:
     """Return ``norm(residual + dropout(dense(x)))`` of ``x [..., F]`` and a float32 ``residual [..., D]``."""
-    dropped = drawn_params(dropout_p) if dropout_p > 0 else None
+    dropped = draw_params(dropout_p) if dropout_p > 0 else None
     rows, parameters = x.reshape(-1, x.shape[-1]), (dense.weight, dense.bias, norm.weight, norm.bias)
     residual_rows = residual.reshape(-1, residual.shape[-1])
     arguments = norm.eps, dropped, _product_dtype(x), library.best()
@@ -95,7 +95,7 @@ class _Projections(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, ...]:
         ctx.count = count = len(parameters) // 2
-        weight, bias = (_joined(part).to(dtype) for part in (parameters[:count], parameters[count:]))
+        weight, bias = (_concatenate(part).to(dtype) for part in (parameters[:count], parameters[count:]))
         ctx.dtype, x = x.dtype, x.detach().to(dtype)
         ctx.save_for_backward(x, weight)
         return linear(x, weight, bias).chunk(count, dim=1)
@@ -104,16 +104,16 @@ class _Projections(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        dy = _joined(grads, dim=1)
+        dy = _concatenate(grads, dim=1)
         needs_x, _, *needs = ctx.needs_input_grad
         dx = input_gradient(dy, weight).to(ctx.dtype) if needs_x else None
-        given: list[Tensor | None] = [None] * len(needs)
+        gradients: list[Tensor | None] = [None] * len(needs)
         if any(needs):
             dweight, dbias = parameter_gradients(dy, x, needs_bias=any(needs[ctx.count :]))
-            given[: ctx.count] = dweight.chunk(ctx.count)
+            gradients[: ctx.count] = dweight.chunk(ctx.count)
             if dbias is not None:
-                given[ctx.count :] = dbias.chunk(ctx.count)
-        return dx, None, *(each if need else None for each, need in zip(given, needs, strict=True))
+                gradients[ctx.count :] = dbias.chunk(ctx.count)
+        return dx, None, *(each if need else None for each, need in zip(gradients, needs, strict=True))
 
 
 class _DenseGelu(torch.autograd.Function):
@@ -160,9 +160,9 @@ class _DenseResidualNorm(torch.autograd.Function):
         x, weight = x.detach().to(dtype), weight.detach().to(dtype)
         product = linear(x, weight)
         norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), eps
-        h, added, before = as_array(product), parameter_as_array(bias), as_array(residual)
-        made = residual_norm(h, added, before, norm, dropout, instruction_set, threads=torch.get_num_threads())
-        y, *others = map(as_tensor, made)
+        arrays = as_array(product), parameter_as_array(bias), as_array(residual)
+        normalized = residual_norm(*arrays, norm, dropout, instruction_set, threads=torch.get_num_threads())
+        y, *others = map(as_tensor, normalized)
         ctx.save_for_backward(x, weight, norm_weight, norm_bias, *others)
         return y
 
@@ -171,18 +171,18 @@ class _DenseResidualNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, norm_weight, norm_bias, *others = ctx.saved_tensors
         dy = as_array(grads[0])
-        made = Normalized(dy, *map(as_array, others))
+        forward = Normalized(dy, *map(as_array, others))  # y is not needed: dy stands in for it
         norm = parameter_as_array(norm_weight), parameter_as_array(norm_bias), ctx.eps
         is_half, threads = weight.dtype == torch.bfloat16, torch.get_num_threads()
-        gradients = residual_norm_backward(dy, made, norm, *ctx.arguments, is_half=is_half, threads=threads)
+        gradients = residual_norm_backward(dy, forward, norm, *ctx.arguments, is_half=is_half, threads=threads)
         dproduct, dbias, dresidual, dnorm_weight, dnorm_bias = map(as_tensor, gradients)
         needs_x, _, needs_weight = ctx.needs_input_grad[:3]
         dx = input_gradient(dproduct, weight).to(ctx.dtype) if needs_x else None
         dweight = parameter_gradients(dproduct, x)[0] if needs_weight else None
-        given = dx, dresidual, dweight, dbias, dnorm_weight, dnorm_bias
-        needed = (each if need else None for each, need in zip(given, ctx.needs_input_grad, strict=False))
+        computed = dx, dresidual, dweight, dbias, dnorm_weight, dnorm_bias
+        needed = (each if need else None for each, need in zip(computed, ctx.needs_input_grad, strict=False))
         return *needed, None, None, None, None
 
 
-def _joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+def _concatenate(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
     return parts[0].detach() if len(parts) == 1 else torch.cat([each.detach() for each in parts], dim)

@@ -1,4 +1,4 @@
-"""The pooler, and the pretraining heads: words from hidden states, and whether one sentence follows another."""
+"""The pooler, and the pretraining heads for masked words and next sentences."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from bertie.packing import Packed
 
 
 class BertPooler(nn.Module):
-    """``tanh(dense(first token))``: ``[B, S, D]``, or ``[T, D]`` with their `Packed`, to ``[B, D]``.
+    """``tanh(dense(first token))``: ``[B, S, D]``, or ``[T, D]`` with its `Packed`, to ``[B, D]``.
 
-    The activation is the family's, and so is whether a classifier's dropout acts on the first token. A packed text
-    without tokens gets zeros (decision 5).
+    Some families have another activation, or dropout before the dense layer. A packed text without tokens gets zeros
+    (decision 5).
     """
 
     dropout: nn.Module | None
@@ -23,8 +23,8 @@ class BertPooler(nn.Module):
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.dropout = None
-        own = config.family.pooler_act
-        self.activation = nn.Tanh() if own == "tanh" else activation(own)
+        name = config.family.pooler_act
+        self.activation = nn.Tanh() if name == "tanh" else activation(name)
 
     def forward(self, hidden_states: Tensor, packed: Packed | None = None) -> Tensor:
         first = hidden_states[:, 0] if packed is None else packed.first(hidden_states)
@@ -49,7 +49,7 @@ class BertPredictionHeadTransform(nn.Module):
 
 
 class BertLMPredictionHead(nn.Module):
-    """``[..., D]`` to logits ``[..., V]``; the decoder's weight is tied to the word embeddings, its bias ``bias``."""
+    """``[..., D]`` to logits ``[..., V]``; the decoder is tied to the word embeddings, its bias to ``bias``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class BertLMPredictionHead(nn.Module):
 
 
 class BertOnlyMLMHead(nn.Module):
-    """The masked-LM head under the name it has in checkpoints, ``cls.predictions``."""
+    """The masked-LM head, by its name in checkpoints, ``cls.predictions``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class BertOnlyMLMHead(nn.Module):
 
 
 class BertOnlyNSPHead(nn.Module):
-    """The next-sentence head under the name it has in checkpoints: ``[B, D]`` to ``[B, 2]``."""
+    """The next-sentence head, by its name in checkpoints: ``[B, D]`` to ``[B, 2]``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers whose weights are 8-bit integers: what a quantised checkpoint holds, and how their inputs are rounded."""
+"""Layers with 8-bit weights, as in quantized checkpoints, whose inputs are quantized during inference."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from bertie.capture import is_intercepted
 from bertie.engine.linear import Int8Weight, dense
 from bertie.errors import InputError
 from bertie.kernels import library
-from bertie.kernels.arrays import short_lived
+from bertie.kernels.arrays import temporary_memory
 from bertie.kernels.gemm_int8 import check_int8_depth
 
 LARGEST = 127
@@ -17,13 +17,12 @@ LARGEST = 127
 class Int8Linear(nn.Module):
     """``y = (x · input_scale) Wᵀ + bias`` with ``W = weight · weight_scale[:, None]``: ``[T, in]`` to ``[T, out]``.
 
-    Parameters: ``weight`` int8 ``[out, in]`` and ``weight_scale`` ``[out]``; ``bias`` ``[out]`` and ``input_scale``
-    ``[in]`` may be None. None of them can be trained. Each row of inputs is rounded within its own range, to
-    ``input_bits``: 8, which some processors cannot multiply, or 16.
+    Parameters, none of them trainable: ``weight`` int8 ``[out, in]`` and ``weight_scale`` ``[out]``; ``bias`` ``[out]``
+    and ``input_scale`` ``[in]`` may be None. Each row of inputs is quantized within its own range to ``input_bits``:
+    8, or 16, which is also used on processors that cannot multiply 8 bits.
 
-    On a CPU with kernels, the weights are packed for every call, which takes about as
-    long as the product of a short text; pipelines made from a folder pack them once. Elsewhere, and while a graph is
-    captured, the product is that of the weights as numbers.
+    On a CPU with kernels, weights are packed for every call, which takes about as long as the product of a short text;
+    pipelines made from a folder pack them once. Elsewhere, and while a graph is captured, weights are dequantized.
     """
 
     def __init__(
@@ -52,18 +51,17 @@ class Int8Linear(nn.Module):
         return F.linear(x if self.input_scale is None else x * self.input_scale, weight, self.bias)
 
     def has_kernel(self) -> bool:
-        """Whether integers are multiplied, each row rounded by itself."""
-        best = library.best()
-        return best is not None and self.weight.is_cpu
+        """Whether the product is computed with integers, by bertie's kernel."""
+        return library.best() is not None and self.weight.is_cpu
 
     def explain(self) -> str:
         if self.has_kernel():
             precise = "inputs of 16 bits, " if self.input_bits == 16 else ""
             return f"bertie's kernel for 8-bit integers, {precise}the weights packed for every product"
-        return "PyTorch's product with the weights as numbers"
+        return "PyTorch's product with dequantized weights"
 
     def as_arrays(self) -> Int8Weight:
-        """Return the weight and how inputs are rounded, as the engine has them."""
+        """Return the weight and the quantization of inputs, for the engine."""
         smooth = self.input_scale
         return Int8Weight(
             self.weight.numpy(),
@@ -76,7 +74,7 @@ class Int8Linear(nn.Module):
         bias = self.weight_scale.new_zeros(self.out_features) if self.bias is None else self.bias
         rows = x.detach().float().reshape(-1, self.in_features).numpy()
         threads = torch.get_num_threads()
-        product = dense(self.as_arrays(), bias.float().numpy(), short_lived, threads)(rows, threads=threads)
+        product = dense(self.as_arrays(), bias.float().numpy(), temporary_memory, threads)(rows, threads=threads)
         return torch.from_numpy(product).view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def train(self, mode: bool = True) -> "Int8Linear":
@@ -89,7 +87,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """A table of ``weight`` int8 ``[V, D]`` with ``weight_scale`` ``[V]``: ids of any shape to ``[…, D]``."""
+    """A table with ``weight`` int8 ``[V, D]`` and ``weight_scale`` ``[V]``: ids of any shape to ``[…, D]``."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Linear layers that compute with the weights they have at that moment, by the fastest product that allows it."""
+"""Linear layers that always compute with their current weights, by the fastest product that allows it."""
 
 import torch
 import torch.nn.functional as F
@@ -8,27 +8,29 @@ from bertie.capture import is_intercepted, is_tracing
 from bertie.errors import InputError, InputTypeError
 from bertie.kernels import library
 from bertie.layers.int8 import Int8Linear
-from bertie.layers.products import LEAST_ROWS, mkl_is_slower, packed_linear, packing_pays
+from bertie.layers.products import MIN_PACKED_ROWS, mkl_is_slower, packed_linear, packing_pays
 
-# Up to so many rows a dot product with each row of the weights, as they lie in memory, is faster than MKL's product:
-# by 5 to 50 % for 1 to 24 rows of 384 to 3,072 numbers in one thread, since the weights then pass from memory once.
-MOST_ROWS = 24
+# Up to this many rows, dot products with unpacked weights are faster than MKL's product, by 5 to 50 % for 1 to 24 rows
+# of 384 to 3,072 numbers in one thread, since weights are read from memory only once.
+MAX_UNPACKED_ROWS = 24
 
 
 class Linear(nn.Linear):
-    """``torch.nn.Linear``, for inference in float32 on a CPU with bertie's kernels where they are faster.
+    """``torch.nn.Linear`` that uses bertie's kernels for float32 inference on a CPU where they are faster.
 
-    Nothing of a weight is kept between two calls.
+    Nothing derived from the weights is kept between calls.
     """
 
-    deterministic = False  # whether a row's answer may not depend on the rows beside it; see `make_deterministic`
+    deterministic = False  # whether a row's result must not depend on its batch; see `make_deterministic`
 
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias
         if is_tracing():
             return F.linear(input, weight, bias)
         packs = self.deterministic or packing_pays(input)
-        if not (packs or input.numel() <= MOST_ROWS * weight.shape[-1]) or not _suits_kernels(input, weight, bias):
+        if not (packs or input.numel() <= MAX_UNPACKED_ROWS * weight.shape[-1]) or not _suits_kernels(
+            input, weight, bias
+        ):
             return F.linear(input, weight, bias)
         if packs:
             return _packed_product(input, weight, bias)
@@ -36,14 +38,14 @@ class Linear(nn.Linear):
 
 
 def make_deterministic(*models: nn.Module) -> None:
-    """Have ``models`` computed, from now on, so that a row's answer is bitwise its own, without gradients on a CPU.
+    """Make ``models`` compute results that do not depend, bit by bit, on the batch: on a CPU, without gradients.
 
     Weights are then packed for every product, which takes most of a short text's time; an engine
     (`bertie.optimize`, or a pipeline made from a folder) has this property at no cost.
 
     Raises:
         InputTypeError: one is not a PyTorch model.
-        InputError: a layer of theirs cannot be computed so.
+        InputError: one of their layers cannot be computed in this way.
     """
     for model in models:
         check_module(model, "make_deterministic")
@@ -62,11 +64,11 @@ def make_deterministic(*models: nn.Module) -> None:
 
 
 def check_module(model: object, function: str) -> None:
-    """Refuse an engine, a pipeline or a name where a function of PyTorch models is called."""
+    """Refuse an engine, a pipeline or a name in a function that takes PyTorch models."""
     if not isinstance(model, nn.Module):
         raise InputTypeError(
             f"{function} takes a PyTorch model, not a {type(model).__name__}; bertie's AutoModel classes load one "
-            "(explain() of an engine or a pipeline says what computes there)."
+            "(explain() of an engine or a pipeline says how it computes)."
         )
 
 
@@ -80,12 +82,12 @@ def explain_product(module: nn.Linear | Int8Linear) -> str:
         return "bertie's kernels, the weights packed for every product: deterministic"
     if library.best() is None:
         return "PyTorch's product"
-    packed = f", and from {LEAST_ROWS:,} rows on, the weights packed for every product" if mkl_is_slower() else ""
-    return f"PyTorch's product; bertie's kernels for up to {MOST_ROWS} rows{packed}"
+    packed = f", and from {MIN_PACKED_ROWS:,} rows on, the weights packed for every product" if mkl_is_slower() else ""
+    return f"PyTorch's product; bertie's kernels for up to {MAX_UNPACKED_ROWS} rows{packed}"
 
 
 def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether bertie's kernels may compute the product: plain float32 numbers, and nobody who wants to see it done."""
+    """Whether bertie's kernels may compute the product: plain float32 tensors, no gradients, no interception."""
     return (
         library.best() is not None
         and is_plain(x)
@@ -101,7 +103,7 @@ def _suits_kernels(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def is_plain(values: Tensor) -> bool:
-    """Whether numbers lie in memory as a kernel reads them."""
+    """Whether a tensor is dense float32 in CPU memory, as the kernels require."""
     return (
         type(values) in (Tensor, nn.Parameter)
         and values.dtype == torch.float32
@@ -118,7 +120,7 @@ def _unpacked_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     columns, depth = weight.shape
     x, bias = x.contiguous(), None if bias is None else bias.contiguous()
     y = x.new_empty(*x.shape[:-1], columns)
-    # addresses, not arrays: these products are so short that three arrays would take a tenth of their time
+    # addresses, not arrays: making three arrays would take a tenth of the time of such a short product
     addresses = weight.data_ptr(), None if bias is None else bias.data_ptr(), x.data_ptr(), y.data_ptr()
     best.linear_unpacked(*addresses, x.numel() // depth, depth, columns, torch.get_num_threads())
     return y
@@ -135,4 +137,4 @@ def _why_not_deterministic(module: nn.Module) -> str:
         return f"is a {type(module).__module__}.{type(module).__name__}, not a bertie.layers.linear.Linear"
     if module.weight.dtype != torch.float32:
         return f"has weights of {module.weight.dtype}, not torch.float32"
-    return "" if library.best() is not None else f"needs bertie's kernels, and {library.why_none()}"
+    return "" if library.best() is not None else f"needs bertie's kernels, and {library.why_no_kernels()}"

@@ -1,4 +1,4 @@
-"""Losses as plain functions of logits and labels; what is labelled -100 is left out, and nothing labelled costs 0."""
+"""Losses as plain functions of logits and labels; the label -100 is ignored, and without labels the loss is 0."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from bertie.row_losses import row_losses
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Mean cross-entropy of ``logits [M, C]`` over the labels ``[M]`` that are not -100; 0 if there is none.
+    """Mean cross-entropy of ``logits [M, C]`` over the labels ``[M]`` that are not -100; 0 if there are none.
 
     ``num_items_in_batch`` replaces the number of labels as the divisor (gradient accumulation).
     """
     losses = row_losses(logits, labels.to(logits.device).long())
-    # summed in fp32 at least: the sum over a batch of some thousand tokens is more than fp16 can hold
+    # summed in fp32 at least: the sum over a few thousand tokens overflows fp16
     total = losses.sum(dtype=torch.promote_types(losses.dtype, torch.float32))
     if num_items_in_batch is None:
         num_items_in_batch = (labels != IGNORED).sum().clamp(min=1).to(total.device, total.dtype)
@@ -28,16 +28,16 @@ def cross_entropy(logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | i
 
 
 class TokenLabels(NamedTuple):
-    """Checked labels ``[T]`` of packed tokens, and which tokens have one, ``[M]`` (None while a graph is captured)."""
+    """Checked labels ``[T]`` of packed tokens, and the indices ``[M]`` of labelled ones (None during graph capture)."""
 
     values: Tensor
     labelled: Tensor | None
 
     @classmethod
     def of(cls, values: Tensor, given: Tensor, num_classes: int) -> "TokenLabels":
-        """Check labels as they were ``given`` (see `check_labels`), and find the tokens that have one.
+        """Check labels as they were ``given`` (see `check_labels`), and find the labelled tokens.
 
-        Done before the encoder is launched: on CUDA the host waits here, once.
+        Called before the encoder is launched, because on CUDA the host waits here.
         """
         if is_tracing():
             return cls(values, None)
@@ -49,7 +49,7 @@ class TokenLabels(NamedTuple):
 
 
 def labelled_only(hidden_states: Tensor, labels: TokenLabels | None, output_logits: bool) -> Tensor:
-    """Return the hidden states that a word head needs: without ``output_logits``, of labelled tokens, ``[M, D]``."""
+    """Return the hidden states that a word head needs: only those of labelled tokens, ``[M, D]``, if no logits are."""
     if labels is None or labels.labelled is None or output_logits:
         return hidden_states
     return hidden_states.flatten(0, -2).index_select(0, labels.labelled)
@@ -58,9 +58,9 @@ def labelled_only(hidden_states: Tensor, labels: TokenLabels | None, output_logi
 def masked_lm(
     logits: Tensor, batch: Batch, labels: TokenLabels | None, output_logits: bool = True
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return a word head's logits as they go out, or None, and the loss over the labelled tokens, given labels.
+    """Return a word head's logits as the caller sees them, or None, and the loss over the labelled tokens, if any.
 
-    ``logits`` are those of the hidden states from `labelled_only`.
+    ``logits`` belong to the hidden states from `labelled_only`.
     """
     if labels is None:
         return shown(batch, logits)[0], None
@@ -75,15 +75,15 @@ def masked_lm(
 
 
 def next_labels(labels: Tensor, batch: Batch) -> Tensor:
-    """Return for each token the label in the next column of its row; the last of a row has none."""
+    """Return each token's label: that of the next column of its row; the last column has none."""
     rows = batch.pad(labels, fill=IGNORED)
     return batch.unpad(F.pad(rows[:, 1:], (0, 1), value=IGNORED), fill=IGNORED)
 
 
 def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
-    """The loss of ``logits [B, C]`` and labels that ``check_targets`` let pass.
+    """The loss of ``logits [B, C]`` and labels that passed ``check_targets``.
 
-    Regression is the mean squared error, multi-label classification the binary cross-entropy, each mean over all.
+    Mean squared error for regression, binary cross-entropy for multi-label classification, averaged over all elements.
     """
     kind = problem_type or _guess(labels, logits.shape[-1])
     if kind == "single_label_classification":
@@ -95,7 +95,7 @@ def classification(logits: Tensor, labels: Tensor, problem_type: str | None) -> 
 
 
 def check_targets(labels: Tensor | None, texts: int, num_labels: int, problem_type: str | None) -> None:
-    """Refuse labels that do not fit ``texts`` texts, ``num_labels`` classes and the kind of problem."""
+    """Refuse labels that do not fit the number of texts and classes and the problem type."""
     if labels is None:
         return
     require_tensor("labels", labels)
@@ -108,16 +108,16 @@ def check_targets(labels: Tensor | None, texts: int, num_labels: int, problem_ty
 
 
 def _guess(labels: Tensor, num_labels: int) -> str:
-    """Return the kind of problem that labels of this dtype and so many classes mean (decision 13)."""
+    """Return the problem type that the labels' dtype and the number of classes imply (decision 13)."""
     if num_labels == 1:
         return "regression"
     return "single_label_classification" if labels.dtype in (torch.int64, torch.int32) else "multi_label_classification"
 
 
 def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
-    """Mean of the start's and the end's cross-entropy, each over the columns of ``[B, S]`` logits.
+    """Mean of the cross-entropies of the start and the end, each over the columns of ``[B, S]`` logits.
 
-    A position outside the row, or one whose logit is that of padding (the lowest number), is left out.
+    Positions outside the row, or on padding (whose logit is the lowest number), are ignored.
     """
     losses = []
     for logits, positions in ((start_logits, start_positions), (end_logits, end_positions)):
@@ -130,7 +130,7 @@ def span(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_
 
 
 def check_positions(positions: Tensor, texts: int, name: str) -> None:
-    """Refuse answer positions that are not one integer a text; those outside a text are left out of the loss."""
+    """Refuse answer positions that are not one integer a text; those outside a text are ignored by the loss."""
     require_tensor(name, positions)
     require_integers(name, positions)
     if positions.numel() != texts:
@@ -138,7 +138,7 @@ def check_positions(positions: Tensor, texts: int, name: str) -> None:
 
 
 def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labels") -> Tensor:
-    """Return checked class numbers ``[B]`` of ``texts`` texts, given as ``[B]`` or ``[B, 1]``."""
+    """Return checked class indices ``[B]``, given as ``[B]`` or ``[B, 1]``."""
     check_labels(labels, num_classes, name)
     if labels.numel() != texts:
         raise InputError(f"{name} has shape {tuple(labels.shape)}, but this batch needs {(texts,)}, one a text.")
@@ -146,7 +146,7 @@ def class_labels(labels: Tensor, texts: int, num_classes: int, name: str = "labe
 
 
 def check_labels(labels: Tensor, num_classes: int, name: str = "labels") -> None:
-    """Refuse class labels that are not integers in ``[0, num_classes)`` or -100, before a kernel meets them."""
+    """Refuse class labels that are not integers in ``[0, num_classes)`` or -100, before a kernel reads them."""
     require_class_numbers(labels, name)
     if is_tracing():
         return

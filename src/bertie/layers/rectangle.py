@@ -1,6 +1,6 @@
-"""Batches that came in as rectangles ``[B, S]``: with or without their padding inside, rectangles again outside.
+"""Batches given as padded rectangles ``[B, S]``: computed with or without the padding, returned as rectangles.
 
-What is returned lies on the way to whatever is computed after it, so that gradients with respect to it exist.
+Whatever is returned is part of the graph of what is computed from it, so that gradients with respect to it exist.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from bertie.attention.dense import real_places
+from bertie.attention.dense import real_token_mask
 from bertie.packing import Packed, flatten, unflatten
 
 
 class Given(NamedTuple):
-    """What makes up a batch, by the names of `BertModel`'s arguments."""
+    """A batch's inputs, by the names of `BertModel`'s arguments."""
 
     input_ids: Any = None  # a tensor or a `Packed`
     attention_mask: Tensor | None = None
@@ -24,22 +24,22 @@ class Given(NamedTuple):
     inputs_embeds: Tensor | None = None
 
     def content(self) -> Tensor:
-        """Return the ids ``[B, S]`` or vectors ``[B, S, D]`` that are there."""
+        """Return the ids ``[B, S]`` or vectors ``[B, S, D]``, whichever were given."""
         return self.input_ids if self.inputs_embeds is None else self.inputs_embeds
 
 
 class Unpadded(Packed):
-    """A batch whose padding is packed away inside: hidden states are ``[T, D]``."""
+    """A padded batch that was packed on entry: hidden states are ``[T, D]``, outputs rectangles."""
 
     @classmethod
     def of(cls, packed: Packed) -> "Unpadded":
-        """Return a batch that was packed at the door."""
+        """Return the packed form of a padded batch."""
         batch = object.__new__(cls)
         batch.__dict__.update(packed.__dict__)
         return batch
 
     def shown(self, values: Tensor, fill: float = 0) -> tuple[Tensor, Tensor]:
-        """Return what goes out of ``values [T, ...]``, and the same ``[T, ...]`` to go on with."""
+        """Return ``values [T, ...]`` as an output ``[B, S, ...]``, and the values ``[T, ...]`` to continue with."""
         out = self.pad(values, fill)
         return out, self.unpad(out) if out.requires_grad else values
 
@@ -54,10 +54,10 @@ pytree.register_pytree_node(
 
 @dataclass(frozen=True, eq=False)
 class Rectangle:
-    """A batch that keeps its padding inside, because someone looks in: hidden states are ``[B, S, D]``.
+    """A batch that keeps its padding because hooks or replaced modules expect it: hidden states are ``[B, S, D]``.
 
-    ``packed``: the same batch as the door sees it; ``arguments``: what `BertModel` takes, by name, as it was given;
-    ``real``: bool ``[B, S]``, False marks padding (None: there is none); ``came_packed``: answers are ``[T, ...]``.
+    ``packed``: the same batch, packed; ``arguments``: those given to `BertModel`, by name; ``real``: bool ``[B, S]``,
+    False for padding, or None without padding; ``came_packed``: whether outputs are ``[T, ...]``.
     """
 
     packed: Packed
@@ -69,11 +69,11 @@ class Rectangle:
     def of(
         cls, packed: Packed, arguments: dict[str, Tensor | None] | None = None, first_position: int = 0
     ) -> "Rectangle":
-        """Return a batch with its padding again; ``arguments``: those it was entered with, if it wasn't packed.
+        """Return a batch with its padding restored; ``arguments``: those of the call, unless it was given packed.
 
-        ``first_position``: where the model's positions begin.
+        ``first_position``: the model's first position.
         """
-        real = real_places(packed)
+        real = real_token_mask(packed)
         if arguments is None:
             ids, embeds, mask = packed.input_ids, packed.inputs_embeds, packed.attention_mask
             arguments = {
@@ -92,7 +92,7 @@ class Rectangle:
 
     @property
     def num_tokens(self) -> int:
-        """The number of places, padding included."""
+        """The number of tokens, including padding."""
         return self.shape[0] * self.shape[1]
 
     def pad(self, values: Tensor, fill: float | bool = 0) -> Tensor:
@@ -104,11 +104,11 @@ class Rectangle:
         return torch.where(real, values, torch.as_tensor(fill, dtype=values.dtype, device=values.device))
 
     def unpad(self, values: Tensor, fill: float | bool = 0) -> Tensor:
-        """Return ``values [B, S, ...]`` as ``[B * S, ...]``, with ``fill`` where there is padding."""
+        """Return ``values [B, S, ...]`` as ``[B * S, ...]``, with ``fill`` for padding."""
         return self.pad(values, fill).flatten(0, 1)
 
     def shown(self, values: Tensor, fill: float = 0) -> tuple[Tensor, Tensor]:
-        """Return what goes out of ``values [B, S, ...]``, and the same to go on with."""
+        """Return ``values [B, S, ...]`` as an output, and the values to continue with."""
         if self.came_packed:
             out = self.packed.unpad(values)
             return out, self.packed.pad(out)
@@ -124,7 +124,7 @@ class Rectangle:
         return values.gather(1, columns[..., None].expand_as(values))
 
     def empty(self) -> Tensor | None:
-        """Return ``[B]`` bool, True for a text without tokens; None where there is none."""
+        """Return ``[B]`` bool, True for a text without tokens; None if there is no padding."""
         return None if self.real is None else ~self.real.any(dim=1)
 
 
@@ -132,8 +132,8 @@ Batch = Packed | Rectangle
 
 
 def shown_at(batch: Batch, values: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what goes out of ``values``, and of the same the rows of ``tokens`` alone to go on with."""
-    if isinstance(batch, Unpadded):  # without a second copy of all rows
+    """Like `shown`, but return only the rows ``tokens`` of the values to continue with."""
+    if isinstance(batch, Unpadded):  # avoids a second copy of all rows
         out = batch.pad(values)
         places = tokens if batch.flat_index is None else batch.flat_index.index_select(0, tokens)
         return out, out.flatten(0, 1).index_select(0, places)
@@ -142,27 +142,27 @@ def shown_at(batch: Batch, values: Tensor, tokens: Tensor) -> tuple[Tensor, Tens
 
 
 def shown(batch: Batch, values: Tensor, fill: float = 0) -> tuple[Tensor, Tensor]:
-    """Return what goes out of ``values``, and the same to go on with."""
+    """Return ``values`` as an output of the model, and the values to continue with, which depend on the output."""
     return batch.shown(values, fill) if isinstance(batch, Unpadded | Rectangle) else (values, values)
 
 
 class Collected:
-    """The hidden states and attention weights of one call that asked for them."""
+    """Collects the hidden states and attention weights of one call, if requested."""
 
     def __init__(self, batch: Batch | None, attentions: bool, hidden_states: bool) -> None:
         self.batch = batch
         self.hidden_states: list[Tensor] | None = [] if hidden_states else None
         self.attentions: list[Tensor] | None = [] if attentions else None
-        # As in the reference, the member is there, and empty, in a model without cross-attention (decision 16).
+        # As in the reference, this field exists, though empty, in a model without cross-attention (decision 16).
         self.cross_attentions: list[Tensor] | None = [] if attentions else None
 
     @property
     def real(self) -> Tensor | None:
-        """Bool ``[B, S]``, False where a rectangle has padding."""
+        """Bool ``[B, S]``, False for a rectangle's padding; None without padding."""
         return self.batch.real if isinstance(self.batch, Rectangle) else None
 
     def add_hidden_states(self, hidden_states: Tensor) -> Tensor:
-        """Gather a layer's hidden states, if they are wanted, and return them to go on with."""
+        """Collect a layer's hidden states, if requested, and return those to continue with."""
         if self.hidden_states is None:
             return hidden_states
         out = hidden_states
@@ -172,16 +172,12 @@ class Collected:
         return hidden_states
 
     def add_weights(self, weights: Tensor, is_cross_attention: bool) -> None:
-        """Gather the weights of an attention, if they are wanted."""
-        gathered = self.cross_attentions if is_cross_attention else self.attentions
-        if gathered is not None:
-            gathered.append(weights)
+        """Collect an attention's weights, if requested."""
+        collected = self.cross_attentions if is_cross_attention else self.attentions
+        if collected is not None:
+            collected.append(weights)
 
     def members(self) -> dict[str, tuple[Tensor, ...]]:
-        """Return what was gathered, under the names of an output's fields."""
-        gathered = {
-            "hidden_states": self.hidden_states,
-            "attentions": self.attentions,
-            "cross_attentions": self.cross_attentions,
-        }
-        return {name: tuple(each) for name, each in gathered.items() if each is not None}
+        """Return what was collected, by the names of an output's fields."""
+        names = ("hidden_states", "attentions", "cross_attentions")
+        return {name: tuple(values) for name in names if (values := getattr(self, name)) is not None}

@@ -1,4 +1,4 @@
-"""The layers of a sentence-transformers folder as PyTorch modules, for models that are PyTorch's."""
+"""The layers of a sentence-transformers folder as PyTorch modules, for PyTorch models."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from bertie.tasks.vector_layers import Dense, LayerNorm, VectorLayer
 
 
 def as_modules(layers: Sequence[VectorLayer], device: torch.device) -> tuple[Callable[[Any], Any], ...]:
-    """Return the layers for float32 tensors on ``device``, in eval mode; arrays may go through them too."""
+    """Return the layers for float32 tensors on ``device``, in eval mode; they accept arrays too."""
     return tuple(_module(layer, device) for layer in layers)
 
 
@@ -26,7 +26,7 @@ def _module(layer: VectorLayer, device: torch.device) -> Callable[[Any], Any]:
 
 
 class VectorModule(nn.Module):
-    """A layer that gives back an array for an array."""
+    """A layer that also accepts an array, and then returns one."""
 
     def __call__(self, vectors: Any) -> Any:
         if isinstance(vectors, np.ndarray):
@@ -36,7 +36,7 @@ class VectorModule(nn.Module):
 
 
 class DenseModule(VectorModule):
-    """As `bertie.tasks.vector_layers.Dense`."""
+    """`bertie.tasks.vector_layers.Dense` as a module."""
 
     def __init__(self, dense: Dense) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class DenseModule(VectorModule):
         return self.linear.out_features
 
     def forward(self, vectors: Tensor) -> Tensor:
-        made: Tensor = self.activation(self.linear(vectors))
+        activated: Tensor = self.activation(self.linear(vectors))
         if not self._adds:
-            return made
-        return made + (vectors if self.residual is None else self.residual(vectors))
+            return activated
+        return activated + (vectors if self.residual is None else self.residual(vectors))
 
 
 class LayerNormModule(VectorModule):
-    """As `bertie.tasks.vector_layers.LayerNorm`."""
+    """`bertie.tasks.vector_layers.LayerNorm` as a module."""
 
     def __init__(self, norm: LayerNorm) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class LayerNormModule(VectorModule):
 
 
 def _linear(weight: Array, bias: Array | None) -> Linear:
-    made = Linear(weight.shape[1], weight.shape[0], bias is not None)
-    numbers = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    made.load_state_dict({name: torch.from_numpy(values) for name, values in numbers.items()})
-    return made
+    layer = Linear(weight.shape[1], weight.shape[0], bias is not None)
+    arrays = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    layer.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return layer

@@ -1,4 +1,4 @@
-"""The public model classes, one file each; ``pretrained`` is their parent."""
+"""The public model classes, one file each; ``pretrained`` has their base class."""
 
 from bertie.extras import need_torch
 

@@ -1,4 +1,4 @@
-"""The thin door by the reference's names: ``AutoModelForX`` is BERT's model for X, which its siblings' are, too."""
+"""The reference's Auto classes: ``AutoModelForX`` loads BERT's class for X, also for BERT's siblings."""
 
 import os
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ class AutoModel:
 
     def __init__(self) -> None:
         name = type(self).__name__
-        raise BertieError(f"{name} is a door, not a model: use {name}.from_pretrained(...) or from_config(...).")
+        raise BertieError(f"{name} cannot be instantiated: use {name}.from_pretrained(...) or from_config(...).")
 
     @classmethod
     def from_pretrained(

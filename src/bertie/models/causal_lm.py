@@ -1,4 +1,4 @@
-"""BertLMHeadModel: a BERT decoder that predicts the next word."""
+"""BertLMHeadModel: a BERT decoder that predicts the next token."""
 
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ from bertie.progress import say_once
 
 
 class BertLMHeadModel(BertPreTrainedModel):
-    """A score for every word to come next, at every token."""
+    """Scores of the next token, over the vocabulary, at every token."""
 
     accepts_loss_kwargs: ClassVar[bool] = True
     _tied_weights_keys: ClassVar[dict[str, str]] = BertForMaskedLM._tied_weights_keys
@@ -32,7 +32,7 @@ class BertLMHeadModel(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         if not config.is_decoder:
-            say_once("A BertLMHeadModel that stands alone wants config.is_decoder=True, or tokens see what comes next.")
+            say_once("A BertLMHeadModel on its own needs config.is_decoder=True, or tokens attend to those after them.")
         self.bert = BertModel(config, add_pooling_layer=False)
         self.cls = BertOnlyMLMHead(config)
         self.generation_config = GenerationConfig.from_model_config(config)
@@ -58,24 +58,24 @@ class BertLMHeadModel(BertPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
         shift_labels: Tensor | None = None,
     ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
-        """Score the next word at every token; arguments as in ``BertModel.forward``.
+        """Score the next token at every token; arguments as in ``BertModel.forward``.
 
         Args:
-            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): the words themselves, which the model shifts by one;
-                -100 where nothing is to be learned. No cache is kept with labels.
-            logits_to_keep: of each row only the last so many columns (0: all), or the columns in a 1-D tensor.
-            shift_labels: the same shape, instead of ``labels``: the word that comes next already stands at each token.
+            labels: ``[B, S]`` (``[T]`` with a ``Packed``): the ids themselves, which the model shifts by one; -100 is
+                ignored. No cache is kept with labels.
+            logits_to_keep: only the last columns of each row, so many (0: all), or the columns in a 1-D tensor.
+            shift_labels: labels already shifted, in the same shape, instead of ``labels``.
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
         """
-        everything = isinstance(logits_to_keep, int) and logits_to_keep == 0
-        if not everything and not (labels is None and shift_labels is None):
-            raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0 beside them.")
+        keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
+        if not keeps_all and not (labels is None and shift_labels is None):
+            raise InputError("labels need the logits of all tokens; leave logits_to_keep at 0.")
         past_length = self.bert.past_length(past_key_values)
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, past_length)
         refuse_unequal_rows(batch, past_key_values)
         given = labels if shift_labels is None else shift_labels
-        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
-        targets = self.token_labels(given, input_ids, batch, words)
+        vocab_size = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(given, input_ids, batch, vocab_size)
         outputs = self.bert(
             batch,
             encoder_hidden_states=encoder_hidden_states,
@@ -88,7 +88,7 @@ class BertLMHeadModel(BertPreTrainedModel):
         )
         hidden = outputs.last_hidden_state
         loss = None
-        if everything:
+        if keeps_all:
             out, logits = shown(batch, self.cls(hidden))
         else:
             out = logits = self._kept_logits(hidden, batch, input_ids, logits_to_keep)
@@ -107,10 +107,10 @@ class BertLMHeadModel(BertPreTrainedModel):
     generate = generate
 
     def _kept_logits(self, hidden: Tensor, batch: Batch, entered: Tensor | Packed | None, keep: int | Tensor) -> Tensor:
-        """Run the head on some columns of the rectangle only (beside a ``Packed``: on the tokens of these numbers)."""
+        """Run the head only on some columns of the rectangle (for a ``Packed``: on the tokens with these indices)."""
         if isinstance(entered, Packed):
             if isinstance(keep, int):
-                raise InputError("Beside a Packed, logits_to_keep is 0 or a tensor of token numbers.")
+                raise InputError("With a Packed, logits_to_keep is 0 or a tensor of token indices.")
             hidden = entered.unpad(hidden) if isinstance(batch, Rectangle) else hidden
             return self.cls(hidden.index_select(0, keep))
         _check_columns(keep, batch.shape[1])
@@ -121,12 +121,10 @@ class BertLMHeadModel(BertPreTrainedModel):
 
 
 def _check_columns(keep: int | Tensor, width: int) -> None:
-    """Refuse ``logits_to_keep`` that names no columns of a rectangle ``width`` wide."""
+    """Raise InputError if ``logits_to_keep`` does not select columns of a rectangle ``width`` wide."""
     if isinstance(keep, int):
         wrong = keep < 0
     else:
         wrong = not is_tracing() and keep.numel() > 0 and not (int(keep.min()) >= 0 and int(keep.max()) < width)
     if wrong:
-        raise InputError(
-            f"logits_to_keep is {keep}; allowed are a number >= 0, or column numbers from 0 to {width - 1}."
-        )
+        raise InputError(f"logits_to_keep is {keep}; allowed: a number >= 0, or column indices from 0 to {width - 1}.")

@@ -1,7 +1,7 @@
-"""``bertie.compile``: all that lies between two attentions becomes one compiled function, for any number of tokens.
+"""``bertie.compile``: everything between two attentions becomes one compiled function for any number of tokens.
 
-Attention itself stays as it is: a flash kernel on CUDA, groups of equal length elsewhere. So no text length, mask or
-backend enters a graph, nothing is compiled anew for another batch, and all blocks share one compilation.
+Attention itself is not compiled: it is a flash kernel on CUDA, groups of equal length elsewhere. So no text length,
+mask or backend enters a graph, no batch causes a recompilation, and all blocks share one compiled function.
 """
 
 import os
@@ -29,29 +29,29 @@ Model = TypeVar("Model", bound=BertPreTrainedModel)
 def compile(model: Model, *, mode: str | None = None, backend: str = "inductor", graphs: bool = True) -> Model:
     """Make ``model`` run compiled from now on, in training and inference, and return it.
 
-    The first batch takes the time to compile one block; from then on batches of any lengths run without compiling
-    again. Weights, names, saving, hooks and adapters stay as they are. On a CPU what is int8
-    stays as it is: a compiler sees no integer product, and makes what lies between two slower.
-    ``torch.compile(model)`` is PyTorch's own way and independent of this one: it captures the whole model.
+    The first batch compiles one block; later batches of any lengths need no compilation. Weights, names, saving, hooks
+    and adapters are not affected. int8 layers on a CPU are not compiled: the compiler cannot see their integer products
+    and makes the code between them slower.
+    ``torch.compile(model)`` is PyTorch's own mechanism and independent of this one: it captures the whole model.
 
     Args:
-        model: any bertie model; compiled again, it takes the new arguments.
+        model: any bertie model; compiling it again applies the new arguments.
         mode: of ``torch.compile``: None, or ``"max-autotune-no-cudagraphs"``, which tries more kernels for minutes.
         backend: of ``torch.compile``.
         graphs: whether small packed batches replay CUDA graphs (half precision on CUDA, without gradients).
 
     Raises:
-        InputTypeError: ``model`` is no bertie model.
+        InputTypeError: ``model`` is not a bertie model.
         BertieError: there is no compiler for this device.
     """
     if not isinstance(model, BertPreTrainedModel):
         raise InputTypeError(f"bertie.compile takes a bertie model, not {type(model).__name__}.")
     if backend == "inductor" and model.device.type == "cpu" and not _has_compiler():
-        raise BertieError("torch.compile needs a C++ compiler on the CPU, and there is none here; install g++.")
+        raise BertieError("torch.compile needs a C++ compiler on the CPU, and none was found; install g++.")
     options = _Options(mode, backend)
     for module in model.modules():
         kind = _FORWARDS.get(type(module))
-        if kind is not None and not _is_better_left(module):
+        if kind is not None and not _is_int8_on_cpu(module):
             vars(module)["forward"] = kind(cast(Any, module), options)
         elif type(module) is BertModel:
             vars(module).pop("forward", None)
@@ -68,7 +68,7 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Block:
-    """The ``forward`` of a block: attention as it is, then the compiled rest. It can be copied and pickled."""
+    """The ``forward`` of a block: eager attention, then the compiled rest. It can be copied and pickled."""
 
     block: BertLayer
     options: _Options
@@ -81,7 +81,7 @@ class _Block:
             or any(each is not None for each in args)  # cross-attention
             or has_hooks(block.attention)
             or len(hidden_states) < 2
-            or _is_better_left(block)  # quantised since
+            or _is_int8_on_cpu(block)  # quantised meanwhile
         ):
             return BertLayer.forward(block, hidden_states, attention_mask, *args, **named)
         context, weights = block.attention.self(hidden_states, attention_mask=attention_mask, **named)
@@ -92,7 +92,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Embeddings:
-    """The ``forward`` of the embeddings: compiled for inference only; PyTorch's gradient of a table is better."""
+    """The ``forward`` of the embeddings: compiled only for inference, as PyTorch's embedding gradient is faster."""
 
     embeddings: BertEmbeddings
     options: _Options
@@ -103,7 +103,7 @@ class _Embeddings:
             or torch.is_grad_enabled()
             or not isinstance(input_ids, Packed)
             or input_ids.num_tokens < 2
-            or _is_better_left(self.embeddings)
+            or _is_int8_on_cpu(self.embeddings)
         ):
             return BertEmbeddings.forward(self.embeddings, input_ids, *args, **named)
         return _compiled(BertEmbeddings.forward, self.options)(self.embeddings, input_ids)
@@ -113,19 +113,19 @@ _FORWARDS: dict[type[nn.Module], Any] = {BertLayer: _Block, BertEmbeddings: _Emb
 
 
 def after_attention(block: BertLayer, context: Tensor, hidden_states: Tensor) -> Tensor:
-    """Return a block's answer ``[T, D]`` from what its attention saw, ``[T, D]``, and what went into the block."""
+    """Return a block's output ``[T, D]`` from its attention's context ``[T, D]`` and the block's input."""
     attended = block.attention.output(context, hidden_states)
     return block.output(block.intermediate(attended), attended)
 
 
 @cache
 def _compiled(function: Any, options: _Options) -> Any:
-    """Return ``function`` compiled for any number of tokens; all models share it, and what was compiled for it."""
+    """Return ``function`` compiled for any number of tokens; all models share it and its compiled code."""
     return torch.compile(function, dynamic=True, mode=options.mode, backend=options.backend)
 
 
-def _is_better_left(part: Any) -> bool:
-    """Whether a block or the embeddings are int8 on a CPU: a captured graph would compute with numbers instead."""
+def _is_int8_on_cpu(part: Any) -> bool:
+    """Whether a block or the embeddings are int8 on a CPU, for which a captured graph has no integer products."""
     layers: tuple[Any, ...]
     if isinstance(part, BertLayer):
         layers = (part.attention.output.dense, part.intermediate.dense, part.output.dense)

@@ -1,7 +1,7 @@
-"""CUDA graphs for small batches: a few recorded runs of the encoder, by rounded size, replayed on new batches.
+"""CUDA graphs for small batches: encoder runs captured for a few sizes and replayed on new batches.
 
-Launching the hundred kernels of a small batch one by one takes longer than the kernels do; a recorded run is launched
-at once. It reads and writes fixed memory, so batches are filled up to a few sizes, copied in, and answers copied out.
+Launching the hundred kernels of a small batch one by one takes longer than running them; a graph launches all at once.
+It reads and writes fixed memory, so batches are filled up to a few sizes and copied in, and outputs are copied out.
 """
 
 import threading
@@ -22,14 +22,14 @@ from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bertie.packing import HostStats, Packed
 
 # Above this, computing takes longer than launching (about 4 ms for a base model), and a graph saves nothing.
-MOST_TOKENS = 8_192
+MAX_TOKENS = 8_192
 
-# One row a token, and one a text or None.
+# One with a row per token, and one with a row per text or None.
 Outputs = tuple[Tensor | None, ...]
 
 
 class Size(NamedTuple):
-    """What a recorded run has room for: tokens, texts, and tokens of one text."""
+    """The capacity of a captured run: tokens, texts, and tokens of one text."""
 
     tokens: int
     texts: int
@@ -37,11 +37,11 @@ class Size(NamedTuple):
 
 
 def rounded(lengths: Sequence[int]) -> Size | None:
-    """Return the smallest size that holds texts of these lengths, filled up to it; None for none or too many tokens."""
+    """Return the smallest size that holds texts of these lengths; None for no tokens or too many."""
     total = sum(lengths)
-    if not 0 < total <= MOST_TOKENS:
+    if not 0 < total <= MAX_TOKENS:
         return None
-    # 16, 24, 32, 48, 64, ...: at most half as much again is computed
+    # 16, 24, 32, 48, 64, ...: at most half as many tokens again are computed
     power = max(16, 1 << (total - 1).bit_length())
     tokens = power * 3 // 4 if total <= power * 3 // 4 and power > 16 else power
     longest = max(128, 1 << (max(lengths) - 1).bit_length())
@@ -52,7 +52,7 @@ def rounded(lengths: Sequence[int]) -> Size | None:
 
 
 def filled(lengths: Sequence[int], size: Size) -> list[int]:
-    """Return ``cu_seqlens`` of ``size.texts + 1`` entries: the texts, then texts of filler, then empty ones."""
+    """Return ``cu_seqlens`` of ``size.texts + 1`` entries: the texts, then filler texts, then empty ones."""
     spare = size.tokens - sum(lengths)
     filler = [size.longest] * (spare // size.longest)
     if spare % size.longest:
@@ -62,7 +62,7 @@ def filled(lengths: Sequence[int], size: Size) -> list[int]:
 
 
 class Inputs:
-    """The fixed memory that a recorded run reads: ids, types, positions and ``cu_seqlens``, sent in one transfer."""
+    """The fixed input memory of a captured run: ids, types, positions and ``cu_seqlens``, sent in one transfer."""
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size
@@ -74,9 +74,9 @@ class Inputs:
         self._sent = torch.cuda.Event() if device.type == "cuda" else None
 
     def fill(self, packed: Packed) -> None:
-        """Copy a batch, which lies on the host or on the device, into the buffer. What it leaves is valid filler."""
+        """Copy a batch from the host or the device into the buffer; the rest of the buffer is valid filler."""
         if self._sent is not None:
-            self._sent.synchronize()  # the last batch may still be on its way out of the staging memory
+            self._sent.synchronize()  # the last batch may still be in transfer from the staging memory
         tokens, on_host = self.size.tokens, packed.device.type == "cpu"
         self._host[3 * tokens :] = filled(packed.lengths, self.size)
         assert packed.input_ids is not None
@@ -109,8 +109,8 @@ class Inputs:
         )
 
 
-class Recorded:
-    """The parts of a model and the memory of its parameters when a run was recorded; replaying it reads that memory."""
+class CapturedModel:
+    """The parts of a model and the addresses of its parameters at capture; a replay reads those addresses."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = list(model.modules())
@@ -121,42 +121,42 @@ class Recorded:
             for name, member in members.items()
         ]
         self.parameters = [member for _, _, member in self.members if isinstance(member, Tensor)]
-        self.places = [each.data_ptr() for each in self.parameters]
+        self.addresses = [each.data_ptr() for each in self.parameters]
 
     def holds(self) -> bool:
-        """Whether the model still consists of the same parts, where they were, and nothing hooks into it."""
+        """Whether the model still has the same parts and parameters at the same addresses, and no hooks."""
         return (
             all(members.get(name) is member for members, name, member in self.members)
             and not any(each.training or each._forward_hooks or each._forward_pre_hooks for each in self.modules)
-            and [each.data_ptr() for each in self.parameters] == self.places
+            and [each.data_ptr() for each in self.parameters] == self.addresses
         )
 
 
 class Run(NamedTuple):
-    """A recorded run: the memory that it reads, how to do it again, and where it leaves its answers."""
+    """A captured run: its input memory, a function that replays it, and its output memory."""
 
     inputs: Inputs
     replay: Callable[[], Any]
     outputs: Outputs
 
 
-# PyTorch records all graphs of a process on one stream.
-_RECORDING = threading.Lock()
+# PyTorch captures all graphs of a process on one stream.
+_CAPTURING = threading.Lock()
 
 
 class GraphedModel:
-    """The ``forward`` of a `BertModel` that replays graphs where it can. It can be copied and pickled, without them."""
+    """The ``forward`` of a `BertModel` that replays graphs where possible; copied and pickled without them."""
 
-    most_graphs = 32
+    max_graphs = 32
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.runs: OrderedDict[Size, Run] = OrderedDict()
-        self._recorded: Recorded | None = None
+        self._captured: CapturedModel | None = None
         self._seen: Counter[Size] = Counter()
         self._lock = threading.Lock()
         self._copied: Any = None
-        # all graphs share one pool of memory, since one runs at a time and its answers are copied out
+        # all graphs share one memory pool, since one runs at a time and its outputs are copied out
         self._pool: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,17 +180,17 @@ class GraphedModel:
         return model.pad_outputs(output, input_ids, input_ids, kwargs.get("return_dict"))
 
     def why_not(self, packed: Packed) -> list[str]:
-        """Return every objection to replaying a graph for ``packed``."""
+        """Return every reason not to replay a graph for ``packed``."""
         model, config = self.model, self.model.config
         reasons = {
             "it is in training mode": model.training,
-            "gradients are wanted": torch.is_grad_enabled(),
+            "gradients are enabled": torch.is_grad_enabled(),
             "autocast is on": torch.is_autocast_enabled(model.device.type),
             "it is a decoder": config.is_decoder,
-            "someone looks into it, and must be called": has_observers(model),
-            "attentions or hidden states of all layers are wanted": config.output_attentions
+            "it has observers, which must be called": has_observers(model),
+            "attentions or hidden states of all layers are requested": config.output_attentions
             or config.output_hidden_states,
-            "the batch has no ids, or a mask of its own": packed.input_ids is None or packed.attention_mask is not None,
+            "the batch has no ids, or has its own mask": packed.input_ids is None or packed.attention_mask is not None,
             "attention reads lengths on the host": self.reads_lengths(),
             "attention needs the score matrix": config.position_embedding_type != "absolute"
             or config.family.position_buckets > 0
@@ -205,16 +205,16 @@ class GraphedModel:
         return _backend(model.device.type, model.dtype, width) != "varlen"
 
     def _replayed(self, packed: Packed) -> Outputs | None:
-        """Return the answers to a batch; None where the model must be called itself."""
+        """Return the outputs for a batch; None if the model itself must be called."""
         size = rounded(packed.lengths)
         if size is None:
             return None
         with self._lock:
             self._seen[size] += 1
-            if self._seen[size] < 2:  # most sizes of a long job's last batches come once
+            if self._seen[size] < 2:  # a job's last batches often have sizes that occur only once
                 return None
             if self._copied is not None:
-                self._copied.wait()  # the thread before may have another stream
+                self._copied.wait()  # the previous thread may use another stream
             with torch.inference_mode():
                 run = self._run(size, packed)
             if run is None:
@@ -230,44 +230,44 @@ class GraphedModel:
             return copies
 
     def _run(self, size: Size, packed: Packed) -> Run | None:
-        """Return the run of this size with its answers to the batch; None if the model is not what was recorded."""
+        """Return the run of this size with its outputs for the batch; None if the model has changed since."""
         run = self.runs.get(size)
         if run is not None:
             self.runs.move_to_end(size)
             run.inputs.fill(packed)
             run.replay()
-        # looked at while the device computes, so that it costs no time
-        self._recorded = self._recorded or Recorded(self.model)
-        if not self._recorded.holds():
+        # checked while the device computes, so that it costs no time
+        self._captured = self._captured or CapturedModel(self.model)
+        if not self._captured.holds():
             self.runs.clear()
-            self._recorded = None
+            self._captured = None
             return None
         if run is None:
-            while len(self.runs) >= self.most_graphs:
+            while len(self.runs) >= self.max_graphs:
                 self.runs.popitem(last=False)
             inputs = Inputs(size, self.model.device)
             inputs.fill(packed)
-            replay, outputs = self.record(lambda: self._compute(inputs.packed()))
+            replay, outputs = self.capture(lambda: self._compute(inputs.packed()))
             run = self.runs[size] = Run(inputs, replay, outputs)
-            replay()  # recording computes nothing
+            replay()  # capturing computes nothing
         return run
 
     def _compute(self, packed: Packed) -> Outputs:
         output = type(self.model).forward(self.model, packed, return_dict=True)
         return output.last_hidden_state, output.pooler_output
 
-    def record(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
-        """Record what ``compute`` does to fixed memory: return how to do it again, and where it leaves its answers."""
-        with _RECORDING:
+    def capture(self, compute: Callable[[], Outputs]) -> tuple[Callable[[], Any], Outputs]:
+        """Capture ``compute``, which uses fixed memory; return a function that replays it, and its output memory."""
+        with _CAPTURING:
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                for _ in range(2):  # compiles, picks kernels and reserves their workspaces: none can be recorded
+                for _ in range(2):  # warm-up: compilation, choice of kernels and workspaces cannot be captured
                     compute()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # another thread may go on using the device meanwhile
+            # other threads may use the device meanwhile
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 outputs = compute()
             return graph.replay, outputs

@@ -1,4 +1,4 @@
-"""BERT between two steps of decoding, as the loops in ``generation/`` ask for it: packed, or in rows with padding."""
+"""The `Decoder`s of PyTorch models for the search loops in ``generation/``: packed, or in padded rows."""
 
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ from bertie.generation.generation_plan import Prompts
 from bertie.packing import HostStats, Packed
 
 
-class PromptRows(NamedTuple):
-    """Texts to go on with, in W columns, of which the last S have ids.
+class PaddedPrompts(NamedTuple):
+    """Texts to continue, in W columns, of which the last S have ids.
 
-    ``ids [B, S]``, ``mask`` bool ``[B, W]`` (False: padding), ``positions`` and ``types [B, W]``; columns before ids
-    are held by a cache, or are those of ``embeds [B, W, D]``, which go before ids.
+    ``ids [B, S]``, ``mask`` bool ``[B, W]`` (False: padding), ``positions`` and ``types [B, W]``; the columns before
+    the ids are in a cache, or are given as ``embeds [B, W, D]``.
     """
 
     ids: Tensor
@@ -26,31 +26,31 @@ class PromptRows(NamedTuple):
 
     @property
     def columns_before(self) -> int:
-        """How many columns have no ids."""
+        """The number of columns without ids."""
         return self.mask.shape[1] - self.ids.shape[1]
 
     def limit(self, num_positions: int) -> int:
-        """Return how wide ``ids`` may become while every text has as many positions as it has tokens."""
+        """Return the maximum width of ``ids`` at which every token of every text has a position."""
         return self.ids.shape[1] + num_positions - 1 - int(self.positions.max())
 
     def last(self, values: Tensor) -> Tensor:
-        """Return what ``values [B, W]`` have at each text's last token, ``[B]``."""
+        """Return ``values [B, W]`` at each text's last token, ``[B]``."""
         columns = torch.arange(self.mask.shape[1], device=self.mask.device)
         return values.gather(1, (columns * self.mask).amax(dim=1, keepdim=True))[:, 0]
 
     def to_plan(self, source: Tensor | None = None) -> Prompts:
-        """Return what a `GenerationPlan` asks of the prompts; ``source``: the encoder's ids."""
+        """Return the prompts as a `GenerationPlan` needs them; ``source``: the encoder's ids."""
         own = self.mask[:, self.columns_before :]
         has_padding = own.shape[1] > 0 and not bool(own[:, 0].all())
         first = own.to(torch.uint8).argmax(dim=1) if has_padding else None
         return Prompts(self.ids, first, source, embedded=0 if self.embeds is None else self.columns_before)
 
     def unread(self, lengths: tuple[int, ...]) -> Packed:
-        """Return the texts without padding and without the first tokens, so many of each, that a cache holds."""
+        """Return the texts without padding and without the first ``lengths[i]`` tokens of each, which a cache holds."""
         held = torch.tensor(lengths or (0,) * self.mask.shape[0], device=self.mask.device)
         if len(held) != self.mask.shape[0]:
             raise InputError(
-                f"past_key_values holds {counted(len(held), 'text')}, but this call brings {self.mask.shape[0]}; give "
+                f"past_key_values holds {counted(len(held), 'text')}, but this call has {self.mask.shape[0]}; give "
                 "the cache of these texts or none."
             )
         new = self.mask & (self.mask.cumsum(dim=1) > held[:, None])
@@ -71,12 +71,12 @@ class PromptRows(NamedTuple):
 
 
 class _CachedDecoder:
-    """What both decoders do with what they have read; ``of_texts`` names the attributes that have a row a text."""
+    """What both decoders share; ``per_text`` names the attributes with one row per text."""
 
-    of_texts: tuple[str, ...]
+    per_text: tuple[str, ...]
     _positions: Tensor
 
-    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None) -> None:
+    def __init__(self, model: Any, prompts: PaddedPrompts, cache: Any, encoder: Packed | None) -> None:
         self.model, self.config, self.cache, self.encoder = model, model.config, cache, encoder
         self.limit = prompts.limit(model.config.max_position_embeddings)
 
@@ -87,24 +87,24 @@ class _CachedDecoder:
         if self.cache is not None:  # a StaticCache knows no batch_repeat_interleave
             self.cache.reorder_cache(texts)
         self.encoder = None if self.encoder is None else self.encoder.select(texts.tolist())
-        for name in self.of_texts:
+        for name in self.per_text:
             setattr(self, name, getattr(self, name).index_select(0, texts))
 
     def reorder(self, texts: Tensor) -> None:
-        if self.cache is not None:  # the beams of a text have one source, which stays where it is
+        if self.cache is not None:  # all beams of a text have the same source, so the encoder's states stay
             getattr(self.cache, "self_attention_cache", self.cache).reorder_cache(texts)
 
 
 class PackedDecoder(_CachedDecoder):
-    """A `Decoder` of texts that each grow by their own tokens in a `Cache`: no padding, nothing of those that ended."""
+    """A `Decoder` that keeps texts of unequal length in a `Cache`: neither padding nor finished texts are computed."""
 
-    of_texts = ("_positions", "_types")
+    per_text = ("_positions", "_types")
 
-    def __init__(self, model: Any, prompts: PromptRows, cache: Any, encoder: Packed | None = None) -> None:
+    def __init__(self, model: Any, prompts: PaddedPrompts, cache: Any, encoder: Packed | None = None) -> None:
         super().__init__(model, prompts, cache, encoder)
         self._prompt: Packed | None = prompts.unread(cache.lengths)
         self._positions, self._types = prompts.last(prompts.positions) + 1, prompts.last(prompts.types)
-        # known on the host, so that no step waits for a device to tell
+        # kept on the host, so that no step waits for the device
         self._furthest, self._type_range = int(self._positions.max()), (int(self._types.min()), int(self._types.max()))
 
     def step(self, ids: Tensor, running: Tensor | None = None, with_states: bool = False) -> StepOutput:
@@ -116,15 +116,15 @@ class PackedDecoder(_CachedDecoder):
             logits = logits.new_zeros(packed.shape[0], logits.shape[1]).index_copy_(0, packed.flat_index, logits)
         return StepOutput(logits, states=packed.pad(output.hidden_states[-1]) if with_states else None)
 
-    def read(self, words: Tensor) -> Tensor:
-        count = len(words)
+    def read(self, tokens: Tensor) -> Tensor:
+        count = len(tokens)
         last = self._furthest + count - 1
         output = self._forward(
             Packed(
-                input_ids=words,
-                position_ids=self._positions + torch.arange(count, device=words.device),
+                input_ids=tokens,
+                position_ids=self._positions + torch.arange(count, device=tokens.device),
                 token_type_ids=self._types.expand(count),
-                cu_seqlens=torch.tensor([0, count], dtype=torch.int32, device=words.device),
+                cu_seqlens=torch.tensor([0, count], dtype=torch.int32, device=tokens.device),
                 shape=(1, count),
                 known_stats=HostStats((count,), (0, 0), self._type_range, (0, last)),
             ),
@@ -149,18 +149,18 @@ class PackedDecoder(_CachedDecoder):
         )
 
     def _next(self, ids: Tensor, running: Tensor | None) -> Packed:
-        """Return the newest token of each text that has not ended."""
+        """Return the newest token of each unfinished text."""
         texts, device = ids.shape[0], ids.device
         lengths, rows = (1,) * texts, None
-        words, positions, types = ids[:, -1].contiguous(), self._positions, self._types
+        tokens, positions, types = ids[:, -1].contiguous(), self._positions, self._types
         if running is not None and not all(real := running.tolist()):
             lengths = tuple(map(int, real))
             rows = running.nonzero()[:, 0]
-            words, positions, types = (each.index_select(0, rows) for each in (words, positions, types))
+            tokens, positions, types = (each.index_select(0, rows) for each in (tokens, positions, types))
         ends = torch.tensor(lengths, device=device).cumsum(0, dtype=torch.int32)
         ranges = (0, 0), self._type_range, (0, self._furthest)
         packed = Packed(
-            input_ids=words,
+            input_ids=tokens,
             position_ids=positions,
             token_type_ids=types,
             cu_seqlens=torch.cat([ends.new_zeros(1), ends]),
@@ -172,15 +172,15 @@ class PackedDecoder(_CachedDecoder):
         return packed
 
 
-class RowsDecoder(_CachedDecoder):
-    """A `Decoder` of rows with their padding: for other makes of caches, observers, attention weights, and no cache."""
+class PaddedDecoder(_CachedDecoder):
+    """A `Decoder` of padded rows: for foreign caches, observers, attention weights, and decoding without a cache."""
 
-    of_texts = ("_mask", "_positions", "_types")
+    per_text = ("_mask", "_positions", "_types")
 
     def __init__(
         self,
         model: Any,
-        prompts: PromptRows,
+        prompts: PaddedPrompts,
         cache: Any,
         encoder: Packed | None = None,
         wanted: tuple[str, ...] = (),
@@ -190,7 +190,7 @@ class RowsDecoder(_CachedDecoder):
         self._embeds, self._before = prompts.embeds, prompts.columns_before
         self._read = 0 if cache is None else int(cache.get_seq_length())
         self._has_padding = not bool(prompts.mask.all())
-        # of all columns to come, so that a step makes nothing of their width
+        # for all future columns, so that no step allocates tensors of that width
         more = torch.arange(1, max(self.limit - prompts.ids.shape[1], 0) + 1, device=prompts.ids.device)
         self._mask = torch.nn.functional.pad(prompts.mask, (0, len(more)), value=True)
         self._positions = torch.cat([prompts.positions, prompts.last(prompts.positions)[:, None] + more], dim=1)
@@ -199,7 +199,7 @@ class RowsDecoder(_CachedDecoder):
     def step(
         self,
         ids: Tensor,
-        running: Tensor | None = None,  # noqa: ARG002  rows are computed whole
+        running: Tensor | None = None,  # noqa: ARG002  finished rows are computed too
         with_states: bool = False,
     ) -> StepOutput:
         embeds, self._embeds = self._embeds, None
@@ -211,16 +211,16 @@ class RowsDecoder(_CachedDecoder):
         extras = {name: output[name] for name in self.wanted if name in output}
         return StepOutput(output.logits[:, -1], extras, output.hidden_states[-1] if with_states else None)
 
-    def read(self, words: Tensor) -> Tensor:
-        logits: Tensor = self._forward(self._read + len(words), len(words), input_ids=words[None]).logits
-        return logits[0, -len(words) :]
+    def read(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self._forward(self._read + len(tokens), len(tokens), input_ids=tokens[None]).logits
+        return logits[0, -len(tokens) :]
 
     def forget(self, count: int) -> None:
         self.cache.crop(-count)
         self._read -= count
 
     def _forward(self, width: int, logits_to_keep: int, with_states: bool = False, **new_tokens: Tensor) -> Any:
-        """Read what is new of rows that are ``width`` columns wide."""
+        """Read the new columns of rows that are ``width`` columns wide."""
         new = slice(self._read, width)
         asked = {*self.wanted, *(("hidden_states",) if with_states else ())} - {"cross_attentions"}
         output = self.model(

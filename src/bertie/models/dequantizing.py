@@ -1,4 +1,4 @@
-"""bertie.dequantize: an int8 model's weights as numbers again, to be trained, or to open in other programs."""
+"""bertie.dequantize: an int8 model converted back to float32, for training or for other programs."""
 
 import copy
 from typing import Any, TypeVar
@@ -16,14 +16,14 @@ Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 
 def dequantize(model: Model) -> Model:
-    """Return a new float32 model with the numbers that an int8 model's weights stand for; ``model`` stays as it is.
+    """Return a new float32 model with the dequantised weights of an int8 model; ``model`` is not changed.
 
     ``bertie.dequantize(bertie.BertForMaskedLM.from_pretrained("bertie-mini-uncased"))``
 
-    It computes what the int8 model does, but for the rounding of each layer's inputs, and can be trained.
+    It computes the same as the int8 model, except for the rounding of each layer's inputs, and can be trained.
 
     Raises:
-        InputTypeError: no model of bertie's, or none with int8 weights.
+        InputTypeError: ``model`` is not one of bertie's models, or has no int8 weights.
     """
     if not isinstance(model, BertPreTrainedModel):
         raise InputTypeError(
@@ -39,28 +39,28 @@ def dequantize(model: Model) -> Model:
         if isinstance(layer, Int8Linear):
             wide.set_submodule(name, _linear(layer))
         else:
-            wide.set_submodule(name, nn.Embedding.from_pretrained(_numbers(layer), padding_idx=padding))
+            wide.set_submodule(name, nn.Embedding.from_pretrained(_dequantized(layer), padding_idx=padding))
     wide.config.quantization_config = None
     wide.tie_weights()
     return wide.requires_grad_(True).eval()
 
 
 def to_train(model: Any, name: object) -> Any:
-    """Return a model whose weights can learn: of an int8 one what these stand for, which is said."""
+    """Return a trainable model: an int8 one is dequantised, with a warning."""
     if getattr(model.config, "quantization_config", None) is None:
         return model
-    say_once(f"The weights of {str(name)!r} are int8; training begins with the float32 numbers that they stand for.")
+    say_once(f"The weights of {str(name)!r} are int8; training starts from their dequantised float32 values.")
     return dequantize(model)
 
 
 @torch.no_grad()
 def _linear(layer: Int8Linear) -> Linear:
     made = Linear(layer.in_features, layer.out_features, layer.bias is not None)
-    made.weight.copy_(_numbers(layer) if layer.input_scale is None else _numbers(layer) * layer.input_scale)
+    made.weight.copy_(_dequantized(layer) if layer.input_scale is None else _dequantized(layer) * layer.input_scale)
     if layer.bias is not None:
         made.bias.copy_(layer.bias)
     return made
 
 
-def _numbers(layer: Int8Linear | Int8Embedding) -> torch.Tensor:
+def _dequantized(layer: Int8Linear | Int8Embedding) -> torch.Tensor:
     return layer.weight * layer.weight_scale[:, None]

@@ -1,9 +1,9 @@
-"""What drafts words for ``generate``: an assistant or the text itself; and what cannot be drafted for."""
+"""Choosing the drafter of a call of ``generate`` (an assistant model or prompt lookup), and checking the call."""
 
 from collections.abc import Callable
 from typing import Any
 
-from bertie.errors import InputError, InputTypeError, counted, spelled
+from bertie.errors import InputError, InputTypeError, spelled
 from bertie.generation.assisted_search import (
     ASSISTANT_TOKENS,
     CONFIDENCE_THRESHOLD,
@@ -13,7 +13,7 @@ from bertie.generation.assisted_search import (
 )
 from bertie.generation.decoder import Decoder
 from bertie.generation.generation_config import GenerationConfig
-from bertie.models.decoding import PromptRows
+from bertie.models.decoding import PaddedPrompts
 from bertie.models.pretrained import BertPreTrainedModel
 
 
@@ -21,11 +21,11 @@ def drafter_of(
     model: Any,
     assistant_model: Any,
     decoder: Decoder,
-    prompts: PromptRows,
+    prompts: PaddedPrompts,
     config: GenerationConfig,
     open_assistant: Callable[[], Decoder],
 ) -> Drafter | None:
-    """Return what drafts words for a call of ``model.generate`` that ``decoder`` steps through; None: nothing."""
+    """Return the drafter of a call of ``model.generate`` that ``decoder`` runs; None: tokens are not drafted."""
     lookup = PromptLookup.of(config)
     if assistant_model is None and lookup is None:
         return None
@@ -33,7 +33,7 @@ def drafter_of(
     if assistant_model is None:
         return lookup
     if lookup is not None:
-        raise InputError("assistant_model and prompt_lookup_num_tokens both draft words; give one of them.")
+        raise InputError("assistant_model and prompt_lookup_num_tokens both draft tokens; give one of them.")
     _check_assistant(model, assistant_model, prompts)
 
     def option(name: str, default: Any) -> Any:
@@ -48,38 +48,42 @@ def drafter_of(
     )
 
 
-def _check_call(decoder: Decoder, prompts: PromptRows, config: GenerationConfig) -> None:
+def _check_call(decoder: Decoder, prompts: PaddedPrompts, config: GenerationConfig) -> None:
     texts = prompts.ids.shape[0] * config.num_return_sequences
     if texts > 1:
-        raise InputError(f"Words are drafted for one text at a time, and {texts} are asked for; ask for each alone.")
+        raise InputError(f"Tokens are drafted for one text at a time, but {texts} are requested; generate each alone.")
     if config.num_beams > 1:
-        raise InputError(f"Words are drafted for one text, and num_beams is {config.num_beams}; leave out one of both.")
+        raise InputError(
+            f"Tokens are drafted without beams, but num_beams is {config.num_beams}; leave out one of the two."
+        )
     if config.is_contrastive:
         raise InputError(
-            f"Drafts are for likeliest or drawn words; leave out {spelled('penalty_alpha')}, or the draft."
+            f"Tokens are drafted for greedy search or sampling; leave out {spelled('penalty_alpha')}, or the drafter."
         )
     cache = getattr(decoder.cache, "self_attention_cache", decoder.cache)
     if not getattr(cache, "is_croppable", hasattr(cache, "crop")):
-        what = "use_cache is False" if cache is None else f"a {type(cache).__name__} keeps all it has read"
-        raise InputError(f"Drafted words that are not taken are forgotten again, but {what}; use bertie's cache.")
+        what = "use_cache is False" if cache is None else f"a {type(cache).__name__} cannot be cropped"
+        raise InputError(f"Rejected draft tokens must be removed from the cache, but {what}; use bertie's cache.")
     if config.return_dict_in_generate and (config.output_attentions or config.output_hidden_states):
         raise InputError(
-            "Drafted words are read several at a time, so that attentions and hidden states of single steps cannot be "
-            "returned; leave out output_attentions and output_hidden_states, or the draft."
+            "Drafted tokens are read several at a time, so attentions and hidden states of single steps cannot be "
+            "returned; leave out output_attentions and output_hidden_states, or the drafter."
         )
 
 
-def _check_assistant(model: Any, assistant_model: Any, prompts: PromptRows) -> None:
+def _check_assistant(model: Any, assistant_model: Any, prompts: PaddedPrompts) -> None:
     if not isinstance(assistant_model, BertPreTrainedModel) or not hasattr(assistant_model, "generate"):
         raise InputTypeError(
             f"assistant_model is a {type(assistant_model).__name__}; it must be one of bertie's models that generate."
         )
     if hasattr(assistant_model, "encoder") and not hasattr(model, "encoder"):
-        raise InputTypeError("assistant_model reads sources, which the model has none of; give a BertLMHeadModel.")
-    words, own = (getattr(each.config, "decoder", each.config).vocab_size for each in (assistant_model, model))
-    if words != own:
+        raise InputTypeError("assistant_model is an encoder-decoder, but the model is not; give a BertLMHeadModel.")
+    assistant_size, own_size = (
+        getattr(each.config, "decoder", each.config).vocab_size for each in (assistant_model, model)
+    )
+    if assistant_size != own_size:
         raise InputError(
-            f"assistant_model has {counted(words, 'word')} and the model {own}; it must have the same vocabulary."
+            f"assistant_model's vocabulary has {assistant_size} tokens and the model's {own_size}; they must be equal."
         )
     if not getattr(assistant_model.config, "decoder", assistant_model.config).is_decoder:
         raise InputError("assistant_model is not a decoder: config.is_decoder is False; load it with is_decoder=True.")

@@ -1,4 +1,4 @@
-"""EncoderDecoderModel: a BERT that reads, and one that writes and attends to what was read (arXiv 1907.12461)."""
+"""EncoderDecoderModel: a BERT encoder, and a BERT decoder that attends to its hidden states (arXiv 1907.12461)."""
 
 import os
 from dataclasses import replace
@@ -24,7 +24,7 @@ from bertie.packing import Packed
 
 
 class Source(NamedTuple):
-    """What the encoder made of a source: its output, and the states that cross-attention reads, with their mask."""
+    """An encoded source: the encoder's output, and the states for cross-attention with their mask."""
 
     output: ModelOutput
     states: Tensor | Packed
@@ -32,15 +32,15 @@ class Source(NamedTuple):
 
 
 class EncoderDecoderModel(BertPreTrainedModel):
-    """Two BERTs as one model; ``encoder`` reads the source, ``decoder`` writes the target.
+    """Two BERTs as one model; ``encoder`` reads the source, ``decoder`` generates the target.
 
     Args:
-        config: the config of both; None: that of the two models.
+        config: the config of the pair; None: made from those of the two models.
         encoder, decoder: the two models; None: new ones. Their configs become parts of ``config``.
 
     Raises:
-        ConfigError: neither a config nor both models are given, or they do not fit each other.
-        InputTypeError: one is no such model.
+        ConfigError: neither a config nor both models are given, or they do not fit together.
+        InputTypeError: one of them is not such a model.
     """
 
     config_class: ClassVar[type[EncoderDecoderConfig]] = EncoderDecoderConfig
@@ -100,21 +100,21 @@ class EncoderDecoderModel(BertPreTrainedModel):
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
-        """Read sources ``[B, S]`` and score the next word at every token of targets ``[B, S_target]``.
+        """Read sources ``[B, S]`` and score the next token at every token of targets ``[B, S_target]``.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds: the sources, as in
-                ``BertModel.forward``; ``attention_mask`` goes with ``encoder_outputs`` too.
-            decoder_input_ids, decoder_inputs_embeds: the targets; None beside labels: the labels, shifted right by one.
-            decoder_attention_mask, decoder_token_type_ids, decoder_position_ids: what goes with them.
-            encoder_outputs: what the encoder returned for these sources before.
+                ``BertModel.forward``; ``attention_mask`` also applies to ``encoder_outputs``.
+            decoder_input_ids, decoder_inputs_embeds: the targets; None with ``labels``: these, shifted right by one.
+            decoder_attention_mask, decoder_token_type_ids, decoder_position_ids: those of the targets.
+            encoder_outputs: the encoder's output for these sources, if already computed.
             past_key_values, use_cache: as in ``BertModel.forward``.
-            labels: ``[B, S_target]``, the word that is right at each place; -100: none. No cache is kept with labels.
+            labels: ``[B, S_target]``, the correct tokens; -100 is ignored. No cache is kept with labels.
             num_items_in_batch: the divisor of the loss instead of the number of labels (gradient accumulation).
             output_attentions, output_hidden_states, return_dict: None takes the config's.
 
         Raises:
-            ConfigError, InputError, InputTypeError: naming what is wrong.
+            ConfigError, InputError, InputTypeError: an argument is wrong; the message names it.
         """
         stated = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         asked = {name: bool(getattr(self.config, name)) if value is None else value for name, value in stated.items()}
@@ -153,10 +153,10 @@ class EncoderDecoderModel(BertPreTrainedModel):
             encoder_hidden_states=source.output.hidden_states,
             encoder_attentions=source.output.attentions,
         )
-        return self.as_asked(output, return_dict)
+        return self.as_requested(output, return_dict)
 
     def read(self, given: Given, **asked: bool) -> Source:
-        """Return what the encoder makes of sources, without their padding where nobody looks in."""
+        """Encode sources, without their padding unless the encoder has observers."""
         batch = self.encoder.batch(*given)
         output = self.encoder(batch, return_dict=True, **asked)
         hidden = output.last_hidden_state
@@ -168,7 +168,7 @@ class EncoderDecoderModel(BertPreTrainedModel):
         return Source(output, states_of(batch, self._projected(hidden)), None)
 
     def read_before(self, given: ModelOutput | tuple[Tensor, ...], attention_mask: Tensor | None) -> Source:
-        """Return what an encoder has made of sources before."""
+        """Return sources that were encoded before."""
         names = ("last_hidden_state", "hidden_states", "attentions")
         members = dict(zip(names, given, strict=False)) if isinstance(given, tuple) else dict(given)
         known = {name: value for name, value in members.items() if name in names}
@@ -182,16 +182,14 @@ class EncoderDecoderModel(BertPreTrainedModel):
         """Return labels ``[B, S]`` shifted right: ``decoder_start_token_id`` first, ``pad_token_id`` for -100.
 
         Raises:
-            ConfigError: the config has no such token.
+            ConfigError: the config lacks one of these tokens.
         """
         start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
         if start is None or pad is None:
             name = "decoder_start_token_id" if start is None else "pad_token_id"
-            raise ConfigError(f"{name} is None; set model.config.{name}, with which targets are made of labels")
+            raise ConfigError(f"{name} is None; set model.config.{name}, which is needed to make targets from labels")
         if labels.dim() != 2:
-            raise InputError(
-                f"labels has shape {tuple(labels.shape)}; beside no decoder_input_ids give [batch, length]."
-            )
+            raise InputError(f"labels has shape {tuple(labels.shape)}; without decoder_input_ids give [batch, length].")
         shifted = labels.roll(1, dims=1)
         shifted[:, :1] = start
         return shifted.masked_fill(shifted == IGNORED, pad)
@@ -205,17 +203,17 @@ class EncoderDecoderModel(BertPreTrainedModel):
         decoder_pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Return a model of two BERTs from folders or hub names; the decoder's cross-attention starts anew.
+        """Return a model of two BERTs from folders or hub names; new cross-attention is initialised.
 
         Args:
-            encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path: where each lies; None beside
-                ``encoder_model``, ``decoder_model``.
+            encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path: folders or hub names; None
+                with ``encoder_model``, ``decoder_model``.
             kwargs: with the prefix ``encoder_`` or ``decoder_``, arguments of ``from_pretrained`` and fields of that
-                half's config; ``encoder_model`` and ``decoder_model`` are models to take as they are; without a
-                prefix, fields of the `EncoderDecoderConfig`, of which ``decoder_start_token_id`` is one.
+                half's config; ``encoder_model`` and ``decoder_model`` are loaded models; without a prefix, fields of
+                the `EncoderDecoderConfig`, of which ``decoder_start_token_id`` is one.
 
         Raises:
-            CheckpointError, ConfigError, InputTypeError: as ``from_pretrained`` of each half.
+            CheckpointError, ConfigError, InputTypeError: as in ``from_pretrained`` of each half.
         """
         halves = {}
         for half, kind, name in (
@@ -228,8 +226,8 @@ class EncoderDecoderModel(BertPreTrainedModel):
             if halves[half] is None:
                 if name is None:
                     raise InputTypeError(f"give {half}_pretrained_model_name_or_path, or {half}_model")
-                writes = half == "decoder"
-                own |= {"is_decoder": writes, "add_cross_attention": writes}
+                is_decoder = half == "decoder"
+                own |= {"is_decoder": is_decoder, "add_cross_attention": is_decoder}
                 halves[half] = kind.from_pretrained(name, **own)
         configs = halves["encoder"].config, halves["decoder"].config
         return cls(EncoderDecoderConfig.from_encoder_decoder_configs(*configs, **kwargs), **halves).eval()
@@ -251,33 +249,33 @@ class EncoderDecoderModel(BertPreTrainedModel):
         self.encoder.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module | None:
-        """Return the layer that scores the decoder's words."""
+        """Return the decoder's output layer."""
         return self.decoder.get_output_embeddings()
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace the layer that scores the decoder's words."""
+        """Replace the decoder's output layer."""
         self.decoder.set_output_embeddings(new_embeddings)
 
     def resize_token_embeddings(self, *_: Any, **__: Any) -> nn.Module:
-        """Refuse: there are two vocabularies."""
+        """Raise InputError: there are two vocabularies."""
         raise InputError(
             "An encoder-decoder has two vocabularies; call model.encoder.resize_token_embeddings or "
             "model.decoder.resize_token_embeddings."
         )
 
     def tied_weights(self) -> dict[str, str]:
-        """Return the parameter that each alias stands for, within the decoder."""
+        """Return alias → source of the tied parameters within the decoder."""
         pairs = self.decoder.tied_weights().items()
         return {f"decoder.{alias}": f"decoder.{source}" for alias, source in pairs}
 
     def tie_weights(self) -> None:
-        """Make tied parameters one: with ``tie_encoder_decoder`` those of both halves, and those within the decoder."""
+        """Tie parameters within the decoder, and with ``tie_encoder_decoder`` those of both halves."""
         if self.config.tie_encoder_decoder:
             tie_halves(self.encoder, self.decoder.bert)
         self.decoder.tie_weights()
 
     def config_to_save(self) -> EncoderDecoderConfig:
-        """Return the config to write, with the sizes that both halves have."""
+        """Return the config to save, with the actual sizes of both halves."""
         encoder, decoder = saved_config(self.encoder), saved_config(self.decoder)
         halves = {"encoder": encoder.to_dict(), "decoder": decoder.to_dict()}
         config: EncoderDecoderConfig = EncoderDecoderConfig.from_dict(self.config.to_dict() | halves)
@@ -310,7 +308,7 @@ def states_of(packed: Packed, states: Tensor) -> Packed:
 
 
 def tie_halves(encoder: nn.Module, decoder: nn.Module) -> None:
-    """Make the decoder's parameters those of the encoder that have the same name."""
+    """Replace the decoder's parameters by the encoder's with the same names."""
     own = dict(encoder.named_parameters())
     for name, _ in list(decoder.named_parameters()):
         if name in own:

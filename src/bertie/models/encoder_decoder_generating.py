@@ -1,4 +1,4 @@
-"""``EncoderDecoderModel.generate``: the source is read once, and the decoder goes on from its first token."""
+"""``EncoderDecoderModel.generate``: the source is encoded once, and the decoder continues from its first token."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,26 +46,26 @@ def generate(
     past_key_values: Any = None,
     **options: Any,
 ) -> Any:  # a Tensor, or with return_dict_in_generate a ModelOutput
-    """Write a target for each source: word by word the likeliest, drawn ones, or the best of several beams.
+    """Generate a target for each source by greedy search, sampling, beam search or contrastive search.
 
     Args:
-        inputs: the sources ``[B, S]``, or a ``Packed``; ``input_ids`` is another name of them.
+        inputs: the sources ``[B, S]``, or a ``Packed``; ``input_ids`` is an alias.
         attention_mask, token_type_ids, position_ids, inputs_embeds: as in ``forward``.
-        encoder_outputs: what the encoder returned for these sources before.
-        decoder_input_ids, decoder_attention_mask: beginnings of the targets ``[B, S_target]``; None: each begins with
-            ``decoder_start_token_id``, or ``bos_token_id``. One is put before beginnings that all lack it.
+        encoder_outputs: the encoder's output for these sources, if already computed.
+        decoder_input_ids, decoder_attention_mask: the beginnings of the targets ``[B, S_target]``; None: each starts
+            with ``decoder_start_token_id``, or ``bos_token_id``, which is prepended if no beginning has it.
         generation_config, logits_processor, stopping_criteria, prefix_allowed_tokens_fn: as in
             ``BertLMHeadModel.generate``.
-        assistant_model: as there; or a smaller ``EncoderDecoderModel``, which reads the source itself.
+        assistant_model: as there; or a smaller ``EncoderDecoderModel``, which encodes the source itself.
         streamer, generator, past_key_values, options: as there.
 
     Returns:
-        The targets ``[B * num_return_sequences, S_target]``; with ``return_dict_in_generate`` an output class by the
-        reference's name that holds them as ``sequences``.
+        The targets ``[B * num_return_sequences, S_target]``; with ``return_dict_in_generate`` the reference's output
+        class, which holds them as ``sequences``.
 
     Raises:
-        ConfigError, InputError, InputTypeError: naming what is wrong.
-        BertieError: scores are NaN, or leave no word to choose.
+        ConfigError, InputError, InputTypeError: an argument is wrong; the message names it.
+        BertieError: scores are NaN, or leave no token to choose.
     """
     check_generator(generator)
     config = settled_config(self, generation_config, options)
@@ -81,7 +81,7 @@ def generate(
     if 0 in encoder.lengths:
         raise InputError(f"Source {encoder.lengths.index(0)} has no tokens; give one at least, such as [CLS].")
     ids, mask = _beginnings(config, decoder_input_ids, decoder_attention_mask, encoder)
-    columns = torch.arange(mask.shape[1], device=ids.device)  # positions are those of columns, as in the reference
+    columns = torch.arange(mask.shape[1], device=ids.device)  # positions are column numbers, as in the reference
     has_past = self.decoder.bert.past_length(past_key_values) > 0
     prompts = prompt_rows(config, Given(ids, mask, position_ids=columns), self.device, has_past)
     wanted = ("attentions", "cross_attentions", "hidden_states")
@@ -91,7 +91,7 @@ def generate(
         if not hasattr(assistant_model, "decoder"):
             return decoder_of(assistant_model, prompts, config, None, None, ())
         if sources is None and inputs_embeds is None:
-            raise InputError("assistant_model reads the sources itself; give them beside encoder_outputs.")
+            raise InputError("assistant_model reads the sources itself; give them with encoder_outputs.")
         own = assistant_model.read(given)
         read = encoder_states(assistant_model.config.decoder, own.states, own.mask)
         return decoder_of(assistant_model.decoder, prompts, config, None, read, ())
@@ -107,11 +107,11 @@ def generate(
 def _beginnings(
     config: GenerationConfig, ids: Tensor | None, mask: Tensor | None, encoder: Packed
 ) -> tuple[Tensor, Tensor]:
-    """Return what the targets begin with, and its mask, both ``[B, S]``."""
+    """Return the beginnings of the targets and their mask, both ``[B, S]``."""
     count = encoder.shape[0]
     starts = tokens_of(config.decoder_start_token_id) or tokens_of(config.bos_token_id)
     if not starts:
-        raise InputError("Targets begin with decoder_start_token_id, which is None; pass it, or set it in the config.")
+        raise InputError("Targets start with decoder_start_token_id, which is None; pass it, or set it in the config.")
     if len(starts) not in (1, count):
         raise InputError(f"decoder_start_token_id has {len(starts)} tokens for {count} sources; give one, or one each.")
     first = torch.tensor(starts, device=encoder.device).expand(count)[:, None]

@@ -1,4 +1,4 @@
-"""Which attention backend a model would use, and why not the others, and how its linear layers are computed."""
+"""Which attention backend a model would use and why not the others, and how its linear layers are computed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,32 +22,32 @@ from bertie.packing import Packed
 def explain_attention(
     model: BertPreTrainedModel, batch: Packed | Mapping[str, Any] | Tensor, *, output_attentions: bool = False
 ) -> str:
-    """Return one line a backend for self-attention over ``batch``: chosen, able, or every objection it has.
+    """Return one line per backend for self-attention over ``batch``: chosen, able, or why it cannot be used.
 
-    Where someone looks into the model (a hook, another module in a part's place), padding is kept, and the first lines
-    say who that is.
+    If the model has observers (hooks, or modules that replace its parts), padding is kept, and the first lines name
+    them.
 
     Args:
-        model: any bertie model, in the mode (train or eval, dtype, device) that is meant.
-        batch: a ``Packed``, a tokenizer's answer, or ``input_ids [B, S]``.
-        output_attentions: whether the call would ask for attention weights.
+        model: any bertie model, in the mode, dtype and on the device in question.
+        batch: a ``Packed``, a tokenizer's output, or ``input_ids [B, S]``.
+        output_attentions: whether the call would request attention weights.
 
     Raises:
-        InputTypeError: ``batch`` is none of these, or ``model`` no PyTorch model.
+        InputTypeError: ``batch`` is none of these, or ``model`` is not a PyTorch model.
     """
     check_module(model, "explain_attention")
-    packed, device, looking = _packed(model, batch), model.device.type, list(observers(model))
-    kept = "".join(f"padding is kept for {each}\n" for each in looking)
+    packed, device, watching = _packed(model, batch), model.device.type, list(observers(model))
+    kept = "".join(f"padding is kept for {each}\n" for each in watching)
     attention = next((module for module in model.modules() if isinstance(module, BertSelfAttention)), None)
     if attention is None:
-        return f"{kept}attention is computed by other modules than bertie's"
+        return f"{kept}attention is not computed by bertie's modules"
     request = Request(
         device=device,
         dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else model.dtype,
         head_width=attention.attention_head_size,
         dropout_p=attention.dropout_p,
         causal=attention.is_causal,
-        mask=packed.attention_mask is not None or bool(looking),
+        mask=packed.attention_mask is not None or bool(watching),
         score_bias=attention.distances is not None,
         weights=output_attentions,
     )
@@ -55,10 +55,10 @@ def explain_attention(
 
 
 def explain_linear(model: nn.Module) -> str:
-    """Return one line for each kind of linear layers in ``model``: how many there are, and how they are computed.
+    """Return one line per kind of linear layer in ``model``: their number, and how they are computed.
 
-    This is for inference; under autocast and while a graph is captured it is always PyTorch's product. Training in
-    float32 multiplies as many rows with bertie's kernels as inference packs weights for, and with PyTorch's else.
+    This is for inference; under autocast and in captured graphs it is always PyTorch's product. Training in float32
+    uses bertie's kernels for as many rows as inference packs weights for, and otherwise PyTorch's.
 
     Raises:
         InputTypeError: ``model`` is not a PyTorch model.

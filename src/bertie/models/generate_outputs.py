@@ -1,4 +1,4 @@
-"""What ``generate`` returns: ids, and by the reference's names what was computed on the way."""
+"""The output classes of ``generate``, under the reference's names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ LayersOfSteps = tuple[Layers, ...]
 
 
 class GenerateDecoderOnlyOutput(ModelOutput):
-    """``sequences [B * N, S]``, N of each prompt, and of each step scores ``[B * N, V]``, attentions and the like."""
+    """``sequences [B * N, S]``, N per prompt, and for each step scores ``[B * N, V]``, attentions and so on."""
 
     sequences: Tensor
     scores: Steps | None
@@ -25,7 +25,7 @@ class GenerateDecoderOnlyOutput(ModelOutput):
 
 
 class GenerateBeamDecoderOnlyOutput(ModelOutput):
-    """The same of K beams, with ``sequences_scores [B * N]`` and ``beam_indices [B * N, steps]``, -1 after the end."""
+    """The same for beam search, ``sequences_scores [B * N]`` and ``beam_indices [B * N, steps]``, padded with -1."""
 
     sequences: Tensor
     sequences_scores: Tensor | None
@@ -38,7 +38,7 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput):
 
 
 class GenerateEncoderDecoderOutput(ModelOutput):
-    """``sequences [B * N, S]``, what the decoder computed at each step, and once the encoder."""
+    """``sequences [B * N, S]``, outputs of the decoder at each step, and of the encoder once."""
 
     sequences: Tensor
     scores: Steps | None
@@ -52,7 +52,7 @@ class GenerateEncoderDecoderOutput(ModelOutput):
 
 
 class GenerateBeamEncoderDecoderOutput(ModelOutput):
-    """The same of K beams, with ``sequences_scores [B * N]`` and ``beam_indices [B * N, steps]``, -1 after the end."""
+    """The same for beam search, ``sequences_scores [B * N]`` and ``beam_indices [B * N, steps]``, padded with -1."""
 
     sequences: Tensor
     sequences_scores: Tensor | None
@@ -68,7 +68,7 @@ class GenerateBeamEncoderDecoderOutput(ModelOutput):
 
 
 def output_of(found: Generated, cache: Any, encoder: Callable[[str], Layers | None] | None = None) -> ModelOutput:
-    """Return the output class that fits; ``encoder`` returns the encoder's attentions or hidden states."""
+    """Return the output of a search; ``encoder`` returns the encoder's attentions or hidden states by name."""
     members = found.record.members() | {"sequences": found.sequences, "past_key_values": cache}
     is_beam = found.beam_indices is not None
     if is_beam:

@@ -1,4 +1,4 @@
-"""``model.generate``: what the reference's method of this name takes, as prompts, a decoder and a plan."""
+"""``model.generate``: turns the reference's arguments into prompts, a decoder and a plan, and runs the search."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from bertie.errors import InputError, InputTypeError, counted, nearest, spelled
 from bertie.generation.decoder import Decoder
 from bertie.generation.generate import generate as search
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FIELDS, NOT_OFFERED, WITHOUT_EFFECT, tokens_of
+from bertie.generation.generation_fields import FIELDS, UNSUPPORTED, WITHOUT_EFFECT, tokens_of
 from bertie.generation.generation_plan import GenerationPlan, PrefixFunction, StoppingCriterion
 from bertie.generation.logits_processors import LogitsProcessor
 from bertie.generation.streamers import Streamer
 from bertie.layers.rectangle import Given
-from bertie.models.decoding import PackedDecoder, PromptRows, RowsDecoder
+from bertie.models.decoding import PackedDecoder, PaddedDecoder, PaddedPrompts
 from bertie.models.drafting import drafter_of
 from bertie.models.generate_outputs import output_of
 from bertie.models.hooks import has_observers
@@ -25,8 +25,8 @@ from bertie.models.model_inputs import check_embeds, pack_encoder_states
 from bertie.packing import Packed, require_integers, require_tensor
 from bertie.progress import say_once
 
-# what the reference's generate takes beside a config's fields, and bertie's has no use for
-_WITHOUT_USE = (
+# further arguments of the reference's generate that bertie does not support
+_UNSUPPORTED_ARGUMENTS = (
     *("synced_gpus", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate", "use_model_defaults"),
     *("tokenizer", "assistant_tokenizer", "trust_remote_code", "logits_to_keep", "return_dict"),
 )
@@ -54,44 +54,44 @@ def generate(
     past_key_values: Any = None,
     **options: Any,
 ) -> Any:  # a Tensor, or with return_dict_in_generate a ModelOutput
-    """Go on with texts: word by word the likeliest, drawn ones, or the best of several beams.
+    """Continue texts by greedy search, sampling, beam search or contrastive search.
 
-    Padding of prompts, on whichever side, is left out of the computation, and so are texts that have ended.
+    Neither padding of the prompts, on either side, nor finished texts are computed.
 
     Args:
-        inputs: prompts ``[B, S]``, or a ``Packed``, which comes back padded on the left; None: one text that begins
+        inputs: prompts ``[B, S]``, or a ``Packed``, which is returned padded on the left; None: one text that starts
             with ``bos_token_id``.
-        generation_config: how words are chosen; None: ``model.generation_config``.
+        generation_config: how tokens are chosen; None: ``model.generation_config``.
         logits_processor: functions of the ids so far and the scores ``[B, V]`` that return scores.
         stopping_criteria: functions of the ids so far and the scores of all steps (or None) that return which texts
             end, bool ``[B]``, or one bool for all.
-        prefix_allowed_tokens_fn: returns the words that may come, from a text's number and its ids so far.
-        streamer: is given the prompts, and each step's words.
-        generator: draws the words; None: PyTorch's global one.
-        assistant_model: a smaller ``BertLMHeadModel`` with the same vocabulary, which drafts words that this model
-            checks several at a time, of one text without beams: greedily the words are the same, and drawn ones are
-            distributed alike (arXiv 2211.17192). ``prompt_lookup_num_tokens`` drafts from the text itself.
-        input_ids: another name of ``inputs``.
-        attention_mask, token_type_ids, position_ids: ``[B, S]``; new tokens have the type of a text's last, and go on
-            from its position. Without a mask, what is ``pad_token_id`` is padding, unless that also ends texts.
+        prefix_allowed_tokens_fn: returns the tokens allowed next, from a text's index and its ids so far.
+        streamer: receives the prompts, and the tokens of each step.
+        generator: for sampling; None: PyTorch's global one.
+        assistant_model: a smaller ``BertLMHeadModel`` with the same vocabulary that drafts tokens, which this model
+            verifies several at a time; for one text without beams. Greedy results are the same, and sampled ones have
+            the same distribution (arXiv 2211.17192). ``prompt_lookup_num_tokens`` drafts from the text itself.
+        input_ids: an alias of ``inputs``.
+        attention_mask, token_type_ids, position_ids: ``[B, S]``; new tokens take the type of a text's last token, and
+            positions continue from it. Without a mask, ``pad_token_id`` is padding, unless it also ends texts.
         inputs_embeds: ``[B, S, D]`` before, or instead of, ids.
-        encoder_hidden_states, encoder_attention_mask: what cross-attention reads, ``[B, S_encoder, D]``.
+        encoder_hidden_states, encoder_attention_mask: input of cross-attention, ``[B, S_encoder, D]``, and its mask.
         past_key_values: a cache of the texts' first tokens. Prompts are whole texts; or, with a mask over whole texts,
-            their new tokens alone.
+            only their new tokens.
         options: fields of ``generation_config`` for this call.
 
     Returns:
         The texts ``[B * num_return_sequences, S + new tokens]`` with ``pad_token_id`` after their ends; with
-        ``return_dict_in_generate`` an output class by the reference's name that holds them as ``sequences``.
+        ``return_dict_in_generate`` the reference's output class, which holds them as ``sequences``.
 
     Raises:
-        ConfigError, InputError, InputTypeError: naming what is wrong.
-        BertieError: scores are NaN, or leave no word to choose.
+        ConfigError, InputError, InputTypeError: an argument is wrong; the message names it.
+        BertieError: scores are NaN, or leave no token to choose.
     """
     if not self.config.is_decoder:
         raise InputError(
-            "generate needs a decoder, but config.is_decoder is False: a token would see what comes after it; load the "
-            "model with is_decoder=True."
+            "generate needs a decoder, but config.is_decoder is False: tokens would attend to those after them; load "
+            "the model with is_decoder=True."
         )
     check_generator(generator)
     config = settled_config(self, generation_config, options)
@@ -121,32 +121,32 @@ def check_generator(generator: Any) -> None:
 
 
 def settled_config(model: Any, given: ConfigLike | None, options: dict[str, Any]) -> GenerationConfig:
-    """Return the config of a call, and refuse options that are no fields of it."""
-    own = GenerationConfig.of(model.generation_config)  # programs set the reference's
-    known = {**FIELDS, **WITHOUT_EFFECT, **NOT_OFFERED}
+    """Return the config of a call, after refusing options that are not fields."""
+    own = GenerationConfig.of(model.generation_config)  # programs may set the reference's class
+    known = {**FIELDS, **WITHOUT_EFFECT, **UNSUPPORTED}
     for name in [name for name in options if name not in known]:
         value = options.pop(name)
-        # programs pass arguments with nothing in them, and trainers a batch with its labels
+        # programs pass empty arguments, and trainers whole batches with their labels
         if value is None or value is False or name == "labels":
             continue
-        hint = "" if name in _WITHOUT_USE else nearest(name, known)
+        hint = "" if name in _UNSUPPORTED_ARGUMENTS else nearest(name, known)
         raise InputTypeError(f"{type(model).__name__}.generate takes no argument {name!r}.{hint}")
     return (own if given is None else GenerationConfig.of(given)).settled(own, **options)
 
 
 def one_of(inputs: Any, input_ids: Any) -> Any:
     if inputs is not None and input_ids is not None:
-        raise InputError("inputs and input_ids are two names of the prompts; give one of them.")
+        raise InputError("inputs and input_ids both name the prompts; give one of them.")
     return input_ids if inputs is None else inputs
 
 
 def _rows_of(given: Given, config: GenerationConfig) -> Given:
-    """Return a `Packed` as rows that are padded on the left."""
+    """Return a `Packed` as rows padded on the left."""
     packed, *beside = given
     if any(each is not None for each in beside):
-        raise InputError("A Packed already knows its padding, positions and token types: pass it alone.")
+        raise InputError("A Packed already holds its padding, positions and token types: pass it alone.")
     if packed.input_ids is None:
-        raise InputError("Prompts in a Packed are ids; give vectors as inputs_embeds [B, S, D].")
+        raise InputError("A Packed of prompts must have ids; give vectors as inputs_embeds [B, S, D].")
     texts, width = packed.shape[0], max(packed.lengths, default=0)
     ends = torch.arange(1, texts + 1, device=packed.device) * width - packed.cu_seqlens[1:]
     cells = torch.arange(packed.num_tokens, device=packed.device)
@@ -161,8 +161,8 @@ def _rows_of(given: Given, config: GenerationConfig) -> Given:
     return Given(ids, mask, rows(packed.token_type_ids, 0), rows(packed.position_ids, 0))
 
 
-def prompt_rows(config: GenerationConfig, given: Given, device: torch.device, has_past: bool) -> PromptRows:
-    """Return checked prompts, laid out in the columns of their mask."""
+def prompt_rows(config: GenerationConfig, given: Given, device: torch.device, has_past: bool) -> PaddedPrompts:
+    """Return the checked prompts."""
     ids, mask, types, positions, embeds = given
     if mask is not None:
         require_tensor("attention_mask", mask)
@@ -179,33 +179,35 @@ def prompt_rows(config: GenerationConfig, given: Given, device: torch.device, ha
         raise InputError(f"Prompt {empty} has no tokens; give one at least, such as bos_token_id.")
     own = (real.cumsum(dim=1) - 1).clamp(min=0)
     positions = _laid_out("position_ids", positions, own)
-    return PromptRows(ids, real, positions, _laid_out("token_type_ids", types, torch.zeros_like(own)), embeds)
+    return PaddedPrompts(ids, real, positions, _laid_out("token_type_ids", types, torch.zeros_like(own)), embeds)
 
 
 def _empty_or_begun(config: GenerationConfig, embeds: Tensor | None, device: torch.device) -> Tensor:
     if embeds is not None:
         return torch.zeros(embeds.shape[0], 0, dtype=torch.int64, device=embeds.device)
     if config.bos_token_id is None:
-        raise InputError("There are no prompts; give inputs, or a bos_token_id to begin with.")
+        raise InputError("There are no prompts; give inputs, or a bos_token_id to start from.")
     return torch.full((1, 1), config.bos_token_id, device=device)
 
 
 def _real(config: GenerationConfig, given: Given, has_past: bool) -> Tensor:
-    """Return which places of the prompts, and of what a cache holds before them, are no padding, bool ``[B, W]``."""
+    """Return which columns of prompts and cached tokens are not padding, bool ``[B, W]``."""
     ids, mask, *_, embeds = given
     pad, width = config.pad_token_id, given.content().shape[1]
     if mask is None:
         is_guessed = embeds is None and pad is not None and pad not in tokens_of(config.eos_token_id)
         real = ids != pad if is_guessed else torch.ones(ids.shape[0], width, dtype=torch.bool, device=ids.device)
         if not bool(real.all()):
-            say_once(f"no attention_mask is given, so tokens {pad} (pad_token_id) of the prompts are taken for padding")
+            say_once(
+                f"no attention_mask is given, so tokens {pad} (pad_token_id) in the prompts are treated as padding"
+            )
         return real
     fits = mask.dim() == 2 and mask.shape[0] == ids.shape[0]
     if not fits or not (mask.shape[1] == width or (has_past and mask.shape[1] > width)):
         raise InputError(
             f"attention_mask has shape {tuple(mask.shape)}, but there are {counted(ids.shape[0], 'prompt')} of width "
-            f"{width}; give one 0 or 1 for each place"
-            f"{', and for those that past_key_values holds' if has_past else ''}."
+            f"{width}; give one 0 or 1 per token"
+            f"{', those in past_key_values included' if has_past else ''}."
         )
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise InputError("attention_mask of generate may hold only 0 and 1 (or False and True).")
@@ -213,7 +215,7 @@ def _real(config: GenerationConfig, given: Given, has_past: bool) -> Tensor:
 
 
 def _laid_out(name: str, values: Tensor | None, default: Tensor) -> Tensor:
-    """Return one number for each place of the prompts; those of new tokens alone go after the ``default [B, W]``."""
+    """Return ``values`` broadcast to the shape of ``default [B, W]``, which precedes values of new tokens only."""
     if values is None:
         return default
     require_tensor(name, values)
@@ -228,7 +230,7 @@ def _laid_out(name: str, values: Tensor | None, default: Tensor) -> Tensor:
 
 
 def encoder_states(config: Any, states: Tensor | Packed | None, mask: Tensor | None) -> Packed | None:
-    """Return what cross-attention reads without its padding, packed once for all steps."""
+    """Return the encoder's hidden states without padding, packed once for all steps."""
     if mask is not None and mask.dim() != 2:
         raise InputError(f"encoder_attention_mask has shape {tuple(mask.shape)}; generate takes [batch, length].")
     packed = pack_encoder_states(config, states, mask)
@@ -239,13 +241,13 @@ def encoder_states(config: Any, states: Tensor | Packed | None, mask: Tensor | N
 
 def decoder_of(
     model: Any,
-    prompts: PromptRows,
+    prompts: PaddedPrompts,
     config: GenerationConfig,
     cache: Any,
     encoder: Packed | None,
     wanted: tuple[str, ...] = ("attentions", "hidden_states"),
 ) -> Decoder:
-    """Return what steps through ``model``: without padding where nobody can see it."""
+    """Return the `Decoder` of ``model``: the packed one unless cache, outputs or observers need padded rows."""
     extras: tuple[str, ...] = ()
     if config.return_dict_in_generate:
         asked = {"hidden_states"} if config.output_hidden_states else set()
@@ -254,8 +256,8 @@ def decoder_of(
     uses_cache = config.use_cache or cache is not None or prompts.embeds is not None
     if config.is_contrastive and cache is not None and cache.get_seq_length():
         raise InputError(
-            f"{spelled('penalty_alpha', config.penalty_alpha)} compares a word with all words before, of which "
-            "past_key_values holds no hidden states; give whole texts without a cache."
+            f"{spelled('penalty_alpha', config.penalty_alpha)} compares tokens with the hidden states of all "
+            "earlier ones, which past_key_values does not hold; give whole texts without a cache."
         )
     if cache is None and uses_cache:
         cache = Cache() if encoder is None else EncoderDecoderCache()
@@ -269,4 +271,4 @@ def decoder_of(
     )
     if packs:
         return PackedDecoder(model, prompts, cache, encoder)
-    return RowsDecoder(model, prompts, cache, encoder, extras)
+    return PaddedDecoder(model, prompts, cache, encoder, extras)

@@ -1,6 +1,6 @@
-"""The observers of a model: hooks, other forwards and other modules than bertie's, for whom padding is kept.
+"""The observers of a model: hooks, replaced forwards and foreign modules, for which padding is kept.
 
-Machinery that only moves, shards or scales numbers token by token doesn't count: PyTorch's distributed wrappers,
+Machinery that only moves, shards or scales values token by token does not count: PyTorch's distributed wrappers,
 accelerate, peft, and bertie's own.
 """
 
@@ -17,10 +17,10 @@ from torch.utils.hooks import RemovableHandle
 from bertie.capture import HOOKS
 from bertie.layers.linear import Linear
 
-# Packages whose hooks, forwards and modules treat each token alone, or only look at parameters.
+# Packages whose hooks, forwards and modules treat tokens independently, or only touch parameters.
 _MACHINERY = ("bertie", "accelerate", "peft", "torch.distributed", "torch.nn.parallel", "torch.nn.utils", "torch.utils")
 _MACHINERY_OF_MODULES = (*_MACHINERY, "torch.ao", "torch._dynamo", "torch.fx", "abc", "typing", "builtins")
-# PyTorch's modules that treat each token alone.
+# PyTorch modules that treat tokens independently.
 _TOKEN_WISE_NAMES = (
     *("Module", "ModuleList", "ModuleDict", "Sequential", "ParameterList", "ParameterDict", "Identity"),
     *("Linear", "Embedding", "LayerNorm", "RMSNorm", "Dropout", "AlphaDropout"),
@@ -28,15 +28,15 @@ _TOKEN_WISE_NAMES = (
     *("Sigmoid", "Hardsigmoid", "Hardswish", "LogSigmoid", "Softplus", "Softsign"),
 )
 _TOKEN_WISE: frozenset[Any] = frozenset({Linear, *(getattr(nn, name) for name in _TOKEN_WISE_NAMES)})
-# The parts of the reference's models: what else a model of one's own has directly is its own affair.
-_PLACES = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout", "classifier", "qa_outputs"})
-# Of these, the parts that see more than a token.
-_READS_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|crossattention|self|layer\.\d+)$")
+# The parts of the reference's models; further direct children of a user-defined model are not checked.
+_PARTS = frozenset({"bert", "embeddings", "encoder", "pooler", "cls", "dropout", "classifier", "qa_outputs"})
+# Those of the parts that see more than one token.
+_SEES_WHOLE_TEXTS = re.compile(r"(^|\.)(bert|embeddings|encoder|pooler|attention|crossattention|self|layer\.\d+)$")
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 
 
 def has_observers(model: nn.Module) -> bool:
-    """Whether anyone observes ``model``, so that its parts must see rectangles. Asked before every batch."""
+    """Whether ``model`` has observers, so that its parts must see rectangles; called before every batch."""
     known = _KNOWN.get(model)
     if known is not None and known.holds():
         return False
@@ -47,27 +47,28 @@ def has_observers(model: nn.Module) -> bool:
 
 
 def observers(model: nn.Module) -> Iterator[str]:
-    """Yield a line for each observer of ``model``: what, whose, and where."""
+    """Yield a line for each observer of ``model``: its kind, origin and place."""
     for name in _GLOBAL_HOOKS:
         for hook in getattr(global_hooks, name).values():
-            if not _is_of(_origin(hook), _MACHINERY):
+            if not _is_from(_origin(hook), _MACHINERY):
                 yield f"a hook of {_origin(hook)} on all modules"
     for path, module in _parts(model):
         for name in HOOKS:
             for hook in vars(module)[name].values():
-                if not _is_of(_origin(hook), _MACHINERY):
+                if not _is_from(_origin(hook), _MACHINERY):
                     yield f"a {name.strip('_').removesuffix('s').replace('_', ' ')} of {_origin(hook)} on {path}"
         forward = vars(module).get("forward")
-        if forward is not None and not _is_of(_origin(forward), _MACHINERY):
+        if forward is not None and not _is_from(_origin(forward), _MACHINERY):
             yield f"another forward, of {_origin(forward)}, in {path}"
-        if not _is_known(cast(Any, type(module))) or (type(module) in _TOKEN_WISE and _READS_TEXTS.search(path)):
+        if not _is_known(cast(Any, type(module))) or (type(module) in _TOKEN_WISE and _SEES_WHOLE_TEXTS.search(path)):
             yield f"{type(module).__module__}.{type(module).__qualname__} in the place of {path}"
 
 
 class _Unobserved(NamedTuple):
-    """The parts of a model that no one observed: asking them all again would take 2 % of a short query's time."""
+    """The parts of a model without observers; checking them all again would take 2 % of a short query's time."""
 
-    parts: list[tuple[dict[str, Any], str, nn.Module, bool]]  # whose part, by which name; has it a forward of its own?
+    # the owner's modules, name, part, and whether its forward is overridden
+    parts: list[tuple[dict[str, Any], str, nn.Module, bool]]
     lists: list[tuple[nn.ModuleList, int]]
     hooks_made: int
 
@@ -83,7 +84,7 @@ class _Unobserved(NamedTuple):
         return cls(parts, lists, RemovableHandle.next_id)
 
     def holds(self) -> bool:
-        """Whether no hook was made, no module replaced, and no forward wrapped since."""
+        """Whether since then no hook was registered, no module replaced, and no forward wrapped."""
         same_parts = all(
             owner.get(name) is part and ("forward" in vars(part)) is own for owner, name, part, own in self.parts
         )
@@ -95,9 +96,9 @@ _KNOWN: "WeakKeyDictionary[nn.Module, _Unobserved]" = WeakKeyDictionary()
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules through which a batch passes, by name: not the model itself, nor what makes up a weight."""
+    """Yield the modules a batch passes through, with their names: not the model itself, nor parametrizations."""
     for name, child in model.named_children():
-        if name in _PLACES or _is_known(cast(Any, type(child))):
+        if name in _PARTS or _is_known(cast(Any, type(child))):
             yield from _within(name, child)
 
 
@@ -109,23 +110,23 @@ def _within(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _origin(function: Any) -> str:
-    """Return the name of the Python module that a hook or forward is from; of one around others, a stranger's first."""
+    """Return the Python module that defines a hook or forward; of wrapped ones, the first that is not machinery."""
     origins = []
     while function is not None:
         inner = function.func if isinstance(function, partial) else getattr(function, "__func__", function)
         space = getattr(inner, "__globals__", {"__name__": type(inner).__module__})
         origins.append(str(space.get("__name__")))
         function = getattr(function, "__wrapped__", None)
-    return next((each for each in origins if not _is_of(each, _MACHINERY)), origins[0])
+    return next((each for each in origins if not _is_from(each, _MACHINERY)), origins[0])
 
 
-def _is_of(origin: str, packages: tuple[str, ...]) -> bool:
+def _is_from(origin: str, packages: tuple[str, ...]) -> bool:
     return any(origin == package or origin.startswith(f"{package}.") for package in packages)
 
 
 @lru_cache(maxsize=1024)
 def _is_known(kind: Any) -> bool:
-    """Whether modules of a class are bertie's or treat each token alone, with all that they inherit from."""
+    """Whether a class and all its bases are bertie's or treat tokens independently."""
     return kind in _TOKEN_WISE or (
-        _is_of(kind.__module__, _MACHINERY_OF_MODULES) and all(map(_is_known, set(kind.__bases__) - {object}))
+        _is_from(kind.__module__, _MACHINERY_OF_MODULES) and all(map(_is_known, set(kind.__bases__) - {object}))
     )

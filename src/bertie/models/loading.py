@@ -1,4 +1,4 @@
-"""from_pretrained: what the caller asks for and what the folder holds become one config, device and element type."""
+"""from_pretrained: arguments and the folder's files determine config, device and dtype of a model."""
 
 import inspect
 import os
@@ -31,13 +31,13 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class ConfigLike(Protocol):
-    """A config, ours or the reference's."""
+    """A config, bertie's or the reference's."""
 
     def to_dict(self) -> dict[str, Any]: ...
 
 
 class Loading:
-    """The ways to a model of a class: the weights of a folder or of a name in the hub, or new ones."""
+    """Constructors of a model class: with the weights of a folder or hub name, or with new ones."""
 
     @overload
     @classmethod
@@ -108,41 +108,41 @@ class Loading:
         """Return a model of this class in eval mode with the weights of a folder or hub name (decision 11).
 
         Args:
-            pretrained_model_name_or_path: a local folder, which is read without network, or a name in the hub; None
-                with a ``config`` and a ``state_dict`` beside it.
-            model_args: what the class's ``__init__`` takes beside its config, by position.
+            pretrained_model_name_or_path: a local folder, read without network access, or a hub name; None with
+                ``config`` and ``state_dict``.
+            model_args: positional arguments of the class's ``__init__`` after its config.
             config: a config, or the name or path of one, instead of the folder's.
-            state_dict: the weights, where no folder or name is given.
-            dtype: element type of the model; None: float32 on the CPU where the file has half precision, else the
-                file's; ``"auto"``: the file's.
+            state_dict: the weights, if no folder or name is given.
+            dtype: dtype of the model; None: float32 for half-precision files on the CPU, else the file's; ``"auto"``:
+                the file's.
             torch_dtype: the older name of ``dtype``.
             attn_implementation: ``"eager"`` computes attention densely; the other names leave the choice to bertie.
             device_map: one device for the whole model; ``"auto"``: CUDA if there is one.
-            ignore_mismatched_sizes: start tensors of another shape anew instead of failing.
+            ignore_mismatched_sizes: initialise tensors of another shape instead of failing.
             use_safetensors: True or False allow only model.safetensors or only pytorch_model.bin.
-            revision, token, cache_dir, local_files_only, force_download, subfolder: which files of which model.
+            revision, token, cache_dir, local_files_only, force_download, subfolder: as in ``huggingface_hub``.
             variant: ``"fp16"`` reads model.fp16.safetensors.
             output_loading_info: return ``(model, {"missing_keys": …, "unexpected_keys": …, "mismatched_keys": …})``.
-            low_cpu_mem_usage: no meaning here: there is never a second copy.
-            trust_remote_code: ignored and reported; no code of a model's folder is ever run.
+            low_cpu_mem_usage: ignored, as there is never a second copy.
+            trust_remote_code: ignored with a warning; no code from a model's folder is ever run.
             allow_nan: accept weights that are NaN or infinite.
-            from_tf: read tf_model.h5, or a TensorFlow 1 checkpoint such as bert_model.ckpt, whose path may be given
-                too.
+            from_tf: read tf_model.h5, or a TensorFlow 1 checkpoint such as bert_model.ckpt, which may also be given by
+                its path.
             from_flax: read flax_model.msgpack.
-            kwargs: fields to change in the config, such as ``num_labels``, or arguments that the class's ``__init__``
-                takes beside its config, such as ``BertModel``'s ``add_pooling_layer``.
+            kwargs: fields to change in the config, such as ``num_labels``, or further arguments of the class's
+                ``__init__``, such as ``BertModel``'s ``add_pooling_layer``.
 
         Raises:
             CheckpointError: the files are missing, damaged or unsafe, or do not fit the model.
-            ConfigError: the config describes no BERT.
-            InputError: an argument is out of its range.
-            InputTypeError: this class has no such argument, or the config no such field.
+            ConfigError: the config does not describe a BERT.
+            InputError: an argument is out of range.
+            InputTypeError: neither the class nor the config knows an argument.
         """
         del low_cpu_mem_usage
         if trust_remote_code:
             say_once("trust_remote_code is ignored: bertie never runs code from a model's folder")
         source = _source(pretrained_model_name_or_path, config, state_dict)
-        source, opened = _opener(source, state_dict, variant, use_safetensors, from_tf, from_flax)
+        source, open_checkpoint = _opener(source, state_dict, variant, use_safetensors, from_tf, from_flax)
         place = Place(source, revision, token, cache_dir, local_files_only, force_download, subfolder)
         device = one_device(device_map)
         attention = None if attn_implementation is None else check_attention(attn_implementation)
@@ -154,10 +154,10 @@ class Loading:
         def load() -> tuple[Any, Fit]:
             own, init_arguments = _config(cls, place, config, kwargs)
             own._attn_implementation = attention or own._attn_implementation
-            checkpoint = opened(place)
-            own.dtype, own.name_or_path = _element_type(asked, checkpoint, device), place.name_or_path
+            checkpoint = open_checkpoint(place)
+            own.dtype, own.name_or_path = _dtype_of_model(asked, checkpoint, device), place.name_or_path
             build: partial[Any] = partial(own_class, own, *model_args, **init_arguments)
-            model, checkpoint = _without_memory(build, own, checkpoint, has_classes)
+            model, checkpoint = _meta_model_and_weights(build, own, checkpoint, has_classes)
             found = materialize(model, checkpoint, device, own.dtype, ignore_mismatched_sizes, allow_nan, build)
             if own.quantization_config is not None:
                 model.requires_grad_(False)
@@ -180,36 +180,36 @@ class Loading:
         trust_remote_code: bool | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Return a model of this class with new weights; what is asked for is written into the config, as there.
+        """Return a model of this class with new weights; arguments are written into ``config``, as in the reference.
 
         Args:
-            config: what the model is made from.
-            dtype: element type of the model; None: float32; ``"auto"``: the config's.
+            config: the model's config.
+            dtype: dtype of the model; None: float32; ``"auto"``: the config's.
             torch_dtype, attn_implementation, trust_remote_code: as in ``from_pretrained``.
-            kwargs: what the class's ``__init__`` takes beside its config, such as ``add_pooling_layer``.
+            kwargs: further arguments of the class's ``__init__``, such as ``add_pooling_layer``.
 
         Raises:
             ConfigError: it is the config of another kind of model.
-            InputError, InputTypeError: an argument is out of its range, or the class has none of this name.
+            InputError, InputTypeError: an argument is out of range, or the class has no such argument.
         """
-        del trust_remote_code  # nothing comes from a folder
+        del trust_remote_code  # nothing is loaded from a folder
         if not isinstance(config, BertConfig):
             raise ConfigError(f"{cls.__name__} is made from a BertConfig, not from {type(config).__name__}.")
         if attn_implementation is not None:
             config._attn_implementation = check_attention(attn_implementation)
         asked = torch_dtype if dtype is None else dtype
-        config.dtype = torch.float32 if asked is None else _named_type(asked) or config.dtype or torch.float32
+        config.dtype = torch.float32 if asked is None else _checked_dtype(asked) or config.dtype or torch.float32
         _refuse_unknown(cls, kwargs)
         made: Any = cls
         return made(config, **kwargs).to(config.dtype)
 
 
-def _without_memory(
+def _meta_model_and_weights(
     build: "partial[Any]", config: BertConfig, checkpoint: Checkpoint, has_classes: bool
 ) -> tuple[Any, Checkpoint]:
-    """Return a model to be filled, with the layers and classes that the weights ask for, and the weights by its names.
+    """Return a meta model with the layers and classes that the weights require, and the weights under its names.
 
-    ``has_classes``: the caller has said what its classes are.
+    ``has_classes``: whether the caller has specified the classes.
     """
     model = meta_model(build)
     checkpoint = checkpoint.unwrapped(dict(model.named_parameters()))
@@ -224,13 +224,13 @@ def _without_memory(
 
 
 def _source(name_or_path: str | os.PathLike[str] | None, config: Any, state_dict: Any) -> str:
-    """Return the name of the model to load; it is empty where config and weights are given instead of it."""
+    """Return the name of the model to load; empty if config and weights are given instead."""
     if state_dict is None:
         return path_or_name(name_or_path)
     if name_or_path is not None:
         raise InputError("There are two sources of weights; give either the model's folder or name, or a state_dict.")
     if config is None:
-        raise InputError("A state_dict says nothing of the model; give its config beside it, config=….")
+        raise InputError("A state_dict does not describe the model; give its config too, config=….")
     return ""
 
 
@@ -242,10 +242,10 @@ def _opener(
     from_tf: bool,
     from_flax: bool,
 ) -> tuple[str, Callable[[Place], Checkpoint]]:
-    """Return the model's folder or name, and what opens its weights there."""
+    """Return the model's folder or name, and the function that opens its weights."""
     if sum((bool(from_tf), bool(from_flax), state_dict is not None, use_safetensors is True)) > 1:
         raise InputError(
-            "Of from_tf, from_flax, use_safetensors and state_dict one says where the weights are; give one."
+            "from_tf, from_flax, use_safetensors and state_dict each select the weights; give only one of them."
         )
     if state_dict is not None:
         return source, lambda _: checkpoint_of(state_dict)
@@ -258,11 +258,11 @@ def _opener(
 
 
 def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_map") -> torch.device:
-    """Return the device that the argument ``name`` asks for, for the whole model (None and below 0: the CPU)."""
+    """Return the one device for the whole model that the argument ``name`` requests (None, below 0: the CPU)."""
     if isinstance(asked, Mapping):
         devices = {str(one_device(device, name)) for device in asked.values()}
         if len(devices) != 1:
-            raise InputError(f"{name} names {len(devices)} devices; a bertie model lies on one: {name}='cuda:0'")
+            raise InputError(f"{name} names {len(devices)} devices; a bertie model is on one: {name}='cuda:0'")
         return torch.device(devices.pop())
     if asked in ("auto", "balanced", "balanced_low_0", "sequential"):
         asked = "cuda" if torch.cuda.is_available() else "cpu"
@@ -276,8 +276,8 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
         ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{name} is {str(asked)!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
-    if device.type == "meta" and name == "device":  # where something is computed
-        raise InputError(f"{name} is 'meta', which has shapes and no numbers; give 'cpu', 'cuda:0' or 'auto'")
+    if device.type == "meta" and name == "device":  # the device of a computation
+        raise InputError(f"{name} is 'meta', which holds no values; give 'cpu', 'cuda:0' or 'auto'")
     if device.type not in ("cpu", "cuda", "meta"):
         try:
             torch.empty(0, device=device)
@@ -287,11 +287,11 @@ def one_device(asked: Device | Mapping[str, Device] | None, name: str = "device_
 
 
 def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -> tuple[BertConfig, dict[str, Any]]:
-    """Return a config of the caller's own, changed as asked, and those of the arguments that ``__init__`` takes.
+    """Return a new config with the requested changes, and the arguments for ``__init__``.
 
-    A config object that was passed stays as it was.
+    A config object that was passed is not changed.
     """
-    config_class: Any = cls.config_class  # asked so, its answers are pairs
+    config_class: Any = cls.config_class  # Any: with return_unused_kwargs it returns pairs
     made: BertConfig
     unknown: dict[str, Any]
     if config is None or isinstance(config, str | os.PathLike):
@@ -300,7 +300,7 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
             source, return_unused_kwargs=True, **(place.arguments if config is None else {}), **fields
         )
     elif hasattr(config, "to_dict"):
-        # as in the reference, a config object is complete: what __init__ names is for __init__
+        # as in the reference, a config object is complete: arguments of __init__ are not its fields
         own = {name: fields[name] for name in inspect.signature(cls.__init__).parameters if name in fields}
         others = {name: value for name, value in fields.items() if name not in own}
         made, unknown = config_class.from_dict(config.to_dict(), return_unused_kwargs=True, **others)
@@ -314,7 +314,7 @@ def _config(cls: type[Any], place: Place, config: Any, fields: dict[str, Any]) -
 
 
 def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
-    """Refuse arguments that neither the config nor the class's ``__init__`` knows; one that is None is dropped."""
+    """Raise InputTypeError for arguments that neither the config nor ``__init__`` knows; drop those that are None."""
     taken = inspect.signature(cls.__init__).parameters
     if any(each.kind == each.VAR_KEYWORD for each in taken.values()):
         return
@@ -333,7 +333,7 @@ def _refuse_unknown(cls: type[Any], arguments: dict[str, Any]) -> None:
 
 
 def check_attention(name: str) -> str:
-    """Return ``name`` if it names a way to attend."""
+    """Return ``name`` if it is an attention implementation."""
     if name not in ATTENTION:
         raise InputError(
             f"attn_implementation is {name!r}; allowed: {', '.join(ATTENTION)}.{nearest(str(name), ATTENTION)}"
@@ -341,19 +341,19 @@ def check_attention(name: str) -> str:
     return name
 
 
-def _element_type(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+def _dtype_of_model(asked: torch.dtype | str | None, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
     stored: torch.dtype = getattr(torch, main_dtype(list(checkpoint.infos.values())))
     if asked is None:
         # half precision is up to ten times slower than float32 on a CPU
         return torch.float32 if device.type == "cpu" and stored in _HALF else stored
-    target = _named_type(asked) or stored
+    target = _checked_dtype(asked) or stored
     if device.type == "cpu" and target in _HALF and not (target == torch.bfloat16 and chip().bf16):
         say_once(f"{target} is slower than torch.float32 on {chip()}; load with dtype=torch.float32 for speed")
     return target
 
 
-def _named_type(asked: torch.dtype | str) -> torch.dtype | None:
-    """Return an element type given by itself or by name; None for ``"auto"``."""
+def _checked_dtype(asked: torch.dtype | str) -> torch.dtype | None:
+    """Return a dtype given as such or by name; None for ``"auto"``."""
     if asked == "auto":
         return None
     name = dtype_name(asked)

@@ -1,4 +1,4 @@
-"""BertForMaskedLM: which word stands behind a [MASK] (BERT, section 3.1, task 1)."""
+"""BertForMaskedLM: predict the masked tokens (BERT, section 3.1, task 1)."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from bertie.packing import Packed
 
 
 class BertForMaskedLM(BertPreTrainedModel):
-    """A score for every word of the vocabulary at every token."""
+    """Scores over the vocabulary at every token."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -48,13 +48,13 @@ class BertForMaskedLM(BertPreTrainedModel):
         """Score every token; arguments as in ``BertModel.forward``.
 
         Args:
-            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): word ids, -100 where nothing is to be learned.
-            output_logits: False computes the head on labelled tokens only and leaves ``logits`` out: most of the
-                head's work and nearly all its memory in training.
+            labels: ``[B, S]`` (``[T]`` with a ``Packed``): token ids; -100 is ignored.
+            output_logits: False computes the head only on labelled tokens and leaves ``logits`` out, which saves most
+                of the head's work and nearly all its memory in training.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
-        targets = self.token_labels(labels, input_ids, batch, words)
+        vocab_size = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(labels, input_ids, batch, vocab_size)
         outputs = self.bert(
             batch,
             encoder_hidden_states=encoder_hidden_states,

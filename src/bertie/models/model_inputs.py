@@ -1,11 +1,11 @@
-"""The door between rectangles and packed batches: what comes in is checked on the host, what goes out is padded."""
+"""Between padded and packed batches: inputs are checked on the host and packed, outputs are padded."""
 
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bertie.attention.dense import real_places, to_additive
+from bertie.attention.dense import real_token_mask, to_additive
 from bertie.capture import is_tracing
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, counted
@@ -18,33 +18,33 @@ _FIELDS = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
 
 
 class Limits(NamedTuple):
-    """What a batch may hold: how many rows the embeddings have, None where a module of another make knows no limit.
+    """The limits of a batch: the embeddings' numbers of rows, or None for a foreign module without a known limit.
 
-    ``first_position`` is asked of the embeddings: `transformers`' encoder-decoder gives its halves configs of its own.
+    ``first_position`` is read from the embeddings: `transformers`' encoder-decoder gives its halves its own configs.
     """
 
     config: BertConfig
     positions: int | None
-    words: int | None
+    vocabulary: int | None
     types: int | None
     first_position: int
 
     @classmethod
     def of(cls, model: Any) -> "Limits":
-        """Return the limits of the modules that are there; of a model without embeddings of its own, the config's."""
+        """Return the limits of a model's modules, or the config's if it has no embeddings of its own."""
         config, embeddings = model.config, model.base_model._modules.get("embeddings")
         if embeddings is None:
             own = config.max_position_embeddings, config.vocab_size, config.type_vocab_size
             return cls(config, *own, config.first_position)
-        tables = embeddings._modules  # read directly: a query's time counts
+        tables = embeddings._modules  # read directly, to save time in short queries
         names = ("position_embeddings", "word_embeddings", "token_type_embeddings")
-        positions, words, types = (_size(tables.get(name), "num_embeddings") for name in names)
+        positions, vocabulary, types = (_size(tables.get(name), "num_embeddings") for name in names)
         first = getattr(embeddings, "first_position", 0)
-        return cls(config, positions, words, types if config.type_vocab_size else 1, first)
+        return cls(config, positions, vocabulary, types if config.type_vocab_size else 1, first)
 
 
 def rows_of(layer: nn.Module | None, otherwise: int) -> int:
-    """Return how many rows a linear layer gives, or ``otherwise`` if it is a module of another make."""
+    """Return a linear layer's output size, or ``otherwise`` for a foreign module."""
     rows = _size(layer, "out_features")
     return otherwise if rows is None else rows
 
@@ -55,31 +55,31 @@ def _size(module: nn.Module | None, name: str) -> int | None:
 
 
 def pack_inputs(limits: Limits, given: Given, past_length: int = 0) -> Packed:
-    """Return the batch without its padding, after checking all that a kernel would choke on.
+    """Return the batch without its padding, after checking everything that could crash a kernel.
 
-    A captured graph, a 3-D or 4-D mask, keep every place of the rectangle (decisions 4 and 7).
+    With a captured graph or a 3-D or 4-D mask, padding is kept (decisions 4 and 7).
     """
     config, (ids, mask, types, positions, embeds) = limits.config, given
     if isinstance(ids, Packed):
-        _refuse_beside_packed(mask, types, positions, embeds)
+        _refuse_with_packed(mask, types, positions, embeds)
         if not is_tracing():
             _check_ranges(limits, ids, past_length)
         return ids
     shape = _check_rectangle(config, given)
-    if limits.first_position:  # a Packed counts from 0
+    if limits.first_position:  # positions of a Packed start at 0
         positions = _counted_from_zero(limits.first_position, shape, given)
     if mask is not None:
         mask = _check_mask(mask, shape, past_length, config.num_attention_heads)
     if is_tracing():
         return _pack_traced(Given(ids, mask, types, positions, embeds), past_length, config)
     whole = mask is not None and mask.dim() == 4
-    of_tokens = None if mask is None or whole else mask[:, past_length:]
-    packed = Packed.from_padded(ids, of_tokens, types, positions, embeds, past_length)
+    token_mask = None if mask is None or whole else mask[:, past_length:]
+    packed = Packed.from_padded(ids, token_mask, types, positions, embeds, past_length)
     _check_ranges(limits, packed, past_length)
     if mask is not None and whole:
         return packed.with_attention_mask(mask)
     if mask is not None and past_length:
-        return packed.with_attention_mask(_visible(mask, shape[1], config.is_decoder))
+        return packed.with_attention_mask(_attention_mask(mask, shape[1], config.is_decoder))
     return packed
 
 
@@ -96,10 +96,10 @@ def pack_encoder_states(
     if hidden_states is None:
         return None
     if isinstance(hidden_states, Packed):
-        _refuse_beside_packed(attention_mask)
+        _refuse_with_packed(attention_mask)
         if hidden_states.inputs_embeds is None:
             raise InputError(
-                "A Packed given as encoder_hidden_states holds hidden states as its inputs_embeds, no ids."
+                "A Packed given as encoder_hidden_states must hold the hidden states as inputs_embeds, not ids."
             )
         return hidden_states
     require_tensor("encoder_hidden_states", hidden_states, "a torch.Tensor or a Packed")
@@ -119,9 +119,9 @@ def pack_encoder_states(
 
 
 def rectangle(limits: Limits, packed: Packed, given: Given) -> Rectangle:
-    """Return the batch that ``given`` entered as ``packed`` with its padding; of a ``Packed``, laid out anew.
+    """Return the batch ``packed`` with its padding: the original rectangle ``given``, or a new one for a ``Packed``.
 
-    Nothing looks at padding, so where it holds ids or positions beyond the tables, it gets those of the first rows.
+    Ids and positions of padding that are out of range are replaced by 0, as nothing depends on them.
     """
     if given.input_ids is packed:
         return Rectangle.of(packed, first_position=limits.first_position)
@@ -135,65 +135,67 @@ def rectangle(limits: Limits, packed: Packed, given: Given) -> Rectangle:
     return Rectangle.of(packed, arguments)
 
 
-def mask_of_scores(batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype) -> Tensor | None:
-    """Return who sees whom as the reference's blocks get it: ``[B, 1 or H, S, S_keys]`` or None.
+def attention_mask_of(
+    batch: Rectangle, past_length: int, causal: bool, eager: bool, dtype: torch.dtype
+) -> Tensor | None:
+    """Return the attention mask as the reference's blocks take it: ``[B, 1 or H, S, S_keys]`` or None.
 
-    It is bool (True: attend), or for ``eager`` attention floats to be added to the scores.
+    It is bool (True: attend), or for ``eager`` attention floats to add to the scores.
     """
     mask, width, device = batch.packed.attention_mask, batch.shape[1], batch.packed.device
     if mask is None and batch.real is not None:
-        mask = _visible(batch.real, width, causal)
+        mask = _attention_mask(batch.real, width, causal)
     if mask is None and causal and eager:
         mask = torch.ones(1, 1, width, past_length + width, dtype=torch.bool, device=device).tril(past_length)
     return mask if mask is None else _scores(mask, (batch.shape[0], -1, width, -1), eager, dtype)
 
 
-def encoder_scores(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
-    """Return which of an encoder's hidden states are seen, as the reference's cross-attention gets it, or None."""
-    mask, real = encoder.attention_mask, real_places(encoder)
+def encoder_mask_of(encoder: Packed, shape: tuple[int, int], eager: bool, dtype: torch.dtype) -> Tensor | None:
+    """Return the mask of an encoder's hidden states as the reference's cross-attention takes it, or None."""
+    mask, real = encoder.attention_mask, real_token_mask(encoder)
     if mask is None and real is not None:
         mask = _keys(real)
     return None if mask is None else _scores(mask, (shape[0], -1, shape[1], -1), eager, dtype)
 
 
 def _scores(mask: Tensor, shape: tuple[int, ...], eager: bool, dtype: torch.dtype) -> Tensor:
-    """Return a 4-D mask in its whole shape (-1: as it is), for ``eager`` attention as floats."""
+    """Return a 4-D mask expanded to ``shape`` (-1: unchanged), as floats for ``eager`` attention."""
     if eager and mask.dtype == torch.bool:
         mask = to_additive(mask, dtype)
     return mask.expand(shape)
 
 
 def pad_outputs(output: ModelOutput, batch: Batch, as_packed: bool) -> ModelOutput:
-    """Return ``output`` with its per-token members in the form in which the batch entered (decision 1).
+    """Return ``output`` with its per-token members padded or packed like the batch (decision 1).
 
-    Hidden states of all layers have it already, unless a model of one's own computed with a plain ``Packed``.
+    The hidden states of all layers already are, unless a user-defined model computed with a plain ``Packed``.
     """
     if as_packed and isinstance(batch, Packed):
         return output
-    change = batch.packed.unpad if as_packed and isinstance(batch, Rectangle) else batch.pad
-    has_form = not as_packed and isinstance(batch, Unpadded | Rectangle)
+    convert = batch.packed.unpad if as_packed and isinstance(batch, Rectangle) else batch.pad
+    layers_done = not as_packed and isinstance(batch, Unpadded | Rectangle)
     members: dict[str, Any] = {}
     for name, value in output.items():
         kind = output.token_fields.get(name)
-        if kind is None or (has_form and isinstance(value, tuple)):
+        if kind is None or (layers_done and isinstance(value, tuple)):
             members[name] = value
         elif isinstance(value, tuple):
-            members[name] = tuple(change(part) for part in value)
+            members[name] = tuple(convert(part) for part in value)
         else:
-            members[name] = change(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
+            members[name] = convert(value, torch.finfo(value.dtype).min if kind == "lowest" else 0)
     return type(output)(**members)
 
 
-def _refuse_beside_packed(*others: Tensor | None) -> None:
+def _refuse_with_packed(*others: Tensor | None) -> None:
     if any(other is not None for other in others):
         raise InputError(
-            "A Packed already knows its padding, positions, token types and embeddings: "
+            "A Packed already holds its padding, positions, token types and embeddings: "
             "pass it alone, without attention_mask, token_type_ids, position_ids or inputs_embeds."
         )
 
 
 def check_embeds(config: BertConfig, embeds: Tensor) -> None:
-    """Refuse vectors that the model cannot read in place of ids."""
+    """Raise an error if ``embeds`` cannot be the model's ``inputs_embeds``."""
     require_tensor("inputs_embeds", embeds)
     if embeds.dim() != 3 or embeds.shape[2] != config.embedding_width:
         raise InputError(
@@ -215,7 +217,7 @@ def _check_rectangle(config: BertConfig, given: Given) -> tuple[int, int]:
         check_embeds(config, embeds)
     shape = (given.content().shape[0], given.content().shape[1])
     for name, values in (("token_type_ids", types), ("position_ids", positions)):
-        # one row, or one number, for all texts, as in the reference
+        # one row or one value for all texts is allowed, as in the reference
         if values is not None and any(
             size not in (1, own) for size, own in zip(values.shape[::-1], shape[::-1], strict=False)
         ):
@@ -224,7 +226,7 @@ def _check_rectangle(config: BertConfig, given: Given) -> tuple[int, int]:
 
 
 def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: int, encoder: bool = False) -> Tensor:
-    """Return a usable mask: 2-D as given, any other as 4-D, broadcastable to the scores (decision 4)."""
+    """Return a checked mask: 2-D as given, any other as 4-D, broadcastable to the scores (decision 4)."""
     name = "encoder_attention_mask" if encoder else "attention_mask"
     keys = shape[1] + past_length
     require_tensor(name, mask)
@@ -233,43 +235,43 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], past_length: int, heads: i
             past = f" ({past_length} of them in past_key_values)" if past_length else ""
             raise InputError(
                 f"{name} has shape {tuple(mask.shape)}, but the batch has shape {(shape[0], keys)}{past}; "
-                "give one entry a token."
+                "give one entry per token."
             )
         return mask
     if mask.dim() not in (3, 4):
         raise InputError(f"{name} must have 2, 3 or 4 dimensions, not {mask.dim()}.")
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise InputTypeError(
-            f"A {mask.dim()}-D {name} must be bool (True: attend) or floats to be added to the scores, "
+            f"A {mask.dim()}-D {name} must be bool (True: attend) or floats to add to the scores, "
             f"not {mask.dtype}; convert it with .bool() if it holds 0 and 1."
         )
     fits = mask.shape[-1] == keys and mask.shape[0] in (1, shape[0]) and (encoder or mask.shape[-2] in (1, shape[1]))
     if not fits or (mask.dim() == 4 and mask.shape[1] not in (1, heads)):
         raise InputError(
             f"{name} has shape {tuple(mask.shape)}, which does not fit {counted(shape[0], 'text')} of "
-            f"{counted(shape[1], 'token')} looking at {counted(keys, 'key')} with {counted(heads, 'head')}."
+            f"{counted(shape[1], 'token')} attending to {counted(keys, 'key')} with {counted(heads, 'head')}."
         )
     return mask if mask.dim() == 4 else mask[:, None]
 
 
 def _tables(limits: Limits, packed: Packed) -> tuple[tuple[str, Tensor | None, tuple[int, int], int | None], ...]:
-    """Return each argument that chooses rows of a table: its values, what the host knows of them, and the rows."""
+    """Return each argument that indexes an embedding table: name, values, their range, and the table's size."""
     facts, positions, first = packed.host_stats, packed.position_ids, limits.first_position
     low, high = facts.position_range
     return (
         ("position_ids", positions + first if first else positions, (low + first, high + first), limits.positions),
-        ("input_ids", packed.input_ids, facts.id_range, limits.words),
+        ("input_ids", packed.input_ids, facts.id_range, limits.vocabulary),
         ("token_type_ids", packed.token_type_ids, facts.type_range, limits.types),
     )
 
 
 def _check_ranges(limits: Limits, packed: Packed, past_length: int) -> None:
-    """Compare what the host knows of the batch with what the embeddings hold."""
+    """Raise InputError if ids, types or positions exceed the embeddings, judged by the batch's host statistics."""
     for name, values, (low, high), size in _tables(limits, packed):
         if size is None or values is None or values.numel() == 0 or (low >= 0 and high < size):
             continue
         wrong = ((values < 0) | (values >= size)).nonzero()
-        if not wrong.numel():  # only a masked place is out of range, and nothing looks there
+        if not wrong.numel():  # only padding is out of range, and nothing depends on it
             continue
         token = int(wrong[0])
         if name == "position_ids":
@@ -292,8 +294,8 @@ def _cell(packed: Packed, token: int) -> tuple[int, int]:
     return divmod(cell, max(packed.shape[1], 1))
 
 
-def _visible(mask: Tensor, width: int, causal: bool) -> Tensor:
-    """Return who sees whom, bool ``[B, 1, 1 or S, S_keys]``, where ``mask [B, S_keys]`` covers a cache too."""
+def _attention_mask(mask: Tensor, width: int, causal: bool) -> Tensor:
+    """Return the attention mask, bool ``[B, 1, 1 or S, S_keys]``, from ``mask [B, S_keys]``, which covers the cache."""
     keys = _keys(mask)
     if not causal:
         return keys
@@ -306,7 +308,7 @@ def _keys(mask: Tensor) -> Tensor:
 
 
 def _pack_traced(given: Given, past_length: int, config: BertConfig) -> Packed:
-    """Return the whole rectangle as one batch, with its mask beside it: a graph's shapes cannot depend on values."""
+    """Return the whole rectangle with its mask, as a captured graph's shapes cannot depend on values."""
     packed, mask = _whole_rectangle(given, past_length), given.attention_mask
     if mask is None:
         return packed
@@ -314,7 +316,7 @@ def _pack_traced(given: Given, past_length: int, config: BertConfig) -> Packed:
         return packed.with_attention_mask(mask)
     width = packed.shape[1]
     real = (mask[:, past_length:] != 0).reshape(-1)
-    return packed.with_attention_mask(_visible(mask, width, config.is_decoder), token_mask=real)
+    return packed.with_attention_mask(_attention_mask(mask, width, config.is_decoder), token_mask=real)
 
 
 def _whole_rectangle(given: Given, past_length: int) -> Packed:

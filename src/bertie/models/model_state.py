@@ -1,4 +1,4 @@
-"""Weights by name: which are tied, what a state dict leaves out, and how a model without memory gets its weights."""
+"""A model's weights: tied parameters, state dicts, and loading a checkpoint into a meta model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ from bertie.memory import drop_pages
 from bertie.models.initialization import Protected, initialize, mark_initialized
 from bertie.models.quantized import int8_names
 
-# the modules whose first numbers are `_init_weights`' alone
-_DRAWN_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
+# the modules that `_init_weights` alone initialises
+_INITIALIZED_HERE = (nn.Linear, nn.Embedding, nn.LayerNorm)
 
 
 class Pair(NamedTuple):
-    """An alias and the parameter it stands for, by name and as they are."""
+    """A tied alias and its source, by name and as parameters."""
 
     alias: str
     source: str
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 
 
 def tied_pairs(model: Any) -> Iterator[Pair]:
-    """Yield the pairs to be tied of which the model has both sides (an adapter may wrap one)."""
+    """Yield the pairs to tie of which the model has both parameters (an adapter may wrap one)."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for alias, source in model.tied_weights().items():
         if alias in parameters and source in parameters:
@@ -36,19 +36,19 @@ def tied_pairs(model: Any) -> Iterator[Pair]:
 
 
 def tied_aliases(model: Any) -> dict[str, str]:
-    """Return alias → source of the pairs that are one parameter in this model, and will be again when it is loaded."""
+    """Return alias → source of the pairs that share one parameter, and will again when the model is loaded."""
     return {pair.alias: pair.source for pair in tied_pairs(model) if pair.alias_parameter is pair.source_parameter}
 
 
 def leave_out_tied(module: Any, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    """Leave tied aliases out of a state dict: what shares memory cannot be saved twice (decision 21)."""
+    """Leave tied aliases out of a state dict, as shared memory cannot be saved twice (decision 21)."""
     for alias, source in tied_aliases(module).items():
         if prefix + source in state:
             state.pop(prefix + alias, None)
 
 
 def fill_in_tied(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the aliases back before a state dict is loaded, so that strict loading finds nothing missing."""
+    """Restore the aliases before a state dict is loaded, so that strict loading finds nothing missing."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     for alias, source in module.tied_weights().items():
         for given, absent in ((source, alias), (alias, source)):
@@ -57,17 +57,17 @@ def fill_in_tied(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> No
 
 
 def finish_loading(module: Any, incompatible: Any) -> None:
-    # the keys that are missing are counted from the outermost model, which this one may be inside of
+    # missing_keys are names in the outermost model, which may contain this one
     missing: list[str] = incompatible.missing_keys
     mark_initialized(module, {name for name in module.state_dict() if any(key.endswith(name) for key in missing)})
-    # load_state_dict(assign=True) puts a new parameter in every place, tied or not; what was untied by hand stays so
+    # load_state_dict(assign=True) replaces every parameter, tied or not; what was untied by hand stays untied
     for pair in tied_pairs(module):
         if pair.alias_parameter.data_ptr() == pair.source_parameter.data_ptr():
             module._tie(pair.alias, pair.source_parameter)
 
 
 def meta_model(build: Callable[[], Any]) -> Any:
-    """Return a model whose parameters have no memory; one whose buffers have none either is built in full."""
+    """Return a model with its parameters on the meta device; built normally if it has buffers there too."""
     with torch.device("meta"), Protected():
         model = build()
     return build() if any(buffer.is_meta for buffer in model.buffers()) else model
@@ -81,9 +81,9 @@ def materialize(
     dtype: torch.dtype,
     ignore_mismatched_sizes: bool,
     allow_nan: bool,
-    build: Callable[[], Any],  # the model in full: first numbers of someone's own parts are known to their __init__
+    build: Callable[[], Any],  # builds the model: only their own __init__ initialises user-defined parts
 ) -> Fit:
-    """Give every parameter its stored tensor, or a new one where the file has none; return what did not fit."""
+    """Load every parameter from the checkpoint, or initialise those it lacks; return what did not fit."""
     model.tie_weights()
     _untie_what_differs(model, checkpoint)
     names = _names_of_parameters(model)
@@ -92,28 +92,28 @@ def materialize(
     found = fit(
         shapes, checkpoint, aliases, ignore_mismatched_sizes, int8_names(model), model.config.tie_word_embeddings
     )
-    if any(parameter.is_meta for parameter, _ in names.values()):  # what is not was loaded by a part of the model
+    if any(parameter.is_meta for parameter, _ in names.values()):  # the others were loaded by a part of the model
         found.missing = [name for name in found.missing if names[name][0].is_meta]
     for name, stored in found.stored.items():
         integers = names[name][0].dtype == torch.int8
         tensor = _read(checkpoint, stored, device, torch.int8 if integers else dtype, allow_nan or integers)
-        _place(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
+        _assign(model, (name, *aliases[name]), nn.Parameter(tensor, names[name][0].requires_grad))
     new = {name: (name, *aliases[name]) for name in (*found.missing, *(name for name, _, _ in found.mismatched))}
-    _start_anew(model, new, device, dtype, build)
+    _initialize_new(model, new, device, dtype, build)
     _fill_buffers(model, checkpoint, found, device, dtype)
     return found
 
 
 def _untie_what_differs(model: Any, checkpoint: Checkpoint) -> None:
-    """Part tied parameters that the file holds both of, with other numbers: their model had no tie."""
+    """Untie parameters that the file stores with different values: the saved model did not tie them."""
     ties, parameters = tied_aliases(model), dict(model.named_parameters(remove_duplicate=False))
     for alias in untied(ties, checkpoint):
         source = parameters[ties[alias]]
-        _place(model, (alias,), nn.Parameter(torch.empty_like(source), source.requires_grad))
+        _assign(model, (alias,), nn.Parameter(torch.empty_like(source), source.requires_grad))
 
 
 def _names_of_parameters(model: nn.Module) -> dict[str, tuple[nn.Parameter, list[str]]]:
-    """Return each parameter once, with its other names; its own is the one that is no tied alias."""
+    """Return each parameter once, under the name that is not a tied alias, with its other names."""
     groups: dict[int, tuple[nn.Parameter, list[str]]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         groups.setdefault(id(parameter), (parameter, []))[1].append(name)
@@ -130,49 +130,51 @@ def _read(checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.
     if not allow_nan and not all_finite(tensor):
         raise CheckpointError(
             f"{str(checkpoint.infos[name].file)!r}: the tensor {name!r} has NaN or infinite weights in {dtype}; "
-            "fetch or train the model again, or pass allow_nan=True to look into it"
+            "fetch or train the model again, or pass allow_nan=True to inspect it"
         )
     if tensor.is_cpu:
-        # looked at from end to end, while of a vocabulary's rows a program may need few
+        # the check touched every page, but of a large vocabulary a program may need few
         drop_pages(tensor.data_ptr(), tensor.nbytes)
     return tensor
 
 
-def _place(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> None:
+def _assign(model: nn.Module, names: tuple[str, ...], parameter: nn.Parameter) -> None:
     for name in names:
         owner, _, leaf = name.rpartition(".")
         model.get_submodule(owner)._parameters[leaf] = parameter
 
 
-def _start_anew(
+def _initialize_new(
     model: Any,
     names: dict[str, tuple[str, ...]],
     device: torch.device,
     dtype: torch.dtype,
     build: Callable[[], Any],
 ) -> None:
-    """Give the named parameters their first numbers, and only them; those that a part brought with it keep theirs."""
+    """Initialise only the named parameters; those not on the meta device keep their values."""
     without = {name for name in names if model.get_parameter(name).is_meta}
-    if without and not all(isinstance(model.get_submodule(name.rpartition(".")[0]), _DRAWN_HERE) for name in without):
-        drawn = dict(build().named_parameters(remove_duplicate=False))
+    if without and not all(
+        isinstance(model.get_submodule(name.rpartition(".")[0]), _INITIALIZED_HERE) for name in without
+    ):
+        initialized = dict(build().named_parameters(remove_duplicate=False))
     else:
-        # in float32 on the CPU, so that a seed gives one result on every device
+        # in float32 on the CPU, so that a seed gives the same result on every device
         for name in without:
             shape, is_trained = model.get_parameter(name).shape, model.get_parameter(name).requires_grad
-            _place(model, names[name], nn.Parameter(torch.zeros(shape, dtype=torch.float32, device="cpu"), is_trained))
+            _assign(model, names[name], nn.Parameter(torch.zeros(shape, dtype=torch.float32, device="cpu"), is_trained))
         mark_initialized(model, {each for name in without for each in names[name]})
         initialize(model)
-        drawn = dict(model.named_parameters(remove_duplicate=False))
-    for name, places in names.items():
-        value = drawn[name].detach().to(device=device, dtype=dtype)
-        _place(model, places, nn.Parameter(value, drawn[name].requires_grad))
+        initialized = dict(model.named_parameters(remove_duplicate=False))
+    for name, all_names in names.items():
+        value = initialized[name].detach().to(device=device, dtype=dtype)
+        _assign(model, all_names, nn.Parameter(value, initialized[name].requires_grad))
     mark_initialized(model)
 
 
 def _fill_buffers(
     model: nn.Module, checkpoint: Checkpoint, found: Fit, device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Put buffers where the parameters are; BERT saves none, but a head of one's own may."""
+    """Load buffers and move them to the device; BERT saves none, but a user-defined head may."""
     stored = {canonical(name): name for name in found.unexpected}
     saved = set(model.state_dict())
     for name, buffer in model.named_buffers():

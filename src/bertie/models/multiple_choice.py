@@ -17,7 +17,7 @@ from bertie.packing import Packed, require_tensor
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
-    """One score for every choice from the pooled vector of prompt and choice."""
+    """A score for every choice, from the pooled vector of prompt and choice."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -43,11 +43,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
         """Score choices; arguments as in ``BertModel.forward``, each ``[B, N, S]`` for N choices.
 
         Args:
-            labels: ``[B]``: the number of the right choice.
-            num_choices: N, beside a ``Packed`` of B times N texts.
+            labels: ``[B]``: the index of the correct choice.
+            num_choices: N, for a ``Packed`` of B * N texts.
 
         Returns:
-            ``MultipleChoiceModelOutput``, or a tuple of its members; hidden states are those of B times N texts.
+            ``MultipleChoiceModelOutput``, or a tuple of its members; hidden states are those of the B * N texts.
         """
         choices = _count(input_ids, inputs_embeds, num_choices)
         batch = self.batch(
@@ -89,6 +89,6 @@ def _count(input_ids: Tensor | Packed | None, inputs_embeds: Tensor | None, num_
 
 
 def _flat(values: Tensor | None) -> Tensor | None:
-    """``[B, N, ...]`` to ``[B * N, ...]``."""
-    # what is no tensor is refused by its name on entering
+    """Flatten ``[B, N, ...]`` to ``[B * N, ...]``."""
+    # values that are not tensors are refused by name later
     return values.flatten(0, 1) if isinstance(values, Tensor) and values.dim() > 2 else values

@@ -38,7 +38,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         """Score sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:
-            labels: ``[B]``: 0, the second sentence follows the first; 1, it is a random one.
+            labels: ``[B]``: 0 if the second sentence follows the first, 1 if it is random.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         targets = None if labels is None else class_labels(labels, batch.shape[0], 2)

@@ -1,4 +1,4 @@
-"""``bertie.optimize``: what a PyTorch model is at this moment, as an engine."""
+"""``bertie.optimize``: a snapshot of a PyTorch model as an engine."""
 
 from typing import Any
 
@@ -17,39 +17,39 @@ from bertie.models.task_model import TaskModel
 from bertie.packing import Packed
 from bertie.tasks.features import Features
 
-# the largest difference of answers, relative to the largest of them or 1; that of int8 layers, in which a last bit
-# before rounding decides
+# the largest difference of outputs, relative to max(1, the largest); int8 layers need more, as a last bit can flip the
+# rounding of their inputs
 TOLERANCE, TOLERANCE_INT8 = 1e-4, 5e-2
 _LONGEST = 9
 
 
 def optimize(model: BertPreTrainedModel) -> Engine:
-    """Return a snapshot of ``model`` that answers as fast as a pipeline made from a folder does.
+    """Return a snapshot of ``model`` that is as fast as a pipeline made from a folder.
 
-    It is an engine with copies of the weights, laid out for this processor: whatever is done to the model afterwards
-    does not reach it, and it cannot learn. `bertie.pipeline` takes it in the place of a model, while a pipeline made
-    from the model itself computes with the weights that the model has in each call.
+    It is an engine with copies of the weights, laid out for this processor: later changes to the model do not affect
+    it, and it cannot be trained. `bertie.pipeline` accepts it in place of a model, whereas a pipeline made from the
+    model itself uses the model's current weights in each call.
 
     Raises:
-        InputTypeError: it is none of bertie's models, or has parts or parameters of its own, as adapters are.
-        ConfigError: the engine does not compute such models: those with activations of one's own.
-        InputError: the model is in training mode, on a GPU or in half precision, someone hooks into it, or the engine's
-            answers differ from its own because a part of it is not what the config says.
+        InputTypeError: it is not one of bertie's models, or has further parts or parameters, such as adapters.
+        ConfigError: the engine does not support the model, such as one with a user-defined activation.
+        InputError: the model is in training mode, on a GPU, in half precision or has hooks, or the engine's outputs
+            differ from the model's, because a part of it is not what the config says.
     """
     if not isinstance(model, BertPreTrainedModel):
         raise InputTypeError(
-            f"optimize takes one of bertie's models, not a {type(model).__module__}.{type(model).__name__}; of one "
-            "with adapters, what merge_and_unload() returns."
+            f"optimize takes one of bertie's models, not a {type(model).__module__}.{type(model).__name__}; for one "
+            "with adapters, pass the result of merge_and_unload()."
         )
     if why := _why_not(model):
-        raise InputError(f"The engine cannot stand for this model: {why}.")
+        raise InputError(f"The engine cannot replace this model: {why}.")
     engine = Engine.of(model)
-    _check_answers(model, engine)
+    _check_outputs(model, engine)
     return engine
 
 
 def _why_not(model: BertPreTrainedModel) -> str:
-    """Return what of a model an engine would leave out, or an empty text."""
+    """Return why an engine would not equal the model, or an empty string."""
     if model.training:
         return "it is in training mode; call model.eval() first"
     devices = {each.device for each in model.parameters()}
@@ -58,52 +58,52 @@ def _why_not(model: BertPreTrainedModel) -> str:
     if model.dtype != torch.float32:
         return f"its weights are {model.dtype}, and the engine computes in torch.float32; call model.float() first"
     if has_hooks(model):
-        return "it has hooks, or another forward"
+        return "it has hooks, or a replaced forward"
     if seen := next(observers(model), None):
         return f"there is {seen}"
     return ""
 
 
 @torch.inference_mode()
-def _check_answers(model: BertPreTrainedModel, engine: Engine) -> None:
-    """Refuse a model whose answers to two texts are not the engine's."""
+def _check_outputs(model: BertPreTrainedModel, engine: Engine) -> None:
+    """Raise InputError if the model's outputs for two texts differ from the engine's."""
     rows = two_texts(model)
     if engine.architecture in GENERATIVE:
-        _check_words(model, engine, rows)
+        _check_generated(model, engine, rows)
         return
     packed = TaskModel(model).packed(rows)
     more = {"num_choices": 1} if engine.architecture == "BertForMultipleChoice" else {}
     expected = model(packed, return_dict=True, **more)
     tolerance = TOLERANCE_INT8 if int8_names(model) else TOLERANCE
-    for name, found in _answers(engine, rows).items():
+    for name, found in _outputs(engine, rows).items():
         own = expected[name].numpy()
         difference = float(np.abs(own - found).max())
         if not difference <= tolerance * max(1.0, float(np.abs(own).max())):  # NaN is refused too
             raise InputError(
-                f"The engine cannot stand for this model: its {name} differ by {difference:.2g}, so a part of the "
+                f"The engine cannot replace this model: its {name} differ by {difference:.2g}, so a part of the "
                 "model is not what its config says."
             )
 
 
-def _check_words(model: Any, engine: Engine, rows: Features) -> None:
-    """Refuse a model that writes other words than the engine."""
+def _check_generated(model: Any, engine: Engine, rows: Features) -> None:
+    """Raise InputError if the model generates other tokens than the engine."""
     packed = Packed.from_flat(rows.ids, rows.lengths, rows.types)
     asked = {"max_new_tokens": 2, "bos_token_id": 0}
     if not np.array_equal(model.generate(packed, **asked).numpy(), engine.generate(rows, asked)):
         raise InputError(
-            "The engine cannot stand for this model: its words differ, so a part of it is not what its config says."
+            "The engine cannot replace this model: its tokens differ, so a part of it is not what its config says."
         )
 
 
-def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
-    """Return what the model's ``forward`` returns of the same rows, by the same names."""
+def _outputs(engine: Engine, rows: Features) -> dict[str, Array]:
+    """Return the engine's outputs under the names of the model's ``forward``."""
     places = np.arange(len(rows.ids))
     match engine.architecture:
         case "BertModel":
             return {"last_hidden_state": engine.hidden_states(rows)}
         case "BertForPreTraining":
-            words = engine.masked_lm(rows, places)
-            return {"prediction_logits": words, "seq_relationship_logits": engine.next_sentence(rows)}
+            logits = engine.masked_lm(rows, places)
+            return {"prediction_logits": logits, "seq_relationship_logits": engine.next_sentence(rows)}
         case "BertForMaskedLM":
             return {"logits": engine.masked_lm(rows, places)}
         case "BertForNextSentencePrediction":
@@ -115,7 +115,7 @@ def _answers(engine: Engine, rows: Features) -> dict[str, Array]:
 
 
 def two_texts(model: Any) -> Features:
-    """Return two texts of drawn words, the same for each model of the same sizes."""
+    """Return two random texts, the same for all models of the same sizes."""
     draw, config = np.random.default_rng(0), model.config.get_text_config(encoder=True)
     lengths = [min(most, config.max_tokens) for most in (_LONGEST, 4)]
     total = sum(lengths)

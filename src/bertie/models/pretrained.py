@@ -1,4 +1,4 @@
-"""The parent of all models: how a batch enters and leaves, weights, embeddings, loading and saving."""
+"""The base class of all models: entry and exit of batches, weights, embeddings, loading and saving."""
 
 import inspect
 from typing import Any, ClassVar, cast
@@ -23,23 +23,23 @@ from bertie.models.model_inputs import Limits, pack_inputs, pad_outputs, rectang
 from bertie.models.model_state import fill_in_tied, finish_loading, leave_out_tied, tied_pairs
 from bertie.models.resizing import fit_decoder_bias, resize_token_embeddings
 from bertie.models.saving import save_pretrained, saved_config
-from bertie.openmp import let_children_compute
+from bertie.openmp import make_fork_safe
 from bertie.outputs import ModelOutput
 from bertie.packing import Packed
 
-# What transformers' flattening collator passes beside a batch of texts laid end to end.
+# What transformers' flattening collator passes with a batch of concatenated texts.
 _FLATTENED = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
 
 
 class BertPreTrainedModel(Loading, nn.Module):
-    """What every public model can do. Subclasses name their parts in ``__init__`` and compute in ``forward``."""
+    """The base class of all public models. Subclasses create their parts in ``__init__`` and compute in ``forward``."""
 
     config_class: ClassVar[type[BertConfig]] = BertConfig
     base_model_prefix: ClassVar[str] = "bert"
     main_input_name: ClassVar[str] = "input_ids"
     supports_gradient_checkpointing: ClassVar[bool] = True
     accepts_loss_kwargs: ClassVar[bool] = False
-    # alias -> the parameter it shares its memory with
+    # alias → the parameter it shares its memory with
     _tied_weights_keys: ClassVar[dict[str, str]] = {}
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
@@ -54,8 +54,8 @@ class BertPreTrainedModel(Loading, nn.Module):
                 f"{type(self).__name__} is made from a bertie.{kind.__name__}, not {type(config).__name__}; "
                 f"convert another library's config with {kind.__name__}.from_dict(config.to_dict())."
             )
-        let_children_compute()
-        config.validate()  # assignments check one field each
+        make_fork_safe()
+        config.validate()  # assignments only checked single fields
         if why := config.why_not(architecture_of(type(self))):
             raise ConfigError(f"{type(self).__name__} cannot be made from this config: {why}")
         self.config = config
@@ -68,13 +68,13 @@ class BertPreTrainedModel(Loading, nn.Module):
     def __init_subclass__(cls) -> None:
         parameters = inspect.signature(cls.forward).parameters
         cls._forward_arguments = frozenset(parameters)
-        # a model of someone's own may hand **kwargs on to the encoder, which then looks at the names
+        # a user-defined model may pass **kwargs on to the encoder, which then checks the names
         cls._takes_any_argument = any(each.kind == each.VAR_KEYWORD for each in parameters.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         unknown = [] if self._takes_any_argument else [name for name in kwargs if name not in self._forward_arguments]
         for name in unknown:
-            if kwargs.pop(name) is None:  # programs pass arguments of other models with nothing in them
+            if kwargs.pop(name) is None:  # programs pass empty arguments of other models
                 continue
             hint = nearest(name, self._forward_arguments)
             if name in _FLATTENED:
@@ -85,7 +85,7 @@ class BertPreTrainedModel(Loading, nn.Module):
             args = (kwargs.pop("input_ids"),)
         return super().__call__(*args, **kwargs)
 
-    # A batch enters and leaves in these lines and nowhere else.
+    # Entry and exit of batches: nowhere else are they packed or padded.
 
     def pack_inputs(
         self,
@@ -96,7 +96,7 @@ class BertPreTrainedModel(Loading, nn.Module):
         inputs_embeds: Tensor | None = None,
         past_length: int = 0,
     ) -> Packed:
-        """Return the checked batch without padding; a ``Packed`` comes back as it is."""
+        """Return the checked batch without padding; a ``Packed`` is returned unchanged."""
         given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         return pack_inputs(Limits.of(self), given, past_length)
 
@@ -110,15 +110,15 @@ class BertPreTrainedModel(Loading, nn.Module):
         past_length: int = 0,
         whole: bool = False,
     ) -> Batch:
-        """Return the checked batch for code that computes with either form: without padding where nobody can see it.
+        """Return the checked batch, without padding where nobody can see it, for code that handles both forms.
 
-        It keeps its padding where a mask of scores, a captured graph or an observer needs it, or if ``whole``.
+        Padding is kept if a 3-D or 4-D mask, a captured graph or an observer needs it, or if ``whole``.
         """
         given = Given(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         packed = self.pack_inputs(*given, past_length)
         came_packed = isinstance(input_ids, Packed)
         if isinstance(packed, Unpadded) and not whole:
-            return packed  # the task model has asked
+            return packed  # the task model has already checked
         if whole or packed.attention_mask is not None or (not came_packed if is_tracing() else has_observers(self)):
             return rectangle(Limits.of(self), packed, given)
         return packed if came_packed else Unpadded.of(packed)
@@ -131,26 +131,26 @@ class BertPreTrainedModel(Loading, nn.Module):
         return_dict: bool | None,
         **finished: Tensor | tuple[Tensor, ...] | None,
     ) -> Any:
-        """Return ``output`` in the form in which the batch ``entered``: rectangles, or packed for a ``Packed``.
+        """Return ``output`` in the form in which the batch ``entered``: padded, or packed for a ``Packed``.
 
         ``finished`` members already have their final form.
         """
         output = pad_outputs(output, batch, isinstance(entered, Packed))
         if finished:
             output = type(output)(**output, **finished)
-        return self.as_asked(output, return_dict)
+        return self.as_requested(output, return_dict)
 
-    def as_asked(self, output: ModelOutput, return_dict: bool | None) -> Any:
-        """Return ``output``, whose members have their final form, as it is or as a tuple."""
+    def as_requested(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """Return ``output``, whose members have their final form, unchanged or as a tuple."""
         as_mapping = self.config.return_dict if return_dict is None else return_dict
         return output if as_mapping else output.to_tuple()
 
     def token_labels(
         self, labels: Tensor | None, entered: Tensor | Packed | None, batch: Batch, num_classes: int
     ) -> TokenLabels | None:
-        """Return checked labels of the tokens, from ``[B, S]`` or, beside a ``Packed``, as given.
+        """Return checked labels of the tokens, from ``[B, S]`` or, with a ``Packed``, ``[T]``.
 
-        A label on a masked place goes with its token (decision 3).
+        A label on a masked token is dropped with it (decision 3).
         """
         if labels is None:
             return None
@@ -168,13 +168,13 @@ class BertPreTrainedModel(Loading, nn.Module):
     # Weights.
 
     def post_init(self) -> None:
-        """Draw the new weights and tie what is tied; the last line of a subclass's ``__init__``."""
+        """Initialise new weights and tie parameters; the last call in a subclass's ``__init__``."""
         self.init_weights()
         if self.config.gradient_checkpointing and hasattr(self.base_model, "encoder"):
             self._checkpointing.enable(None, every_n_layers=1, offload=False)
 
     def init_weights(self) -> None:
-        """Draw the weights that were neither loaded nor drawn yet, and tie what is tied.
+        """Initialise weights that were neither loaded nor initialised yet, and tie parameters.
 
         New weights are normal with ``initializer_range``, biases 0, LayerNorm 1 (BERT, appendix A.2).
         """
@@ -193,11 +193,11 @@ class BertPreTrainedModel(Loading, nn.Module):
             module.bias.zero_()
 
     def tied_weights(self) -> dict[str, str]:
-        """Return the parameter that each alias stands for; empty if the config unties them."""
+        """Return alias → source of the tied parameters; empty if the config unties them."""
         return self._tied_weights_keys if self.config.tie_word_embeddings else {}
 
     def tie_weights(self) -> None:
-        """Make tied parameters one: the decoder's weight and the word embeddings, and the decoder's two biases."""
+        """Tie the decoder's weight to the word embeddings, and the decoder's two biases to each other."""
         for pair in tied_pairs(self):
             self._tie(pair.alias, pair.source_parameter)
         fit_decoder_bias(self)
@@ -220,7 +220,7 @@ class BertPreTrainedModel(Loading, nn.Module):
         return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Count the parameters, each tied one once."""
+        """Count the parameters, tied ones once."""
         tables = [module for module in self.modules() if isinstance(module, nn.Embedding)]
         left_out = {id(table.weight) for table in tables} if exclude_embeddings else set()
         return sum(
@@ -230,24 +230,24 @@ class BertPreTrainedModel(Loading, nn.Module):
         )
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
-        """Return the bytes of the parameters, each tied one once, and of the buffers."""
+        """Return the bytes of the parameters, tied ones once, and of the buffers."""
         tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
         return sum(tensor.nbytes for tensor in tensors)
 
     @classmethod
     def can_generate(cls) -> bool:
-        """Whether there is ``generate()``: only decoders have it."""
+        """Whether the class has ``generate()``, as decoders do."""
         return hasattr(cls, "generate")
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
-        """Let all parts attend in another way: ``"eager"`` computes densely, the others leave the choice to bertie.
+        """Change the attention of all parts: ``"eager"`` is dense, the other names leave the choice to bertie.
 
         Raises:
-            InputError: there is no such way.
+            InputError: there is no such implementation.
         """
         self.config._attn_implementation = check_attention(attn_implementation)
 
-    # Files and vocabulary: each has a file of its own.
+    # Saving.
 
     save_pretrained = save_pretrained
     config_to_save = saved_config
@@ -259,7 +259,7 @@ class BertPreTrainedModel(Loading, nn.Module):
         return cast(Any, self.base_model).embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the word embeddings; a table of another size gives the config its ``vocab_size``."""
+        """Replace the word embeddings, and set the config's ``vocab_size`` to their size."""
         cast(Any, self.base_model).embeddings.word_embeddings = value
         if isinstance(value, nn.Embedding):
             self.config.vocab_size = value.num_embeddings
@@ -270,7 +270,7 @@ class BertPreTrainedModel(Loading, nn.Module):
         return None if predictions is None else predictions.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Replace the decoder of a language-modelling head, and its bias with it."""
+        """Replace the decoder of a language-modelling head, with its bias."""
         predictions = cast(Any, self).cls.predictions
         predictions.decoder, predictions.bias = new_embeddings, new_embeddings.bias
 
@@ -278,7 +278,7 @@ class BertPreTrainedModel(Loading, nn.Module):
 
     def enable_input_require_grads(self) -> None:
         """Make the embeddings' output require a gradient, so that adapters on a frozen model can be trained."""
-        self.disable_input_require_grads()  # asked for twice, it is undone at once all the same
+        self.disable_input_require_grads()  # so that calling it twice adds only one hook
         self._require_grads_hook = self.get_input_embeddings().register_forward_hook(_require_grads)
 
     def disable_input_require_grads(self) -> None:
@@ -295,7 +295,7 @@ class BertPreTrainedModel(Loading, nn.Module):
         every_n_layers: int = 1,
         offload: bool = False,
     ) -> None:
-        """Keep only every ``every_n_layers``-th block's input for the backward pass and compute the rest anew."""
+        """Store only every ``every_n_layers``-th block's input for the backward pass, and recompute the rest."""
         self._checkpointing.enable(activation_checkpointing_kwargs, every_n_layers, offload)
         self.enable_input_require_grads()
 

@@ -1,4 +1,4 @@
-"""BertForPreTraining: the two tasks that BERT was trained on, masked words and next sentences (BERT, section 3.1)."""
+"""BertForPreTraining: BERT's two pretraining tasks, masked LM and next-sentence prediction (BERT, section 3.1)."""
 
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from bertie.packing import Packed
 
 
 class BertForPreTraining(BertPreTrainedModel):
-    """A score for every word at every token, and for whether the second sentence of a text follows the first."""
+    """Scores over the vocabulary at every token, and of whether a text's second sentence follows its first."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = BertForMaskedLM._tied_weights_keys
 
@@ -41,19 +41,19 @@ class BertForPreTraining(BertPreTrainedModel):
         return_dict: bool | None = None,
         output_logits: bool = True,
     ) -> BertForPreTrainingOutput | tuple[Any, ...]:
-        """Score words and sentence pairs; arguments as in ``BertModel.forward``.
+        """Score tokens and sentence pairs; arguments as in ``BertModel.forward``.
 
         Args:
-            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): word ids, -100 where nothing is to be learned.
-            next_sentence_label: ``[B]``: 0, the second sentence follows the first; 1, it is a random one.
-            output_logits: False computes the word head on labelled tokens only and leaves its logits out.
+            labels: ``[B, S]`` (``[T]`` with a ``Packed``): token ids; -100 is ignored.
+            next_sentence_label: ``[B]``: 0 if the second sentence follows the first, 1 if it is random.
+            output_logits: False computes the masked-LM head only on labelled tokens and leaves its logits out.
 
         Returns:
-            ``BertForPreTrainingOutput``, or a tuple of its members; the loss, the sum of both, needs both labels.
+            ``BertForPreTrainingOutput``, or a tuple of its members; the loss, a sum of both, requires both labels.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        words = rows_of(self.get_output_embeddings(), self.config.vocab_size)
-        targets = self.token_labels(labels, input_ids, batch, words)
+        vocab_size = rows_of(self.get_output_embeddings(), self.config.vocab_size)
+        targets = self.token_labels(labels, input_ids, batch, vocab_size)
         if next_sentence_label is not None:
             class_labels(next_sentence_label, batch.shape[0], 2, "next_sentence_label")
         outputs = self.bert(
@@ -63,13 +63,13 @@ class BertForPreTraining(BertPreTrainedModel):
             return_dict=True,
         )
         hidden = labelled_only(outputs.last_hidden_state, targets, output_logits)
-        logits, follows = self.cls(hidden, outputs.pooler_output)
+        logits, next_sentence = self.cls(hidden, outputs.pooler_output)
         out, loss = masked_lm(logits, batch, targets, output_logits)
         if next_sentence_label is not None and loss is not None:
-            loss = loss + cross_entropy(follows, next_sentence_label.reshape(-1))
+            loss = loss + cross_entropy(next_sentence, next_sentence_label.reshape(-1))
         output = BertForPreTrainingOutput(
             loss=None if next_sentence_label is None else loss,
-            seq_relationship_logits=follows,
+            seq_relationship_logits=next_sentence,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

@@ -1,4 +1,4 @@
-"""Which layers hold 8-bit integers when a model is loaded, and what its config says of it when it is saved."""
+"""int8 layers of PyTorch models: created when a model is loaded, declared in its config when it is saved."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -23,7 +23,7 @@ from bertie.layers.linear import Linear
 
 
 def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the ``quantization_config`` to save with a model: ours if it has int8 layers, else what was ``given``."""
+    """Return the ``quantization_config`` to save: ours if the model has int8 layers, else ``given`` if foreign."""
     layers = {name: each for name, each in model.named_modules() if isinstance(each, Int8Linear | Int8Embedding)}
     if layers:
         bits = {canonical(name): each.input_bits for name, each in layers.items() if isinstance(each, Int8Linear)}
@@ -33,7 +33,7 @@ def declaration(model: nn.Module, given: dict[str, Any] | None) -> dict[str, Any
 
 
 def place_int8(model: Any, checkpoint: Checkpoint) -> None:
-    """Put int8 layers, without memory, in the place of those whose weights are stored as 8-bit integers."""
+    """Replace the layers whose weights are stored as int8 by int8 layers on the meta device."""
     stored = {canonical(name): info for name, info in checkpoint.infos.items()}
     bits = input_bits(model.config.quantization_config)
     for name, module in list(model.named_modules()):
@@ -52,7 +52,7 @@ def int8_names(model: nn.Module) -> frozenset[str]:
 
 
 def _infos(model: Any, module: str, stored: dict[str | None, TensorInfo]) -> dict[str, TensorInfo]:
-    """Return what is stored of a module's parameters, under its own name or that of the one it is tied to."""
+    """Return the stored tensors of a module's parameters, under their names or those they are tied to."""
     tied: dict[str, str] = model.tied_weights()
 
     def found() -> Iterator[tuple[str, TensorInfo]]:

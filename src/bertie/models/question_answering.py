@@ -1,4 +1,4 @@
-"""BertForQuestionAnswering: where in a text the answer begins and ends (BERT, section 4.2)."""
+"""BertForQuestionAnswering: where in a text the answer starts and ends (BERT, section 4.2)."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from bertie.packing import Packed
 
 
 class BertForQuestionAnswering(BertPreTrainedModel):
-    """Two scores for every token: that the answer begins there, and that it ends there."""
+    """Two scores for every token: that the answer starts there, and that it ends there."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -44,12 +44,12 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         """Score answer spans; arguments as in ``BertModel.forward``.
 
         Args:
-            start_positions, end_positions: ``[B]``: the column (beside a ``Packed``: the place in the text) of the
-                answer's first and last token; one outside the text is left out of the loss.
+            start_positions, end_positions: ``[B]``: the column (with a ``Packed``: the index in the text) of the
+                answer's first and last token; those outside the text are left out of the loss.
 
         Returns:
-            ``QuestionAnsweringModelOutput``, or a tuple of its members; padded places hold the lowest number, and
-            the loss is a softmax over a text's own tokens (decision 1).
+            ``QuestionAnsweringModelOutput``, or a tuple of its members; padding holds the dtype's lowest value,
+            and the loss is a softmax over a text's own tokens (decision 1).
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         for name, positions in (("start_positions", start_positions), ("end_positions", end_positions)):

@@ -1,4 +1,4 @@
-"""Another vocabulary size for a model: word embeddings, decoder and its bias grow or shrink together."""
+"""Resizing a model's vocabulary: word embeddings, decoder and its bias grow or shrink together."""
 
 from typing import TYPE_CHECKING
 
@@ -17,48 +17,48 @@ def resize_token_embeddings(
     pad_to_multiple_of: int | None = None,
     mean_resizing: bool = True,
 ) -> nn.Module:
-    """Give the vocabulary another size and return the word embeddings; new rows are the mean of the old (decision 15).
+    """Resize the vocabulary and return the word embeddings; new rows are the mean of the old ones (decision 15).
 
     Args:
         model: the model; its decoder, if it has one, grows or shrinks too.
-        new_num_tokens: the new size; None keeps it (but for ``pad_to_multiple_of``).
+        new_num_tokens: the new size; None keeps it (except for ``pad_to_multiple_of``).
         pad_to_multiple_of: round the size up to a multiple of this.
-        mean_resizing: False draws new rows from the initialiser instead.
+        mean_resizing: False initialises new rows randomly instead.
 
     Raises:
-        InputError, InputTypeError: if the new size or the multiple is no positive integer.
+        InputError, InputTypeError: the new size or the multiple is not a positive integer.
     """
-    words = model.get_input_embeddings()
-    if not isinstance(words, nn.Embedding):
+    embeddings = model.get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
         raise InputTypeError(
-            f"The word embeddings are {type(words).__name__}, whose size is fixed; resize the floating-point model and "
-            "quantize it again."
+            f"The word embeddings are {type(embeddings).__name__}, whose size is fixed; resize the floating-point "
+            "model and quantize it again."
         )
-    size = words.num_embeddings if new_num_tokens is None else new_num_tokens
+    size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
     if not isinstance(size, int):
         raise InputTypeError(f"new_num_tokens must be an integer, not {type(size).__name__}.")
     if size < 1 or (pad_to_multiple_of is not None and pad_to_multiple_of < 1):
         raise InputError(
-            f"A vocabulary of {size} tokens padded to a multiple of {pad_to_multiple_of} cannot be; both must be >= 1."
+            f"A vocabulary of {size} tokens padded to a multiple of {pad_to_multiple_of} is invalid; both must be >= 1."
         )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
-    spread = None if mean_resizing else model.config.initializer_range
-    # the modules stay, so that hooks on them do
-    words.weight, words.num_embeddings = _resized(words.weight, size, spread), size
-    if words.padding_idx is not None and words.padding_idx >= size:
-        words.padding_idx = None
-    # on its own: the embeddings may have been resized already, through the encoder inside the model
+    std = None if mean_resizing else model.config.initializer_range
+    # the modules are kept, so that hooks on them are too
+    embeddings.weight, embeddings.num_embeddings = _resized(embeddings.weight, size, std), size
+    if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
+        embeddings.padding_idx = None
+    # separately: the embeddings may already have been resized through the inner encoder
     decoder = model.get_output_embeddings()
     if isinstance(decoder, nn.Linear):
-        decoder.weight = _resized(decoder.weight, size, spread)
+        decoder.weight = _resized(decoder.weight, size, std)
     model.config.vocab_size = size
     model.tie_weights()
-    return words
+    return embeddings
 
 
 def fit_decoder_bias(model: "BertPreTrainedModel") -> None:
-    """Give the decoder's bias as many entries as its weight has rows; a decoder put in BERT's place may have none."""
+    """Resize the decoder's bias, if it has one, to the number of rows of its weight."""
     decoder = model.get_output_embeddings()
     if isinstance(decoder, nn.Linear) and decoder.out_features != decoder.weight.shape[0]:
         decoder.out_features = decoder.weight.shape[0]
@@ -68,12 +68,12 @@ def fit_decoder_bias(model: "BertPreTrainedModel") -> None:
 
 
 @torch.no_grad()
-def _resized(old: Tensor, size: int, spread: float | None) -> nn.Parameter:
-    """Return ``old`` cut or grown to ``size`` rows: new ones are the mean, or normal with deviation ``spread``."""
+def _resized(old: Tensor, size: int, std: float | None) -> nn.Parameter:
+    """Return ``old`` with ``size`` rows: new ones are the mean, or normal with standard deviation ``std``."""
     if isinstance(old, nn.Parameter) and old.shape[0] == size:
         return old
     kept = old[:size]
     shape = (size - kept.shape[0], *old.shape[1:])
     mean = old.float().mean(dim=0).to(old.dtype)
-    rows = mean.expand(shape) if spread is None else old.new_empty(shape).normal_(0.0, spread)
+    rows = mean.expand(shape) if std is None else old.new_empty(shape).normal_(0.0, std)
     return nn.Parameter(torch.cat([kept, rows]), requires_grad=old.requires_grad)

@@ -1,4 +1,4 @@
-"""save_pretrained: a model's own weights, each once, and its config into a folder, all or nothing."""
+"""save_pretrained: write a model's weights, each once, and its config to a folder, all or nothing."""
 
 import copy
 import os
@@ -38,23 +38,23 @@ def save_pretrained(
     token: str | bool | None = None,
     push_to_hub: bool = False,
 ) -> None:
-    """Write config.json and model.safetensors so that bertie and ``transformers`` load the model back.
+    """Write config.json and model.safetensors so that bertie and ``transformers`` can load the model.
 
     Args:
         model: a ``BertPreTrainedModel``.
-        save_directory: the folder, made if needed; a failure leaves what is in it as it was.
+        save_directory: the folder, created if needed; a failure leaves its files unchanged.
         is_main_process: False writes nothing (the other processes of a distributed run).
         state_dict: tensors to write instead of the model's own.
-        max_shard_size: a larger model is written in several files of at most this size, with an index.
+        max_shard_size: a larger model is split into files of at most this size, with an index.
         safe_serialization: only True; bertie writes no pickles.
         variant: ``"fp16"`` writes model.fp16.safetensors.
-        token: without meaning, as nothing is uploaded.
+        token: ignored, as nothing is uploaded.
         push_to_hub: only False.
 
     Raises:
-        CheckpointError: the folder cannot be made or written.
+        CheckpointError: the folder cannot be created or written.
         ConfigError: the config cannot be saved, for instance because its activation is a function.
-        InputError: an argument is out of its range.
+        InputError: an argument is out of range.
     """
     del token
     if push_to_hub:
@@ -77,10 +77,10 @@ def save_pretrained(
 
 
 def saved_config(model: Any) -> BertConfig:
-    """Return the config to write: the model's, with its class and element type named."""
+    """Return the config to save: the model's, with its class, dtype and actual sizes."""
     config: BertConfig = copy.copy(model.config)
     _take_sizes(config, model)
-    config.gradient_checkpointing = False  # as in the reference: a model begins with what its file asks for, once
+    config.gradient_checkpointing = False  # as in the reference, which applies the field only when a model is created
     config.architectures = [type(model).__name__]
     config.dtype = model.dtype
     config.quantization_config = declaration(model, config.quantization_config)
@@ -89,7 +89,7 @@ def saved_config(model: Any) -> BertConfig:
 
 
 def _take_sizes(config: BertConfig, model: Any) -> None:
-    """Write the sizes of the embeddings that are there into ``config``, which loading makes them from."""
+    """Set ``config`` to the actual sizes of the embeddings, from which loading creates them."""
     embeddings = getattr(model.base_model, "embeddings", None)
     for field, name in _TABLES.items():
         table = getattr(embeddings, name, None)
@@ -99,13 +99,13 @@ def _take_sizes(config: BertConfig, model: Any) -> None:
     rows = config.vocab_size if decoder is None else decoder.weight.shape[0]
     if rows != config.vocab_size:
         raise ConfigError(
-            f"the decoder scores {rows} words but the embeddings hold {config.vocab_size}; call "
-            f"resize_token_embeddings({config.vocab_size}) of the whole {type(model).__name__} before it is saved"
+            f"the decoder scores {rows} tokens but the embeddings have {config.vocab_size}; call "
+            f"resize_token_embeddings({config.vocab_size}) on the whole {type(model).__name__} before saving it"
         )
 
 
 def own_tensors(model: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what is written of a state dict: no aliases of tied weights, and every tensor with memory of its own."""
+    """Return the tensors of a state dict to save: no aliases of tied weights, and no shared memory."""
     aliases = tied_aliases(model)
     seen: set[tuple[torch.device, int]] = set()
     tensors = {}

@@ -1,4 +1,4 @@
-"""BertForSequenceClassification: one class, several classes, or a number for each text."""
+"""BertForSequenceClassification: one class, several classes, or a number for each text (BERT, section 4.1)."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=True)
         self.dropout = Dropout(classifier_dropout(config))
-        if self.bert.pooler is not None and config.family.drops_twice:
+        if self.bert.pooler is not None and config.family.dropout_before_dense:
             self.bert.pooler.dropout = self.dropout
         self.classifier = Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -46,8 +46,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
         Args:
             labels: ``[B]`` class numbers, ``[B, C]`` zeros and ones (multi-label), or ``[B]`` or ``[B, C]`` numbers
-                (regression); which one, says ``config.problem_type``, or labels and ``config.num_labels`` if it is
-                None (decision 13).
+                (regression), according to ``config.problem_type``; if it is None, to the labels and
+                ``config.num_labels`` (decision 13).
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         classes = rows_of(self.classifier, self.num_labels)

@@ -1,4 +1,4 @@
-"""A PyTorch model as tasks ask for it: features in, tensors out, with gradients outside of inference."""
+"""A PyTorch model behind the tasks' interface: features in, tensors out, with gradients unless in inference."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from bertie.tasks.tensors import on_device_of
 
 @dataclass(frozen=True)
 class TaskModel:
-    """A `bertie.tasks.model.Model` of a module, which may be wrapped (LoRA) and may learn."""
+    """A `bertie.tasks.model.Model` of a module, which may be wrapped (LoRA) and may be training."""
 
     module: Any
 
@@ -34,7 +34,7 @@ class TaskModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the module's parameters lie."""
+        """The device of the module's parameters."""
         return next(self.module.parameters()).device
 
     @property
@@ -50,7 +50,7 @@ class TaskModel:
         return cores_to_divide()
 
     def packed(self, features: Features, for_decoder: bool = False) -> Packed:
-        """Return the rows as one packed batch on the module's device; of an encoder-decoder for one of its halves."""
+        """Return the rows as one packed batch on the module's device, for an encoder-decoder's encoder or decoder."""
         config = self.config.get_text_config(decoder=for_decoder, encoder=not for_decoder)
         types = features.types if config.type_vocab_size else None
         positions = None
@@ -77,7 +77,7 @@ class TaskModel:
     def masked_lm(self, features: Features, places: Integers) -> Tensor:
         hidden, head = self.hidden_states(features), self.module.cls
         chosen = hidden.index_select(0, on_device_of(hidden, places))
-        # one with both pretraining heads serves as well, without its other head
+        # of BertForPreTraining's two heads only this one is used
         return (head if isinstance(head, BertOnlyMLMHead) else head.predictions)(chosen)
 
     def next_sentence(self, features: Features) -> Tensor:
@@ -123,6 +123,6 @@ class TaskModel:
 
     @cached_property
     def _takes_choices(self) -> bool:
-        """Whether the module reads several rows as choices of one input, unless it is told not to."""
+        """Whether the module treats rows as choices of one input unless ``num_choices`` is given."""
         inner = next((part for part in self.module.modules() if isinstance(part, BertPreTrainedModel)), self.module)
         return "num_choices" in inspect.signature(inner.forward).parameters

@@ -44,7 +44,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         """Classify tokens; arguments as in ``BertModel.forward``.
 
         Args:
-            labels: ``[B, S]`` (``[T]`` beside a ``Packed``): class numbers, -100 where nothing is to be learned.
+            labels: ``[B, S]`` (``[T]`` with a ``Packed``): class numbers; -100 is ignored.
         """
         batch = self.batch(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         classes = rows_of(self.classifier, self.num_labels)

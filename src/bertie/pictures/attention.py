@@ -111,12 +111,12 @@ def _weights(model: "nn.Module", inputs: dict[str, list[int]]) -> list[NDArray[n
     """Return the attention weights of every layer, ``[H, S, S]``."""
     import torch
 
-    from bertie.capture import modes_kept
+    from bertie.capture import keep_modes
 
     device = next(model.parameters()).device
     tensors = {name: torch.tensor([values], device=device) for name, values in inputs.items()}
     encoder: Any = getattr(model, "base_model", model)
-    with modes_kept(model), torch.no_grad():
+    with keep_modes(model), torch.no_grad():
         model.eval()
         attentions = encoder(**tensors, output_attentions=True, return_dict=True).attentions
     if not attentions or attentions[0] is None:

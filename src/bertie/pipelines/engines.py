@@ -50,7 +50,7 @@ def why_not_engine(source: Any, device: Any, loading: Mapping[str, Any]) -> str:
         return f"the device is {device!r}"
     if loading.get("dtype") not in (None, "float32") and str(loading["dtype"]) != "torch.float32":
         return f"the dtype is {loading['dtype']!s}"
-    if (why := library.why_none()) and not missing("torch", "torch"):
+    if (why := library.why_no_kernels()) and not missing("torch", "torch"):
         return f"PyTorch multiplies faster than NumPy, and {why}"
     others = [name for name, value in loading.items() if name not in _KNOWN and value is not None]
     return f"{others[0]} is for PyTorch models only" if others else ""

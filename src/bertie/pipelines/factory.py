@@ -8,7 +8,7 @@ from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from bertie.checkpoints.fitting import ALIKE, refuse_other_head
+from bertie.checkpoints.fitting import INTERCHANGEABLE_HEADS, refuse_other_head
 from bertie.config import CONFIG_NAME, BertConfig
 from bertie.engine import Engine
 from bertie.errors import InputError, InputTypeError
@@ -261,7 +261,7 @@ def load_task(
         if answers and not recipe.is_stated:
             logger.info("%r does not say how to pool tokens into a vector; mean pooling is used.", str(origin))
     files["subfolder"] = recipe.subfolder
-    checks_head = answers and row.architecture in ALIKE and (loading or {}).get("config") is None
+    checks_head = answers and row.architecture in INTERCHANGEABLE_HEADS and (loading or {}).get("config") is None
     if checks_head and isinstance(source, str | os.PathLike):
         refuse_other_head(os.fspath(source), row.architecture, BertConfig.from_pretrained(source, **files))
     found: Any = "it is to be trained"

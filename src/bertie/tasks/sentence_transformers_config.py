@@ -33,14 +33,14 @@ _KINDS = ("Transformer", _STATIC, "Pooling", "Dense", "LayerNorm", "Dropout", "N
 _WITHOUT_EFFECT = {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_fast", "add_pooling_layer"}
 _PASSED_ON = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
 
-_MODULE_RULES = {"type": Rule("its class", "text"), "path": Rule("its folder", "text")}
+_MODULE_RULES = {"type": Rule("its class", "string"), "path": Rule("its folder", "string")}
 _SETTINGS_RULES = {
     "prompts": Rule("name → text", "mapping", none=True),
-    "default_prompt_name": Rule("one of them", "text", none=True),
+    "default_prompt_name": Rule("one of them", "string", none=True),
     "similarity_fn_name": Rule("how vectors are compared", "choice", choices=SIMILARITIES, none=True),
     "truncate_dim": Rule("dimensions kept of a vector", "integer", 1, none=True),
-    "model_type": Rule("the class that wrote the folder", "text", none=True),
-    "activation_fn": Rule("the class that turns a logit into a score", "text", none=True),
+    "model_type": Rule("the class that wrote the folder", "string", none=True),
+    "activation_fn": Rule("the class that turns a logit into a score", "string", none=True),
 }
 _TRANSFORMER_RULES = {
     "max_seq_length": Rule("tokens read of a text", "integer", 1, none=True),

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertie.config import BertConfig
 from bertie.errors import InputError, InputTypeError, nearest, spelled
-from bertie.frames import TEXTS
+from bertie.frames import TEXT_COLUMNS
 from bertie.tasks.features import Features
 from bertie.tasks.windows import in_windows, owned_tokens, tokens_left_out
 from bertie.tokenization.arguments import one_of
@@ -47,7 +47,7 @@ class TextEncoder:
     # whether the task has an output per token, and needs their offsets in the text
     works_on_tokens: ClassVar[bool] = False
     # the names of the columns of a table to read, in order of preference
-    columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXTS
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = TEXT_COLUMNS
     # describes an input, for messages, if it must be a pair, or must not be one
     pair: ClassVar[str] = ""
     single: ClassVar[str] = ""

@@ -9,14 +9,14 @@ import numpy as np
 
 from bertie.errors import InputError, InputTypeError, nearest, spelled
 from bertie.generation.generation_config import GenerationConfig
-from bertie.generation.generation_fields import FIELDS, FUNCTIONS, NOT_OFFERED, WITHOUT_EFFECT
+from bertie.generation.generation_fields import FIELDS, FUNCTIONS, UNSUPPORTED, WITHOUT_EFFECT
 from bertie.tasks.arrays import Array
 from bertie.tasks.features import Features, Outputs
 from bertie.tasks.model import GenerativeModel, Model
 from bertie.tasks.task import Task
 from bertie.tasks.text_encoder import NESTED
 
-_GENERATION = (*FIELDS, *WITHOUT_EFFECT, *NOT_OFFERED, *FUNCTIONS)
+_GENERATION = (*FIELDS, *WITHOUT_EFFECT, *UNSUPPORTED, *FUNCTIONS)
 # new tokens if no length is given, as in the reference's pipelines
 NEW_TOKENS = 256
 # the most texts, or beams, generated in one batch: each step reads all weights once for all of them

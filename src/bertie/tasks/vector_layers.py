@@ -36,7 +36,7 @@ _RULES = {
     "dropout": Rule("share of numbers dropped in training", "number", 0, 1),
     "bias": Rule("whether there is one", "true or false"),
     "use_residual": Rule("whether the input is added", "true or false"),
-    "activation_function": Rule("a class of torch.nn", "text", none=True),
+    "activation_function": Rule("a class of torch.nn", "string", none=True),
 }
 
 

@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from bertie.errors import CheckpointError, MissingVocabularyError
 from bertie.files import read_json
 from bertie.hub import member, path_or_name, resolve
-from bertie.layouts import what_lies_there
+from bertie.layouts import describe_folder
 from bertie.progress import say_once
 from bertie.rules import Rule
 from bertie.tokenization.arguments import OPTION_NAMES, SIDES, refuse_unknown, without_others
@@ -25,15 +25,15 @@ CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.jso
 # never taken from a file: they would name other files, or run code
 _IGNORED = (*("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "init_inputs", "auto_map"),)
 _CONFIG = (
-    all_of_kind(" ".join(NAMES), "text or mapping", none=True)
+    all_of_kind(" ".join(NAMES), "string or mapping", none=True)
     | all_of_kind("do_lower_case tokenize_chinese_chars do_basic_tokenize", "true or false")
     | all_of_kind("strip_accents split_special_tokens clean_up_tokenization_spaces", "true or false", none=True)
     | dict.fromkeys(("padding_side", "truncation_side"), Rule("a side", "choice", choices=SIDES, none=True))
     | dict.fromkeys(("model_max_length", "max_len"), Rule("most tokens of a text", "number", 1, none=True))
-    | all_of_kind("never_split model_input_names", "list of texts", none=True)
+    | all_of_kind("never_split model_input_names", "list of strings", none=True)
     | {"pad_token_type_id": Rule("", "integer", 0, 65_535, none=True)}
     | all_of_kind("added_tokens_decoder", "mapping", none=True)
-    | all_of_kind("tokenizer_class", "text", none=True)
+    | all_of_kind("tokenizer_class", "string", none=True)
 )
 Made = TypeVar("Made")
 
@@ -128,7 +128,7 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
     if not any(name in files for name in VOCABULARIES):
         raise MissingVocabularyError(
             f"{str(name_or_path)!r} holds no tokenizer: neither vocab.txt nor tokenizer.json is in {str(folder)!r}; "
-            f"{what_lies_there(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
+            f"{describe_folder(name_or_path, folder, **hub) or 'copy them there from where the model came from'}"
         )
     return files
 

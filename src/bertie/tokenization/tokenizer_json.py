@@ -37,7 +37,7 @@ def all_of_kind(names: str, kind: str, none: bool = False) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), Rule(names, kind, none=none))
 
 
-_ADDED_TOKEN = all_of_kind("content", "text") | all_of_kind(
+_ADDED_TOKEN = all_of_kind("content", "string") | all_of_kind(
     "special single_word lstrip rstrip normalized", "true or false"
 )
 _SERIALIZED_TOKEN = _ADDED_TOKEN | {"id": Rule("its number", "integer", 0, LARGEST_ID)}
@@ -49,7 +49,7 @@ _SERIALIZED = (
 _NORMALIZER = all_of_kind("clean_text handle_chinese_chars lowercase", "true or false") | all_of_kind(
     "strip_accents", "true or false", none=True
 )
-_MODEL_VALUES = all_of_kind("unk_token continuing_subword_prefix", "text") | {
+_MODEL_VALUES = all_of_kind("unk_token continuing_subword_prefix", "string") | {
     "max_input_chars_per_word": Rule("", "integer", 0, 2**31 - 1)
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bertie.checkpoints.safetensors_file import bytes_of
 from bertie.errors import InputError, counted, spelled
-from bertie.settings import FREE, Settings
+from bertie.settings import CHANGEABLE_ON_RESUME, Settings
 from bertie.training.param_groups import trainable
 from bertie.training.sampler import LookedUpSizes, Sampler
 
@@ -41,7 +41,7 @@ def fingerprint(
         "the examples of a step (which versions of NumPy draw otherwise)": digest(
             [np.asarray(first, dtype=np.int64).tobytes()]
         ),
-        "settings": {name: value for name, value in settings.to_dict().items() if name not in FREE},
+        "settings": {name: value for name, value in settings.to_dict().items() if name not in CHANGEABLE_ON_RESUME},
         "total": total,
         "warmup": settings.warmup_steps(total),
         "data": dict(data),

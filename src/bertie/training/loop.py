@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bertie.errors import BertieError, InputError, Stopped, spelled
 from bertie.locking import only_process_in
-from bertie.memory import freed_memory_kept, keep_few_primitives, return_freed_memory
+from bertie.memory import keep_freed_memory, limit_primitive_cache, return_freed_memory
 from bertie.metrics.streaming import MetricValues
 from bertie.progress import Advance, logger, progress
 from bertie.settings import Settings
@@ -84,12 +84,12 @@ def train(
     """
     phases = learner if isinstance(learner, Sequence) else [Phase(learner, 1.0)]
     settings, model, folder = settings or Settings(), phases[0].learner.model, None if folder is None else Path(folder)
-    keep_few_primitives()
+    limit_primitive_cache()
     with (
         frozen(model, settings.frozen_layers),
         checkpointed(model, settings.gradient_checkpointing),
         left_as_it_was(model),
-        freed_memory_kept(),
+        keep_freed_memory(),
         processes(same_device(trainable(model))) as group,
         Signals() as signals,
     ):

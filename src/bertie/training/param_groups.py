@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from bertie.capture import modes_kept
+from bertie.capture import keep_modes
 from bertie.errors import InputError
 from bertie.layers.int8 import CANNOT_BE_TRAINED
 
@@ -142,7 +142,7 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Restore PyTorch's random numbers and the model's mode after the block, and leave no gradients."""
     device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), modes_kept(model):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), keep_modes(model):
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
-/* The structures that Python lays out too, each with its size: library.py compares them before anything is called. */
+/* Sizes of the structures that Python also defines; library.py compares them before it calls anything. */
 
 typedef struct {
-    long version; /* counts the changes of functions' arguments and of fields that leave a size as it was */
+    long version; /* raised when arguments change, or fields in a way that leaves the sizes as they were */
     long packed_weight, norm, block, dropout, attention, attention_backward, embeddings, residual_norm;
     long residual_norm_backward, cross_entropy, weight_gradient, matmul;
 } BertieAbi;

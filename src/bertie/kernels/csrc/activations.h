@@ -1,6 +1,6 @@
-/* The activations that a config can name; included after vector_math.h. NaN stays NaN in each: see MAX there. */
+/* The activations that a config can name; included after vector_math.h. All of them propagate NaN: see MAX there. */
 
-/* what follows a product; activations.py has the same numbers */
+/* what is applied to a product; gemm.py has the same codes */
 enum {
     NONE,
     GELU,
@@ -22,16 +22,16 @@ enum {
 
 static inline V negative_magnitude(V x) { return MIN(SUB(ZERO(), x), x); }
 
-/* 0 where x lies so low that exp_nonpositive is not e^x any more */
-static inline V zero_if_lowest(V x, V value) { return SELECT_LT(x, SET1(-87.0f), ZERO(), value); }
+/* 0 where x is so low that exp_nonpositive clamps it */
+static inline V zero_if_underflow(V x, V value) { return SELECT_LT(x, SET1(-87.0f), ZERO(), value); }
 
 static inline V sigmoid(V x)
 {
     V e = exp_nonpositive(negative_magnitude(x)), reciprocal = DIV(SET1(1), ADD(SET1(1), e));
-    return zero_if_lowest(x, SELECT_LT(x, ZERO(), MUL(e, reciprocal), reciprocal));
+    return zero_if_underflow(x, SELECT_LT(x, ZERO(), MUL(e, reciprocal), reciprocal));
 }
 
-/* a polynomial near 0 (S. Moshier's Cephes, tanhf), where 1 - e^2x would lose digits */
+/* near 0 a polynomial (S. Moshier's Cephes, tanhf), because 1 - e^2x would lose digits there */
 static inline V tanh_approximation(V x)
 {
     static const float c[] = {-3.33332819422e-1f, 1.33314422036e-1f, -5.37397155531e-2f, 2.06390887954e-2f,
@@ -56,10 +56,10 @@ static inline V mish(V x)
     V positive = FMA(two, e, SET1(1)), negative = MUL(e, ADD(e, two));
     V n = SELECT_LT(x, ZERO(), negative, positive);
     V rest = SELECT_LT(x, ZERO(), two, MUL(two, MUL(e, e)));
-    return MUL(x, zero_if_lowest(x, DIV(n, ADD(n, rest))));
+    return MUL(x, zero_if_underflow(x, DIV(n, ADD(n, rest))));
 }
 
-/* a function of its own: the microkernels, of which there are many, only call it */
+/* not inlined: there are many microkernels, and each would contain a copy */
 static __attribute__((noinline)) V activate(V x, int activation)
 {
     const V relu = MAX(ZERO(), x);
@@ -85,7 +85,7 @@ static __attribute__((noinline)) V activate(V x, int activation)
     }
 }
 
-/* of x [count], in place */
+/* x [count], in place */
 void NAME(activation)(float *x, long count, int activation, int threads)
 {
 #pragma omp parallel for num_threads(threads) if (threads > 1)

@@ -1,4 +1,4 @@
-/* Every kernel, for the vectors of the simd header that was included before. */
+/* Every kernel, for the instruction set whose simd header was included before. */
 
 #include "vector_math.h"
 #include "bfloat16.h"
@@ -18,7 +18,7 @@
 #ifdef HAS_TILES
 #include "matmul_slices.h"
 #endif
-#include "matmul_doors.h"
+#include "matmul_dispatch.h"
 #include "linear.h"
 #include "layer_norm.h"
 #include "dropout.h"
@@ -31,7 +31,7 @@
 #ifdef HAS_TILES
 #include "attention_tiles.h"
 #endif
-#include "attention_doors.h"
+#include "attention_dispatch.h"
 #include "encoder.h"
 #include "embeddings.h"
 #include "abi.h"

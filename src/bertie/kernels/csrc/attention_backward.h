@@ -1,19 +1,19 @@
-/* The gradient of attention.h; included with the vectors of an instruction set.
+/* The gradient of attention.h, after which it is included.
  *
- * Weights and their gradients are computed again, [keys, queries], so that rows are keys and the sums over queries, which
- * the gradients of keys and values are, run along rows (FlashAttention-2, algorithm 2, arXiv 2307.08691).
+ * Weights are recomputed as [keys, queries], as are their gradients: the gradients of keys and values are sums over queries,
+ * which then run along rows (FlashAttention-2, algorithm 2, arXiv 2307.08691).
  */
 
 static const float ONES[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
-/* what `attend` was given and made, dy [T_q, heads, width] and, like it, dq, dk and dv */
+/* the forward pass with its result; dy [T_q, heads, width], and dq, dk and dv in the same layout */
 typedef struct {
     Attention forward;
     const void *dy;
     void *dq, *dk, *dv;
 } AttentionBackward;
 
-/* numbers a thread needs for sequences of at most so many queries and keys */
+/* floats of scratch that a thread needs for sequences of at most this many queries and keys */
 static long backward_scratch(long queries, long keys, long width, int half)
 {
     const long across = upto(queries, NR), wide = upto(width, NR);
@@ -21,8 +21,8 @@ static long backward_scratch(long queries, long keys, long width, int half)
            (half ? 4 * (queries + keys) * width : 0);
 }
 
-/* of one sequence and head: q and dy as panels, transposed and not; keys as panels; each query's log-sum-exp and
- * delta = y . dy; the gradients of the scores [keys, padded], and weights of a few keys */
+/* for one sequence and head: q and dy as panels, transposed and not; keys as panels; each query's log-sum-exp and
+ * delta = y . dy; the gradients of the scores [keys, padded]; and the weights of up to MR keys */
 typedef struct {
     long queries, keys, padded;
     float *q_transposed, *dy_transposed, *q, *dy, *k, *lse, *delta, *dS, *weights, *free;
@@ -47,11 +47,11 @@ static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long
     w.weights = w.delta + w.padded;
     w.dS = w.weights + MR * w.padded;
     w.free = w.dS + w.keys * w.padded;
-    const HeadRows q = rows_of_head(a, a->q, a->q_stride, first, w.queries, head, &w.free);
-    const HeadRows y = rows_of_head(a, a->y, y_stride, first, w.queries, head, &w.free);
-    const HeadRows dy = rows_of_head(a, g->dy, y_stride, first, w.queries, head, &w.free);
-    w.k_rows = rows_of_head(a, a->k, a->k_stride, first_key, w.keys, head, &w.free);
-    w.v_rows = rows_of_head(a, a->v, a->v_stride, first_key, w.keys, head, &w.free);
+    const HeadRows q = head_rows(a, a->q, a->q_stride, first, w.queries, head, &w.free);
+    const HeadRows y = head_rows(a, a->y, y_stride, first, w.queries, head, &w.free);
+    const HeadRows dy = head_rows(a, g->dy, y_stride, first, w.queries, head, &w.free);
+    w.k_rows = head_rows(a, a->k, a->k_stride, first_key, w.keys, head, &w.free);
+    w.v_rows = head_rows(a, a->v, a->v_stride, first_key, w.keys, head, &w.free);
     pack_transposed(q.rows, q.stride, w.queries, width, w.q_transposed);
     pack_transposed(dy.rows, dy.stride, w.queries, width, w.dy_transposed);
     pack_columns(q.rows, q.stride, w.queries, width, w.q);
@@ -67,9 +67,9 @@ static BackwardWorkspace lay_out(const AttentionBackward *g, long sequence, long
     return w;
 }
 
-/* the gradients of a few keys and values of one sequence and head, and of their scores */
+/* the gradients of ``rows`` keys and values of one sequence and head, and of their scores */
 INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardWorkspace *w, float *dk, float *dv,
-                     long stride, long first, const Key *key)
+                     long stride, long first, const HashKey *key)
 {
     const Attention *a = &g->forward;
     const Dropout *d = a->dropout;
@@ -88,8 +88,8 @@ INLINE void key_rows(const int rows, const AttentionBackward *g, const BackwardW
                 if (d) {
                     U number = U_ADD(U_SHL(U_ADD(U_IOTA(), U_SET1(i)), 16), U_SET1(first + r));
                     U bits = random_bits(number, key);
-                    kept = ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, U_SET1(d->least));
-                    dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, U_SET1(d->least));
+                    kept = ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, U_SET1(d->threshold));
+                    dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, U_SET1(d->threshold));
                 }
                 STORE(w->weights + r * padded + i, kept);
                 V ds = MUL(MUL(weight, SET1(scale)), SUB(dp, LOAD(w->delta + i)));
@@ -104,31 +104,31 @@ static void backward_head(const AttentionBackward *g, long sequence, long head, 
 {
     const Attention *a = &g->forward;
     BackwardWorkspace w = lay_out(g, sequence, head, scratch);
-    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    const HashKey key = a->dropout ? hash_key(a->dropout, sequence * a->heads + head) : (HashKey){0, 0};
     const long first = a->cu_seqlens_q[sequence], first_key = a->cu_seqlens_k[sequence], width = a->width;
     const long stride = a->heads * width;
-    const HeadRows dk = room_for_rows(a, g->dk, stride, first_key, w.keys, head, &w.free);
-    const HeadRows dv = room_for_rows(a, g->dv, stride, first_key, w.keys, head, &w.free);
-    const HeadRows dq = room_for_rows(a, g->dq, stride, first, w.queries, head, &w.free);
+    const HeadRows dk = output_rows(a, g->dk, stride, first_key, w.keys, head, &w.free);
+    const HeadRows dv = output_rows(a, g->dv, stride, first_key, w.keys, head, &w.free);
+    const HeadRows dq = output_rows(a, g->dq, stride, first, w.queries, head, &w.free);
     int step = rows_per_microkernel(w.keys);
     for (long row = 0; row < w.keys; row += step) {
 #define BODY(n) key_rows(n, g, &w, dk.rows + row * dk.stride, dv.rows + row * dv.stride, dk.stride, row, &key)
-        FOR_ROWS(w.keys - row < step ? w.keys - row : step, BODY)
+        FOR_ROWS(at_most(w.keys - row, step), BODY)
 #undef BODY
     }
     step = rows_per_microkernel(w.queries);
     for (long row = 0; row < w.queries; row += step) {
 #define BODY(n)                                                                                                        \
     multiply_rows(n, w.dS + row, 1, w.padded, w.k, w.keys, ONES, dq.rows + row * dq.stride, dq.stride, width)
-        FOR_ROWS(w.queries - row < step ? w.queries - row : step, BODY)
+        FOR_ROWS(at_most(w.queries - row, step), BODY)
 #undef BODY
     }
-    give_rows(a, dk, g->dk, stride, first_key, w.keys, head);
-    give_rows(a, dv, g->dv, stride, first_key, w.keys, head);
-    give_rows(a, dq, g->dq, stride, first, w.queries, head);
+    store_rows(a, dk, g->dk, stride, first_key, w.keys, head);
+    store_rows(a, dv, g->dv, stride, first_key, w.keys, head);
+    store_rows(a, dq, g->dq, stride, first, w.queries, head);
 }
 
-/* shared by a team of threads */
+/* run by a team of threads */
 static void attend_backward(const AttentionBackward *g, float *scratch, long scratch_per_thread)
 {
     const Attention *a = &g->forward;

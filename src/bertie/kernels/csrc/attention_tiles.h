@@ -1,72 +1,72 @@
-/* Attention of bfloat16 and its gradient by AMX: products of bfloat16, everything between them in float32, as in attention.h
- * and attention_backward.h; included after these. Of a step of BERT in bfloat16 with texts of 128 tokens, attention takes a
- * fifth without it. Where products may be approximate, they round float32 to bfloat16, which a batch of int8 gains from if its
- * texts are long. */
+/* Attention by AMX and its gradient: products are bfloat16, everything between them float32, as in attention.h and
+ * attention_backward.h, after which it is included. Without AMX, attention takes a fifth of a training step of BERT in bfloat16
+ * with texts of 128 tokens. Float32 inputs are rounded to bfloat16 where approximate products are allowed, which makes int8
+ * models faster on long texts. */
 
-/* whether products may be those of tiles, which a head's numbers fill */
-static int attention_by_tiles(const Attention *a)
+/* whether AMX may compute the products; a head has to fill whole tiles */
+static int attention_uses_tiles(const Attention *a)
 {
     return bertie_has_bfloat16_tiles && (a->half || a->approximate) && a->width % TILE_TOKENS == 0;
 }
 
 #pragma GCC push_options
 #pragma GCC target("avx512bf16")
-/* numbers of weights and of their gradients, [count] */
+/* x [count] rounded to bfloat16; ``count`` is a multiple of LANES */
 static inline void round_row(const float *x, Bfloat16 *y, long count)
 {
     for (long i = 0; i < count; i += LANES)
         _mm256_storeu_si256((__m256i *)(y + i), (__m256i)_mm512_cvtneps_pbh(LOAD(x + i)));
 }
 
-/* as softmax_row, with the exponentials as bfloat16 */
+/* like softmax_row, but the exponentials are written to ``weights`` in bfloat16 */
 static float softmax_row_rounded(const float *scores, long keys, long padded, float scale, float *largest, Bfloat16 *weights)
 {
-    const V nothing = SET1(-INFINITY), factor = SET1(scale * 1.44269504f); /* of powers of 2 */
-    V high = nothing, higher = nothing, total = ZERO(), more = ZERO();
+    const V lowest = SET1(-INFINITY), log2e_scale = SET1(scale * 1.44269504f);
+    V max0 = lowest, max1 = lowest, sum0 = ZERO(), sum1 = ZERO();
     for (long j = 0; j < padded; j += 2 * LANES) {
-        high = MAX(high, SELECT_FIRST(LOAD(scores + j), keys - j, nothing));
-        higher = MAX(higher, SELECT_FIRST(LOAD(scores + j + LANES), keys - j - LANES, nothing));
+        max0 = MAX(max0, SELECT_FIRST(LOAD(scores + j), keys - j, lowest));
+        max1 = MAX(max1, SELECT_FIRST(LOAD(scores + j + LANES), keys - j - LANES, lowest));
     }
-    *largest = REDUCE_MAX(MAX(high, higher));
-    const V most = MUL(SET1(-*largest), factor);
+    *largest = REDUCE_MAX(MAX(max0, max1));
+    const V minus_max = MUL(SET1(-*largest), log2e_scale);
     for (long j = 0; j < padded; j += 2 * LANES) {
-        V one = exp2_nonpositive(FMA(LOAD(scores + j), factor, most));
-        V other = exp2_nonpositive(FMA(LOAD(scores + j + LANES), factor, most));
-        one = SELECT_FIRST(one, keys - j, ZERO());
-        other = SELECT_FIRST(other, keys - j - LANES, ZERO());
-        total = ADD(total, one);
-        more = ADD(more, other);
-        U_STORE(weights + j, (U)_mm512_cvtne2ps_pbh(other, one));
+        V exp0 = exp2_nonpositive(FMA(LOAD(scores + j), log2e_scale, minus_max));
+        V exp1 = exp2_nonpositive(FMA(LOAD(scores + j + LANES), log2e_scale, minus_max));
+        exp0 = SELECT_FIRST(exp0, keys - j, ZERO());
+        exp1 = SELECT_FIRST(exp1, keys - j - LANES, ZERO());
+        sum0 = ADD(sum0, exp0);
+        sum1 = ADD(sum1, exp1);
+        U_STORE(weights + j, (U)_mm512_cvtne2ps_pbh(exp1, exp0));
     }
-    return REDUCE_ADD(ADD(total, more));
+    return REDUCE_ADD(ADD(sum0, sum1));
 }
 #pragma GCC pop_options
 
-/* a piece of a thread's memory, from a line of the cache on */
+/* allocate from a thread's scratch, aligned to a cache line */
 static void *take(char **free, long bytes)
 {
-    void *piece = *free;
+    void *taken = *free;
     *free += upto(bytes, 64);
-    return piece;
+    return taken;
 }
 
-/* rows [count up to 32s, width] of one head in bfloat16, zeros behind the last */
+/* rows of one head in bfloat16, zero-padded to a multiple of 32 rows */
 static Bfloat16 *copy_rows(const Attention *a, const void *x, long stride, long first, long count, long head, char **free)
 {
     const long width = a->width, whole = upto(count, 32);
     Bfloat16 *rows = take(free, whole * width * sizeof(Bfloat16));
     for (long i = 0; i < count; i++) {
-        const long place = (first + i) * stride + head * width;
+        const long offset = (first + i) * stride + head * width;
         if (a->half)
-            memcpy(rows + i * width, (const Bfloat16 *)x + place, width * sizeof(Bfloat16));
+            memcpy(rows + i * width, (const Bfloat16 *)x + offset, width * sizeof(Bfloat16));
         else
-            round_row((const float *)x + place, rows + i * width, width);
+            round_row((const float *)x + offset, rows + i * width, width);
     }
     memset(rows + count * width, 0, (whole - count) * width * sizeof(Bfloat16));
     return rows;
 }
 
-/* rows as the right operand of a product that sums over their width: panels [count / 32, width / 32, 2] of tiles */
+/* rows as the right operand of a product that sums over the width: panels [count / 32, width / 32, 2] of tiles */
 static int *pack_across(const Bfloat16 *rows, long count, long width, char **free)
 {
     int *tiles = take(free, count * width * sizeof(Bfloat16)), *tile = tiles;
@@ -83,7 +83,7 @@ static int *pack_across(const Bfloat16 *rows, long count, long width, char **fre
     return tiles;
 }
 
-/* as an operand of a product that sums over the rows: panels [width / 32, count / 32, 2] */
+/* rows as an operand of a product that sums over the rows: panels [width / 32, count / 32, 2] of tiles */
 static int *pack_along(const Bfloat16 *rows, long count, long stride, long width, int transposed, char **free)
 {
     int *tiles = take(free, count * width * sizeof(Bfloat16)), *tile = tiles;
@@ -100,12 +100,12 @@ static int *pack_along(const Bfloat16 *rows, long count, long stride, long width
     return tiles;
 }
 
-/* y [rows, width] from ``place`` on, tokens ``stride`` apart, of sums [32, width], each row times its factor */
-static void give_sums(const float *sums, const float *factors, void *y, long place, long stride, long rows, long width, int half)
+/* y [rows, width] from ``offset`` on, tokens ``stride`` apart = sums [32, width], each row scaled by its factor */
+static void store_sums(const float *sums, const float *factors, void *y, long offset, long stride, long rows, long width, int half)
 {
     for (long r = 0; r < rows; r++)
         for (long d = 0; d < width; d += LANES)
-            store_number(y, place + r * stride + d, MUL(LOAD(sums + r * width + d), SET1(factors[r])), LANES, half);
+            store_number(y, offset + r * stride + d, MUL(LOAD(sums + r * width + d), SET1(factors[r])), LANES, half);
 }
 
 static void attend_head_by_tiles(const Attention *a, long sequence, long head, char *free)
@@ -115,11 +115,11 @@ static void attend_head_by_tiles(const Attention *a, long sequence, long head, c
     const long stride = a->heads * width, padded = upto(keys, 32);
     const Layout of_head = rows_of(width), of_keys = rows_of(padded);
     const float scale = 1 / sqrtf((float)width);
-    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
-    const long place = first * stride + head * width;
+    const HashKey key = a->dropout ? hash_key(a->dropout, sequence * a->heads + head) : (HashKey){0, 0};
+    const long offset = first * stride + head * width;
     for (long i = 0; !keys && i < queries; i++) /* nothing to attend to */
         for (long d = 0; d < width; d += LANES)
-            store_number(a->y, place + i * stride + d, ZERO(), LANES, a->half);
+            store_number(a->y, offset + i * stride + d, ZERO(), LANES, a->half);
     if (!keys || !queries)
         return;
     const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
@@ -133,35 +133,35 @@ static void attend_head_by_tiles(const Attention *a, long sequence, long head, c
         for (long p = 0; p < padded; p += 32)
             multiply_bfloat16(q + row * width, &of_head, k + p * width / 2, width / 32, scores + p, padded);
         for (long r = 0; r < rows; r++) {
-            float *own = scores + r * padded, largest, sum;
+            float *row_scores = scores + r * padded, largest, sum;
             if (a->dropout)
-                sum = softmax_row(own, keys, padded, scale, &largest);
+                sum = softmax_row(row_scores, keys, padded, scale, &largest);
             else
-                sum = softmax_row_rounded(own, keys, padded, scale, &largest, weights + r * padded);
+                sum = softmax_row_rounded(row_scores, keys, padded, scale, &largest, weights + r * padded);
             factors[r] = 1 / sum;
             if (a->lse)
                 a->lse[(first + row + r) * a->heads + head] = largest * scale + logf(sum);
             if (a->dropout) {
                 factors[r] *= a->dropout->scale;
-                drop_row(own, keys, row + r, &key, a->dropout);
-                round_row(own, weights + r * padded, padded);
+                drop_row(row_scores, keys, row + r, &key, a->dropout);
+                round_row(row_scores, weights + r * padded, padded);
             }
         }
         memset(weights + rows * padded, 0, (32 - rows) * padded * sizeof(Bfloat16));
         for (long d = 0; d < width; d += 32)
             multiply_bfloat16(weights, &of_keys, v + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, factors, a->y, place + row * stride, stride, rows, width, a->half);
+        store_sums(sums, factors, a->y, offset + row * stride, stride, rows, width, a->half);
     }
 }
 
-/* bytes a thread needs for sequences of at most so many queries and keys */
+/* bytes of scratch that a thread needs for sequences of at most this many queries and keys */
 static long tiles_scratch(long queries, long keys, long width)
 {
     const long q = upto(queries, 32), k = upto(keys, 32);
     return ((q + 4 * k) * width + 32 * k) * sizeof(Bfloat16) + 32 * (k + width) * sizeof(float);
 }
 
-/* and for the gradient */
+/* the same for the gradient */
 static long tiles_scratch_backward(long queries, long keys, long width)
 {
     const long q = upto(queries, 32), k = upto(keys, 32);
@@ -169,9 +169,9 @@ static long tiles_scratch_backward(long queries, long keys, long width)
            32 * (q + k + width + 64) * sizeof(float) + 4 * (q + k) * sizeof(float) + 32 * 64;
 }
 
-/* weights^T and dS^T [32, queries] of 32 keys from ``first`` on, of queries from ``i`` on: see key_rows */
+/* weights^T and dS^T of the 32 keys from ``first`` on and the 32 queries from ``i`` on: see key_rows */
 static void key_block(const Attention *a, const float *scores, const float *dP, const float *lse, const float *delta, long i,
-                      long first, const Key *key, long padded, Bfloat16 *weights, Bfloat16 *dS)
+                      long first, const HashKey *key, long padded, Bfloat16 *weights, Bfloat16 *dS)
 {
     const Dropout *d = a->dropout;
     const V scale = SET1(1 / sqrtf((float)a->width));
@@ -182,10 +182,10 @@ static void key_block(const Attention *a, const float *scores, const float *dP, 
             V weight = exp_nonpositive(MIN(ZERO(), score)), dp = LOAD(dP + 32 * r + c);
             STORE(kept + c, weight);
             if (d) {
-                U number = U_ADD(U_SHL(U_ADD(U_IOTA(), U_SET1(i + c)), 16), U_SET1(first + r)), least = U_SET1(d->least);
+                U number = U_ADD(U_SHL(U_ADD(U_IOTA(), U_SET1(i + c)), 16), U_SET1(first + r)), threshold = U_SET1(d->threshold);
                 U bits = random_bits(number, key);
-                STORE(kept + c, ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, least));
-                dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, least);
+                STORE(kept + c, ZERO_BELOW(MUL(weight, SET1(d->scale)), bits, threshold));
+                dp = ZERO_BELOW(MUL(dp, SET1(d->scale)), bits, threshold);
             }
             STORE(ds + c, MUL(MUL(weight, scale), SUB(dp, LOAD(delta + i + c))));
         }
@@ -203,7 +203,7 @@ static void backward_head_by_tiles(const AttentionBackward *g, long sequence, lo
     const long first_key = a->cu_seqlens_k[sequence], keys = a->cu_seqlens_k[sequence + 1] - first_key;
     const long stride = a->heads * width, padded = upto(queries, 32), padded_keys = upto(keys, 32);
     const Layout of_head = rows_of(width), of_queries = rows_of(padded);
-    const Key key = a->dropout ? key_of(a->dropout, sequence * a->heads + head) : (Key){0, 0};
+    const HashKey key = a->dropout ? hash_key(a->dropout, sequence * a->heads + head) : (HashKey){0, 0};
     const Bfloat16 *q = copy_rows(a, a->q, a->q_stride, first, queries, head, &free);
     const Bfloat16 *dy = copy_rows(a, g->dy, stride, first, queries, head, &free);
     const Bfloat16 *k = copy_rows(a, a->k, a->k_stride, first_key, keys, head, &free);
@@ -217,15 +217,15 @@ static void backward_head_by_tiles(const AttentionBackward *g, long sequence, lo
     float *sums = take(&free, 32 * width * sizeof(float));
     Bfloat16 *weights = take(&free, 32 * padded * sizeof(Bfloat16)), *dS = take(&free, padded_keys * padded * sizeof(Bfloat16));
     for (long i = 0; i < padded; i++) {
-        V along = ZERO();
+        V dot = ZERO();
         for (long d = 0; i < queries && d < width; d += LANES)
-            along = FMA(LOAD_BF16((const Bfloat16 *)a->y + (first + i) * stride + head * width + d),
-                        LOAD_BF16(dy + i * width + d), along);
+            dot = FMA(LOAD_BF16((const Bfloat16 *)a->y + (first + i) * stride + head * width + d),
+                      LOAD_BF16(dy + i * width + d), dot);
         lse[i] = i < queries ? a->lse[(first + i) * a->heads + head] : 0;
-        delta[i] = REDUCE_ADD(along);
+        delta[i] = REDUCE_ADD(dot);
     }
     for (long row = 0; row < keys; row += 32) {
-        const long rows = at_most(keys - row, 32), place = (first_key + row) * stride + head * width;
+        const long rows = at_most(keys - row, 32), offset = (first_key + row) * stride + head * width;
         for (long i = 0; i < padded; i += 32) {
             multiply_bfloat16(k + row * width, &of_head, q_across + i * width / 2, width / 32, scores, 32);
             multiply_bfloat16(v + row * width, &of_head, dy_across + i * width / 2, width / 32, dP, 32);
@@ -233,37 +233,37 @@ static void backward_head_by_tiles(const AttentionBackward *g, long sequence, lo
         }
         for (long d = 0; d < width; d += 32)
             multiply_bfloat16(weights, &of_queries, dy_along + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, g->dv, place, stride, rows, width, 1);
+        store_sums(sums, ONES_OF_TILES, g->dv, offset, stride, rows, width, 1);
         for (long d = 0; d < width; d += 32)
             multiply_bfloat16(dS + row * padded, &of_queries, q_along + d * padded / 2, padded / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, g->dk, place, stride, rows, width, 1);
+        store_sums(sums, ONES_OF_TILES, g->dk, offset, stride, rows, width, 1);
     }
     for (long row = 0; row < queries; row += 32) {
         char *rest = free;
         const int *across = pack_along(dS + row, padded_keys, padded, 32, 1, &rest);
         for (long d = 0; d < width; d += 32)
             multiply_bfloat16(across, &TILES, k_along + d * padded_keys / 2, padded_keys / 32, sums + d, width);
-        give_sums(sums, ONES_OF_TILES, g->dq, (first + row) * stride + head * width, stride, at_most(queries - row, 32),
+        store_sums(sums, ONES_OF_TILES, g->dq, (first + row) * stride + head * width, stride, at_most(queries - row, 32),
                   width, 1);
     }
 }
 
-/* with fewer keys, what rounding takes is more than what products gain */
-#define FEWEST_ROUNDED_KEYS 192
+/* with fewer keys, rounding costs more than the faster products save */
+#define MIN_ROUNDED_KEYS 192
 
-/* shared by a team of threads; a text's way is its own, whatever else is in the batch */
+/* run by a team of threads; whether tiles are used depends on a text's own length alone, never on its batch */
 static void attend_by_tiles(const Attention *a, char *scratch, long scratch_per_thread)
 {
 #pragma omp for schedule(dynamic)
     for (long work = 0; work < a->batch * a->heads; work++) {
         const long sequence = work / a->heads, head = work % a->heads;
-        char *own = scratch + omp_get_thread_num() * scratch_per_thread;
-        if (a->half || a->cu_seqlens_k[sequence + 1] - a->cu_seqlens_k[sequence] >= FEWEST_ROUNDED_KEYS) {
+        char *thread_scratch = scratch + omp_get_thread_num() * scratch_per_thread;
+        if (a->half || a->cu_seqlens_k[sequence + 1] - a->cu_seqlens_k[sequence] >= MIN_ROUNDED_KEYS) {
             configure_tiles();
-            attend_head_by_tiles(a, sequence, head, own);
+            attend_head_by_tiles(a, sequence, head, thread_scratch);
             release_tiles();
         } else
-            attend_head(a, sequence, head, (float *)own);
+            attend_head(a, sequence, head, (float *)thread_scratch);
     }
 }
 

@@ -1,11 +1,11 @@
-/* Checksums of memory, in which a number counts by its place: an exchange of two is seen as any other change. */
-#if defined(__LP64__) /* as the other kernels: `long` has 64 bits */
+/* Checksums of memory that depend on the order of its words, so that a swap of two is noticed too. */
+#if defined(__LP64__) /* like the other kernels, which need a 64-bit `long` */
 #include <stdint.h>
 #include <string.h>
 
-enum { LANES = 8 }; /* as many products as a processor has under way at a time */
+enum { LANES = 8 }; /* independent chains, which hide the latency of multiplication */
 
-/* odd, so that no bit of the sum is lost; turned, for the highest bits reach no others by a product */
+/* an odd factor loses no bits of the sum; the rotation lets its highest bits reach the others, as no product does */
 static inline uint64_t mix(uint64_t sum, uint64_t word)
 {
     sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
@@ -28,11 +28,11 @@ static uint64_t checksum(const char *memory, long bytes)
     return sum;
 }
 
-/* the checksum of each of `count` places, by several threads */
-void bertie_checksums(const char *const *places, const long *bytes, long count, uint64_t *sums, int threads)
+/* the checksums of `count` arrays */
+void bertie_checksums(const char *const *arrays, const long *bytes, long count, uint64_t *sums, int threads)
 {
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (long place = 0; place < count; place++)
-        sums[place] = checksum(places[place], bytes[place]);
+    for (long i = 0; i < count; i++)
+        sums[i] = checksum(arrays[i], bytes[i]);
 }
 #endif

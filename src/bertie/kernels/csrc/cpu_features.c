@@ -1,4 +1,4 @@
-/* What of this library the processor can run; it is empty where `long` has 32 bits, as on Windows. */
+/* Which of the library's instruction sets the processor can run: none where `long` has 32 bits, as on Windows. */
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -15,8 +15,8 @@ const void *bertie_abi(void) { return bertie_avx2_abi(); }
 
 int bertie_has_tiles = 0, bertie_has_bfloat16_tiles = 0;
 
-/* look for AMX for 8-bit integers and for bfloat16; Linux gives its large registers only to processes that ask for them */
-static void look_for_tiles(void)
+/* detect AMX for 8-bit integers and for bfloat16; Linux grants its large registers only to processes that request them */
+static void detect_tiles(void)
 {
 #if defined(__linux__)
     enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
@@ -28,6 +28,7 @@ static void look_for_tiles(void)
 #endif
 }
 
+/* the names of the instruction sets that the processor can run, fastest first */
 const char *bertie_instruction_sets(void)
 {
     __builtin_cpu_init();
@@ -38,7 +39,7 @@ const char *bertie_instruction_sets(void)
         return "avx2";
     if (!__builtin_cpu_supports("avx512vnni"))
         return "avx512 avx2";
-    look_for_tiles();
+    detect_tiles();
     return "avx512vnni avx512 avx2";
 }
 
@@ -64,6 +65,5 @@ const char *bertie_instruction_sets(void) { return has_sdot() ? "neondot neon" :
 #else
 const void *bertie_abi(void) { return 0; }
 
-/* the names of those that the processor can run, the fastest first */
 const char *bertie_instruction_sets(void) { return ""; }
 #endif

@@ -1,17 +1,17 @@
-/* The blocks of an encoder, one after the other, for a team of threads that is called together once. */
+/* The blocks of an encoder, one after the other, in a single parallel region. */
 
 typedef struct {
     PackedWeight qkv, attention_output, intermediate, output;
     Norm attention_norm, output_norm;
     long heads, width;
-    long activation; /* after the intermediate product, of activations.h */
+    long activation; /* of the intermediate product, a code of activations.h */
 } Block;
 
-/* the most rows of the feed-forward layers at a time: the widest activations are used up while they are in a core's cache */
+/* the feed-forward layers take at most this many rows at a time, whose wide activations are consumed while still in cache */
 #define FEED_FORWARD_ROWS (4 * MC)
 
-/* memory of a batch: qkv [rows, 3 H K], context [rows, H K], attended [rows, D], wide [FEED_FORWARD_ROWS, F], and what
- * attention and products of integers need; blocks may have fewer heads than D / K */
+/* a batch's activations: qkv [rows, 3 H K], context [rows, H K], attended [rows, D], wide [FEED_FORWARD_ROWS, F]; and the
+ * scratch of attention and of integer products. Blocks may have fewer heads than D / K. */
 typedef struct {
     float *qkv, *context, *attended, *wide, *attention;
     long attention_per_thread;
@@ -35,7 +35,7 @@ static Attention attention_of(const Block *b, const int *cu_seqlens, long batch,
                        .batch = batch,
                        .heads = b->heads,
                        .width = b->width,
-                       .approximate = b->qkv.input_bits == 8}; /* these are coarser */
+                       .approximate = b->qkv.input_bits == 8}; /* 8 bits are coarser than bfloat16 */
 }
 
 static void run_block(const Block *b, const float *x, float *y, const int *cu_seqlens, long batch, long rows, const Workspace *w)
@@ -47,7 +47,7 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
     attend_in_team(&a, w->attention, w->attention_per_thread);
     apply_linear(&b->attention_output, w->context, x, w->attended, rows, RESIDUAL, s);
     layer_norm_rows(w->attended, &b->attention_norm, rows, hidden);
-    /* in other forms weights pass faster than more rows would save: int8 then takes 6 % longer */
+    /* weights of other kinds are read too quickly for more rows at a time to pay: int8 would take 6 % longer */
     const long step = b->output.input_bits == SLICED ? FEED_FORWARD_ROWS : FEED_FORWARD_ROWS / 2;
     for (long first = 0; first < rows; first += step) {
         const long here = at_most(rows - first, step);
@@ -58,11 +58,11 @@ static void run_block(const Block *b, const float *x, float *y, const int *cu_se
     }
 }
 
-/* lay a workspace out in ``memory``; returns the bytes it takes */
+/* lay a workspace out in ``memory``, or only measure it if that is null; returns its size in bytes */
 static long lay_out_workspace(Workspace *w, const Block *b, long rows, long longest, int threads, char *memory)
 {
     const long hidden = b->output.columns, wide = b->intermediate.columns, number = sizeof(float);
-    const long few = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
+    const long few = at_most(rows, FEED_FORWARD_ROWS);
     const long q_hidden = quantized_bytes(rows, hidden), q_wide = quantized_bytes(few, wide);
     const long q_bytes = q_hidden > q_wide ? q_hidden : q_wide, deepest = hidden > wide ? hidden : wide;
     long bytes = 0;
@@ -76,7 +76,7 @@ static long lay_out_workspace(Workspace *w, const Block *b, long rows, long long
     return bytes;
 }
 
-/* y [rows, D]: what ``count`` blocks, at least one, make of x [rows, D] of ``batch`` sequences */
+/* y [rows, D] = ``count`` blocks (at least one) applied to x [rows, D], the tokens of ``batch`` sequences */
 int NAME(encoder)(const Block *blocks, long count, const float *x, float *y, const int *cu_seqlens, long batch, long rows,
                   int threads)
 {

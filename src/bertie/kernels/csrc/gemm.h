@@ -1,29 +1,29 @@
-/* Products of float rows with packed weights, and what follows them; included after the microkernel. */
+/* Products of float rows with packed weights, and their epilogue; included after microkernel.h. */
 
-/* what a function returns: everything was computed, or nothing was, and why */
+/* return codes; unless it is OK, nothing was computed */
 enum { OK, BAD_SEQLENS, NO_MEMORY, BAD_ID };
 
-/* what becomes of a finished sum at [row, column]: + bias, then an activation or + residual */
+/* applied to each finished sum: + bias, then an activation or + residual */
 typedef struct {
     const float *bias, *residual; /* [columns], [rows, columns] */
     float *y;                     /* [rows, columns] */
     long columns;
-    int operation; /* of activations.h */
+    int operation; /* a code of activations.h */
 } Epilogue;
 
 INLINE void apply_epilogue(V sum, const Epilogue *e, long row, long column)
 {
-    const long left = e->columns - column, place = row * e->columns + column;
-    if (left <= 0) /* the last panel may be wider than what is left */
+    const long left = e->columns - column, offset = row * e->columns + column;
+    if (left <= 0) /* the last panel may extend beyond the last column */
         return;
     sum = ADD(sum, load_partial(e->bias + column, left));
     if (e->operation == GELU)
         sum = gelu(sum);
     else if (e->operation == RESIDUAL)
-        sum = ADD(sum, load_partial(e->residual + place, left));
+        sum = ADD(sum, load_partial(e->residual + offset, left));
     else if (e->operation != NONE)
         sum = activate(sum, e->operation);
-    store_partial(e->y + place, sum, left);
+    store_partial(e->y + offset, sum, left);
 }
 
 INLINE void gemm_microkernel(const int rows, const float *x, const float *panel, long depth, const Epilogue *e, long row,
@@ -37,28 +37,28 @@ INLINE void gemm_microkernel(const int rows, const float *x, const float *panel,
     }
 }
 
-/* rows that pass all panels at a time: what is read and written for them stays in a core's cache */
+/* rows multiplied by all panels before the next rows: their inputs and results stay in a core's cache */
 #define MC 48
 
-/* y [rows, columns] = epilogue(x [rows, depth] . panels [columns / NR, depth, NR]), shared by a team of threads */
+/* y [rows, columns] = epilogue(x [rows, depth] . panels [columns / NR, depth, NR]), run by a team of threads */
 static void gemm(const float *x, const float *panels, long rows, long depth, const Epilogue *e)
 {
     const long count = (e->columns + NR - 1) / NR;
     for (long first = 0; first < rows; first += MC) {
-        const long end = first + MC < rows ? first + MC : rows;
+        const long end = at_most(first + MC, rows);
         const int step = rows_per_microkernel(end - first);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
             for (long row = first; row < end; row += step) {
 #define BODY(n) gemm_microkernel(n, x, panels + p * depth * NR, depth, e, row, p * NR)
-                FOR_ROWS(end - row < step ? end - row : step, BODY)
+                FOR_ROWS(at_most(end - row, step), BODY)
 #undef BODY
             }
     }
 #pragma omp barrier
 }
 
-/* dw [columns, depth] = dy^T x of dy [rows, columns] and x [rows, depth] in bfloat16 */
+/* dw [columns, depth] = dy^T x, with dy [rows, columns] and x [rows, depth] in bfloat16 */
 typedef struct {
     const Bfloat16 *dy, *x;
     float *dw;

@@ -1,18 +1,18 @@
-/* Products of floats by their slices. Of the nine products of two numbers' slices, that of both last ones lies far below what
- * was rounded away; the sums of the others over 128 inputs are exact, so a row's answer is bitwise its own. Included after
- * slices.h. Batches take 0.44 (base size) to 0.62 (long texts) of their time by AVX-512. */
+/* Float products from slices (slices.h, after which it is included). Of the nine products of two numbers' slices, that of the
+ * two last ones is far below the rounding error and left out; the others are summed exactly over 128 inputs, so a row's result
+ * never depends on its batch. Batches take 0.44 (base size) to 0.62 (long texts) of their time with AVX-512. */
 
-#define SLICED_ROWS (4 * MC) /* that pass all columns at a time */
-#define LEVELS 4             /* of sums: slices i and j of two numbers count for level i + j */
+#define SLICED_ROWS (4 * MC) /* rows multiplied by all columns before the next rows */
+#define LEVELS 4             /* of sums: the product of slices i and j is added to level i + j */
 #define LEVEL (TILE_ROWS * LANES)
-#define WEIGHTS_AHEAD (8 * GROUP_BYTES)
+#define SLICES_PREFETCH_AHEAD (8 * GROUP_BYTES)
 
-/* exact sums of a group of rows by one of columns over 128 inputs, what they mean, and what they are added to */
+/* exact sums over 128 inputs for a group of 16 rows and one of 16 columns, their scales, and the floats to add them to */
 typedef struct {
     const int *sums;             /* [LEVELS, 16, 16] */
     const float *rows, *columns; /* scales [16] */
     float *to;                   /* [count, 16] */
-    long count;                  /* of the group's rows; 0 where there are no sums yet */
+    long count;                  /* rows of the group; 0 while there are no sums yet */
 } SlicedSums;
 
 INLINE void add_sums(const SlicedSums *s, int row)
@@ -29,12 +29,12 @@ INLINE void add_sums(const SlicedSums *s, int row)
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-int8")
 
-/* sums of a group of rows by one of columns; meanwhile, since tiles leave the vectors idle, those of the product before are
- * added and ``next``, a group's tiles, is asked for */
+/* sums of a group of rows by one of columns; since AMX leaves the vector units idle, the sums of the previous product are
+ * added meanwhile, and ``next``, a group's tiles, is prefetched */
 static __attribute__((noinline)) void multiply_slices(const char *rows, const char *columns, int *sums,
                                                       const SlicedSums *before, const char *next)
 {
-    finish_writing();
+    compiler_barrier();
 #define PRODUCT(turn, level, columns_slice)                                                                            \
     _tile_dpbssd(level, 7, columns_slice);                                                                             \
     if (turn < before->count)                                                                                          \
@@ -42,7 +42,7 @@ static __attribute__((noinline)) void multiply_slices(const char *rows, const ch
     for (int line = 0; line < GROUP_BYTES / TILE_ROWS; line += 64)                                                     \
         __builtin_prefetch(next + (turn) * GROUP_BYTES / TILE_ROWS + line, 0, 2);
 #define KEEP(level) _tile_stored(level, sums + level * LEVEL, TILE_BYTES);
-#define GO_ON(level)
+#define SKIP(level)
 #define STEP(turn, then)                                                                                               \
     _tile_loadd(4, columns, TILE_BYTES);                                                                               \
     _tile_loadd(5, columns + TILE_SIZE, TILE_BYTES);                                                                   \
@@ -62,27 +62,27 @@ static __attribute__((noinline)) void multiply_slices(const char *rows, const ch
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    STEP(0, GO_ON)
+    STEP(0, SKIP)
     rows += SLICES * TILE_SIZE;
     columns += SLICES * TILE_SIZE;
     STEP(8, KEEP)
 #undef STEP
-#undef GO_ON
+#undef SKIP
 #undef KEEP
 #undef PRODUCT
 }
 
 #pragma GCC pop_options
 
-/* what is needed after a product of these groups: weights that come from memory are asked for as early as that takes */
-static const char *needed_next(const Slices *rows, long groups, const Slices *columns, long g, long c, long b)
+/* the tiles to prefetch during a product of these groups: weights that come from memory are needed farther ahead */
+static const char *next_tiles(const Slices *rows, long groups, const Slices *columns, long g, long c, long b)
 {
     if (groups == 1)
-        return tiles_of(columns, c, b) + WEIGHTS_AHEAD;
+        return tiles_of(columns, c, b) + SLICES_PREFETCH_AHEAD;
     return g + 1 < groups ? tiles_of(rows, g + 1, b) : tiles_of(rows, 0, b + 1);
 }
 
-/* sums [2, SLICED_ROWS, 16] = ``count`` rows by one group of columns or two, which end before ``end`` */
+/* sums [2, SLICED_ROWS, 16] = ``count`` rows by the one or two groups of columns from ``first`` to before ``end`` */
 static void multiply_panel_slices(const Slices *rows, long count, const Slices *columns, long first, long end, float *sums)
 {
     int products[2][LEVELS * LEVEL] __attribute__((aligned(64)));
@@ -95,9 +95,9 @@ static void multiply_panel_slices(const Slices *rows, long count, const Slices *
         for (long g = 0; g < groups; g++)
             for (long c = first; c < end; c++, turn ^= 1) {
                 if (groups > 1)
-                    ask_for_next(tiles_of(columns, c, b + 1), GROUP_BYTES, g, 1, groups);
+                    prefetch_share(tiles_of(columns, c, b + 1), GROUP_BYTES, g, 1, groups);
                 multiply_slices(tiles_of(rows, g, b), tiles_of(columns, c, b), products[turn], &before,
-                                needed_next(rows, groups, columns, g, c, b));
+                                next_tiles(rows, groups, columns, g, c, b));
                 before = (SlicedSums){products[turn], scales_of(rows, g, b), scales_of(columns, c, b),
                                       sums + ((c - first) * SLICED_ROWS + g * TILE_ROWS) * LANES,
                                       at_most(count - g * TILE_ROWS, TILE_ROWS)};
@@ -106,13 +106,13 @@ static void multiply_panel_slices(const Slices *rows, long count, const Slices *
         add_sums(&before, r);
 }
 
-/* the same as gemm, with what pack_slices makes of weights; ``scratch`` has room for slices of SLICED_ROWS rows */
+/* gemm with weights packed by pack_slices; ``scratch`` holds the slices of SLICED_ROWS rows */
 static void gemm_slices(const float *x, const Slices *weights, const IntegerScratch *scratch, long rows, long depth,
                         const Epilogue *e)
 {
     float sums[2 * SLICED_ROWS * LANES] __attribute__((aligned(64)));
     const Slices left = {scratch->slices, scratch->scales, weights->blocks, 0};
-    /* of few rows' products, weights pass one after the other */
+    /* for few rows, groups of columns one by one, so that weights are read in order */
     const long count = sliced_groups(e->columns), together = rows > TILE_ROWS ? 2 : 1;
     configure_tiles();
     for (long first = 0; first < rows; first += SLICED_ROWS) {

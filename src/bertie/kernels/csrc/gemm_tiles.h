@@ -1,18 +1,18 @@
-/* Products of 8-bit integers by AMX: an instruction multiplies 16 rows of 64 bytes with 64 x 16 weights, which lie in panels
- * as they do for gemm_int8.h. Sums are the same integers, so answers are the same to the bit. Included after gemm_int8.h.
- * A batch of 1,024 tokens takes 0.6 (texts of 32 tokens) to 0.7 (256) of the time it takes without. */
+/* Products of 8-bit integers by AMX: an instruction multiplies 16 rows of 64 bytes by 64 x 16 weights, in the panels of
+ * gemm_int8.h, after which it is included. The sums are the same integers, so results are bitwise the same. A batch of 1,024
+ * tokens takes 0.6 (texts of 32 tokens) to 0.7 (256) of its time without AMX. */
 
 #define TILE_ROWS 16
 #define TILE_BYTES 64
 #define BLOCK_ROWS (2 * TILE_ROWS)
 
-/* whether the processor has tiles and the system lets this process use them: cpu_features.c */
+/* whether the processor has AMX and the system lets this process use it: set by cpu_features.c */
 extern int bertie_has_tiles, bertie_has_bfloat16_tiles;
 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-int8")
 
-/* of a thread, until it releases them */
+/* eight tiles of 16 rows of 64 bytes, for the calling thread until it releases them */
 static void configure_tiles(void)
 {
     static const struct {
@@ -25,11 +25,10 @@ static void configure_tiles(void)
 
 static void release_tiles(void) { _tile_release(); }
 
-/* compilers are not aware that tiles are loaded from memory, and may leave out what was written for them */
-static inline void finish_writing(void) { __asm__ volatile("" ::: "memory"); }
+/* compilers do not know that tiles are loaded from memory, and might drop the stores of their contents */
+static inline void compiler_barrier(void) { __asm__ volatile("" ::: "memory"); }
 
-/* sums [BLOCK_ROWS, NR] = a . panel, of the first TILE_ROWS rows alone if ``whole`` is 0; rows of ``a`` are ``stride``
- * apart */
+/* sums [BLOCK_ROWS, NR] = a . panel, or only the first TILE_ROWS rows unless ``whole``; rows of ``a`` are ``stride`` apart */
 INLINE void multiply_tiles(const int whole, const char *a, long stride, const char *panel, long depth, int *sums)
 {
     _tile_zero(0);
@@ -58,11 +57,11 @@ INLINE void multiply_tiles(const int whole, const char *a, long stride, const ch
     }
 }
 
-/* a function of its own: a thread's tiles are none of its callers' */
+/* not inlined: its callers are not compiled for AMX */
 static __attribute__((noinline)) void multiply_block(long rows, const char *a, long stride, const char *panel, long depth,
                                                      int *sums)
 {
-    finish_writing();
+    compiler_barrier();
     if (rows > TILE_ROWS)
         multiply_tiles(1, a, stride, panel, depth, sums);
     else
@@ -71,7 +70,7 @@ static __attribute__((noinline)) void multiply_block(long rows, const char *a, l
 
 #pragma GCC pop_options
 
-/* a row [depth] of bytes, as quantize_row makes them */
+/* quantize_row to bytes without gaps, for a depth that is a multiple of LANES */
 static RowQuant quantize_bytes(const float *x, long depth, const QuantParams *params, char *q)
 {
     const RowQuant row = row_quant(x, depth, params);
@@ -84,54 +83,55 @@ static RowQuant quantize_bytes(const float *x, long depth, const QuantParams *pa
     return row;
 }
 
-/* a share of the next panel: rows ``from`` to ``from + here`` of ``all`` */
-static void ask_for_next(const char *panel, long size, long from, long here, long all)
+/* prefetch the shares ``from`` to ``from + count`` of ``all`` of the next panel of ``size`` bytes */
+static void prefetch_share(const char *panel, long size, long from, long count, long all)
 {
-    for (long i = from * size / all; i < (from + here) * size / all; i += 64)
+    for (long i = from * size / all; i < (from + count) * size / all; i += 64)
         __builtin_prefetch(panel + i, 0, 2);
 }
 
-/* where the answers of a block will lie, and what is added to them: the product takes as long as these need to arrive */
-static void ask_for_answers(const Epilogue *e, long row, long rows, long column)
+/* prefetch a block's outputs and residuals, which arrive while the product is computed */
+static void prefetch_outputs(const Epilogue *e, long row, long rows, long column)
 {
     for (long r = row; r < row + rows; r++)
-        for (long place = r * e->columns + column, c = 0; c < NR; c += LANES) {
-            __builtin_prefetch(e->y + place + c, 1);
+        for (long offset = r * e->columns + column, c = 0; c < NR; c += LANES) {
+            __builtin_prefetch(e->y + offset + c, 1);
             if (e->residual)
-                __builtin_prefetch(e->residual + place + c);
+                __builtin_prefetch(e->residual + offset + c);
         }
 }
 
-/* the rows of one microkernel wait for weights only, which gemm_int8 asks for earlier; tiles must divide the depth */
+/* the rows of a single microkernel are bound by reading weights, which gemm_int8 prefetches earlier; the depth must fill whole
+ * tiles */
 static int tiles_are_faster(long rows, long depth, long bits)
 {
     return bertie_has_tiles && bits == 8 && rows > MR && depth % TILE_BYTES == 0;
 }
 
-/* from so many rows on, each block prefetches its share of the next panel; were the shares of fewer blocks larger, the core would
- * stall, and 32 tokens would take 1.4 times as long */
+/* with more rows than this, each block prefetches its share of the next panel; the larger shares of fewer blocks would stall the
+ * core, and 32 tokens would take 1.4 times as long */
 #define PREFETCH_ROWS (4 * BLOCK_ROWS)
 
-/* the same as gemm_int8 */
+/* gemm_int8, by AMX */
 static void gemm_tiles(const float *x, const char *panels, const IntegerScratch *scratch, long rows, long depth,
                        const Scales *s, const QuantParams *params, const Epilogue *e)
 {
-    /* not a power of 2: rows would share the same few places of the cache */
+    /* padded: rows a power of 2 apart would compete for the same few sets of the cache */
     const long count = (e->columns + NR - 1) / NR, stride = depth + TILE_BYTES, size = depth * NR;
     int sums[BLOCK_ROWS * NR] __attribute__((aligned(64)));
     configure_tiles();
     for (long first = 0; first < rows; first += 4 * MC) {
-        const long end = first + 4 * MC < rows ? first + 4 * MC : rows;
+        const long end = at_most(first + 4 * MC, rows);
 #pragma omp for schedule(static)
         for (long row = first; row < end; row++)
             scratch->rows[row] = quantize_bytes(x + row * depth, depth, params, scratch->q + row * stride);
 #pragma omp for schedule(static) nowait
         for (long p = 0; p < count; p++)
             for (long top = first; top < end; top += BLOCK_ROWS) {
-                const long here = end - top < BLOCK_ROWS ? end - top : BLOCK_ROWS;
+                const long here = at_most(end - top, BLOCK_ROWS);
                 if (end - first > PREFETCH_ROWS)
-                    ask_for_next(panels + (p + 1) * size, size, top - first, here, end - first);
-                ask_for_answers(e, top, here, p * NR);
+                    prefetch_share(panels + (p + 1) * size, size, top - first, here, end - first);
+                prefetch_outputs(e, top, here, p * NR);
                 multiply_block(here, scratch->q + top * stride, stride, panels + p * size, depth, sums);
                 for (long r = 0; r < here; r++)
                     for (long c = 0; c < NR; c += LANES) {

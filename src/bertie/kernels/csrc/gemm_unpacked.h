@@ -1,6 +1,6 @@
-/* Products with weights as they lie in memory, [columns, depth]: a sum is a dot product of two rows; included after gemm.h. */
+/* Products with unpacked weights [columns, depth]: each result is a dot product of two rows. Included after gemm.h. */
 
-/* rows and columns of a tile, whose sums fit the registers beside the vectors that they are made of */
+/* rows and columns of a register tile: the sums and their operands fit the registers */
 #if MR == 12
 #define DOT_ROWS 6
 #define DOT_COLUMNS 4
@@ -9,7 +9,7 @@
 #define DOT_COLUMNS 2
 #endif
 
-/* y[r, c] = x[r, :] . w[c, :] + bias[c] for r < rows, c < columns; the rows of y lie ``y_stride`` apart */
+/* y[r, c] = x[r, :] . w[c, :] + bias[c] for r < rows, c < columns; the rows of y are ``y_stride`` apart */
 INLINE void dot_tile(const int rows, const int columns, const float *x, const float *w, const float *bias, float *y,
                      long depth, long y_stride)
 {
@@ -22,12 +22,12 @@ INLINE void dot_tile(const int rows, const int columns, const float *x, const fl
         V weights[DOT_COLUMNS];
         for (int c = 0; c < columns; c++) {
             weights[c] = LOAD(w + c * depth + k);
-            __builtin_prefetch(w + (columns + c) * depth + k); /* of the next tile */
+            __builtin_prefetch(w + (columns + c) * depth + k); /* the next tile's weights */
         }
         for (int r = 0; r < rows; r++) {
-            const V numbers = LOAD(x + r * depth + k);
+            const V inputs = LOAD(x + r * depth + k);
             for (int c = 0; c < columns; c++)
-                sums[r][c] = FMA(numbers, weights[c], sums[r][c]);
+                sums[r][c] = FMA(inputs, weights[c], sums[r][c]);
         }
     }
     if (k < depth)
@@ -40,7 +40,7 @@ INLINE void dot_tile(const int rows, const int columns, const float *x, const fl
             y[r * y_stride + c] = REDUCE_ADD(sums[r][c]) + (bias ? bias[c] : 0);
 }
 
-/* all rows of up to DOT_COLUMNS columns: the weights come from memory once and then from the nearest cache */
+/* all rows of up to DOT_COLUMNS columns: their weights are read from memory once, then from the L1 cache */
 INLINE void dot_columns(const int columns, const float *x, const float *w, const float *bias, float *y, long rows, long depth,
                         long y_stride)
 {
@@ -48,7 +48,7 @@ INLINE void dot_columns(const int columns, const float *x, const float *w, const
     for (long row = 0; row < rows; row += step) {
         const float *from = x + row * depth;
         float *to = y + row * y_stride;
-        switch (rows - row < step ? rows - row : step) {
+        switch (at_most(rows - row, step)) {
         case 1: dot_tile(1, columns, from, w, bias, to, depth, y_stride); break;
         case 2: dot_tile(2, columns, from, w, bias, to, depth, y_stride); break;
         case 3: dot_tile(3, columns, from, w, bias, to, depth, y_stride); break;
@@ -61,13 +61,13 @@ INLINE void dot_columns(const int columns, const float *x, const float *w, const
     }
 }
 
-/* y [rows, columns] = x [rows, depth] . w^T + bias (none: a null pointer) */
+/* y [rows, columns] = x [rows, depth] . w^T + bias, which may be null */
 void NAME(linear_unpacked)(const float *w, const float *bias, const float *x, float *y, long rows, long depth, long columns,
                            int threads)
 {
 #pragma omp parallel num_threads(threads) if (threads > 1)
     for (long first = 0; first < rows; first += MC) {
-        const long count = rows - first < MC ? rows - first : MC;
+        const long count = at_most(rows - first, MC);
         const float *from = x + first * depth;
         float *to = y + first * columns;
 #pragma omp for schedule(static) nowait

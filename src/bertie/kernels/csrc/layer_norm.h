@@ -1,12 +1,12 @@
-/* (x - mean) / sqrt(variance + eps) * weight + bias of rows. */
+/* Layer normalization: (x - mean) / sqrt(variance + eps) * weight + bias for each row. */
 
 typedef struct {
     const float *weight, *bias; /* [columns] */
     float eps;
 } Norm;
 
-/* The factor of a row whose squares overflow, and its mean: as in PyTorch, which sums 8 lanes on every x86 chip and finds
- * an infinite variance, so 0, or NaN where the square of the first lane's mean overflows too and meets 0 terms before it. */
+/* The factor and mean of a row whose squares overflow, as in PyTorch, which sums 8 lanes on every x86 processor: its variance is
+ * infinite and the factor 0, or NaN if the square of the first lane's mean overflows too and is multiplied by a count of 0. */
 static float factor_of_overflow(const float *row, long columns, float *mean)
 {
     double sum = 0, first = 0;
@@ -41,7 +41,7 @@ static inline float row_factor(const float *x, float eps, long columns, float *m
     return variance <= FLT_MAX ? 1 / sqrtf(variance + eps) : factor_of_overflow(x, columns, mean);
 }
 
-/* y [columns], which may be x itself */
+/* y [columns] may be x */
 static inline void normalize_row(const float *x, float *y, const Norm *n, long columns, float mean, float factor)
 {
     const long whole = columns / LANES * LANES;
@@ -53,14 +53,14 @@ static inline void normalize_row(const float *x, float *y, const Norm *n, long c
         y[i] = (x[i] - mean) * factor * n->weight[i] + n->bias[i];
 }
 
-/* of one row [columns], in place */
+/* one row [columns], in place */
 static void layer_norm_row(float *x, const Norm *n, long columns)
 {
     float mean, factor = row_factor(x, n->eps, columns, &mean);
     normalize_row(x, x, n, columns, mean, factor);
 }
 
-/* of x [rows, columns], shared by a team of threads */
+/* x [rows, columns] in place, run by a team of threads */
 static void layer_norm_rows(float *x, const Norm *n, long rows, long columns)
 {
 #pragma omp for schedule(static)
@@ -68,7 +68,7 @@ static void layer_norm_rows(float *x, const Norm *n, long rows, long columns)
         layer_norm_row(x + row * columns, n, columns);
 }
 
-/* in place */
+/* x [rows, columns] in place */
 void NAME(layer_norm)(float *x, const Norm *n, long rows, long columns, int threads)
 {
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -1,9 +1,9 @@
-/* A linear layer over packed weights, floats or 8-bit integers, whichever they are. */
+/* A linear layer with packed weights of any kind: floats, slices of floats, or 8-bit integers. */
 
 #define SLICED 24
 
-/* panels of floats, where ``input_bits`` is 0, of their slices, where it is 24, or of 8-bit integers, and what gemm_slices.h or
- * gemm_int8.h needs beside them */
+/* panels of floats if ``input_bits`` is 0, of slices if it is SLICED, else of 8-bit integers; and the scales and sums of
+ * gemm_slices.h or gemm_int8.h */
 typedef struct {
     const void *panels;
     const float *bias, *scale, *smooth;
@@ -12,15 +12,15 @@ typedef struct {
     float input_step;
 } PackedWeight;
 
-/* a piece of ``bytes`` from the memory behind ``*next``, which starts on a line of the cache; without memory only counted */
+/* allocate ``bytes`` of ``memory`` at ``*next``, aligned to a cache line; only advance ``*next`` if ``memory`` is null */
 static void *carve(char *memory, long *next, long bytes)
 {
-    void *piece = memory ? memory + *next : 0;
+    void *carved = memory ? memory + *next : 0;
     *next += upto(bytes, 64);
-    return piece;
+    return carved;
 }
 
-/* lay the memory of products of integers out behind ``*next``, for inputs of ``depth`` at most */
+/* lay out the scratch of integer products at ``*next``, for inputs of at most this depth */
 static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long depth, int threads, char *memory, long *next)
 {
     s->rows = carve(memory, next, rows * sizeof(RowQuant));
@@ -34,7 +34,7 @@ static void lay_out_integers(IntegerScratch *s, long rows, long q_bytes, long de
 #endif
 }
 
-/* shared by a team of threads */
+/* run by a team of threads */
 static void apply_linear(const PackedWeight *w, const float *x, const float *residual, float *y, long rows, int operation,
                          const IntegerScratch *scratch)
 {

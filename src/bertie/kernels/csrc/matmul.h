@@ -1,21 +1,21 @@
-/* Products of float matrices as they lie in memory, either of them transposed, of which blocks are packed on the way: those
- * of a training step, whose weights change with every step. Included after packing.h. */
+/* Products of unpacked float matrices, either of them transposed, for training, where weights change at every step: blocks are
+ * packed on the fly. Included after packing.h. */
 
-/* numbers that are summed at a time, and columns of the right and rows of a transposed left matrix that are packed at a
- * time: the blocks stay in a core's cache, and packing them takes a few hundredths of the time of their products */
+/* the depth of a packed block, and its columns of the right or rows of a transposed left matrix: blocks stay in a core's cache,
+ * and packing takes a few percent of the time of their products */
 #define BLOCK_DEPTH 512
 #define BLOCK_SIDE 384
 
 /* c [rows, columns] = a [rows, depth] . b [depth, columns] + bias */
 typedef struct {
-    const float *a, *b, *bias; /* bias may be a null pointer */
-    float *c, *sums;           /* of each row of a transposed ``a`` [rows], or a null pointer */
+    const float *a, *b, *bias; /* bias may be null */
+    float *c, *sums;           /* sums [rows] of the rows of a transposed ``a``, or null */
     long rows, depth, columns;
-    long a_stride, b_stride, c_stride;    /* from row to row as they lie in memory */
-    long a_is_transposed, b_is_transposed; /* in memory they are [depth, rows] and [columns, depth] */
+    long a_stride, b_stride, c_stride;     /* between rows in memory */
+    long a_is_transposed, b_is_transposed; /* stored as [depth, rows] and [columns, depth] */
 } Matmul;
 
-/* what a team of threads multiplies at a time: a.[row.., from..] and b.[from.., column..], and where they are packed */
+/* the blocks a[row.., from..] and b[from.., column..] that a team of threads multiplies at a time, and where they are packed */
 typedef struct {
     float *left, *right;
     long row, rows, from, depth, column, columns;
@@ -25,7 +25,7 @@ INLINE void finish_sum(V sum, const Matmul *m, long row, long column, int adds)
 {
     const long left = m->columns - column;
     float *to = m->c + row * m->c_stride + column;
-    if (left <= 0) /* the last panel may be wider than what is left */
+    if (left <= 0) /* the last panel may extend beyond the last column */
         return;
     if (adds)
         sum = ADD(sum, load_partial(to, left));
@@ -38,7 +38,7 @@ INLINE void matmul_microkernel(const int rows, const int packed, const float *a,
                                const MatmulBlock *b, long row, long column)
 {
     V sums[MR][2];
-    for (int r = 0; r < rows; r++) /* they arrive while the product is made */
+    for (int r = 0; r < rows; r++) /* these arrive while the product is computed */
         for (long c = 0; c < NR; c += 16)
             __builtin_prefetch(m->c + (row + r) * m->c_stride + column + c, 1);
     if (packed)
@@ -51,18 +51,18 @@ INLINE void matmul_microkernel(const int rows, const int packed, const float *a,
     }
 }
 
-/* sums [rows] += those of a panel [depth, MR] */
+/* sums [rows] += the sums of a panel [depth, MR] over its depth */
 static void add_panel(const float *panel, long depth, long rows, float *sums)
 {
-    float here[MR] = {0};
+    float panel_sums[MR] = {0};
     for (long k = 0; k < depth; k++)
         for (int r = 0; r < MR; r++)
-            here[r] += panel[k * MR + r];
+            panel_sums[r] += panel[k * MR + r];
     for (long r = 0; r < rows; r++)
-        sums[r] += here[r];
+        sums[r] += panel_sums[r];
 }
 
-/* rows from ``row`` to ``end`` by the columns of panel p */
+/* the rows from ``row`` to before ``end`` by the columns of panel p */
 INLINE void multiply_panel(const int packed, const Matmul *m, const MatmulBlock *b, long row, long end, long p)
 {
     const int step = packed ? MR : rows_per_microkernel(end - row);
@@ -72,12 +72,12 @@ INLINE void multiply_panel(const int packed, const Matmul *m, const MatmulBlock 
         if (packed && m->sums && b->column + p == 0)
             add_panel(a, b->depth, at_most(end - row, MR), m->sums + row);
 #define BODY(n) matmul_microkernel(n, packed, a, panel, m, b, row, b->column + p * NR)
-        FOR_ROWS(end - row < step ? end - row : step, BODY)
+        FOR_ROWS(at_most(end - row, step), BODY)
 #undef BODY
     }
 }
 
-/* the functions below are shared by a team of threads, which wait for each other */
+/* the functions below are run by a team of threads, which wait for each other */
 
 static void multiply_blocks(const Matmul *m, const MatmulBlock *b)
 {

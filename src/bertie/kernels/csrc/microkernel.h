@@ -4,10 +4,10 @@
 #define NR (2 * LANES)
 #define INLINE static inline __attribute__((always_inline))
 
-/* how far ahead of their use weights are asked for: they come from memory at its full rate only if asked early */
+/* how many floats ahead weights are prefetched: memory delivers its full bandwidth only to early prefetches */
 #define PREFETCH_AHEAD 1536
 
-/* ``row(0) row(1) …``: sums stay in registers only if each has a name */
+/* ``row(0) row(1) …``: sums stay in registers only if each is a variable of its own */
 #if MR == 12
 #define EACH_ROW(row) row(0) row(1) row(2) row(3) row(4) row(5) row(6) row(7) row(8) row(9) row(10) row(11)
 #else
@@ -34,7 +34,7 @@ INLINE void microkernel_strided(const int rows, const float *a, long row_stride,
     for (long k = 0; k < depth; k++, b += NR) {
         const V left = LOAD(b), right = LOAD(b + LANES);
         __builtin_prefetch(b + PREFETCH_AHEAD);
-        if (LANES == 16) /* two lines of the cache */
+        if (LANES == 16) /* two cache lines */
             __builtin_prefetch(b + LANES + PREFETCH_AHEAD);
         EACH_ROW(STEP)
     }
@@ -44,13 +44,13 @@ INLINE void microkernel_strided(const int rows, const float *a, long row_stride,
 #undef KEEP
 }
 
-/* the same with the columns of ``a`` side by side */
+/* the same with contiguous rows of ``a`` */
 INLINE void microkernel(const int rows, const float *a, long row_stride, const float *b, long depth, V sums[MR][2])
 {
     microkernel_strided(rows, a, row_stride, 1, b, depth, sums);
 }
 
-/* ``body(n)`` for the number of rows that is known only now, so that each has its sums in registers */
+/* ``body(n)`` with the number of rows as a compile-time constant, so that sums stay in registers */
 #if MR == 12
 #define MORE_ROWS(body)                                                                                                \
     case 6: body(6); break;                                                                                            \
@@ -77,7 +77,7 @@ static inline long at_most(long number, long most) { return number < most ? numb
 
 static inline long upto(long number, long multiple) { return (number + multiple - 1) / multiple * multiple; }
 
-/* rows that a microkernel takes at a time: about as many each time, since every time reads all of a panel */
+/* rows that a microkernel takes at a time: few and even steps, since each step reads a whole panel */
 static inline int rows_per_microkernel(long rows)
 {
     long times = (rows + MR - 1) / MR;

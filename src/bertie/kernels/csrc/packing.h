@@ -1,9 +1,9 @@
-/* Matrices into panels, whose columns lie side by side. */
+/* Packs matrices into panels, in which the same element of all columns is contiguous. */
 
-/* panel [depth, NR] of the ``columns`` rows of weights that there are, ``stride`` numbers apart; zeros beyond */
+/* panel [depth, NR] from up to NR rows of weights, ``stride`` numbers apart; zeros for missing columns */
 INLINE void pack_panel(const int size, const char *weights, long stride, long columns, long depth, char *panel)
 {
-    const long line = 64 / size; /* numbers of a row that the cache reads together */
+    const long line = 64 / size; /* numbers in a cache line */
     for (long first = 0; first < depth; first += line) {
         const long last = at_most(first + line, depth);
         for (long c = 0; c < NR; c += 4) {
@@ -21,8 +21,8 @@ INLINE void pack_panel(const int size, const char *weights, long stride, long co
     }
 }
 
-/* panels [columns / width, depth, width] of x [depth, columns], whose rows lie ``stride`` apart, zeros beyond; shared by a
- * team of threads, which read along rows: of other lines than the next ones the cache knows nothing */
+/* panels [columns / width, depth, width] of x [depth, columns], rows ``stride`` apart, zero-padded; run by a team of threads,
+ * which read along rows, since hardware prefetches only the cache lines that follow */
 INLINE void pack_rows(const int width, const float *x, long stride, long depth, long columns, float *panels)
 {
 #pragma omp for schedule(static)
@@ -39,8 +39,8 @@ INLINE void pack_rows(const int width, const float *x, long stride, long depth, 
             }
 }
 
-/* panels [columns / NR, depth, NR] of weights [columns, depth]; a number has ``size`` bytes: 4, a float or four 8-bit
- * integers, or 2, two of these */
+/* panels [columns / NR, depth, NR] of weights [columns, depth] of ``size`` bytes: 4 (a float, or four 8-bit integers) or
+ * 2 (two 8-bit integers) */
 void NAME(pack)(const char *weights, long columns, long depth, int size, char *panels, int threads)
 {
     const long count = (columns + NR - 1) / NR, panel = depth * NR * size;

@@ -4,7 +4,7 @@
 
 #define NAME(function) bertie_avx2_##function
 #define LANES 8
-#define MR 6 /* of a microkernel: 6 x 2 sums, 2 weights and an input fit 16 registers */
+#define MR 6 /* rows of a microkernel: 6 x 2 sums, 2 weights and an input fit 16 registers */
 
 typedef __m256 V;
 #define ZERO() _mm256_setzero_ps()
@@ -36,7 +36,7 @@ typedef __m256i U; /* 32-bit integers */
 #define U_OF_FLOAT(a) _mm256_cvtps_epi32(a) /* rounded to the nearest */
 /* 8-bit integers as 16-bit ones, 2 * LANES of them */
 #define U_LOAD_WIDENED(place) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(place)))
-/* the low halves of all numbers, which they fit */
+/* the low halves of all numbers, none of which overflows 16 bits */
 #define STORE_WORDS(place, a)                                                                                                 \
     _mm_storeu_si128((__m128i *)(place), _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)))
 /* sums + the products of two 16-bit integers each */
@@ -52,13 +52,13 @@ static inline void STORE_BF16(unsigned short *place, V v)
     const U all = _mm256_blendv_epi8(rounded, U_SET1(0x7fc0), _mm256_castps_si256(unordered));
     _mm_storeu_si128((__m128i *)place, _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
 }
-/* the first ``count`` numbers of v, behind them those of ``other`` */
+/* the first ``count`` lanes of v, the others of ``other`` */
 #define SELECT_FIRST(v, count, other)                                                                                         \
     _mm256_blendv_ps(other, v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(U_SET1(count), U_IOTA())))
 /* x where a < b, elsewhere y */
 #define SELECT_LT(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
-/* v where a >= least as signed numbers, elsewhere 0 */
-#define ZERO_BELOW(v, a, least) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, a)), v)
+/* v where a >= threshold as signed integers, elsewhere 0 */
+#define ZERO_BELOW(v, a, threshold) _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(threshold, a)), v)
 
 /* the sum, and the largest, of all numbers of a vector */
 static inline float REDUCE_ADD(V a)

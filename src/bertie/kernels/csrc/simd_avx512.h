@@ -4,7 +4,7 @@
 
 #define NAME(function) bertie_avx512_##function
 #define LANES 16
-#define MR 12 /* of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
+#define MR 12 /* rows of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
 
 typedef __m512 V;
 #define ZERO() _mm512_setzero_ps()
@@ -36,7 +36,7 @@ typedef __m512i U; /* 32-bit integers */
 #define U_OF_FLOAT(a) _mm512_cvtps_epi32(a) /* rounded to the nearest */
 /* 8-bit integers as 16-bit ones, 2 * LANES of them */
 #define U_LOAD_WIDENED(place) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(place)))
-/* the low halves of all numbers, which they fit */
+/* the low halves of all numbers, none of which overflows 16 bits */
 #define STORE_WORDS(place, a) _mm256_storeu_si256((__m256i *)(place), _mm512_cvtepi32_epi16(a))
 /* sums + the products of two 16-bit integers each */
 #define U_DOT_WORDS(sums, a, b) _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
@@ -50,12 +50,12 @@ static inline void STORE_BF16(unsigned short *place, V v)
     const U all = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), U_SET1(0x7fc0));
     _mm256_storeu_si256((__m256i *)place, _mm512_cvtepi32_epi16(all));
 }
-/* the first ``count`` numbers of v, behind them those of ``other`` */
+/* the first ``count`` lanes of v, the others of ``other`` */
 #define SELECT_FIRST(v, count, other) _mm512_mask_mov_ps(other, _mm512_cmpgt_epi32_mask(U_SET1(count), U_IOTA()), v)
 /* x where a < b, elsewhere y */
 #define SELECT_LT(a, b, x, y) _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x)
-/* v where a >= least as signed numbers, elsewhere 0 */
-#define ZERO_BELOW(v, a, least) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, least), v)
+/* v where a >= threshold as signed integers, elsewhere 0 */
+#define ZERO_BELOW(v, a, threshold) _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(a, threshold), v)
 
 /* the sum, and the largest, of all numbers of a vector */
 #define REDUCE_ADD(a) _mm512_reduce_add_ps(a)

@@ -1,9 +1,9 @@
-/* Vectors of 4 floats: NEON, which every 64-bit Arm has. */
+/* Vectors of 4 floats: NEON, which every 64-bit Arm processor has. */
 #include <arm_neon.h>
 
 #define NAME(function) bertie_neon_##function
 #define LANES 4
-#define MR 12 /* of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
+#define MR 12 /* rows of a microkernel: 12 x 2 sums, 2 weights and an input fit 32 registers */
 
 typedef float32x4_t V;
 #define ZERO() vdupq_n_f32(0)
@@ -18,7 +18,7 @@ typedef float32x4_t V;
 #define MAX(a, b) vmaxq_f32(a, b) /* NaN if either is */
 #define MIN(a, b) vminq_f32(a, b)
 #define ROUND(a) vrndnq_f32(a)
-/* a number of a row as it is multiplied with vectors: here in the first lane alone, which instructions can name */
+/* a number of a row, as a factor of vectors: a scalar, since instructions can multiply by a single lane */
 #define FACTOR float
 #define FACTOR_OF(number) (number)
 #define FMA_FACTOR(factor, v, c) vfmaq_n_f32(c, v, factor)
@@ -39,9 +39,9 @@ typedef int32x4_t U; /* 32-bit integers */
 #define U_OF_FLOAT(a) vcvtnq_s32_f32(a) /* rounded to the nearest */
 /* 8-bit integers as 16-bit ones, 2 * LANES of them */
 #define U_LOAD_WIDENED(place) vreinterpretq_s32_s16(vmovl_s8(vld1_s8((const signed char *)(place))))
-/* the low halves of all numbers, which they fit */
+/* the low halves of all numbers, none of which overflows 16 bits */
 #define STORE_WORDS(place, a) vst1_s16(place, vmovn_s32(a))
-/* integers of a row, 4 bytes of them, as they are multiplied with vectors */
+/* 4 bytes of a row's integers, as a factor of vectors */
 #define U_FACTOR int32x2_t
 #define U_FACTOR_OF(bytes) ((int32x2_t){bytes, 0})
 
@@ -62,12 +62,12 @@ static inline void STORE_BF16(unsigned short *place, V v)
     const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff))), 16);
     vst1_u16(place, vmovn_u32(vbslq_u32(vceqq_f32(v, v), rounded, vdupq_n_u32(0x7fc0))));
 }
-/* the first ``count`` numbers of v, behind them those of ``other`` */
+/* the first ``count`` lanes of v, the others of ``other`` */
 #define SELECT_FIRST(v, count, other) vbslq_f32(vcltq_s32(U_IOTA(), U_SET1(count)), v, other)
 /* x where a < b, elsewhere y */
 #define SELECT_LT(a, b, x, y) vbslq_f32(vcltq_f32(a, b), x, y)
-/* v where a >= least as signed numbers, elsewhere 0 */
-#define ZERO_BELOW(v, a, least) vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgeq_s32(a, least)))
+/* v where a >= threshold as signed integers, elsewhere 0 */
+#define ZERO_BELOW(v, a, threshold) vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgeq_s32(a, threshold)))
 
 /* the sum, and the largest, of all numbers of a vector */
 #define REDUCE_ADD(a) vaddvq_f32(a)

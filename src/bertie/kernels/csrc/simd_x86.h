@@ -1,4 +1,4 @@
-/* What the instruction sets of x86-64 share; included after their target. */
+/* Shared by the instruction sets of x86-64; included after the target pragma. */
 #include <immintrin.h>
 
 /* to[d, j] = from[j, d] for 4 x 4 numbers */
@@ -13,10 +13,10 @@ static inline void transpose4(const float *from, long from_stride, float *to, lo
     _mm_storeu_ps(to + 3 * to_stride, d);
 }
 
-/* a number of a row as it is multiplied with vectors: in all lanes */
+/* a number of a row, as a factor of vectors: broadcast to all lanes */
 #define FACTOR V
 #define FACTOR_OF(number) SET1(number)
 #define FMA_FACTOR(factor, v, c) FMA(factor, v, c)
-/* integers of a row, 4 bytes of them, likewise */
+/* 4 bytes of a row's integers, likewise */
 #define U_FACTOR U
 #define U_FACTOR_OF(bytes) U_SET1(bytes)

@@ -1,4 +1,4 @@
-/* What the system and its compiler give every file: the C library, threads where there is OpenMP, aligned memory. */
+/* What every file uses of the system: the C library, threads if there is OpenMP, aligned memory. */
 
 #include <float.h>
 #include <math.h>
@@ -7,11 +7,11 @@
 
 #ifdef _OPENMP
 #include <omp.h>
-#else /* the pragmas say nothing then: who calls computes alone */
+#else /* the pragmas are ignored, and the calling thread computes alone */
 static inline int omp_get_thread_num(void) { return 0; }
 #endif
 
-/* memory from a line of the cache on, or null; ``free`` gives it back */
+/* memory aligned to a cache line, or null; release it with ``free`` */
 static inline void *aligned_memory(long bytes)
 {
     void *memory;

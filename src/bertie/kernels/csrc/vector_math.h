@@ -1,6 +1,6 @@
-/* Parts of vectors, exp, erf and GELU; included with the vectors of an instruction set. */
+/* Partial vectors, exp, erf and GELU; included after an instruction set's simd header. */
 
-/* up to LANES numbers, and zeros behind them */
+/* up to LANES numbers, padded with zeros */
 static inline V load_partial(const float *x, long count)
 {
     float all[LANES] = {0};
@@ -29,7 +29,7 @@ static inline V polynomial(V x, const float *c, int degree)
     return sum;
 }
 
-/* e^x for x <= 0, within 2 units in the last place; below -87 as at -87. NaN stays NaN: MAX returns its second operand then. */
+/* e^x for x <= 0, clamped to x >= -87, within 2 units in the last place. NaN stays NaN: MAX then returns its second operand. */
 static inline V exp_nonpositive(V x)
 {
     static const float c[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720};
@@ -40,7 +40,7 @@ static inline V exp_nonpositive(V x)
     return SCALEF(polynomial(x, c, 6), n);
 }
 
-/* 2^x for x <= 0, within 2^-18 of itself (a least-squares fit) */
+/* 2^x for x <= 0, with a relative error of at most 2^-18 (a least-squares fit) */
 static inline V exp2_nonpositive(V x)
 {
     static const float c[] = {0.9999991655f, 0.6931219697f, 0.2402498126f, 0.0559170395f, 0.0095605105f};
@@ -61,7 +61,7 @@ static inline V erf_approximation(V z)
     return DIV(MUL(z, polynomial(square, p, 5)), polynomial(square, q, 5));
 }
 
-/* x * Phi(x), the GELU with erf */
+/* x * Phi(x), the exact GELU */
 static inline V gelu(V x)
 {
     V erf = erf_approximation(MUL(x, SET1(0.70710678f)));

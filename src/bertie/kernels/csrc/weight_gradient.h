@@ -1,14 +1,14 @@
-/* The gradient of a layer's weights from bfloat16 rows, in float32, by AMX: an instruction adds the products of 16 x 32 and
- * 32 x 16 numbers to 16 x 16 sums. Included after gemm_tiles.h. Of a step of BERT in bfloat16, oneDNN's product takes a
- * fifth: it runs at 40 % of the speed of its product of rows with weights, since tokens lie in neither operand side by side. */
+/* The gradient of a layer's weights from bfloat16 rows, in float32, by AMX: an instruction adds the product of 16 x 32 and
+ * 32 x 16 numbers to 16 x 16 sums. Included after gemm_tiles.h. oneDNN's product takes a fifth of a training step of BERT in
+ * bfloat16, at 40 % of the speed of its forward product, because tokens are contiguous in neither operand. */
 
-#define TILE_TOKENS 32 /* that an instruction sums over */
-/* of both operands so much is packed at a time that it stays in a core's cache */
+#define TILE_TOKENS 32 /* summed over by one instruction */
+/* how much of both operands is packed at a time, so that it stays in a core's cache */
 #define BLOCK_TOKENS 1024
 #define BLOCK_WIDTH 384
 #define TILE_WORDS (16 * 16)
 
-/* words [16, 16]: of two tokens each, from ``token`` on, the numbers of 16 columns side by side; zeros beyond */
+/* words [16, 16]: in row i, for each of 16 columns, the numbers of tokens 2 i and 2 i + 1 of x; zeros for missing ones */
 static void pair_tokens(const Bfloat16 *x, long stride, long tokens, long columns, __m512i words[16])
 {
     const __mmask16 inside = columns >= 16 ? 0xffff : (1u << (columns > 0 ? columns : 0)) - 1;
@@ -20,7 +20,7 @@ static void pair_tokens(const Bfloat16 *x, long stride, long tokens, long column
     }
 }
 
-/* of 16 x 16 words, in place: pairs of rows, then of pairs, as with numbers of 64 bits; at last quarters of rows */
+/* transpose 16 x 16 words in place: interleave pairs of rows, then pairs of 64 bits, then permute quarters of rows */
 static void transpose_words(__m512i r[16])
 {
     __m512i t[16];
@@ -46,8 +46,8 @@ static void transpose_words(__m512i r[16])
     }
 }
 
-/* panels [width / 32, tokens / 32, 2] of tiles of x [tokens, stride], shared by a team of threads, which read along rows; of
- * the left operand tiles are ``transposed`` */
+/* panels [width / 32, tokens / 32, 2] of tiles of x [tokens, width], rows ``stride`` apart, transposed for a left operand; run
+ * by a team of threads, which read along rows */
 static void pack_tiles(const Bfloat16 *x, long stride, long tokens, long width, int transposed, int *panels)
 {
     const long count = (tokens + TILE_TOKENS - 1) / TILE_TOKENS;
@@ -64,25 +64,25 @@ static void pack_tiles(const Bfloat16 *x, long stride, long tokens, long width, 
         }
 }
 
-/* where the tiles of 32 rows of a left operand lie: bytes from row to row, to the next 32 columns, to the lower 16 rows */
+/* the strides of a left operand of 32 rows, in bytes: from row to row, to the next 32 columns, to the lower 16 rows */
 typedef struct {
     long row, step, lower;
 } Layout;
 
 static const Layout TILES = {64, 2 * TILE_WORDS * 4, TILE_WORDS * 4};
 
-/* rows of so many numbers, one after the other */
+/* the layout of contiguous rows of ``width`` numbers */
 static inline Layout rows_of(long width) { return (Layout){2 * width, 64, 32 * width}; }
 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16")
 
-/* sums [32, 32], rows ``stride`` apart, over ``count`` times 32 numbers of a and of b, which lies in tiles */
+/* sums [32, 32], rows ``stride`` apart = a [32, 32 * count] . b, which is packed in tiles */
 static __attribute__((noinline)) void multiply_bfloat16(const void *a, const Layout *at, const int *b, long count,
                                                         float *sums, long stride)
 {
     const char *from = a;
-    finish_writing();
+    compiler_barrier();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -105,11 +105,11 @@ static __attribute__((noinline)) void multiply_bfloat16(const void *a, const Lay
 
 #pragma GCC pop_options
 
-/* 32 x 32 numbers of dw, as far as there are so many, from [row, column] on; the first tokens' sums replace what was there */
+/* up to 32 x 32 numbers of dw from [row, column] on: overwritten, or added to if ``adds`` */
 static void gradient_tile(const WeightGradient *g, long row, long column, const int *a, const int *b, long count, int adds)
 {
     float sums[32 * 32] __attribute__((aligned(64)));
-    const long rows = g->columns - row < 32 ? g->columns - row : 32, width = g->depth - column < 32 ? g->depth - column : 32;
+    const long rows = at_most(g->columns - row, 32), width = at_most(g->depth - column, 32);
     multiply_bfloat16(a, &TILES, b, count, sums, 32);
     for (long r = 0; r < rows; r++)
         for (long c = 0; c < width; c += LANES) {
@@ -119,7 +119,7 @@ static void gradient_tile(const WeightGradient *g, long row, long column, const 
         }
 }
 
-/* shared by a team of threads */
+/* run by a team of threads */
 static void gradient_blocks(const WeightGradient *g, int *a, int *b)
 {
     configure_tiles();
@@ -144,7 +144,7 @@ static void gradient_blocks(const WeightGradient *g, int *a, int *b)
 
 int NAME(weight_gradient)(const WeightGradient *g, int threads)
 {
-    const long size = upto(g->rows < BLOCK_TOKENS ? g->rows : BLOCK_TOKENS, TILE_TOKENS) * BLOCK_WIDTH / 2;
+    const long size = upto(at_most(g->rows, BLOCK_TOKENS), TILE_TOKENS) * BLOCK_WIDTH / 2;
     int *memory = aligned_memory((2 * size + 16) * sizeof(int));
     if (!memory)
         return NO_MEMORY;

@@ -16,7 +16,7 @@ from bertie.layers.encoder import BertEncoder
 from bertie.layers.heads import BertPooler
 from bertie.layers.rectangle import Batch, Collected, Rectangle, Unpadded, shown
 from bertie.models.hooks import has_observers
-from bertie.models.model_inputs import encoder_scores, mask_of_scores, pack_encoder_states
+from bertie.models.model_inputs import attention_mask_of, encoder_mask_of, pack_encoder_states
 from bertie.models.pretrained import BertPreTrainedModel
 from bertie.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from bertie.packing import Packed
@@ -25,12 +25,12 @@ from bertie.packing import Packed
 class BertModel(BertPreTrainedModel):
     """BERT (arXiv 1810.04805): hidden states of every token and a pooled vector of every text.
 
-    With ``config.is_decoder`` each token sees only what stands before it; with ``config.add_cross_attention`` it also
-    looks at ``encoder_hidden_states``. Its siblings' encoders (`bertie.families`) are BertModels, too.
+    With ``config.is_decoder`` attention is causal; with ``config.add_cross_attention`` tokens also attend to
+    ``encoder_hidden_states``. The encoders of BERT's siblings (`bertie.families`) are BertModels, too.
 
     Args:
-        config: the model's.
-        add_pooling_layer: whether it has a pooler; None: as the family's bare encoder.
+        config: the model's config.
+        add_pooling_layer: whether it has a pooler; None: as the family's bare encoder does.
     """
 
     _keys_to_ignore_on_load: ClassVar[list[str]] = []
@@ -39,7 +39,7 @@ class BertModel(BertPreTrainedModel):
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
-        has_pooler = config.family.pools if add_pooling_layer is None else add_pooling_layer
+        has_pooler = config.family.has_pooler if add_pooling_layer is None else add_pooling_layer
         self.pooler = BertPooler(config) if has_pooler else None
         self.post_init()
 
@@ -62,13 +62,13 @@ class BertModel(BertPreTrainedModel):
         """Run the encoder.
 
         Args:
-            input_ids: ``[B, S]`` integers, or a ``Packed`` (then nothing may stand beside it that it already knows).
-            attention_mask: ``[B, S]`` of 0 and 1 (with a cache: over its tokens too), or ``[B, S, S]`` and
+            input_ids: ``[B, S]`` integers, or a ``Packed``, which excludes the next four arguments.
+            attention_mask: ``[B, S]`` of 0 and 1 (with a cache: covering its tokens too), or ``[B, S, S]`` or
                 ``[B, 1 or H, S, S]``, bool or floats to add to the scores.
-            token_type_ids, position_ids: ``[B, S]`` integers, or what can be spread to that shape: ``[S]``, ``[B, 1]``.
+            token_type_ids, position_ids: integers ``[B, S]``, or broadcastable to it: ``[S]``, ``[B, 1]``.
             inputs_embeds: ``[B, S, D]``, instead of ``input_ids``.
             encoder_hidden_states: ``[B, S_encoder, D]``, for cross-attention, with its mask ``[B, S_encoder]``.
-            past_key_values: a cache of what was read before; the same object comes back, extended.
+            past_key_values: a cache of earlier tokens; the same object is returned, extended.
             use_cache: whether a decoder returns its cache; None takes ``config.use_cache``.
             output_attentions, output_hidden_states, return_dict: None takes the config's.
 
@@ -76,7 +76,7 @@ class BertModel(BertPreTrainedModel):
             ``BaseModelOutputWithPoolingAndCrossAttentions``, or a tuple of its members.
 
         Raises:
-            InputError, InputTypeError: naming the argument that is wrong.
+            InputError, InputTypeError: an argument is wrong; the message names it.
         """
         cache = self._cache(past_key_values, use_cache, encoder_hidden_states is not None)
         past_length = self.past_length(cache)
@@ -108,7 +108,7 @@ class BertModel(BertPreTrainedModel):
             past_key_values=cache if cached else None,
             **({} if collected is None else collected.members()),
         )
-        return self.as_asked(output, return_dict)
+        return self.as_requested(output, return_dict)
 
     @property
     def gradient_checkpointing(self) -> bool:
@@ -117,9 +117,9 @@ class BertModel(BertPreTrainedModel):
     def pooled(
         self, batch: Batch, output_attentions: bool | None = None, output_hidden_states: bool | None = None
     ) -> Any:
-        """Return what calling the model returns, for heads that read ``pooler_output`` and no ``last_hidden_state``.
+        """Return the model's output for heads that need only ``pooler_output``, not ``last_hidden_state``.
 
-        The last block is then computed for each text's first token alone, unless something else of it is asked for.
+        The last block is computed only for each text's first token, unless more of it is requested.
         """
         if (
             isinstance(batch, Rectangle)
@@ -133,7 +133,7 @@ class BertModel(BertPreTrainedModel):
         return BaseModelOutputWithPoolingAndCrossAttentions(pooler_output=self.pooler(first, batch.cls_tokens()))
 
     def first_tokens(self, packed: Packed) -> Tensor:
-        """Return the last hidden state of each text's first token, ``[B, D]``, computing the others only so far."""
+        """Return the last hidden state of each text's first token, ``[B, D]``, computing no other in the last block."""
         if has_observers(self) or not self._can_skip(packed):
             return packed.first(self(packed, return_dict=True).last_hidden_state)
         packed = self.pack_inputs(packed)
@@ -143,7 +143,7 @@ class BertModel(BertPreTrainedModel):
         return not has_hooks(self) and self.encoder.can_skip(packed)
 
     def _embedded(self, batch: Rectangle, past_length: int) -> Tensor:
-        """Return embeddings ``[B, S, D]``, asked for as in the reference."""
+        """Return embeddings ``[B, S, D]``, called as in the reference."""
         given = {name: value for name, value in batch.arguments.items() if name != "attention_mask"}
         return self.embeddings(**given, past_key_values_length=past_length)
 
@@ -155,23 +155,23 @@ class BertModel(BertPreTrainedModel):
         past_length: int,
         dtype: torch.dtype,
     ) -> dict[str, Any]:
-        """Return what else the encoder takes in the reference: masks of scores, and what cross-attention reads."""
+        """Return the encoder's other arguments as in the reference: masks, and the inputs of cross-attention."""
         eager, causal = self.config._attn_implementation == "eager", self.config.is_decoder
         states, states_mask = None, None
         if encoder is not None:
             assert encoder.inputs_embeds is not None
             given = isinstance(encoder_hidden_states, Tensor)
             states = encoder_hidden_states if given else encoder.pad(encoder.inputs_embeds)
-            states_mask = encoder_scores(encoder, batch.shape, eager, dtype)
+            states_mask = encoder_mask_of(encoder, batch.shape, eager, dtype)
         return {
-            "attention_mask": mask_of_scores(batch, past_length, causal, eager, dtype),
+            "attention_mask": attention_mask_of(batch, past_length, causal, eager, dtype),
             "encoder_hidden_states": states,
             "encoder_attention_mask": states_mask,
             "position_ids": batch.arguments["position_ids"],
         }
 
     def _pooled(self, hidden_states: Tensor, batch: Batch) -> Tensor:
-        """Return the pooled vectors ``[B, D]`` of the texts' first tokens; zeros where there is none (decision 5)."""
+        """Return the pooled vectors ``[B, D]`` of the texts' first tokens; zeros for empty texts (decision 5)."""
         if not isinstance(batch, Rectangle):
             return cast(Any, self.pooler)(hidden_states, batch)
         pooled, empty = cast(Any, self.pooler)(batch.first_to_front(hidden_states)), batch.empty()
@@ -180,13 +180,13 @@ class BertModel(BertPreTrainedModel):
     def _collected(
         self, batch: Batch, output_attentions: bool | None, output_hidden_states: bool | None
     ) -> Collected | None:
-        """Return what gathers the attentions and hidden states that are asked for, or None."""
+        """Return the collector of the requested attentions and hidden states, or None."""
         attentions = self.config.output_attentions if output_attentions is None else output_attentions
         hidden_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return Collected(batch, attentions, hidden_states) if attentions or hidden_states else None
 
     def past_length(self, cache: CacheLike | EncoderDecoderCache | None) -> int:
-        """Return how many tokens ``cache`` holds (None: no cache), after checking that it can be read and extended."""
+        """Return the number of tokens in ``cache`` (0 for None), after checking that it can be used."""
         if cache is None:
             return 0
         if not hasattr(cache, "get_seq_length"):
@@ -204,28 +204,29 @@ class BertModel(BertPreTrainedModel):
     def _cache(
         self, given: CacheLike | EncoderDecoderCache | None, use_cache: bool | None, cross_attention: bool
     ) -> CacheLike | EncoderDecoderCache | None:
-        """Return the cache to read and extend: the caller's, a new one if one is wanted, or None."""
+        """Return the cache to use: the caller's, a new one if requested, or None."""
         if given is not None or not self._returns_cache(use_cache):
             return given
         return EncoderDecoderCache() if cross_attention or self.config.is_encoder_decoder else Cache()
 
 
 def refuse_unequal_rows(batch: Batch, cache: CacheLike | EncoderDecoderCache | None) -> None:
-    """Refuse a step of packed texts that would see each other's columns."""
+    """Raise InputError if cached packed texts of unequal lengths would have to be computed as padded rows."""
     if not isinstance(batch, Rectangle) or not batch.came_packed:
         return
     if isinstance(cache, Cache | EncoderDecoderCache) and cache.get_seq_length():
         lengths = cache.lengths
         if lengths is None or len(set(lengths)) > 1:
             raise InputError(
-                "Packed texts of unequal lengths cannot go on in a cache while a hook, or another module in a part's "
-                "place, looks into the model, which then sees rows; remove it, or pass rows with an attention_mask."
+                "Packed texts of unequal lengths cannot be continued in a cache while a hook, or a module that "
+                "replaces a part, observes the model, which then computes rows; remove it, or pass rows with an "
+                "attention_mask."
             )
 
 
 def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | None) -> tuple[Tensor, Tensor]:
-    """Return the last hidden states as the model returns them, and to go on with."""
-    if isinstance(entered, Unpadded):  # from a task model, which lays out what it returns
+    """Return the last hidden states as the model returns them, and as its own pooler needs them."""
+    if isinstance(entered, Unpadded):  # from a task model, which pads its own outputs
         return (batch.packed.unpad(hidden) if isinstance(batch, Rectangle) else hidden), hidden
     if collected is not None and collected.hidden_states:
         return collected.hidden_states[-1], hidden
@@ -233,7 +234,7 @@ def _last(hidden: Tensor, batch: Batch, entered: Any, collected: Collected | Non
 
 
 def __getattr__(name: str) -> Any:
-    # transformers' package of this name has all of BERT's classes; here they import this one, so they come when asked
+    # transformers' package of this name has all of BERT's classes; here they import it, so they load lazily
     if name.startswith("Bert"):
         for module in (bertie, importlib.import_module("bertie.models.bert.modeling_bert")):
             if name in module.__all__:

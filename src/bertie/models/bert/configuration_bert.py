@@ -1,4 +1,4 @@
-"""The config, for programs that import it as from transformers' module of this name."""
+"""The config, for programs that import transformers' module of this name."""
 
 from bertie.config import BertConfig
 

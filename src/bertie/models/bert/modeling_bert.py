@@ -1,4 +1,4 @@
-"""All models and their parts in one module, for programs that import them as from transformers' module of this name."""
+"""All models and their parts in one module, for programs that import transformers' module of this name."""
 
 from bertie.layers.attention import BertAttention, BertCrossAttention, BertSelfAttention, BertSelfOutput
 from bertie.layers.block import BertIntermediate, BertLayer, BertOutput

@@ -1,4 +1,4 @@
-"""The tokenizers, for programs that import them as from transformers' module of this name."""
+"""The tokenizers, for programs that import transformers' module of this name."""
 
 from bertie.tokenization.fast import BertTokenizer, BertTokenizerFast
 from bertie.tokenization.legacy import BertTokenizerLegacy

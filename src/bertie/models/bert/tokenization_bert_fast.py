@@ -1,4 +1,4 @@
-"""The tokenizer, for programs that import it as from the module of this name that transformers 4 has."""
+"""The tokenizer, for programs that import transformers 4's module of this name."""
 
 from bertie.tokenization.fast import BertTokenizerFast
 

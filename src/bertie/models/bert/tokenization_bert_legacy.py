@@ -1,4 +1,4 @@
-"""The pure-Python tokenizer, for programs that import it as from transformers' module of this name."""
+"""The pure-Python tokenizer, for programs that import transformers' module of this name."""
 
 from bertie.tokenization.legacy import BertTokenizerLegacy
 from bertie.tokenization.wordpiece import BasicTokenizer

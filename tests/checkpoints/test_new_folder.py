@@ -1,4 +1,4 @@
-"""Where a model may be written: into a folder that is new, in a place that takes it; whose card it has."""
+"""Writing a model to a new folder only, in a writable place, with a note in its card."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from bertie.checkpoints.beside_weights import check_new, note_in_card
+from bertie.checkpoints.new_folder import check_new, note_in_card
 from bertie.errors import CheckpointError
 
 
@@ -37,7 +37,7 @@ def test_a_model_is_written_into_a_new_folder(tmp_path: Path, monkeypatch: pytes
         ("", ""),
     ],
 )
-def test_a_card_says_whose_it_is_behind_its_front_matter(front: str, body: str, tmp_path: Path) -> None:
+def test_a_note_follows_the_front_matter_of_a_card(front: str, body: str, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_bytes((front + body).encode())
     for _ in range(2):  # once is enough

@@ -1,4 +1,4 @@
-/* The function of products of matrices as they lie: memory, threads, and by which of the ways before it. */
+/* The entry point of products of unpacked matrices: allocates memory, starts threads, chooses between AMX and vectors. */
 
 static int matmul_of_floats(const Matmul *m, int threads)
 {
@@ -13,7 +13,7 @@ static int matmul_of_floats(const Matmul *m, int threads)
     return OK;
 }
 
-/* each number is summed in one order, whatever the number of threads */
+/* the order of summation does not depend on the number of threads */
 int NAME(matmul)(const Matmul *m, int threads)
 {
 #ifdef HAS_TILES

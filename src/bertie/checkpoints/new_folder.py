@@ -1,4 +1,4 @@
-"""A new model's folder: where it may be written, and what of the folder that it was made from belongs into it."""
+"""Preparing a new model's folder: may it be written, and which of the source model's files are copied to it."""
 
 import os
 import re
@@ -11,17 +11,17 @@ from bertie.errors import CheckpointError
 from bertie.hub import base_of_adapter, found_for_adapter, is_adapter, member, resolve
 from bertie.run_files import MODEL_CARD, REPORT, RESULTS
 
-# beside a model's weights: tokenizer, pooling, words about it
+# files besides the weights: tokenizer, pooling, documentation
 _COPIED = (".json", ".txt", ".md")
 _COPIED_NAMES = ("LICENSE", "NOTICE")
-# how good the model was that a folder was written for; run.json, which says what it learned from, goes along
+# scores of the source model, not copied; run.json, which records its training data, is
 _SCORES = (REPORT, RESULTS, "average.json")
 _NOTE = b"> This is the card of the model that this one was made from by bertie; its figures are that model's.\n\n"
 _FRONT_MATTER = re.compile(rb"\A(?:\s*---\r?\n.*?^---[ \r]*\n\s*)?", re.MULTILINE | re.DOTALL)
 
 
 def check_new(folder: str | os.PathLike[str]) -> Path:
-    """Return ``folder`` if a model may be written there: it is not there yet, or empty, and its place takes files."""
+    """Return ``folder`` if a model can be written there: it is missing or empty, and its parent is writable."""
     path = Path(folder)
     if path.is_dir() and any(path.iterdir()):
         raise CheckpointError(f"the folder {str(path)!r} is not empty; name a new one")
@@ -33,10 +33,10 @@ def check_new(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
-    """Copy what lies beside a model's own files, which are in ``subfolder`` of both; ``without`` names what is not.
+def copy_other_files(source: Path, target: Path, subfolder: str = "", without: Collection[str] = ()) -> None:
+    """Copy the files that accompany a model's weights, which are in ``subfolder`` of both folders, but not ``without``.
 
-    What a peft adapter lacks is copied from its base model.
+    Files that a peft adapter lacks are copied from its base model.
     """
     for place in (_base_of(source), source) if is_adapter(source) else (source,):
         for name in set(_names(place, subfolder)).difference(without):
@@ -45,7 +45,7 @@ def copy_beside(source: Path, target: Path, subfolder: str = "", without: Collec
 
 
 def note_in_card(folder: Path) -> None:
-    """Let the card in the folder of a model with other weights say whose it is, behind what it says to programs."""
+    """Note in a copied model card, after its front matter, that it describes the source model."""
     if (path := folder / MODEL_CARD).is_file() and _NOTE not in (card := path.read_bytes()):
         ended = card if card.endswith(b"\n") else card + b"\n"
         path.write_bytes(_FRONT_MATTER.sub(lambda front: front[0] + _NOTE, ended, count=1))
@@ -61,14 +61,18 @@ def _names(source: Path, subfolder: str) -> Iterator[str]:
     place = source / subfolder
     for path in sorted([*source.glob("*"), *source.glob("*/*")]):
         is_config = path.name in CONFIG_NAMES or path.name.endswith(".index.json")
-        own = path.parent == place and is_config
-        # a dense layer of sentence-transformers has weights of its own, in a folder such as 2_Dense
-        part = path.parent != source and path.parent != place
-        # models of single seeds, folds and epochs are in folders too, and are not parts of this one
-        if part and not path.parent.name[:1].isdigit():
+        is_replaced = path.parent == place and is_config
+        # a sentence-transformers module has its own weights, in a folder such as 2_Dense
+        is_module = path.parent != source and path.parent != place
+        # other subfolders hold models of single seeds, folds or epochs, which are not parts of this one
+        if is_module and not path.parent.name[:1].isdigit():
             continue
-        wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (part and path.suffix == ".safetensors")
-        own = own or path.name in _SCORES
+        wanted = path.suffix in _COPIED or path.name in _COPIED_NAMES or (is_module and path.suffix == ".safetensors")
         name = str(path.relative_to(source))
-        if wanted and not own and not path.name.startswith((".", "adapter_")) and member(source, name).is_file():
+        if (
+            wanted
+            and not (is_replaced or path.name in _SCORES)
+            and not path.name.startswith((".", "adapter_"))
+            and member(source, name).is_file()
+        ):
             yield name
