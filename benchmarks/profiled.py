@@ -21,7 +21,7 @@ from bertie.engine.batch import Batch
 from bertie.hub import default_embedding_model
 from bertie.kernels.attention import attention
 from bertie.kernels.gemm import GELU, RESIDUAL
-from bertie.training.sparse_embeddings import by_rows, tables
+from bertie.training.sparse_embeddings import sparse_gradients, tables
 from comparison.machine import describe
 from texts import full
 
@@ -66,7 +66,7 @@ def _profile_training(folder: str, packed: Any) -> None:
         model.zero_grad()
         model(packed, labels=labels).loss.backward()
 
-    with by_rows(tables(model)):  # as in `bertie.finetune`
+    with sparse_gradients(tables(model)):  # as in `bertie.finetune`
         print(_table(_by_operator(step), _milliseconds(step)))
 
 

@@ -20,7 +20,7 @@ from bertie import BertConfig, BertForPreTraining, BertForSequenceClassification
 from bertie.memory import keep_freed_memory
 from bertie.training.optimizer import AdamW
 from bertie.training.param_groups import groups, trainable
-from bertie.training.sparse_embeddings import by_rows, tables
+from bertie.training.sparse_embeddings import sparse_gradients, tables
 
 TEXTS, SHORTEST, LONGEST = 32, 8, 40
 LENGTH, MASKED = 128, 0.15
@@ -105,7 +105,7 @@ def _fine_tuning(config: BertConfig) -> dict[str, Callable[[], None]]:
 def _learn_ragged(model: Any, found: dict[str, Any], optimizer: AdamW, draw: np.random.Generator) -> None:
     texts = [_text(draw, model.config.vocab_size) for _ in range(TEXTS)]
     labels = torch.tensor(draw.integers(0, 2, TEXTS))
-    with by_rows(found):
+    with sparse_gradients(found):
         loss = model(Packed.from_lists(texts), labels=labels).loss
         loss.backward()
     optimizer.step(1e-4, 1.0, loss.detach())

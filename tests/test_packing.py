@@ -159,7 +159,7 @@ def test_invalid_cu_seqlens_are_refused(starts: list[int]) -> None:
 
 def test_a_text_longer_than_its_rectangle_is_refused() -> None:
     ids, starts = torch.ones(6, dtype=torch.int64), torch.tensor([0, 4, 6], dtype=torch.int32)
-    with pytest.raises(InputError, match=r"A text has 4 tokens, but shape is \(2, 3\)"):
+    with pytest.raises(InputError, match=r"A text has 4 tokens, but shape \(2, 3\) allows at most 3"):
         Packed(torch.arange(6), ids * 0, starts, (2, 3), ids)
     assert Packed(torch.arange(6), ids * 0, starts, (2, 4), ids).lengths == (4, 2)
 

@@ -1,4 +1,4 @@
-"""Ways that fail leave and say why, the others are timed on; the table's ratios are those of medians."""
+"""Ways that fail are stopped and say why, and the others continue; the table's ratios are those of medians."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def test_a_way_that_is_not_installed_cannot_run() -> None:
 
 
 def test_a_way_that_fails_says_why_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, minilm: Path) -> None:
-    # the worker knows no such way: its process ends with that error
+    # the worker does not know this way, so its process ends with an error
     ways = (Way("unheard-of", lambda *_: None), next(way for way in WAYS if way.name == "bertie"))
     monkeypatch.setattr(module, "WAYS", ways)
     monkeypatch.setattr(module, "PAUSE", 0)

@@ -12,7 +12,7 @@ from bertie.cli import main
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
+    """The result of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Commands that are stopped, without streams, or on a full disk: one sentence, and nothing half-written."""
+"""Commands that are interrupted, without streams, or on a full disk: one sentence, and nothing half-written."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def texts(tmp_path: Path) -> Path:
     return path
 
 
-def test_answers_stand_in_a_file(run: Run, texts: Path, tmp_path: Path, mini: Path) -> None:
+def test_answers_are_written_to_a_file(run: Run, texts: Path, tmp_path: Path, mini: Path) -> None:
     masked = tmp_path / "masked.txt"
     masked.write_text("a [MASK] film\n")
     for command, output, records in (
@@ -50,13 +50,13 @@ def test_answers_stand_in_a_file(run: Run, texts: Path, tmp_path: Path, mini: Pa
 
 
 @pytest.mark.parametrize("command", [("embed", "-i"), ("search",), ("fill-mask", "-i")])
-def test_what_is_read_is_never_replaced(run: Run, texts: Path, tmp_path: Path, mini: Path, command: tuple) -> None:
+def test_the_input_is_never_overwritten(run: Run, texts: Path, tmp_path: Path, mini: Path, command: tuple) -> None:
     (tmp_path / "link").symlink_to(texts)
     more = ("a",) if command[0] == "search" else ("-m", mini) if command[0] == "fill-mask" else ()
     for output in (texts, tmp_path / "link"):
         ran = run(*command, texts, *more, "--output", output)
         assert ran.code == 2
-        assert "is the file that is read; name another" in ran.err
+        assert "is also the input; name another file" in ran.err
     assert texts.read_text().startswith("a good film")
 
 
@@ -70,7 +70,7 @@ def test_closed_streams(texts: Path, tmp_path: Path, closed: str) -> None:
     ran = bertie("embed", *([] if "<" in closed else ["a"]))
     if closed == "2>&-":
         assert (ran.returncode, len(ran.stdout.splitlines())) == (0, 1)
-        assert bertie("embed", "-i", tmp_path / "none").stdout == ""  # what is told the user is no answer
+        assert bertie("embed", "-i", tmp_path / "none").stdout == ""  # messages for the user are not answers
         return
     assert ran.returncode == 2
     assert ran.stdout == ""
@@ -81,7 +81,7 @@ def test_closed_streams(texts: Path, tmp_path: Path, closed: str) -> None:
 
 
 @pytest.mark.parametrize("number", [slow(signal.SIGINT), signal.SIGTERM, slow(signal.SIGHUP)])
-def test_a_command_that_is_stopped_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_command_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "v.npy").write_bytes(b"old")
     arguments = ["embed", "--output", str(tmp_path / "v.npy")]
     program = subprocess.Popen([*BERTIE, *arguments], stdin=-1, stderr=-1, text=True)
@@ -92,11 +92,11 @@ def test_a_command_that_is_stopped_leaves_nothing_half_written(tmp_path: Path, n
     program.send_signal(number)
     _, said = program.communicate(timeout=60)
     assert program.returncode == 128 + number
-    assert said == f"bertie: Stopped before all was there; {str(tmp_path / 'v.npy')!r} is as it was.\n"
+    assert said == f"bertie: Stopped before all answers were written; {str(tmp_path / 'v.npy')!r} is unchanged.\n"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"v.npy": b"old"}
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "v.npy").write_bytes(b"old")
     for arguments in (["embed", "--output", str(tmp_path / "v.npy")], ["embed"]):
         with (tmp_path / "out.jsonl").open("wb") as out:

@@ -1,4 +1,4 @@
-"""``bertie average``: the mean is scored beside each model, or said not to be. And ``bertie compare`` of two runs."""
+"""``bertie average``: the mean is scored beside each model, or reported unscored. ``bertie compare`` of two runs."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     ran = run("average", *seeds, "--out", tmp_path / "mean")
     (record,) = ran.records
     assert (ran.code, record["metrics"]) == (0, None)
-    assert "the mean is not scored; --data scores it" in ran.err
+    assert "the mean is not scored; --data ROWS scores it" in ran.err
     ran = run("average", *seeds, "--out", tmp_path / "again", "--data", data)
     (record,) = ran.records
     assert record["metrics"] == bertie.evaluate("classification", data, model=tmp_path / "again").metrics
@@ -46,9 +46,9 @@ def test_average(run: Run, tmp_path: Path) -> None:
     ]
     assert f"Neither '{start}' nor '{data}' is a run that states its task" in run("compare", start, data).err
     assert f"'{start}' keeps no test rows; name rows" in run("compare", start, seeds[0]).err
-    # asked for what cannot be known, nothing is written
+    # if the task is unknown, nothing is written
     ran = run("average", start, seeds[0], "--out", tmp_path / "none", "--data", data)
-    assert "does not say for which task it was trained; name it with --task" in ran.err
+    assert "does not say what task it was trained for; name it with --task" in ran.err
     for rows in (tmp_path / "nowhere.csv", tmp_path / "others.csv"):
         (tmp_path / "others.csv").write_text("text,label\na film,lovely\n")
         ran = run("average", *seeds, "--out", tmp_path / "none", "--data", rows)
@@ -57,7 +57,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_rows_are_read_back_as_they_were_given(tmp_path: Path) -> None:
+def test_row_options_are_read_back(tmp_path: Path) -> None:
     given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
     task: Any = SimpleNamespace(plain=str)
     with prediction_writer(tmp_path / PREDICTIONS, task) as write:

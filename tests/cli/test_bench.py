@@ -1,4 +1,4 @@
-"""``bertie bench``: someone's own model and texts in every way that there is here, and mistakes in one sentence."""
+"""``bertie bench``: a model and texts in every available way, and errors in one sentence."""
 
 import json
 from collections.abc import Callable

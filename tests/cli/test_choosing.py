@@ -72,7 +72,7 @@ def test_mistakes_are_one_sentence(run: Run, chooser: Path, reranker: Path, tmp_
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "a", "choices": ["b"]}\n')
     for arguments, message in (
-        (["choose", "-m", chooser, "a prompt", "a choice"], "Give a prompt and two choices at least"),
+        (["choose", "-m", chooser, "a prompt", "a choice"], "Give a prompt and at least two choices"),
         (["choose", "-m", chooser, "a", "b", "c", "-i", bad], "not both"),
         (["choose", "-m", chooser, "-i", bad], f"There is 1 choice in {bad}, line 1"),
         (["choose", "a", "b", "c"], "'multiple-choice' has no default model"),

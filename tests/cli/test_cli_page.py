@@ -1,4 +1,4 @@
-"""The page on the command line, which the site makes from the commands, has all of them with all options."""
+"""The generated page on the command line has all commands with all options."""
 
 import runpy
 from pathlib import Path
@@ -8,7 +8,7 @@ from bertie.cli.app import PLACES, load_command
 HOOK = Path(__file__).resolve().parents[2] / "docs" / "cli_page.py"
 
 
-def test_each_command_and_option_is_there() -> None:
+def test_every_command_and_option_is_listed() -> None:
     page = runpy.run_path(str(HOOK))["render"]()
     parts = dict(zip(PLACES, page.split("\n## ")[1:], strict=True))
     for name, part in parts.items():

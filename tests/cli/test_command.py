@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from bertie.cli import app
-from bertie.cli.options import FormatOptions, bound
+from bertie.cli.options import FormatOptions, expand_groups
 from bertie.data import Format
 
 COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -28,10 +28,10 @@ def test_an_option_that_takes_one_value_is_given_once(run: Callable[..., Any], n
         given = [word] if getattr(option, "is_flag", False) else [word, "1"]
         ran = run(name, *given, *given)
         longest = max(option.opts, key=len)
-        assert (ran.code, ran.err) == (2, f"bertie: {longest} is given 2 times, and takes one value; give it once.\n")
+        assert (ran.code, ran.err) == (2, f"bertie: {longest} is given 2 times but takes one value; give it once.\n")
 
 
-def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
+def test_both_forms_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
     ran = run("classify", "-m", "nowhere", "--windows", "--no-windows", "a")
     assert (ran.code, "--windows is given 2 times" in ran.err) == (2, True)
 
@@ -79,12 +79,12 @@ def test_both_words_of_a_switch_are_one_option(run: Callable[..., Any]) -> None:
         ("tag --zzz", "bertie tag has no option --zzz. bertie tag -h lists all."),
     ],
 )
-def test_options_of_other_commands_have_a_hint(run: Callable[..., Any], given: str, sentence: str) -> None:
+def test_unknown_options_get_a_hint(run: Callable[..., Any], given: str, sentence: str) -> None:
     ran = run(*given.split())
     assert (ran.code, ran.err) == (2, f"bertie: {sentence}\n")
 
 
-def test_a_model_is_read_as_no_text(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_model_folder_is_not_a_text(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
     for command, hint in (
         ("bench", f"did you mean --model {tmp_path}?"),
@@ -94,13 +94,13 @@ def test_a_model_is_read_as_no_text(run: Callable[..., Any], tmp_path: Path) -> 
         assert run(*command.split(), str(tmp_path)).err.endswith(f" has no place for '{tmp_path}'; {hint}\n")
 
 
-def test_shared_options_stand_where_a_command_takes_what_they_make() -> None:
+def test_option_groups_are_expanded_in_place() -> None:
     made: list[Any] = []
 
     def tell(first: int = 0, *, form: FormatOptions, last: int = 1) -> None:
         made.append((first, form.as_format(), last))
 
-    command = bound(tell)
+    command = expand_groups(tell)
     form = ("format", "delimiter", "encoding", "quoting")
     assert list(signature(command).parameters) == ["first", *form, "last", "quiet", "verbose"]
     command(first=2, format="csv", delimiter="tab", encoding=None, quoting=None, last=3)

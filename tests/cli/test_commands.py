@@ -39,7 +39,7 @@ def test_help_and_version_import_no_torch(argument: str) -> None:
     assert (bertie.__version__ if argument == "--version" else "Usage: bertie") in ran.stdout
 
 
-def test_help_is_there_at_once_and_whole_on_a_narrow_terminal() -> None:
+def test_help_is_fast_and_complete_on_a_narrow_terminal() -> None:
     code = (
         "import sys; from bertie.cli import main\n"
         "sys.argv = ['bertie', 'finetune', '--help']\n"
@@ -55,14 +55,14 @@ def test_help_is_there_at_once_and_whole_on_a_narrow_terminal() -> None:
         assert option in ran.stdout
 
 
-def test_commands_are_completed() -> None:
+def test_shell_completion() -> None:
     asked = {"_BERTIE_COMPLETE": "complete_bash", "COMP_WORDS": "bertie em", "COMP_CWORD": "1"}
     code = "import sys; sys.argv = ['bertie']; from bertie.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
     assert ran.stdout.split() == ["embed"]
 
 
-def test_what_a_report_of_a_mistake_needs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTIE_API_KEYS", "secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert run("version").out == f"bertie {bertie.__version__}\n"
@@ -75,7 +75,7 @@ def test_what_a_report_of_a_mistake_needs(run: Run, monkeypatch: pytest.MonkeyPa
     assert ("OMP_NUM_THREADS=1" in found["settings"], "secret" in str(found)) == (True, False)
 
 
-def test_a_command_imports_what_it_needs() -> None:
+def test_commands_are_imported_lazily() -> None:
     code = (
         "import sys; from bertie.cli import main\n"
         "sys.argv = ['bertie', 'embed', 'a text']\n"
@@ -95,7 +95,7 @@ def test_embed_in_fewer_bytes(run: Run, tmp_path: Path) -> None:
     assert (np.load(path) == np.packbits(bertie.pipeline("embed")(texts)[:, :64] > 0, axis=1)).all()
     for options, message in (
         (["--precision", "int5", "--output", path], "--precision is 'int5'; it must be one of"),
-        (["--precision", "int8"], "--precision int8 is for all vectors as one array; add --output FILE.npy."),
+        (["--precision", "int8"], "--precision int8 is only for vectors written as one array; add --output FILE.npy."),
         (["--truncate-dim", 385], "--truncate-dim is 385; allowed are 1 to 384"),
     ):
         ran = run("embed", *texts, *options)
@@ -121,10 +121,10 @@ def test_embed(run: Run, tmp_path: Path) -> None:
 
 
 def test_numbers_are_the_float32_values() -> None:
-    from bertie.cli.writing import numbers
+    from bertie.cli.writing import shortest_floats
 
     vector = torch.randn(50).numpy()
-    read = json.loads(json.dumps(numbers(vector)))
+    read = json.loads(json.dumps(shortest_floats(vector)))
     assert np.array_equal(np.array(read, dtype=np.float32), vector)
 
 
@@ -135,7 +135,7 @@ def test_search(run: Run, tmp_path: Path) -> None:
     assert first == {"question": "bad weather", "rank": 1, "score": first["score"], "line": 4, "text": "It rained"}
     assert second["text"] == "Stocks fell. Bonds rose."
     table = run("search", path, "bad weather", "-k", 1, "--to", "csv").out
-    assert table.splitlines()[0] == "question,rank,score,line,text"  # nothing that only other commands' answers have
+    assert table.splitlines()[0] == "question,rank,score,line,text"  # no columns of other commands
     by = run("search", path, "--by", "sentence", "--top-k", 2, stdin="bad weather\n").records
     assert (by[0]["text"], by[0]["rank"], by[1]["rank"]) == ("It rained all day.", 1, 2)
     assert by[0]["score"] > by[1]["score"]
@@ -225,11 +225,11 @@ def test_classify(run: Run, classifier: Path, tmp_path: Path) -> None:
     assert {one["label"] for one in both["labels"]} == {"bad\x1b[31m", "good"}
 
 
-def test_41_labels_and_texts_reach_no_terminal_as_commands(run: Run, classifier: Path) -> None:
+def test_41_control_characters_in_labels_and_texts_are_escaped(run: Run, classifier: Path) -> None:
     ran = run("classify", "-m", classifier, "-k", 2, "a \x1b[2J \x9b b")
     assert "\x1b" not in ran.out
     assert "\x9b" not in ran.out
-    assert ran.records[0]["text"] == "a \x1b[2J \x9b b"  # and yet the JSON says what the text was
+    assert ran.records[0]["text"] == "a \x1b[2J \x9b b"  # but the JSON has the original text
     shown = run("inspect", classifier)
     assert "\x1b" not in shown.out
     assert r"bad\u001b[31m, good" in shown.out
@@ -250,7 +250,7 @@ def test_inspect(run: Run, mini: Path, minilm: Path) -> None:
         assert line in text
 
 
-def test_inspect_of_damage(run: Run, classifier: Path) -> None:
+def test_inspect_a_damaged_model(run: Run, classifier: Path) -> None:
     (classifier / "model.safetensors").write_bytes(b"\xff" * 100)
     ran = run("inspect", classifier)
     assert ran.code == 2
@@ -303,8 +303,8 @@ def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
     assert ran.stderr.startswith("bertie: ")
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_work(run: Run, tmp_path: Path) -> None:
-    # the text that is not UTF-8 would be found by the work
+def test_an_unwritable_output_is_refused_before_the_work(run: Run, tmp_path: Path) -> None:
+    # reading would find that the text is not UTF-8
     (tmp_path / "a.txt").write_bytes(b"\xff")
     for output, message in ((tmp_path, "it is a folder"), (tmp_path / "none" / "x.npy", "make the folder first")):
         ran = run("embed", "--input", tmp_path / "a.txt", "--output", output)
@@ -315,17 +315,17 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(run: Run, tmp_
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_is_quiet_and_130() -> None:
     program = subprocess.Popen([*BERTIE, "embed"], stdin=-1, stdout=-1, stderr=-1)
-    time.sleep(3)  # it waits for its input
+    time.sleep(3)  # until it waits for its input
     program.send_signal(signal.SIGINT)
     _, err = program.communicate(timeout=60)
     assert (program.returncode, err) == (130, b"")
 
 
-def test_a_pair_has_no_full_text(run: Run, tmp_path: Path) -> None:
+def test_full_text_is_refused_for_encoder_decoders(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "encoder-decoder"}')
     done = run("generate", "a", "--model", tmp_path, "--full-text")
     assert done.code == 2
-    assert done.err == "bertie: --full-text is for decoders, and a pair of BERTs writes another text: leave it out.\n"
+    assert done.err == "bertie: --full-text is for decoders, and this model is an encoder-decoder: leave it out.\n"
 
 
 def test_search_keeps_an_index_and_searches_rows_with_a_value(run: Run, tmp_path: Path) -> None:
@@ -359,9 +359,7 @@ def test_search_keeps_an_index_and_searches_rows_with_a_value(run: Run, tmp_path
     assert (by_bits.code, by_bits.records) == (0, first)
 
 
-def test_an_index_that_cannot_be_written_names_what_needs_none(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_index_suggests_no_index(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("the cat sleeps\n")
 
@@ -374,7 +372,7 @@ def test_an_index_that_cannot_be_written_names_what_needs_none(
     assert ran.err.endswith("no space is left. With --no-index, no vectors are kept.\n")
 
 
-def test_search_keeps_nothing_beside_a_file_where_it_may_not(
+def test_search_in_a_read_only_folder_keeps_no_index(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "notes.txt").write_text("the cat sleeps\n")

@@ -1,4 +1,4 @@
-"""The demo: three readable screens, with answers that are right and figures that are true."""
+"""The demo: three readable screens, with correct answers and figures."""
 
 import lzma
 import re
@@ -29,7 +29,7 @@ def short_book(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def few_sentences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A sample that is learned in seconds, in an empty folder."""
+    """A sample that trains in seconds, in an empty folder."""
     parts = []
     with bundled_texts.film_sentences() as whole:
         for path, rows in zip(whole, (48, 24), strict=True):
@@ -65,7 +65,7 @@ def test_three_screens(
     assert "And the parrot would say, with great rapidity" in out
     assert "bright, sunshiny weather" in out
     assert f"{len(short_book):,} sentences" in out
-    share = int(re.search(r"(\d+)% of the usual work never done", out)[1])  # type: ignore[index]
+    share = int(re.search(r"(\d+)% of the usual work avoided", out)[1])  # type: ignore[index]
     assert 40 <= share <= 75
     check_what_was_learned(out)
 
@@ -99,10 +99,10 @@ def test_nothing_is_overwritten(run: Callable[..., Any], few_sentences: None, mo
     assert "is not empty and holds no run" in ran.err
 
 
-def test_a_question_of_ones_own(run: Callable[..., Any], short_book: list[str]) -> None:
+def test_a_question_of_your_own(run: Callable[..., Any], short_book: list[str]) -> None:
     out = run("demo", "What does the parrot say?\x1b[31m").out
     assert "the parrot would say" in out
     assert "fine weather" not in out
     assert "[MASK]" not in out
     assert "\x1b" not in out
-    assert "A model of one's own" not in out
+    assert "A model of your own" not in out

@@ -1,4 +1,4 @@
-"""``bertie distil``: a student in a folder and its figures, or a sentence and nothing."""
+"""``bertie distil``: a student in a folder and its metrics, or an error and no folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,10 +40,10 @@ def test_a_tagger(run: Run, tagger: Path, words: Path, tmp_path: Path, monkeypat
 
 def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
     for options, message in (
-        (["--layers", "two"], "--layers is 'two'; write a number, or several with commas: 1,3,5."),
+        (["--layers", "two"], "--layers is 'two'; write a number, or several separated by commas: 1,3,5."),
         (["--layers", "1,7"], "--layers is [1, 7]; name some of the teacher's 2, from 0 to 1"),
         (["--losses", "answer"], "There is no loss 'answer'"),
-        (["--width", "8"], "--width is of the vectors of --static alone"),
+        (["--width", "8"], "--width is for --static only"),
         (["--static"], "--static reads no texts and trains nothing; leave --texts out"),
         (["--set", "lr=fast"], "learning_rate is 'fast'"),
     ):
@@ -55,4 +55,4 @@ def test_refused(run: Run, tagger: Path, words: Path, tmp_path: Path) -> None:
         assert (ran.code, f"leave {option[0]} out" in ran.err) == (2, True)
     assert not (tmp_path / "student").exists()
     ran = run("distil", tagger, "--out", tmp_path / "student")
-    assert (ran.code, "--texts is missing: name a file of texts to learn on; --static" in ran.err) == (2, True)
+    assert (ran.code, "--texts is missing: name a file of texts to learn from; only --static" in ran.err) == (2, True)

@@ -1,4 +1,4 @@
-"""``bertie export onnx``: a folder that other programs open, or a sentence and nothing."""
+"""``bertie export onnx``: a folder that other programs open, or an error and no folder."""
 
 import json
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def embedder(mini: Path, tmp_path: Path) -> Path:
 
 
 def answers(folder: Path, path: str) -> dict[str, Any]:
-    """Return what a graph gives of `TEXTS` as transformers' tokenizer of the folder reads them."""
+    """Return a graph's outputs for `TEXTS`, tokenized by transformers with the folder's tokenizer."""
     read = transformers.AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, truncation=True, return_tensors="np")
     session = runtime.InferenceSession(str(folder / path))
     given = {each.name: read[each.name].astype(np.int64) for each in session.get_inputs()}
@@ -56,7 +56,7 @@ def test_a_classifier(run: Run, classifier: Path, tmp_path: Path) -> None:
     (record,) = ran.records
     assert (record["task"], record["outputs"]) == ("text-classification", ["logits", "scores"])
     assert max(record["difference"].values()) < 1e-5
-    assert "in scores, of the largest number, to bertie's engine" in ran.err
+    assert "in scores, relative to the largest number, from bertie's engine" in ran.err
     files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files >= {"config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE", "onnx/model.onnx"}
     assert transformers.AutoConfig.from_pretrained(tmp_path / "out").id2label == {0: "good", 1: "bad", 2: "neither"}
@@ -94,7 +94,7 @@ def test_int8(run: Run, classifier: Path, tmp_path: Path, monkeypatch: pytest.Mo
     # a quantised folder is exported as it is
     assert run("quantize", classifier, tmp_path / "small", *texts).code == 0
     ran = run("export", "onnx", tmp_path / "small", tmp_path / "again", "--min-cosine", 0.9)
-    assert (ran.code, "for the worst text, to bertie's engine" in ran.err) == (0, True)
+    assert (ran.code, "for the worst text, with bertie's engine" in ran.err) == (0, True)
     assert ran.records[0]["path"].endswith("onnx/model_quantized.onnx")
     ran = run("export", "onnx", tmp_path / "small", tmp_path / "twice", "--int8", *texts)
     assert (ran.code, "The model is int8 already, and so is its graph" in ran.err) == (2, True)
@@ -154,7 +154,7 @@ def test_openvino_gives_the_same_vectors(run: Run, minilm: Path, tmp_path: Path)
     openvino = pytest.importorskip("openvino")
     assert run("export", "onnx", minilm, tmp_path / "out").code == 0
     wanted = bertie.pipeline("embed", minilm)(TEXTS)
-    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, that is usual
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bfloat16 where the processor has it
     model = openvino.Core().compile_model(tmp_path / "out" / "onnx" / "model.onnx", "CPU", precise)
     for count in (1, 3):  # batches of any size, texts of any length
         read = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(

@@ -1,4 +1,4 @@
-"""``bertie finetune`` and ``bertie evaluate``: from a file to a model and its figures, and mistakes in a sentence."""
+"""``bertie finetune`` and ``bertie evaluate``: from a file to a model and its metrics, and errors in one sentence."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) -> None:
+def test_several_files_of_different_formats(run: Run, start: Path, tmp_path: Path) -> None:
     for part in range(2):
         rows = [f"{'été ' * (number % 5)}{'good' if number % 2 else 'bad'} film|{number % 2}" for number in range(40)]
         (tmp_path / f"part-{part}.csv").write_text("text|label\n" + "\n".join(rows) + "\n", "cp1252")
@@ -59,7 +59,7 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
     assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
 
 
-def test_a_run_is_done_again_but_for_what_is_given(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
+def test_config_repeats_a_run_with_changes(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
     columns = ("--column", "text=Body", "--column", "label=Kind")
     first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
     said = ("--epochs", 1, "--test", 0, "--max-length", 16, "--seed", 3, "--class-weights", "auto", "--keep", 1)
@@ -121,7 +121,7 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
     ran = run("classify", "good film", 'bad "film", a', "--model", out, "--to", "csv")
     found = list(csv.DictReader(io.StringIO(ran.out)))
     assert [(row["text"], row["label"]) for row in found] == [("good film", "1"), ('bad "film", a', "0")]
-    # of a file, the columns are read that were learned from, and all come back
+    # of a file, the columns of the training are read, and all columns are written
     ran = run("classify", "--input", table, "--model", out, "--to", "csv")
     found = list(csv.DictReader(io.StringIO(ran.out)))
     assert list(found[0]) == ["Body", "Kind", "label", "score"]
@@ -141,7 +141,7 @@ def test_train_evaluate_classify(run: Run, start: Path, table: Path, tmp_path: P
         (("--set", "epoch=2"), "There is no setting 'epoch'; there are epochs"),
         (("--set", "warmup"), "--set is 'warmup'; write NAME=VALUE."),
         (("--column", "text"), "--column is 'text'; write ROLE=NAME"),
-        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers with commas"),
+        (("--class-weights", "auto,1"), "write auto, CLASS=2,OTHER=1, or numbers separated by commas"),
         (("--dev", "missing.csv"), "'missing.csv'"),
         (("--on-bad-row", "warn"), "--on-bad-row is 'warn'"),
         (("--column", "text=Text"), "There is no column 'Text'"),
@@ -170,7 +170,7 @@ def test_a_mistake_is_one_sentence(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_training_that_is_stopped_says_how_to_go_on(
+def test_an_interrupted_training_says_how_to_resume(
     run: Run, start: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     given = ("--train", table, "--model", start, "--out", tmp_path / "run", "--column", "text=Body")
@@ -180,7 +180,7 @@ def test_a_training_that_is_stopped_says_how_to_go_on(
         ran = run(*given)
     assert ran.code == code
     assert "bertie: Training was stopped after step 1 of " in ran.err
-    assert f"--resume goes on from {str(tmp_path / 'run' / 'state')!r}" in ran.err
+    assert f"--resume continues from {str(tmp_path / 'run' / 'state')!r}" in ran.err
     assert run(*given, "--resume").code == 0
 
 
@@ -193,10 +193,10 @@ def test_the_best_of_several_settings(run: Run, start: Path, table: Path, tmp_pa
     assert "learning_rate" in record["settings"]
     assert (tmp_path / "run" / "trials.jsonl").read_text().count("\n") == 2
     many = ("--sweep", 2, "--seed", 1, "--seed", 2)
-    assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep has one --seed.\n"
+    assert run("finetune", "sequence-classification", *given, *many).err == "bertie: A sweep takes only one --seed.\n"
 
 
-def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_columns_read_are_reported(run: Run, start: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     words = [f"{'a ' * (number % 11)}{'good' if number % 2 else 'bad'} film" for number in range(44)]
     lines = [f"{number},{text},a {number},{number % 2},{1 - number % 2}" for number, text in enumerate(words)]
     (tmp_path / "train.csv").write_text("\n".join(["id,comment_text,title,toxic,obscene", *lines]) + "\n")
@@ -243,10 +243,10 @@ def test_what_is_read_as_what_is_said(run: Run, start: Path, tmp_path: Path, cap
     assert "| thresholds | toxic 0." in report
 
     ran = run("evaluate", "classification", "--data", tmp_path / "train.csv", "--model", out)
-    assert ran.records[0]["read_as"] == line.replace(" (0/1 columns)", "")  # the model's columns, and no guess
+    assert ran.records[0]["read_as"] == line.replace(" (0/1 columns)", "")  # the model's columns, without guessing
 
 
-def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, start: Path, tmp_path: Path) -> None:
+def test_a_single_document_cannot_be_split(run: Run, start: Path, tmp_path: Path) -> None:
     rows = [{"question": f"good {number}", "context": "a film", "answer": "film"} for number in range(48)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("finetune", "qa", "--train", tmp_path / "train.jsonl", "--model", start, "--out", tmp_path / "run")
@@ -259,7 +259,7 @@ def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, sta
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
 
 
-def test_rows_that_choose_and_were_learned_from_are_said(run: Run, start: Path, tmp_path: Path) -> None:
+def test_leakage_between_train_and_dev_is_reported(run: Run, start: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("text,label\n" + "".join(f"word {number},{number % 2}\n" for number in range(10)))
     given = ("finetune", "classification", "--train", path, "--model", start, "--dry-run")
@@ -272,7 +272,7 @@ def test_rows_that_choose_and_were_learned_from_are_said(run: Run, start: Path, 
     assert run(*given, "--dev", 0.2, "--test", 0.2).records[0]["warnings"] == []
 
 
-def test_a_bad_row_names_the_way_to_leave_it_out(run: Run, start: Path, tmp_path: Path) -> None:
+def test_a_bad_row_suggests_skipping(run: Run, start: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("text,label\na,x\nb,y\nc,\n")
     ran = run("finetune", "classification", "--train", path, "--model", start, "--dry-run")
@@ -295,7 +295,7 @@ def test_a_dry_run_and_files_follow_a_model_with_classes(
     more = tmp_path / "more.csv"
     more.write_text(table.read_text().replace("film,0", "film,2"))
     ran = run(*given, "--train", more, "--model", out, "--dry-run")
-    said = "The model's head goes on with 1, starts anew for 2, forgets 0, which no row has."
+    said = "The model's head keeps 1, is newly initialised for 2, drops 0, which no row has."
     assert said in caplog.messages
     assert said in ran.records[0]["warnings"]
 

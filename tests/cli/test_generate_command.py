@@ -1,4 +1,4 @@
-"""``bertie generate``: JSON lines for programs, words as they come for a person, and refusals in a sentence."""
+"""``bertie generate``: JSON lines for programs, streamed words on a terminal, and errors in one sentence."""
 
 import sys
 from collections.abc import Callable
@@ -38,12 +38,12 @@ def test_lines_of_json(folder: Path, run: Run) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_what_is_in_vain_is_called_as_it_was_typed(folder: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_options_without_effect_are_named_as_typed(folder: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run("generate", "It rained", "-m", folder, "--max-new-tokens", "2", "--temperature", "3.5")
     assert "--temperature 3.5 has no effect without --sample" in caplog.text
 
 
-def test_words_for_a_person(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_are_streamed_to_a_terminal(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
     asked = ["generate", "It rained", "-m", str(folder), "--max-new-tokens", "4"]
     expected = bertie.pipeline("text-generation", folder, max_new_tokens=4, return_full_text=False)("It rained")

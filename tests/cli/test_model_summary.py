@@ -1,4 +1,4 @@
-"""What ``inspect`` says of each class, without building it, is what loading the class says."""
+"""What ``inspect`` says about each class, without building it, agrees with loading the class."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def check(folder: Path) -> None:
     found = describe(str(folder))["classes"]
     assert list(found) == list(CLASSES)
     for name in CLASSES:
-        found[name].pop("head_of", None)  # loading a class says nothing of it
+        found[name].pop("head_of", None)  # loading a class does not report it
         assert found[name] == loaded(name, folder), name
 
 
@@ -64,7 +64,7 @@ def test_int8(tmp_path: Path, saved: str) -> None:
 
 def test_other_classes_another_width_a_wrapper_and_another_quantisation(tmp_path: Path) -> None:
     bertie.BertForSequenceClassification(bertie.BertConfig(**SMALL, num_labels=5)).save_pretrained(tmp_path)
-    bertie.BertConfig(**SMALL).save_pretrained(tmp_path)  # says nothing of the classes
+    bertie.BertConfig(**SMALL).save_pretrained(tmp_path)  # without architectures
     check(tmp_path)
     renamed(tmp_path, "module.")
     check(tmp_path)
@@ -74,7 +74,7 @@ def test_other_classes_another_width_a_wrapper_and_another_quantisation(tmp_path
     check(tmp_path)
 
 
-def test_the_head_of_another_class_is_no_trained_one(tmp_path: Path) -> None:
+def test_the_head_of_another_class_is_untrained(tmp_path: Path) -> None:
     bertie.BertForSequenceClassification(bertie.BertConfig(**SMALL)).save_pretrained(tmp_path)
     found = describe(str(tmp_path))["classes"]
     assert found["BertForTokenClassification"]["head_of"] == "BertForSequenceClassification"

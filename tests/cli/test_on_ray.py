@@ -56,14 +56,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 @pytest.mark.parametrize("shard", [1, 7, 100, 1 << 20])
 def test_shards_are_all_lines_in_order(shard: int, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.cli.on_ray.SHARD", shard)
+    monkeypatch.setattr("bertie.cli.on_ray.SHARD_BYTES", shard)
     whole = texts.read_bytes()
     parts = [whole[start:stop] for start, stop in _ranges(texts)]
     assert b"".join(parts) == whole
     assert all(part.endswith(b"\n") for part in parts)
 
 
-def test_what_has_no_shards_is_refused(
+def test_inputs_that_cannot_be_sharded_are_refused(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", sys)
@@ -76,8 +76,8 @@ def test_what_has_no_shards_is_refused(
     for arguments, said in (
         (("a text", *out), "--ray answers one file; name it with --input."),
         (("--input", texts), "--ray writes a folder of shards; name it with --output."),
-        (("--input", tmp_path / "table.csv", *out), "make it JSON lines"),
-        (("--input", tmp_path / "wide.jsonl", *out), "make it JSON lines"),
+        (("--input", tmp_path / "table.csv", *out), "must be JSON lines, or plain text, in UTF-8"),
+        (("--input", tmp_path / "wide.jsonl", *out), "must be JSON lines, or plain text, in UTF-8"),
         (("--input", texts, "--output", tmp_path / "full"), "holds other files"),
     ):
         assert run(monkeypatch, "classify", "--ray", *arguments) == 2
@@ -85,10 +85,10 @@ def test_what_has_no_shards_is_refused(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_where_it_stopped(
+def test_a_run_is_resumed(
     cluster: Any, model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bertie.cli.on_ray.SHARD", 3_000)
+    monkeypatch.setattr("bertie.cli.on_ray.SHARD_BYTES", 3_000)
     folder, whole = tmp_path / "answers", tmp_path / "whole.jsonl"
     command = ("classify", "--model", model, "--input", texts)
     assert run(monkeypatch, *command, "--output", whole) == 0
@@ -113,7 +113,7 @@ def test_vectors_as_arrays_and_an_error_of_a_worker(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("bertie.cli.on_ray.SHARD", 8_000)
+    monkeypatch.setattr("bertie.cli.on_ray.SHARD_BYTES", 8_000)
     command = ("embed", "--ray", "--model", mini, "--max-length", 8, "--input", texts)
     assert run(monkeypatch, *command, "--to", "npy", "--output", tmp_path / "vectors") == 0
     arrays = [np.load(part) for part in sorted((tmp_path / "vectors").glob("*.npy"))]
@@ -153,7 +153,7 @@ def test_the_server_as_a_deployment(cluster: Any, model: Path) -> None:
         ({"models": "m", "replicas": "many"}, "replicas is 'many'; give a number"),
     ],
 )
-def test_a_deployment_that_cannot_be(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_deployments(given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bertie.serving.ray_deployment import application
 
     monkeypatch.setitem(sys.modules, "ray", sys)

@@ -1,4 +1,4 @@
-"""``bertie pretrain``: from raw text to a model that answers, in commands, the same after ``kill -9``."""
+"""``bertie pretrain``: from raw text to a model by commands, and the same model after ``kill -9``."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., An
 GIVEN = ("--data", "data", "--batch-tokens", 120, "--device", "cpu")
 
 
-def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..., Any]) -> None:
+def test_from_scratch_and_continued(place: Path, run: Callable[..., Any]) -> None:
     options = (
         "--length",
         16,
@@ -71,7 +71,7 @@ def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..
     ("options", "sentence"),
     [
         (("--config", "mini"), "Say how long to train: --steps, or --budget."),
-        (("--steps", 1), "Give either --config or --from: a new model, or one to go on from."),
+        (("--steps", 1), "Give either --config or --from: a new model, or one to continue from."),
         (("--config", "mini", "--budget", "soon"), "--budget is 'soon'; write a number and s, m, h or d, such as 30m."),
         (("--config", "mini", "--budget", "1h", "--steps", 1), "--steps 1 and --budget 3600.0 exclude each other"),
         (("--config", "mini", "--steps", 1, "--length", "a"), "--length is 'a'; write a number, or several"),
@@ -82,7 +82,7 @@ def test_a_model_from_nothing_and_one_that_goes_on(place: Path, run: Callable[..
         ),
         (("--config", "mini", "--steps", 1, "--length", 513), "The length is 513, but the model has 512 positions"),
         (("--config", "mini", "--steps", 1, "--teacher", "none"), "there is no folder 'none' here"),
-        (("--config", "mini", "--steps", 1, "--teacher-weight", 2), "there is none; give --teacher too."),
+        (("--config", "mini", "--steps", 1, "--teacher-weight", 2), "there is no teacher; give --teacher too."),
         (("--config", "mini", "--budget", "infs"), "--budget is inf; allowed: a number above 0 or None."),
         (("--config", "mini", "--steps", 1, "--masked-units", "word"), "Did you mean 'words'?"),
         (("--config", "mini", "--steps", 1, "--data", "none"), "'none' is not prepared data"),
@@ -108,7 +108,7 @@ def bertie(*arguments: object) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_goes_on_to_the_same_model(place: Path, number: signal.Signals) -> None:
+def test_a_killed_run_is_resumed_to_the_same_model(place: Path, number: signal.Signals) -> None:
     given = ("pretrain", *GIVEN, "--config", "my-config.json", "--steps", 400, "--length", "16,32", "--save-every", 10)
     assert bertie(*given, "--out", "whole").wait(300) == 0
     half = bertie(*given, "--out", "half")

@@ -1,4 +1,4 @@
-"""``bertie quantize``: a complete folder, or a sentence and nothing."""
+"""``bertie quantize``: a complete folder, or an error and no folder."""
 
 import json
 from collections.abc import Callable

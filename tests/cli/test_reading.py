@@ -1,4 +1,4 @@
-"""Texts of a command from arguments, lines, JSON lines and tables, and each fault with its line."""
+"""Texts of a command from arguments, lines, JSON lines and tables, and errors with their line."""
 
 import gzip
 import io
@@ -96,19 +96,19 @@ def test_other_faults(tmp_path: Path) -> None:
             list(source.read(**more))
 
 
-def test_a_format_that_there_is_not_is_refused_beside_texts_too(run: Callable[..., Any]) -> None:
+def test_an_unknown_format_is_refused_with_arguments_too(run: Callable[..., Any]) -> None:
     ran = run("embed", "a", "--format", "xml")
     assert ran.code == 2
     assert "no format 'xml'" in ran.err
 
 
-def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a"}\n{"broken')))
     texts = InputOptions().read(FormatOptions("jsonl"))
     assert next(texts).text == "a"  # before the broken line is reached
 
 
-def test_41_a_terminal_is_given_no_commands() -> None:
+def test_41_control_characters_are_escaped() -> None:
     assert printable("\x1b[31mred\x07 \x9b31m \u202eevil\u2066 tab\t") == (
         r"\u001b[31mred\u0007 \u009b31m \u202eevil\u2066 tab\u0009"
     )

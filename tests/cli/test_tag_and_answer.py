@@ -22,7 +22,7 @@ SIZES = {
 
 
 def saved(minilm: Path, folder: Path, cls: str, **fields: Any) -> Path:
-    """Save a small random model whose answers differ from token to token, and return its folder."""
+    """Save a small random model whose outputs vary between tokens, and return its folder."""
     torch.manual_seed(0)
     model = getattr(bertie, cls)(bertie.BertConfig(**SIZES, **fields))
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_tag(run: Run, tagger: Path) -> None:
     assert (ran.code, "Did you mean 'first'?" in ran.err) == (2, True)
 
 
-def test_what_was_saved_with_a_tagger_is_used(run: Run, tagger: Path) -> None:
+def test_saved_options_of_a_tagger_are_used(run: Run, tagger: Path) -> None:
     config = json.loads((tagger / "config.json").read_text())
     config["task_specific_params"] = {"token-classification": {"scheme": "BIO", "aggregation_strategy": "average"}}
     (tagger / "config.json").write_text(json.dumps(config))

@@ -39,7 +39,7 @@ def test_texts_become_a_vocabulary_and_shards(run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "d" / "manifest.json").read_text())["sources"] == str(book)
 
 
-def test_one_document_is_no_plural(run: Run, mini: Path, tmp_path: Path) -> None:
+def test_singular_of_one_document(run: Run, mini: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Jim", "utf-8")
     ran = run("prepare", tmp_path / "a.txt", "-t", mini, "--out", tmp_path / "d", "--heldout", 0, "--workers", 1)
     assert ran.err.splitlines()[1:] == [
@@ -49,7 +49,7 @@ def test_one_document_is_no_plural(run: Run, mini: Path, tmp_path: Path) -> None
     ]
 
 
-def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
+def test_errors_are_one_sentence(run: Run, tmp_path: Path) -> None:
     few = tmp_path / "few.txt"
     few.write_text("a few words", "utf-8")
     latin = tmp_path / "latin.txt"
@@ -90,9 +90,7 @@ def test_what_cannot_be_done_is_one_sentence(run: Run, tmp_path: Path) -> None:
         (b"A good line. And two.\n\nA bad \x81 byte \x8d.\n", "Line 3 of "),
     ],
 )
-def test_files_that_are_no_text_are_refused(
-    run: Run, mini: Path, tmp_path: Path, content: bytes, expected: str
-) -> None:
+def test_binary_files_are_refused(run: Run, mini: Path, tmp_path: Path, content: bytes, expected: str) -> None:
     file = tmp_path / "file.txt"
     file.write_bytes(content)
     ran = run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--workers", 1)
@@ -104,7 +102,7 @@ def test_files_that_are_no_text_are_refused(
     assert run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--workers", 1).code == 0
 
 
-def test_another_encoding_is_guessed_and_said(run: Run, mini: Path, tmp_path: Path) -> None:
+def test_a_guessed_encoding_is_reported(run: Run, mini: Path, tmp_path: Path) -> None:
     file = tmp_path / "file.txt"
     file.write_bytes("Ein Café in Köln – und „Müller“.".encode("cp1252"))
     ran = run("prepare", file, "-t", mini, "--out", tmp_path / "d", "--heldout", 0, "--workers", 1)
@@ -136,7 +134,7 @@ def test_the_command_writes_a_model_that_transformers_opens(mini: Path, tmp_path
         )
 
 
-def test_what_is_guessed_of_files_is_said(run: Run, mini: Path, tmp_path: Path) -> None:
+def test_guesses_about_files_are_reported(run: Run, mini: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("text;stars\n" + "the hepatocytes and the cholangiocytes;5\n" * 9, "utf-8")
     for command in (

@@ -1,4 +1,4 @@
-"""--quiet and --verbose: what every command writes to standard error beside its answer."""
+"""--quiet and --verbose: what every command writes to standard error."""
 
 import logging
 import re
@@ -53,7 +53,7 @@ def test_quiet_keeps_what_was_guessed(run: Callable[..., Any], tmp_path: Path) -
     rows.write_text("review,stars\n" + "".join(f"A film {n}.,{'good' if n % 2 else 'bad'}\n" for n in range(40)))
     ran = run("finetune", "text-classification", "--train", rows, "--dry-run", "--quiet")
     assert ran.err.splitlines() == [
-        "bertie: No model is named: training begins with sentence-transformers/all-MiniLM-L6-v2.",
+        "bertie: No model is named: training starts from sentence-transformers/all-MiniLM-L6-v2.",
         "bertie: text = review; label = stars; one label, 2 classes: bad, good",
     ]
 
@@ -63,11 +63,11 @@ def test_both_contradict_each_other(run: Callable[..., Any]) -> None:
     assert (ran.code, ran.err) == (2, "bertie: --quiet and --verbose are both given; give one of them.\n")
 
 
-def test_what_a_command_sets_ends_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_a_command_end_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     before = logger.level, lines.level, lines.disabled, list(logger.handlers)
-    with Verbosity(verbose=True).in_force():
+    with Verbosity(verbose=True).applied():
         assert logger.isEnabledFor(logging.INFO)
-    with Verbosity(quiet=True).in_force():
+    with Verbosity(quiet=True).applied():
         say("for a person")
         with progress("texts", 10) as advance:
             advance(5)

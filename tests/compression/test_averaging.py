@@ -22,7 +22,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs that began at the same weights, head and all, and differ in their seed."""
+    """Two runs that started from the same weights, head included, and differ in their seed."""
     folder = tmp_path_factory.mktemp("runs")
     start = write_start(folder / "start", num_hidden_layers=1)
     options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "show_progress": False}
@@ -51,20 +51,20 @@ def test_the_mean_of_two_models(runs: list[Path], tmp_path: Path) -> None:
     assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
     configs = [json.loads((each / "config.json").read_text()) for each in (*runs, tmp_path / "mean")]
     assert ["temperature" in str(config.get("task_specific_params")) for config in configs] == [True, True, False]
-    assert notes == ["The models differ in temperature, tuned for each model alone; their mean is left without."]
+    assert notes == ["The models differ in temperature, which were tuned for each; the mean has none."]
     pipe = bertie.pipeline("classification", tmp_path / "mean")
     assert pipe("a good film 3")[0]["label"] in ("0", "1")
     with pytest.raises(CheckpointError, match="is not empty; name a new one"):
         bertie.average(runs, tmp_path / "mean")
 
 
-def test_models_that_no_task_was_learned_on(tmp_path: Path) -> None:
+def test_models_without_task_options(tmp_path: Path) -> None:
     starts = [write_start(tmp_path / name, num_hidden_layers=1) for name in "ab"]
     assert not bertie.average(starts, tmp_path / "mean")
     assert "task_specific_params" not in json.loads((tmp_path / "mean" / "config.json").read_text())
 
 
-def test_models_that_began_elsewhere_are_said(runs: list[Path], tmp_path: Path) -> None:
+def test_models_of_different_origin_are_reported(runs: list[Path], tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_hidden_layers=1)
     model = bertie.BertModel.from_pretrained(start)
     torch.manual_seed(5)
@@ -73,7 +73,7 @@ def test_models_that_began_elsewhere_are_said(runs: list[Path], tmp_path: Path) 
     model.save_pretrained(start)
     bertie.finetune("classification", ROWS, model=start, out=tmp_path / "other", epochs=1, show_progress=False)
     notes = bertie.average([runs[0], tmp_path / "other"], tmp_path / "mean")
-    assert any(re.match(r"Tensors such as 'bert\..* differ by more than half their size: ", note) for note in notes)
+    assert any(re.match(r"Tensors such as 'bert\..* differ by more than half their norm: ", note) for note in notes)
     assert any(note.startswith("They were fine-tuned from different models: ") for note in notes)
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_averaged(runs: list[Path], tmp_path: Path) -> None:
         (tmp_path / "wider", "has the intermediate_size 8, and .* a mean needs the same"),
         (words, "has the token '(film|movie)' at id"),
         (bare, "has the class 'BertModel', and .* 'BertForSequenceClassification'; a mean needs the same"),
-        (one, "a mean needs two different models, or more"),
+        (one, "a mean needs at least two different models"),
     ):
         with pytest.raises(InputError, match=message):
             bertie.average([one, second], tmp_path / "mean")

@@ -1,4 +1,4 @@
-"""A small model takes the other's place if it is near enough, predicts alike and is no slower."""
+"""A small model is accepted if it is similar enough, predicts alike and is not slower."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ import torch
 
 import bertie
 from bertie.compression import check
-from bertie.compression.check import Comparison, _agreement, _chosen, compare, held_out, split_texts
+from bertie.compression.check import Comparison, _agreement, _predictions, compare, held_out, split_texts
 from bertie.errors import BertieError, InputError
 from bertie.packing import Packed
 from bertie.tasks.features import Features
@@ -56,9 +56,9 @@ def test_predictions_are_compared() -> None:
         ([0.0, 5.0, 1.0, 2.0, 1.0], "start_logits", None, [1, 0]),  # a token of each text
     ],
 )
-def test_what_a_model_chooses(scores: list[Any], name: str, problem_type: str | None, chosen: list[Any]) -> None:
+def test_predictions_of_outputs(scores: list[Any], name: str, problem_type: str | None, chosen: list[Any]) -> None:
     packed = Packed.from_lists([[2, 9, 3], [2, 3]])
-    assert _chosen(torch.tensor(scores), name, packed, problem_type).tolist() == chosen
+    assert _predictions(torch.tensor(scores), name, packed, problem_type).tolist() == chosen
 
 
 @pytest.mark.parametrize(("number", "held"), [(2, [1]), (4, [3]), (5, [4]), (12, [4, 9])])
@@ -80,11 +80,11 @@ def test_texts_to_compare_on_are_given_or_held_out() -> None:
     ("found", "least"),
     [
         (FOUND, {}),
-        (FOUND, {"min_worst": -0.2, "min_mean": 0.9, "min_agreement": 0.95}),  # predictions count, not the mean
+        (FOUND, {"min_worst": -0.2, "min_mean": 0.9, "min_agreement": 0.95}),  # only predictions count, not the mean
         (replace(FOUND, agreement=None), {"min_mean": 0.5}),
     ],
 )
-def test_what_is_good_enough(found: Comparison, least: dict[str, float]) -> None:
+def test_good_enough_models_are_accepted(found: Comparison, least: dict[str, float]) -> None:
     found.refuse(False, **least)
 
 
@@ -98,13 +98,13 @@ def test_what_is_good_enough(found: Comparison, least: dict[str, float]) -> None
         (replace(FOUND, small_rate=1.98), {}, r"It would be slower on this machine \(0\.99 x\)"),
     ],
 )
-def test_what_is_not_is_refused_unless_it_is_forced(found: Comparison, least: dict[str, float], says: str) -> None:
-    with pytest.raises(BertieError, match=rf"^{says}\. Nothing is written; force=True writes it all the same\.$"):
+def test_bad_models_are_refused_unless_forced(found: Comparison, least: dict[str, float], says: str) -> None:
+    with pytest.raises(BertieError, match=rf"^{says}\. Nothing is written; force=True writes it anyway\.$"):
         found.refuse(False, **least)
     found.refuse(True, **least)
 
 
-def test_a_comparison_in_words() -> None:
+def test_lines_of_a_comparison() -> None:
     found = replace(FOUND, cosine_worst=0.25, small_rate=5.0, size=3 * 2**20, small_size=2**20)
     assert found.lines() == [
         "texts        10",

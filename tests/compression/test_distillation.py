@@ -1,4 +1,4 @@
-"""bertie.distil: losses against their formulas, students of some layers, folders that open, and what is refused."""
+"""bertie.distil: losses against their formulas, students with some layers, folders that open, and errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ def learner_of(folder: Path, layers: list[int], losses: tuple[str, ...]) -> Dist
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_student_that_is_the_teacher_has_nothing_to_learn(make: Callable[..., Path], kind: str) -> None:
+def test_a_student_equal_to_the_teacher_has_no_loss(make: Callable[..., Path], kind: str) -> None:
     learner = learner_of(make(kind), [0, 1, 2, 3], ("answers", "hidden", "relations"))
     learner.model.eval()
     torch.testing.assert_close(learner.loss([0, 1, 2, 3]), torch.zeros(3), atol=1e-5, rtol=0)
@@ -113,7 +113,7 @@ def test_the_losses_are_those_of_the_papers() -> None:
     ("layers", "count", "expected"),
     [(3, 6, [1, 3, 5]), (1, 6, [5]), (6, 12, [1, 3, 5, 7, 9, 11]), (2, 3, [1, 2]), ([0, 5], 6, [0, 5])],
 )
-def test_layers_at_equal_distances(layers: Any, count: int, expected: list[int]) -> None:
+def test_evenly_spaced_layers(layers: Any, count: int, expected: list[int]) -> None:
     assert chosen_layers(layers, count) == expected
 
 
@@ -123,7 +123,7 @@ def test_layers_that_the_teacher_does_not_have(layers: Any) -> None:
         chosen_layers(layers, 6)
 
 
-def test_what_is_far_off_is_not_written(make: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_dissimilar_student_is_not_written(make: Callable[..., Path], tmp_path: Path) -> None:
     arguments: Any = (make("vectors"), TEXTS, tmp_path / "student")
     settings = bertie.Settings(steps=1, learning_rate=1e-6)
     with pytest.raises(
@@ -143,12 +143,12 @@ def test_refused(make: Callable[..., Path], mini: Path, tmp_path: Path) -> None:
         ({"losses": ["answers", "answers"]}, "losses names 'answers' twice"),
         ({"temperature": float("inf")}, "temperature is inf; allowed: numbers above 0"),
         ({"temperature": 0}, "temperature is 0; allowed: numbers above 0"),
-        ({"layers": 4}, "layers is 4; the teacher has 4: allowed are 1 to 3"),
+        ({"layers": 4}, "layers is 4; the teacher has 4: allowed: 1 to 3"),
     ):
         with pytest.raises(InputError, match=message):
             bertie.distil(folder, TEXTS, out, **options)
     for texts, found in (([], "0 texts"), ("one text is no characters", "1 text")):
-        with pytest.raises(InputError, match=f"^texts has {found}; give hundreds or more if you can, and two at least"):
+        with pytest.raises(InputError, match=f"^texts has {found}; give at least two, better hundreds"):
             bertie.distil(folder, texts, out)
     with pytest.raises(InputError, match=r"^check has no text\.$"):
         bertie.distil(folder, TEXTS, out, check=[])

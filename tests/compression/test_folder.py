@@ -1,4 +1,4 @@
-"""A model's folder, opened: what its files hold and no more."""
+"""A model's folder is opened with what its files contain and no more."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_a_bare_encoder_has_a_pooler_if_its_files_do(
 
 
 @pytest.mark.parametrize("front", [b"", b"---\nlicense: apache-2.0\n---\n\n"])
-def test_scores_of_the_model_it_was_made_from_stay_behind(front: bytes, tmp_path: Path) -> None:
+def test_scores_of_the_original_are_not_copied(front: bytes, tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_hidden_layers=1)
     for name in ("report.md", "report.html", "results.json", "run.json", "LICENSE"):
         (start / name).write_text("{}")

@@ -1,4 +1,4 @@
-"""bertie.prune: what matters least goes, the folder opens everywhere, and what cannot be is refused."""
+"""bertie.prune: what matters least is removed, the folder opens everywhere, and invalid arguments are refused."""
 
 from pathlib import Path
 from shutil import copytree
@@ -13,7 +13,7 @@ from small import TINY
 import bertie
 from bertie.compression import check
 from bertie.compression.observe import cosines, vectors
-from bertie.compression.pruning import narrowed, observed, without_heads, without_layers
+from bertie.compression.pruning import input_statistics, without_heads, without_layers, without_neurons
 from bertie.compression.quantizing import encode
 from bertie.engine import Engine
 from bertie.engine.blocks import FEWEST_SAVED
@@ -33,7 +33,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
     config = bertie.BertConfig(**{**TINY, "num_hidden_layers": 3, "initializer_range": 0.3})
     model: Any = bertie.BertForSequenceClassification(config)
     with torch.no_grad():
-        idle = model.bert.encoder.layer[1]  # a block that adds nothing, and neurons that say nothing
+        idle = model.bert.encoder.layer[1]  # a block without effect, and neurons without effect
         for part in (idle.attention.output, idle.output):
             part.dense.weight.zero_()
             part.dense.bias.zero_()
@@ -44,7 +44,7 @@ def folder(minilm: Path, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_what_does_nothing_goes_first(folder: Path, tmp_path: Path) -> None:
+def test_layers_and_neurons_without_effect_are_removed_first(folder: Path, tmp_path: Path) -> None:
     found = bertie.prune(folder, TEXTS, tmp_path / "small", layers=2, intermediate_size=12)
     assert found.agreement == 1.0
     assert found.cosine_worst > 0.9999
@@ -62,13 +62,13 @@ def test_what_does_nothing_goes_first(folder: Path, tmp_path: Path) -> None:
     assert Engine.open(tmp_path / "small").config.intermediate_size == 12
 
 
-def test_heads_that_do_nothing_go_first_and_every_program_opens_the_folder(folder: Path, tmp_path: Path) -> None:
+def test_heads_without_effect_are_removed_first_and_any_program_opens_the_folder(folder: Path, tmp_path: Path) -> None:
     whole: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     width = whole.config.hidden_size // whole.config.num_attention_heads
     with torch.no_grad():
         whole.bert.encoder.layer[0].attention.output.dense.weight[:, :width] = 0
     whole.save_pretrained(folder)
-    found = bertie.prune(folder, TEXTS, tmp_path / "small", heads=4)  # of 6; layer 1 has none that does anything
+    found = bertie.prune(folder, TEXTS, tmp_path / "small", heads=4)  # of 6; those of layer 1 have no effect
     assert found.cosine_worst > 0.9999
     small: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
     engine = Engine.open(tmp_path / "small")
@@ -91,7 +91,7 @@ def test_heads_that_do_nothing_go_first_and_every_program_opens_the_folder(folde
         assert gradient[width:].any()
 
 
-def test_an_int8_model_has_the_heads_of_the_one_it_is_made_from(folder: Path, tmp_path: Path) -> None:
+def test_quantizing_keeps_removed_heads(folder: Path, tmp_path: Path) -> None:
     bertie.prune(folder, TEXTS, tmp_path / "small", heads=4, force=True)
     whole: Any = bertie.BertForSequenceClassification.from_pretrained(tmp_path / "small").eval()
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
@@ -121,7 +121,7 @@ def test_a_block_whose_heads_are_all_zeros_is_computed_with_one(folder: Path) ->
 
 def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
-    found = observed(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
+    found = input_statistics(model, encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model), "output.dense")
     assert [tuple(each.importance.shape) for each in found] == [(24,)] * 3
     assert (found[0].importance[::2] == 0).all()
     assert (found[0].importance[1::2] > 0).all()
@@ -129,32 +129,32 @@ def test_importance_is_the_squared_change_of_the_first_order(folder: Path) -> No
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_goes_is_predicted_from_what_stays(folder: Path) -> None:
-    """Of neurons that are twice there, half may go, and nothing changes."""
+def test_removed_neurons_are_predicted_from_kept_ones(folder: Path) -> None:
+    """If every neuron is duplicated, half of them can be removed, and nothing changes."""
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
         for layer in model.bert.encoder.layer:
             for part in (layer.intermediate.dense.weight, layer.intermediate.dense.bias):
                 part[1::2] = part[::2]
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    assert cosines(vectors(narrowed(model, 12, features), features), vectors(model, features)).min() > 0.99
+    assert cosines(vectors(without_neurons(model, 12, features), features), vectors(model, features)).min() > 0.99
 
 
-def test_a_layer_that_does_nothing_may_lose_heads_and_neurons(folder: Path) -> None:
+def test_a_layer_without_effect_may_lose_heads_and_neurons(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
         for part in (model.bert.encoder.layer[1].attention.self.value, model.bert.encoder.layer[1].intermediate.dense):
             part.weight[:], part.bias[:] = 0, 0
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    small = narrowed(without_heads(model, 5, features), 23, features)
+    small = without_neurons(without_heads(model, 5, features), 23, features)
     assert cosines(vectors(small, features), vectors(model, features)).min() > 0.9
 
 
-def test_the_model_stays_as_it_was(folder: Path) -> None:
+def test_the_original_is_not_modified(folder: Path) -> None:
     model: Any = bertie.BertForSequenceClassification.from_pretrained(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     features = encode(TEXTS, bertie.AutoTokenizer.from_pretrained(folder), model)
-    narrowed(without_heads(without_layers(model, 1, features), 1, features), 4, features)
+    without_neurons(without_heads(without_layers(model, 1, features), 1, features), 4, features)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert model.config.num_hidden_layers == 3
 
@@ -162,10 +162,10 @@ def test_the_model_stays_as_it_was(folder: Path) -> None:
 def test_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     for options, message in (
-        ({}, "Nothing is to be left out; give layers, heads, intermediate_size, or some of them"),
-        ({"layers": 3, "heads": 6, "intermediate_size": 24}, "Nothing is to be left out; give layers"),
+        ({}, "Nothing would be removed; give layers, heads, intermediate_size, or some of them"),
+        ({"layers": 3, "heads": 6, "intermediate_size": 24}, "Nothing would be removed; give layers"),
         ({"heads": 7}, "heads is 7; allowed are 1 to 6"),
-        ({"heads": 2}, "heads is 2; each of the 3 layers keeps one at least"),
+        ({"heads": 2}, "heads is 2; each of the 3 layers keeps at least one"),
         ({"layers": 2, "heads": 5}, "heads is 5; allowed are 1 to 4"),
         ({"layers": 4}, "layers is 4; allowed are 1 to 3"),
         ({"intermediate_size": 25}, "intermediate_size is 25; allowed are 1 to 24"),
@@ -178,7 +178,7 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     small = bertie.quantize(whole, texts=TEXTS, tokenizer=bertie.AutoTokenizer.from_pretrained(folder), min_cosine=0)
     copytree(folder, tmp_path / "int8")
     small.save_pretrained(tmp_path / "int8")
-    with pytest.raises(InputError, match="^texts has 1 text; give hundreds or more if you can"):
+    with pytest.raises(InputError, match="^texts has 1 text; give at least two, better hundreds"):
         bertie.prune(folder, TEXTS[:1], out, layers=1)
     with pytest.raises(InputTypeError, match="An int8 model keeps its heads and neurons; prune the"):
         bertie.prune(tmp_path / "int8", TEXTS, out, heads=5, intermediate_size=5)

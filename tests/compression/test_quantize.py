@@ -1,4 +1,4 @@
-"""bertie.quantize: close to the model it was made of, in files and back, and clear about what cannot be."""
+"""bertie.quantize: close to the original, saved and loaded, and clear about errors."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ needs_bytes = pytest.mark.skipif(
 
 
 class Letters:
-    """A tokenizer that takes every character for a word."""
+    """A tokenizer with a token per character."""
 
     model_max_length = 64
 
@@ -84,7 +84,7 @@ def padded() -> dict[str, torch.Tensor]:
 
 
 def without_bits(folder: Path) -> Any:
-    """The model of a folder that no longer declares to how many bits inputs are rounded."""
+    """The model of a folder whose declaration lacks the bits of the inputs."""
     config = BertConfig.from_pretrained(folder)
     del config.quantization_config["input_bits"]
     return BertForMaskedLM.from_pretrained(folder, config=config)
@@ -121,7 +121,7 @@ class TestQuantize:
 
     def test_layers_that_hurt_stay(self, caplog: pytest.LogCaptureFixture) -> None:
         model = small()
-        with torch.no_grad():  # one number of a row decides, and the others' rounding shows
+        with torch.no_grad():  # one outlier per row makes the rounding of the others coarse
             model.encoder.layer[1].output.dense.weight[:, 0] *= 3000
         with caplog.at_level(logging.INFO, "bertie"):
             made = int8(model, min_cosine=0.99999)
@@ -136,7 +136,7 @@ class TestQuantize:
     @needs_bytes
     def test_one_layer_that_needs_16_bits(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         model = small(BertForMaskedLM)
-        with torch.no_grad():  # one large number of every row is worth nothing, and widens the range of the others
+        with torch.no_grad():  # one large number in every row has no weight, but widens the range of the others
             model.bert.encoder.layer[1].intermediate.dense.bias[0] = 300
             model.bert.encoder.layer[1].output.dense.weight *= 200
             model.bert.encoder.layer[1].output.dense.weight[:, 0] = 0
@@ -201,7 +201,7 @@ class TestQuantize:
     def test_decoder_with_cross_attention(self) -> None:
         model = small(is_decoder=True, add_cross_attention=True)
         made = int8(model)
-        # texts alone do not reach it
+        # it does not run on texts alone
         assert isinstance(made.encoder.layer[0].crossattention.self.query, nn.Linear)
         states, ids = torch.randn(1, 5, 48), torch.tensor([[2, 9, 3]])
         ours, theirs = (each(ids, encoder_hidden_states=states).last_hidden_state[0] for each in (made, model))

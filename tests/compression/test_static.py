@@ -1,4 +1,4 @@
-"""bertie.distil_static: the table's formula, a folder that sentence-transformers reads alike, and what is refused."""
+"""bertie.distil_static: the table's formula, a folder that sentence-transformers reads alike, and errors."""
 
 import json
 from pathlib import Path

@@ -206,7 +206,7 @@ def test_int8_layers_of_a_decoder(mini: Path, tmp_path: Path) -> None:
         bertie.Packed.from_flat(rows.ids, rows.lengths), **asked
     )
     assert Engine.open(tmp_path, "BertLMHeadModel").generate(rows, asked).tolist() == expected.tolist()
-    with pytest.raises(InputTypeError, match="quantize takes one BERT"):
+    with pytest.raises(InputTypeError, match="quantize takes a single BERT"):
         bertie.quantize(pair_of_berts()[0])
 
 

@@ -53,7 +53,7 @@ def finetuned(start: Path, train: Any, **more: Any) -> Any:
     return bertie.finetune("sequence-classification", train, **{**options, **more})
 
 
-def test_a_csv_becomes_a_model_with_its_quality(start: Path, tmp_path: Path) -> None:
+def test_from_a_csv_to_a_scored_model(start: Path, tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     for path, data in ((train, rows(160)), (dev, rows(60, seed=1))):
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -67,7 +67,7 @@ def test_a_csv_becomes_a_model_with_its_quality(start: Path, tmp_path: Path) -> 
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.json", "model.safetensors", "vocab.txt", "report.md", "run.json", "results.json", LOG} <= names
     assert {"curves.png", "confusion.png", "reliability.png"} <= names
-    assert STATE in names  # more epochs go on from there
+    assert STATE in names  # for more epochs
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
     assert saved["metrics"]["accuracy"] == result.metrics["accuracy"]
     assert saved["rows"] == 60
@@ -90,7 +90,7 @@ def test_a_csv_becomes_a_model_with_its_quality(start: Path, tmp_path: Path) -> 
     assert reference.config.id2label == {0: "neg", 1: "pos"}
 
 
-def test_one_file_is_parted_in_three(start: Path) -> None:
+def test_one_file_is_split_in_three(start: Path) -> None:
     result = finetuned(start, rows(100), epochs=1)
     assert result.folder is None
     assert result.history.total == 11  # 81 rows to learn from: a tenth for scoring, a tenth of the rest for tuning
@@ -98,7 +98,7 @@ def test_one_file_is_parted_in_three(start: Path) -> None:
 
 
 @pytest.mark.parametrize(("epochs", "best", "times"), [(1, 5, 1), (2, 5, 3)])
-def test_rows_to_tune_on_are_computed_again_if_the_weights_are_others(
+def test_dev_is_computed_again_if_the_weights_changed(
     start: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, best: int, times: int
 ) -> None:
     plain, calls = tuning.compute_rows, []
@@ -157,12 +157,12 @@ def test_numbers_of_any_size_and_training_on_from_them(start: Path, tmp_path: Pa
     assert result.metrics["mae"] < 15_000
     again = bertie.evaluate("sequence-classification", data[:40], model=tmp_path / "run")
     assert again.metrics["mae"] == pytest.approx(result.metrics["mae"], rel=1e-4)
-    # what it knows is where the next training begins
+    # the next training starts from its head
     on = finetuned(tmp_path / "run", data, test=data[:40], kind="regression", epochs=1, learning_rate=1e-9)
     assert on.metrics["mae"] == pytest.approx(result.metrics["mae"], rel=1e-3)
 
 
-def test_one_answer_for_all_is_warned_of(start: Path) -> None:
+def test_constant_predictions_are_warned_of(start: Path) -> None:
     same = [{"text": "the plot is", "label": "pos" if number % 5 else "neg"} for number in range(60)]
     result = finetuned(start, same, test=same[:30], dev=0, epochs=2)
     assert any("All 30 texts got the same answer, pos" in warning for warning in result.warnings)
@@ -255,7 +255,7 @@ def stopped_at_the_second(scored: Any) -> Any:
     return stopping
 
 
-def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_run_is_resumed_to_the_same_model(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
     whole = finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "whole", epochs=3)
     calls = []
     from bertie.finetuning.task_learner import TaskLearner
@@ -274,7 +274,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(start: Path, tmp_path: Pat
         finetuned(start, rows(80), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings)
     with pytest.raises(InputError, match="the rows to learn from differ"):
         finetuned(start, rows(80, 3), test=rows(20, 1), out=tmp_path / "half", epochs=3, settings=settings, resume=True)
-    # a run that was begun when metrics were called figures, and dev was what is tuned on
+    # a run of an older version, in which metrics were called figures and dev "the rows to tune on"
     [state] = (tmp_path / "half" / "state").glob("state-*/state.json")
     older = state.read_text().replace("metrics", "figures").replace("the rows of dev", "the rows to tune on")
     state.write_text(older)
@@ -305,7 +305,7 @@ def test_bad_arguments(start: Path, more: dict[str, Any], message: str) -> None:
         finetuned(start, rows(40), **more)
 
 
-def test_a_folder_with_other_things_is_refused(start: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused(start: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="is not empty and holds no run"):
         finetuned(start, rows(40), out=tmp_path)
@@ -341,7 +341,7 @@ def test_balanced_weights() -> None:
     assert balance_classes(several, ["a", "b"], "multi-label") == [0.05, 3.0]
 
 
-def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path) -> None:
+def test_the_loss_on_dev_may_be_the_metric(start: Path) -> None:
     result = finetuned(start, rows(60), test=0, epochs=3, metric="loss")
     losses = {record["step"]: record["metrics"]["loss"] for record in result.history.records if "metrics" in record}
     assert result.history.best_step == min(losses, key=losses.__getitem__)
@@ -356,13 +356,13 @@ def test_the_loss_of_the_rows_for_tuning_is_a_figure_that_may_decide(start: Path
     assert tuned.history.best_metrics["loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_figure_that_the_kind_of_labels_lacks_is_refused_before_training(start: Path, tmp_path: Path) -> None:
+def test_a_metric_of_another_kind_of_labels_is_refused_before_training(start: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="metric='pearson': text-classification has no such metric; it has accuracy"):
         finetuned(start, rows(20), metric="pearson", out=tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_every_task_knows_the_names_of_its_figures() -> None:
+def test_every_task_knows_the_names_of_its_metrics() -> None:
     for task in (row.load_trainable() for row in ROWS if row.learns):
         for metric in task.metrics.values():
             assert metric.main in metric.names

@@ -1,4 +1,4 @@
-"""finetune() and evaluate() for tasks of pairs, choices and masked words: the folder answers as what was trained."""
+"""finetune() and evaluate() for pairs, choices and masked words: the saved folder gives the same answers."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def numbers(answer: Any) -> Any:
 
 @pytest.mark.parametrize("windows", [None, True], ids=["cut", "windows"])
 @pytest.mark.parametrize("case", CASES)
-def test_the_folder_answers_as_what_was_trained(case: str, windows: bool | None, start: Path, tmp_path: Path) -> None:
+def test_the_saved_folder_gives_the_same_answers(case: str, windows: bool | None, start: Path, tmp_path: Path) -> None:
     task, data, kind, asked = CASES[case]
     options = {} if windows is None else {"windows": True, "max_length": 9, "overlap": 1}
     settings = bertie.Settings(steps=6, batch_size=8, learning_rate=1e-3)

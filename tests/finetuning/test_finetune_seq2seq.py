@@ -1,4 +1,4 @@
-"""finetune("seq2seq") and ``bertie finetune seq2seq``: two BERTs learn to write, and what cannot be is said."""
+"""finetune("seq2seq") and ``bertie finetune seq2seq``: an encoder-decoder of two BERTs, and errors."""
 
 import json
 import sys
@@ -124,9 +124,7 @@ def test_cross_attention_begins_as_self_attention_where_it_is_new(start: Path, t
     assert torch.equal(again.self.query.weight, block.crossattention.self.query.weight)
 
 
-def test_halves_in_int8_begin_with_what_their_weights_stand_for(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_int8_halves_are_dequantized(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_said", set())
     settings = bertie.Settings(steps=1, batch_size=4)
     finetuned("bertie-mini-uncased", train=pairs(8), dev=0, test=0, settings=settings)
@@ -139,10 +137,10 @@ def test_halves_in_int8_begin_with_what_their_weights_stand_for(
 
 
 class Interrupted(Exception):
-    """What ends a run in the middle."""
+    """Ends a run in the middle."""
 
 
-def test_a_run_that_was_interrupted_goes_on(start: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(start: Path, tmp_path: Path) -> None:
     settings = bertie.Settings(steps=6, learning_rate=1e-2, batch_size=8, save_every=2, evaluate_every=3)
     options = {"settings": settings, "test": 0, "options": {"label_smoothing": 0.1}}
     finetuned(start, tmp_path / "whole", **options)
@@ -159,7 +157,7 @@ def test_a_run_that_was_interrupted_goes_on(start: Path, tmp_path: Path) -> None
     same_weights(tmp_path / "whole", tmp_path / "half")
 
 
-def test_a_trained_pair_goes_on_learning(trained: Any, tmp_path: Path) -> None:
+def test_a_trained_encoder_decoder_is_trained_further(trained: Any, tmp_path: Path) -> None:
     again = finetuned(trained.folder, test=pairs(20, 1), epochs=1, settings=None, options={"max_target_length": 3})
     assert again.model.generation_config.max_length == 3
     adapted = finetuned(trained.folder, test=0, dev=0, epochs=1, settings=None, lora=2)
@@ -196,7 +194,7 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         *([row["summary"]] for row in pairs(40)),
     )
     for wrong, says in (
-        (("--model", start, "--encoder", start), "--model says what both halves begin with"),
+        (("--model", start, "--encoder", start), "--model stands for both --encoder and --decoder"),
         (("--encoder", start, "--windows"), "This task has no option 'windows'"),
         (("--encoder", start, "--set", "epoch=1"), "There is no setting 'epoch'"),
     ):
@@ -207,7 +205,7 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
 @pytest.mark.parametrize(
     ("more", "error", "says"),
     [
-        ({"lora": 2}, InputError, "lora adapts what a model has learned, and the cross-attention between two BERTs"),
+        ({"lora": 2}, InputError, "lora adapts trained weights, but the cross-attention between two BERTs"),
         (
             {"metric": "accuracy"},
             InputError,
@@ -225,7 +223,7 @@ def test_the_command(start: Path, narrow: Path, tmp_path: Path, monkeypatch: Any
         ),
     ],
 )
-def test_what_cannot_be_is_said(start: Path, more: dict[str, Any], error: type, says: str) -> None:
+def test_invalid_arguments(start: Path, more: dict[str, Any], error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         finetuned(start, **more)
 
@@ -245,14 +243,14 @@ def test_rows_that_cannot_be_used(start: Path, rows: list[Any], says: str) -> No
         finetuned(start, train=rows)
 
 
-def test_models_that_do_not_fit(start: Path, tmp_path: Path) -> None:
+def test_mismatched_models(start: Path, tmp_path: Path) -> None:
     other = bert(tmp_path / "other", 16, [*WORDS, "snow"])
     with pytest.raises(InputError, match=r"different vocabularies \(14 and 15 entries; 1 are not in both"):
         finetuned((start, other))
     with pytest.raises(InputTypeError, match=r"needs a bertie.EncoderDecoderModel, but the model is a BertM"):
         finetuned(bertie.BertModel.from_pretrained(start))
-    with pytest.raises(InputError, match="two folders or names; of models make a bertie.EncoderDecoderModel first"):
+    with pytest.raises(InputError, match="two folders or names; combine models with bertie.EncoderDecoderModel first"):
         finetuned((bertie.BertModel.from_pretrained(start), start))
     rows = [{"text": f"ada went {number}", "label": number % 2} for number in range(20)]
-    with pytest.raises(InputError, match="text-classification has no encoder and decoder of its own; give one model"):
+    with pytest.raises(InputError, match="text-classification has no separate encoder and decoder; give one model"):
         bertie.finetune("classification", rows, model=(start, start))

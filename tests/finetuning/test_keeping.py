@@ -1,4 +1,4 @@
-"""What a fine-tuning keeps beside its model: models by epoch, a log for TensorBoard; callbacks may end it."""
+"""What a fine-tuning keeps besides its model: models by epoch, a TensorBoard log; and callbacks."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_models_of_the_last_epochs(start: Path, tmp_path: Path, train: Any, lora
     assert sorted(path.name for path in out.glob("*epoch-*")) == ["epoch-3", "epoch-4"]
     for epoch in (3, 4):
         kept = bertie.BertForSequenceClassification.from_pretrained(out / f"epoch-{epoch}")
-        # numbers are learned in a unit of their own, and answered in that of the data
+        # numbers are standardised for training, and answered in the units of the data
         mean, deviation, near = (0.0, 1.0, 1e-5) if train is ROWS else (45.0, 4.5, 1.0)
         torch.testing.assert_close(logits_of(kept, start), seen[epoch] * deviation + mean, rtol=0, atol=near)
     # without rows for tuning, the last epoch's model is the finished one
@@ -75,7 +75,7 @@ def test_a_log_for_tensorboard_and_the_end_by_a_callback(start: Path, tmp_path: 
     assert "a callback ended it" in (tmp_path / "run" / "report.md").read_text()
 
 
-def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
+def test_invalid_arguments(start: Path, tmp_path: Path) -> None:
     for more, message in (
         ({"keep": 0, "out": tmp_path}, "keep is 0; allowed: an integer of at least 1"),
         ({"keep": 2}, "keep needs out"),
@@ -89,7 +89,7 @@ def test_what_cannot_be_kept(start: Path, tmp_path: Path) -> None:
 def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     out, constant = tmp_path / "run", bertie.Settings(schedule="constant", warmup=0)
     finetuned(start, out, epochs=1, settings=constant, dev=0)
-    with pytest.raises(InputError, match="holds a finished run; more_epochs makes it longer; or give another"):
+    with pytest.raises(InputError, match="holds a finished run; more_epochs extends it; or give another"):
         finetuned(start, out, epochs=1, settings=constant, dev=0)
     longer = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, keep=1)
     whole = finetuned(start, None, epochs=3, settings=constant, dev=0)
@@ -100,27 +100,27 @@ def test_more_epochs_for_a_finished_run(start: Path, tmp_path: Path) -> None:
     saved = bertie.BertForSequenceClassification.from_pretrained(out).state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in whole.model.state_dict().items())
     steps = longer.history.ends[0]
-    assert f"finished after step {steps}, and then made longer by more" in (out / "report.md").read_text()
+    assert f"finished after step {steps}, and then extended by more" in (out / "report.md").read_text()
     assert json.loads((out / "run.json").read_text())["more_epochs"] == 2
 
-    # interrupted while the results were written: going on without resuming would make it longer once more
+    # interrupted while the results were written: without resume, it would be extended again
     (out / "report.md").unlink()
-    with pytest.raises(InputError, match="is not finished; go on with it first: resume=True"):
+    with pytest.raises(InputError, match="is not finished; finish it first: resume=True"):
         finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2)
     again = finetuned(start, out, epochs=1, settings=constant, dev=0, more_epochs=2, resume=True)
     assert (again.history.step, again.metrics) == (longer.history.step, longer.metrics)
 
     for more, message in (
-        ({"out": tmp_path / "new"}, "holds no run that more_epochs could go on from"),
+        ({"out": tmp_path / "new"}, "holds no run that more_epochs could continue"),
         ({"out": None}, "more_epochs needs out"),
-        ({"out": out, "folds": 2}, "more_epochs goes on with one run, not with several; leave folds out"),
-        ({"out": out, "seed": [1, 2]}, "not with several; leave seed out"),
+        ({"out": out, "folds": 2}, "more_epochs continues one run, not several; leave folds out"),
+        ({"out": out, "seed": [1, 2]}, "not several; leave seed out"),
     ):
         with pytest.raises(InputError, match=message):
             finetuned(start, **{"epochs": 1, "more_epochs": 1, **more})
 
 
-def test_the_loss_of_rows_for_tuning_takes_labels_as_they_are(start: Path) -> None:
+def test_the_loss_on_dev_has_no_label_smoothing(start: Path) -> None:
     result = finetuned(start, None, dev=ROWS[:20], epochs=1, label_smoothing=0.9, settings=bertie.Settings(seed=1))
     texts, labels = [row["text"] for row in ROWS[:20]], torch.tensor([int(row["label"]) for row in ROWS[:20]])
     logits = result.model(**result.tokenizer(texts, padding=True, return_tensors="pt")).logits

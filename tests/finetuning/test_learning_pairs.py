@@ -1,4 +1,4 @@
-"""Multiple choice, reranking, embeddings and masked words learn in the one loop, however their steps are divided."""
+"""Multiple choice, reranking, embeddings and masked words are learned, however their steps are divided."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def alike(one: str, other: str) -> bool:
 
 
 def shifted(text: str) -> str:
-    """Return a text with each letter's fellow of the other half."""
+    """Return a text with each letter replaced by its counterpart in the other half."""
     return " ".join(LETTERS[LETTERS.index(letter) - 5] for letter in text.split())
 
 
@@ -106,7 +106,7 @@ def trained(task: TrainableTask, model: Any, examples: Sequence[Example], **sett
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_learned_is_found_again(case: str) -> None:
+def test_what_is_learned_is_predicted(case: str) -> None:
     task, model, examples = begun(case)
     before = score({"it": task}, TaskModel(model.eval()), examples[150:])["it"].scores.metrics()
     losses = trained(task, model, examples[:150], steps=120, learning_rate=3e-3)
@@ -125,5 +125,5 @@ def test_steps_may_be_divided(case: str, windows: bool) -> None:
         options = {"windows": True, "max_length": 12, "overlap": 0} if windows else {}
         task, model, examples = begun(case, **options)
         found.append(trained(task, model, examples[:64], steps=4, learning_rate=1e-3, micro_tokens=tokens))
-    if case != "masked words":  # what is drawn depends on the parts
+    if case != "masked words":  # the masks depend on the division
         np.testing.assert_allclose(found[0], found[1], rtol=2e-4)

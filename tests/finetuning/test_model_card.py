@@ -1,4 +1,4 @@
-"""A model's card is read by the hub, says nothing private, and its code runs."""
+"""A model card can be read by the hub, contains nothing private, and its code runs."""
 
 import json
 import os
@@ -61,8 +61,8 @@ def test_the_hub_reads_it_and_its_code_runs(
     assert "bertie" in card.data.tags
     assert card.data.metrics
     assert card.data.license is None
-    assert card.data.base_model is None  # a folder here is none in the hub
-    assert "secret" in card.text  # the folder's name, and not where it lies
+    assert card.data.base_model is None  # a local folder is not in the hub
+    assert "secret" in card.text  # the folder's name, but not its path
     assert str(start.parent) not in card.text
     assert "95% interval" in card.text
     for code in CODE.findall(card.text):
@@ -74,7 +74,7 @@ def test_the_hub_reads_it_and_its_code_runs(
     assert answered.items() <= answer.items()
 
 
-def test_the_hint_of_each_task_is_a_command_of_its_own() -> None:
+def test_the_example_command_of_each_task() -> None:
     tokenizer = SimpleNamespace(mask_token="<mask>")
     pair = {"text-classification": {"columns": {"text": "a", "text_pair": "b"}}}
     task: Any = SimpleNamespace(tokenizer=tokenizer, config=SimpleNamespace(task_specific_params=pair))
@@ -94,7 +94,7 @@ def test_the_hint_of_each_task_is_a_command_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("is_pair", [False, True])
-def test_the_call_of_each_task_is_one_that_its_pipeline_takes(is_pair: bool, tmp_path: Path) -> None:
+def test_the_example_call_of_each_task(is_pair: bool, tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", num_hidden_layers=1)
     columns = {"text": "a", "text_pair": "b"} if is_pair else {"text": "a"}
     for row in ROWS_OF_TASKS:
@@ -117,11 +117,11 @@ def test_the_call_of_each_task_is_one_that_its_pipeline_takes(is_pair: bool, tmp
     ("model", "named"),
     [("all-MiniLM-L6-v2", DEFAULT_EMBEDDING_MODEL), ("bert-base-uncased", "bert-base-uncased"), ("a/b/c", None)],
 )
-def test_what_the_hub_calls_the_model_to_start_from(model: str, named: str | None) -> None:
+def test_the_hub_name_of_the_starting_model(model: str, named: str | None) -> None:
     assert in_hub(model) == named
 
 
-def test_what_is_not_shared(tmp_path: Path) -> None:
+def test_private_files_are_not_uploaded(tmp_path: Path) -> None:
     for name in ("report.md", "state/1", "seed-1/model.safetensors", "model.safetensors"):
         (tmp_path / "a run" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "a run" / name).touch()

@@ -1,4 +1,4 @@
-"""What a model begins with: the default one, or its labels, whose rows of the head follow their names."""
+"""The starting model: the default, and heads whose rows follow the names of their labels."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ ROWS = [{"text": f"a {word} film {number}", "label": label}
 
 
 def model(*labels: str, **fields: Any) -> Any:
-    """Return a classifier whose row of each label holds that label's number from 1 in a list of all of them."""
+    """Return a classifier whose head has, in the row of each label, that label's number from 1 among all labels."""
     shape = {
         "vocab_size": 9,
         "hidden_size": 4,
@@ -48,19 +48,19 @@ def test_rows_keep_their_names_and_their_order() -> None:
     assert list(made.config.id2label.values()) == ["neutral", "entailment", "contradiction"]
 
 
-def test_new_labels_come_after_the_old_ones_and_it_is_said() -> None:
+def test_new_labels_come_after_the_old_ones_and_are_reported() -> None:
     made = model("pos", "neg", "other")
     said = transfer_labels(made, ["maybe", "neg", "pos"])
     assert rows_of(made) == {"pos": 1.0, "neg": 2.0, "maybe": 0.0}
     assert made.classifier.weight[2].any()
     assert made.num_labels == made.config.num_labels == 3
-    assert said == ["The model's head goes on with pos, neg, starts anew for maybe, forgets other, which no row has."]
+    assert said == ["The model's head keeps pos, neg, is newly initialised for maybe, drops other, which no row has."]
 
 
-def test_labels_in_other_letters_and_numbers_are_the_same() -> None:
+def test_labels_match_ignoring_case() -> None:
     made = model("ENTAILMENT", "NEUTRAL")
     assert transfer_labels(made, ["neutral", "entailment"]) == [
-        "The model's labels go on under other names: 'ENTAILMENT' as 'entailment', 'NEUTRAL' as 'neutral'."
+        "The model's labels are renamed: 'ENTAILMENT' as 'entailment', 'NEUTRAL' as 'neutral'."
     ]
     assert rows_of(made) == {"entailment": 1.0, "neutral": 2.0}
     made = model("LABEL_0", "LABEL_1")
@@ -68,11 +68,11 @@ def test_labels_in_other_letters_and_numbers_are_the_same() -> None:
     assert rows_of(made) == {"0": 1.0, "1": 2.0}
 
 
-def test_a_head_of_other_labels_starts_anew_and_it_is_said() -> None:
+def test_a_head_of_other_labels_is_newly_initialised_and_reported() -> None:
     made = model("LABEL_0", "LABEL_1")
     assert transfer_labels(made, ["neg", "pos"]) == [
-        "None of the data's labels (neg, pos) is one of the model's (LABEL_0, LABEL_1): its head starts anew; "
-        "label_map={'neg': 'LABEL_0'} would say that they are the same."
+        "None of the data's labels (neg, pos) is one of the model's (LABEL_0, LABEL_1): its head is newly initialised; "
+        "label_map={'neg': 'LABEL_0'} would say that two are the same."
     ]
     assert rows_of(made) == {"neg": 0.0, "pos": 0.0}
 
@@ -86,13 +86,13 @@ def test_a_head_of_other_labels_starts_anew_and_it_is_said() -> None:
         ({"architectures": ["BertForSequenceClassification"], "num_labels": 1}, False),
     ],
 )
-def test_what_has_a_head_of_classes(fields: dict[str, Any], found: bool) -> None:
+def test_has_labels(fields: dict[str, Any], found: bool) -> None:
     config = bertie.BertConfig(**{name: value for name, value in fields.items() if name != "architectures"})
     config.architectures = fields["architectures"]
     assert has_labels(config) is found
 
 
-def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
+def test_training_continues_from_a_model_with_another_label_order(tmp_path: Path) -> None:
     start = write_start(
         tmp_path / "start", num_hidden_layers=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
@@ -117,13 +117,13 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
         assert again is not None
         assert again.metrics["accuracy"] == 1.0
     assert list(turned.config.id2label.values()) == ["so-so", "pos", "neg"]
-    # with fewer labels, of another kind of letters
+    # with fewer labels, in another case
     fewer = [{**row, "label": row["label"].upper()} for row in ROWS if row["label"] != "so-so"]
     again = bertie.finetune("sequence-classification", fewer, model=tmp_path / "turned", test=fewer, **still)
     assert again is not None
     assert again.metrics["accuracy"] == 1.0
     assert again.model.config.id2label == {0: "POS", 1: "NEG"}
-    assert any("forgets so-so, which no row has" in warning for warning in again.warnings)
+    assert any("drops so-so, which no row has" in warning for warning in again.warnings)
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,9 @@ def test_training_goes_on_from_a_model_of_another_order(tmp_path: Path) -> None:
         ("nsp", DEFAULT_PRETRAINED_MODEL),
     ],
 )
-def test_a_model_to_begin_with_when_none_is_named(
-    task: str, name: str, minilm: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_default_starting_model(task: str, name: str, minilm: Path, caplog: pytest.LogCaptureFixture) -> None:
     plan = Plan(task=task, train=[])
-    assert f"No model is named: training begins with {name}." in caplog.text
+    assert f"No model is named: training starts from {name}." in caplog.text
     assert isinstance(plan.model, Path)
     assert plan.model.samefile(minilm if name == DEFAULT_EMBEDDING_MODEL else default_pretrained_model())
     assert dataclasses.replace(plan, device="cpu").model == plan.model

@@ -1,4 +1,4 @@
-"""Every picture of a run is drawn, whatever its labels are and however few its figures."""
+"""Every plot of a run is drawn, whatever its labels are and however few its points."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``run.json`` holds what a run was made with and of, and does it again to the same weights."""
+"""``run.json`` has all that a run was made from, and repeats it to the same weights."""
 
 import csv
 import hashlib
@@ -39,7 +39,7 @@ def weights_of(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_a_run_is_done_again(start: Path, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_is_repeated(start: Path, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     given = {
         "test": 0,
         "dev": 0.2,
@@ -59,10 +59,10 @@ def test_a_run_is_done_again(start: Path, table: Path, tmp_path: Path, caplog: p
     assert "no longer" not in caplog.text
     table.write_text(table.read_text() + "another good film,1\n")
     arguments_of(tmp_path / "first" / "run.json")
-    assert f"{table} is no longer what it was in that run." in caplog.messages
+    assert f"{table} has changed since that run." in caplog.messages
 
 
-def test_several_seeds_are_done_again(start: Path, table: Path, tmp_path: Path) -> None:
+def test_several_seeds_are_repeated(start: Path, table: Path, tmp_path: Path) -> None:
     finetuned(start, table, tmp_path / "seeds", seed=[3, 5])
     assert arguments_of(tmp_path / "seeds")["seed"] == [3, 5]
     again = bertie.finetune(**arguments_of(tmp_path / "seeds"), out=tmp_path / "again", show_progress=False)
@@ -73,17 +73,17 @@ def test_several_seeds_are_done_again(start: Path, table: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ({"train": "a.csv", "settings": {}}, "is not of a fine-tuning"),
+        ({"train": "a.csv", "settings": {}}, "is not from a fine-tuning"),
         ({"task": "classification", "train": "a.csv", "settings": {"speed": 3}}, "lacks: speed"),
     ],
 )
-def test_what_is_no_run_is_refused(content: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_other_files_are_refused(content: dict[str, Any], why: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=why):
         arguments_of(tmp_path)
 
 
-def test_a_run_from_before_dev_and_test_had_their_names(tmp_path: Path) -> None:
+def test_a_run_with_the_old_names_of_dev_and_test(tmp_path: Path) -> None:
     older = {"task": "text-classification", "train": "a.csv", "dev": "scored.csv", "tune": 0.2, "tensorboard": True}
     (tmp_path / "run.json").write_text(json.dumps({**older, "settings": {"seed": 3}}))
     found = arguments_of(tmp_path)

@@ -1,4 +1,4 @@
-"""The report says what a reader needs, in Markdown that texts of the data cannot break."""
+"""The report is complete, and texts of the data cannot break its Markdown."""
 
 import re
 from dataclasses import replace
@@ -40,7 +40,7 @@ SUMMARY = RunSummary(
 )
 
 
-def test_the_report_says_all_of_it() -> None:
+def test_the_report_is_complete() -> None:
     text = render(SUMMARY)
     for said in (
         "# text-classification: accuracy 0.862\n",
@@ -48,7 +48,7 @@ def test_the_report_says_all_of_it() -> None:
         "| pearson | undefined |  |",
         "| negative | 0.900 | 0.800 | 0.847 | 1,428 |",
         "| train: learned from | train.csv | 12,000 | 3 | 17 |",
-        "1,125 steps in 3 min 5 s, which ended early because nothing improved; the model of step 750 was kept.",
+        "1,125 steps in 3 min 5 s, ended early because nothing improved; the model of step 750 was kept.",
         "| learning_rate | 5e-05 |",
         "| temperature | 1.43 | calibration error 0.091 → 0.034 |",
         "| mean ± deviation | 0.859 ± 0.004 |",
@@ -71,7 +71,7 @@ def test_empty_sections_are_left_out() -> None:
     ]
 
 
-def test_every_table_has_the_cells_of_its_head() -> None:
+def test_every_table_row_has_as_many_cells_as_its_header() -> None:
     rows = [line.replace("\\|", "") for line in render(SUMMARY).splitlines() if line.startswith("|")]
     widths = [row.count("|") for row in rows]
     heads = [at + 1 for at, row in enumerate(rows) if row.startswith("| --- |")]
@@ -79,7 +79,7 @@ def test_every_table_has_the_cells_of_its_head() -> None:
         assert set(widths[first - 2 : end]) == {widths[first - 2]}
 
 
-def test_it_is_written_and_the_page_holds_all_of_it(tmp_path: Path) -> None:
+def test_markdown_and_html_are_written(tmp_path: Path) -> None:
     (tmp_path / "curves.png").write_bytes(b"drawn")
     assert write_report(SUMMARY, tmp_path).read_text(encoding="utf-8") == render(SUMMARY)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def test_it_is_written_and_the_page_holds_all_of_it(tmp_path: Path) -> None:
     assert "curves.png" not in page
 
 
-def test_texts_of_the_data_are_no_markup_in_the_page(tmp_path: Path) -> None:
+def test_texts_of_the_data_are_escaped(tmp_path: Path) -> None:
     text = '<script>alert(1)</script> [x](javascript:alert(2)) ![](http://a.b/c.png) <img src="curves.png">'
     write_report(replace(SUMMARY, pictures={}, mistakes=[Mistake(text, "a", "b", 0.5, "here")]), tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

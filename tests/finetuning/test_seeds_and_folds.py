@@ -1,4 +1,4 @@
-"""Several fine-tunings of one plan: folds with metrics by fold, mean and deviation, going on fold by fold."""
+"""Several fine-tunings of one plan: folds with metrics by fold, mean and standard deviation, resumed fold by fold."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     assert f"is that of fold {saved['kept_fold']}." in report
     assert not list(out.glob("**/state"))
 
-    # interrupted while the second fold is scored, it goes on fold by fold
+    # interrupted while the second fold is scored, it is resumed fold by fold
     scored = seeds_and_folds.scored
     calls: list[Any] = []
 
@@ -83,11 +83,11 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     assert again.runs == result.runs
 
 
-def test_what_folds_exclude(start: Path) -> None:
+def test_arguments_that_folds_exclude(start: Path) -> None:
     for more, message in (
         ({"folds": 1}, "folds is 1; allowed: an integer of at least 2"),
-        ({"test": 0.1}, "folds scores each part of train in turn; leave test out"),
-        ({"seed": [1, 2]}, "folds takes one seed, and here are 2"),
+        ({"test": 0.1}, "folds scores each fold of train in turn; leave test out"),
+        ({"seed": [1, 2]}, "folds takes one seed, not 2"),
         ({"folds": 46}, "folds is 46, but the 45 rows hold 45 different texts; give at most 45"),
     ):
         with pytest.raises(InputError, match=message):
@@ -106,7 +106,7 @@ with open(f"rank-{os.environ['RANK']}.json", "w") as file:
 
 
 @pytest.mark.slow
-def test_all_of_several_processes_come_to_the_same(start: Path, tmp_path: Path) -> None:
+def test_all_processes_get_the_same_result(start: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(IN_SEVERAL)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "program.py"]
     environment = {**os.environ, "PYTHONPATH": str(Path(bertie.__file__).parents[1]), "OMP_NUM_THREADS": "1"}

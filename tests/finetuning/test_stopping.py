@@ -1,4 +1,4 @@
-"""A fine-tuning that is stopped, wherever, goes on to the same weights; in its folder one process is at work."""
+"""A fine-tuning that is stopped anywhere is resumed to the same weights; only one process may use its folder."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Return what the files hold that count: no leftovers, and no log, whose times differ."""
+    """Return the contents of the files, without leftovers, and without the log, whose times differ."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "metrics.jsonl")
     kept = {str(path.relative_to(folder)): path for path in files}
     return {
@@ -41,7 +41,7 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def states_of_a_run(start: Path, out: Path) -> Iterator[Path]:
-    """Yield copies of a run's folder as it was before each of its operations: what a killed process would leave."""
+    """Yield copies of a run's folder as it was before each file operation: what a killed process would leave."""
     copies: list[Path] = []
 
     def copy() -> None:
@@ -52,7 +52,7 @@ def states_of_a_run(start: Path, out: Path) -> Iterator[Path]:
     yield from (each for each in copies if each != out)
 
 
-def test_a_process_that_is_killed_before_any_operation(start: Path, tmp_path: Path) -> None:
+def test_a_process_killed_before_any_file_operation(start: Path, tmp_path: Path) -> None:
     run, seen = tmp_path / "run", set()
     for folder in states_of_a_run(start, run):
         state = frozenset(content(folder).items())
@@ -67,16 +67,14 @@ def test_a_process_that_is_killed_before_any_operation(start: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("code", [130, 143])
-def test_a_run_that_is_stopped_while_it_is_scored(
-    start: Path, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stopped_during_scoring(start: Path, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt if code == 130 else Stopped("", 15)
 
     finetune(start, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr("bertie.finetuning.run.score", stop)
-        with pytest.raises(Stopped, match=r"^The run was stopped; resume=True goes on from '.*cut'\.$") as stopped:
+        with pytest.raises(Stopped, match=r"^The run was stopped; resume=True continues from '.*cut'\.$") as stopped:
             finetune(start, tmp_path / "cut")
     assert stopped.value.exit_code == code
     finetune(start, tmp_path / "cut")
@@ -91,7 +89,7 @@ def test_a_second_process_is_refused(start: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / ".lock").exists()
 
 
-def test_other_content_is_refused_and_stays(start: Path, tmp_path: Path) -> None:
+def test_other_content_is_refused_and_left_alone(start: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / ".run.json.0123456789ab.tmp").touch()  # another command may be writing it
     with pytest.raises(InputError, match="holds no run of bertie"):
@@ -122,7 +120,7 @@ def cut(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"settings": {"seed": 1}}, "seed was 0 and is now 1"),
     ],
 )
-def test_what_differs_is_named_and_the_plan_stays(
+def test_differences_are_named_and_the_plan_is_kept(
     start: Path, cut: Path, changed: dict[str, Any], sentence: str
 ) -> None:
     before = content(cut)
@@ -133,7 +131,7 @@ def test_what_differs_is_named_and_the_plan_stays(
     assert content(cut) == before
 
 
-def test_other_rows_to_tune_on_are_refused(start: Path, tmp_path: Path) -> None:
+def test_other_rows_of_dev_are_refused(start: Path, tmp_path: Path) -> None:
     stopped(start, tmp_path / "run", dev=TRAIN[:4])
     with pytest.raises(InputError, match="the rows of dev differ"):
         finetune(start, tmp_path / "run", dev=TRAIN[2:6])

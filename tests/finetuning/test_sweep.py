@@ -1,4 +1,4 @@
-"""Sweeps: trials on dev, the best scored once on test, and going on after an interruption."""
+"""Sweeps: trials on dev, the best scored once on test, and resuming."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ import bertie
 from bertie.errors import BertieError, InputError, InputTypeError
 from bertie.finetuning import run
 from bertie.finetuning.plan import Plan
-from bertie.finetuning.searching import _why_other, usual_space, usual_values, with_values
+from bertie.finetuning.searching import _difference, default_space, default_values, with_values
 from bertie.finetuning.task_learner import TaskLearner
 from bertie.training import Event, History
 
@@ -59,7 +59,7 @@ def test_the_best_is_kept_and_scored_once(start: Path, tmp_path: Path, monkeypat
     lines = [json.loads(line) for line in (tmp_path / "run" / "trials.jsonl").read_text().splitlines()]
     assert [line["score"] for line in lines] == [trial.score for trial in result.trials]
     report = (tmp_path / "run" / "report.md").read_text()
-    assert f"those of trial {best.number}, the best of 4" in report
+    assert f"the settings of trial {best.number}, the best of 4" in report
     assert "sweep.png" in report
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert saved["settings"]["learning_rate"] == best.values["learning_rate"]
@@ -69,7 +69,7 @@ def test_the_best_is_kept_and_scored_once(start: Path, tmp_path: Path, monkeypat
     assert again("good film") == result.best.pipeline("good film")
 
 
-def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_sweep_is_resumed_to_the_same_result(start: Path, tmp_path: Path, monkeypatch: Any) -> None:
     whole = swept(start, out=tmp_path / "whole")
     calls = []
     loss = TaskLearner.loss
@@ -85,9 +85,9 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         swept(start, out=tmp_path / "half")
     with pytest.raises(InputError, match="holds a sweep; resume=True goes on"):
         swept(start, out=tmp_path / "half")
-    with pytest.raises(InputError, match="begun with another space"):
+    with pytest.raises(InputError, match="started with another space"):
         swept(start, out=tmp_path / "half", resume=True, space={"epochs": [1, 2]})
-    with pytest.raises(InputError, match="begun with another metric; give another out"):
+    with pytest.raises(InputError, match="started with another metric; give another out"):
         swept(start, out=tmp_path / "half", resume=True, metric="accuracy")
     again = swept(start, out=tmp_path / "half", resume=True)
     assert [trial.values for trial in again.trials] == [trial.values for trial in whole.trials]
@@ -99,13 +99,13 @@ def test_an_interrupted_sweep_comes_to_the_same(start: Path, tmp_path: Path, mon
         swept(start, out=tmp_path / "half", resume=True)
 
 
-def test_a_sweep_of_another_version_says_so() -> None:
+def test_a_sweep_of_another_version_is_refused() -> None:
     begun = {"model": "a", "space": {}, "plan": {"dev": 0.1, "settings": {"epochs": 2}}, "data": ""}
-    assert _why_other(begun, begun) == ""
+    assert _difference(begun, begun) == ""
     older = begun | {"plan": {"tune": 0.1, "settings": {"epochs": 2, "warm": 0.1}}}
-    sentence = "by a version of bertie that had 'tune', 'warm', with which this one cannot go on"
-    assert _why_other(older, begun) == sentence
-    assert _why_other(begun | {"plan": {"kind": "regression"}}, begun) == "with another dev, kind, settings"
+    sentence = "by a version of bertie that had 'tune', 'warm', which this one cannot resume"
+    assert _difference(older, begun) == sentence
+    assert _difference(begun | {"plan": {"kind": "regression"}}, begun) == "with another dev, kind, settings"
 
 
 def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:
@@ -131,7 +131,7 @@ def test_hopeless_trials_are_pruned(start: Path, monkeypatch: Any) -> None:
     assert all(trial.values["learning_rate"] < complete for trial in pruned)
 
 
-def test_a_trial_that_diverges_is_passed_over(start: Path, monkeypatch: Any) -> None:
+def test_a_diverging_trial_fails_alone(start: Path, monkeypatch: Any) -> None:
     from bertie.finetuning import searching as module
 
     learn, calls = module.learn, []
@@ -151,16 +151,16 @@ def test_a_trial_that_diverges_is_passed_over(start: Path, monkeypatch: Any) -> 
         swept(start, trials=1)
 
 
-def test_the_first_trial_is_the_usual_one(tmp_path: Path) -> None:
+def test_the_first_trial_has_the_default_settings(tmp_path: Path) -> None:
     wide = bertie.BertConfig(hidden_size=768)
     wide.save_pretrained(tmp_path)
     plan = Plan(task="sequence-classification", train=[], model=tmp_path)
-    space = usual_space(plan, 1000)
+    space = default_space(plan, 1000)
     assert set(space) == {"learning_rate", "epochs", "batch_size", "warmup", "layer_decay"}
-    usual = usual_values(plan, space, 1000)
+    usual = default_values(plan, space, 1000)
     assert usual == {"learning_rate": 3e-5, "epochs": 19, "batch_size": 32, "warmup": 0.1, "layer_decay": 1.0}
-    assert usual_values(replace(plan, lora=8), usual_space(replace(plan, lora=8), 9), 9)["learning_rate"] == 5e-4
-    assert usual_values(replace(plan, model="nowhere"), space, 1000) == usual
+    assert default_values(replace(plan, lora=8), default_space(replace(plan, lora=8), 9), 9)["learning_rate"] == 5e-4
+    assert default_values(replace(plan, model="nowhere"), space, 1000) == usual
     assert with_values(plan, {"focal": 1.0, "batch_tokens": 99}).options == {"focal": 1.0}
 
 
@@ -174,7 +174,7 @@ def test_the_first_trial_is_the_usual_one(tmp_path: Path) -> None:
         ({"space": {"epochs": (3, 2)}}, "must be larger"),
         ({"space": {"epochs": 3}}, r"space\['epochs'\] is 3; give a list"),
         ({"space": {"epochs": [0, 1]}}, "epochs is 0"),
-        ({"dev": 0}, "compares its trials on dev; let dev keep some rows"),
+        ({"dev": 0}, "compares its trials on dev; leave some rows for dev"),
         ({"resume": True}, "resume needs out"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Programs of other libraries on the engine, after one line: as small as they come, equal, each if it is installed."""
+"""Minimal programs of other libraries on the engine give equal results; each runs if its library is installed."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Encoders of `transformers` on the engine: equal where it answers, the original's wherever it can't, never stale."""
+"""`transformers` encoders on the engine: equal where it answers, the original elsewhere, and never stale."""
 
 import copy
 import functools
@@ -42,7 +42,7 @@ def made(kind: str = "bert", door: Any = transformers.AutoModel, **fields: Any) 
 
 
 def used(model: Any) -> bool:
-    """Whether an engine stands for the weights that the model's encoder was last called with."""
+    """Whether there is an engine for the weights that the model's encoder was last called with."""
     states = [STATES.get(module) for module in model.modules()]
     return any(state is not None and state.snapshot is not None for state in states)
 
@@ -88,7 +88,7 @@ def test_heads_read_the_engines_states(kind, door):
     assert used(model)
 
 
-def test_installed_classes_answer_and_are_their_own_again():
+def test_install_and_uninstall():
     own = {name: getattr(transformers, name).forward for name in ("BertModel", "MPNetModel", "DistilBertModel")}
     model = made()
     expected = answer(model).last_hidden_state
@@ -134,7 +134,7 @@ def test_uninstall_leaves_the_wrappers_of_others(monkeypatch):
     assert not used(other)
 
 
-def test_of_two_encoders_both_are_taken_or_none():
+def test_both_or_neither_of_two_encoders():
     pair = torch.nn.ModuleList([made(), made(is_decoder=True)])
     with pytest.raises(InputError, match="decoder"):
         bertie.accelerate(pair)
@@ -171,7 +171,7 @@ def transpose(weight: Tensor) -> None:
         ("mpnet", "encoder.relative_attention_bias.weight", CHANGES["a write through NumPy"]),
     ],
 )
-def test_changed_weights_never_answer_as_they_were(kind, name, change):
+def test_changed_weights_never_give_stale_answers(kind, name, change):
     model, other = bertie.accelerate(made(kind)), made(kind)
     answer(model)
     for each in (model, other):
@@ -185,7 +185,7 @@ def test_changed_weights_never_answer_as_they_were(kind, name, change):
     assert used(model)
 
 
-def test_a_changed_epsilon_is_the_originals():
+def test_a_changed_epsilon_takes_effect():
     model, other = bertie.accelerate(made()), made()
     answer(model)
     for each in (model, other):
@@ -195,7 +195,7 @@ def test_a_changed_epsilon_is_the_originals():
 
 
 def original_is_asked(model: Any, call: Any) -> None:
-    """Check that a call gives what the same model gives without bertie, bit by bit."""
+    """Check that a call gives bitwise the same as the model without bertie."""
     expected = call(copy.deepcopy(model))
     bertie.accelerate(model)
     torch.manual_seed(0)
@@ -257,14 +257,14 @@ def test_an_id_beyond_the_vocabulary_is_refused_as_ever():
         model(torch.tensor([[5, 1000]]))
 
 
-def test_a_cut_encoder_is_computed_as_it_is():
+def test_an_encoder_with_removed_layers():
     model, other = made(), made()
     for each in (model, other):
         each.encoder.layer = each.encoder.layer[:1]
     check_equal(answer(bertie.accelerate(model)).last_hidden_state, answer(other).last_hidden_state)
 
 
-def test_copies_answer_on_their_own_and_are_their_own_again():
+def test_copies_are_accelerated_and_restored():
     model = bertie.accelerate(made())
     copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]  # noqa: S301
     with torch.no_grad():
@@ -283,19 +283,19 @@ def test_adapters_are_the_originals_under_install_and_refused_by_name():
     bertie.install()
     for _ in range(2):
         torch.testing.assert_close(answer(adapted).last_hidden_state, expected, rtol=0, atol=0)
-    with pytest.raises(InputError, match=r"BertModel: peft\.tuners\.lora\.layer\.Linear stands in the place of"):
+    with pytest.raises(InputError, match=r"BertModel: peft\.tuners\.lora\.layer\.Linear replaces"):
         bertie.accelerate(adapted)
     check_equal(answer(bertie.accelerate(adapted.merge_and_unload())).last_hidden_state, expected)
 
 
-def test_what_it_cannot_take_is_refused_by_name():
+def test_unsupported_models_are_refused_by_name():
     sizes = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     modern = transformers.ModernBertModel(transformers.ModernBertConfig(**sizes, pad_token_id=0))
-    with pytest.raises(InputTypeError, match="This ModernBertModel has no encoder that accelerate takes"):
+    with pytest.raises(InputTypeError, match="This ModernBertModel has no encoder that can be accelerated"):
         bertie.accelerate(modern)
     with pytest.raises(InputTypeError, match="This int has no encoder"):
         bertie.accelerate(3)
-    with pytest.raises(InputTypeError, match="bertie's own models need no accelerate"):
+    with pytest.raises(InputTypeError, match="accelerate is not for bertie's own models"):
         bertie.accelerate(bertie.BertModel(bertie.BertConfig(**SIZES)))
     with pytest.raises(InputError, match="accelerate cannot take this BertModel: .*decoder"):
         bertie.accelerate(made(is_decoder=True))
@@ -308,11 +308,11 @@ def test_what_it_cannot_take_is_refused_by_name():
 
 def test_an_unknown_version_is_refused(monkeypatch):
     monkeypatch.setattr(transformers, "__version__", "6.1.0")
-    with pytest.raises(InputError, match=r"This is transformers 6\.1\.0, and bertie knows how to accelerate"):
+    with pytest.raises(InputError, match=r"This is transformers 6\.1\.0, but bertie knows how to accelerate"):
         bertie.install()
 
 
-def test_it_imports_no_transformers_of_itself():
+def test_bertie_does_not_import_transformers():
     program = """
 import sys, bertie
 try:

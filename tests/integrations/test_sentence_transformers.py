@@ -1,4 +1,4 @@
-"""sentence-transformers and the pipelines of `transformers` give what they gave, with their encoders on the engine."""
+"""sentence-transformers and `transformers` pipelines give the same results with their encoders on the engine."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def own_forwards():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, mini: Path) -> Path:
-    """A random BERT with all heads' weights in turn, and a real tokenizer."""
+    """A random BERT with the weights of all heads, and a real tokenizer."""
     made = tmp_path_factory.mktemp("models")
     tokenizer = transformers.AutoTokenizer.from_pretrained(mini, model_max_length=64)
     for head in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"):

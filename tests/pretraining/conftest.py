@@ -1,4 +1,4 @@
-"""Prepared data that tests of examples and of learning share: a book, in documents of eight paragraphs."""
+"""Shared prepared data: a book, in documents of eight paragraphs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Examples of pretraining: the definition on small corpora, and the statistics of many."""
+"""Pretraining examples: the definition on small corpora, and the statistics of many."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from bertie.pretraining.examples import DocumentStretches, NextSentencePairs, Ra
 from bertie.pretraining.preparation import prepare
 from bertie.pretraining.shards import Corpus
 
-# every word is a token, and says its document, its sentence and its place there
+# every word is a token, and encodes its document, its sentence and its position there
 LENGTHS = [[4, 7, 3, 9], [5], [6, 6], [2, 30, 2, 8, 1]]
 WORDS = [[[f"d{d}s{s}w{w}" for w in range(n)] for s, n in enumerate(doc)] for d, doc in enumerate(LENGTHS)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -52,20 +52,20 @@ def of_epoch(pairs: NextSentencePairs, epoch: int) -> list[Text]:
 
 
 def place(token: str) -> tuple[int, int]:
-    """Return the document of a word, and its place there."""
+    """Return the document of a word, and its position there."""
     document, rest = token[1:].split("s")
     sentence, word = map(int, rest.split("w"))
     return int(document), sum(LENGTHS[int(document)][:sentence]) + word
 
 
 def is_run(tokens: list[str]) -> bool:
-    """Whether words of one document stand side by side there."""
+    """Whether words are consecutive words of one document."""
     places = [place(token) for token in tokens]
     return bool(places) and places == [(places[0][0], places[0][1] + n) for n in range(len(places))]
 
 
 @pytest.mark.parametrize("length", [5, 8, 13, 40, 128])
-def test_pairs_are_what_the_definition_says(length: int, corpus: Corpus, tokenizer: bertie.BertTokenizer) -> None:
+def test_pairs_follow_the_definition(length: int, corpus: Corpus, tokenizer: bertie.BertTokenizer) -> None:
     pairs = NextSentencePairs(corpus, tokenizer, length, seed=3)
     labels = set()
     for epoch in range(30):
@@ -76,7 +76,7 @@ def test_pairs_are_what_the_definition_says(length: int, corpus: Corpus, tokeniz
             assert is_run(b)
             assert (place(a[0])[0] == place(b[0])[0]) == (pair.follows == 0)
             if pair.follows == 0:
-                # B goes on where A ended, but for what was cut off to fit
+                # B continues where A ended, except for what was truncated
                 gap = place(b[0])[1] - place(a[-1])[1] - 1
                 assert gap == 0 or (gap > 0 and len(pair.ids) == length)
             labels.add(pair.follows)
@@ -93,7 +93,7 @@ def test_an_example_depends_on_seed_epoch_and_number_alone(corpus: Corpus, token
     assert of(0, 1, [0, 1, 2, 3]) != of(1, 1, [0, 1, 2, 3])
 
 
-def test_shares_of_many_pairs(book: tuple[Corpus, bertie.BertTokenizer]) -> None:
+def test_statistics_of_many_pairs(book: tuple[Corpus, bertie.BertTokenizer]) -> None:
     corpus, tokenizer = book
     pairs = NextSentencePairs(corpus, tokenizer, 64)
     found = [pair for epoch in range(8) for pair in of_epoch(pairs, epoch)]
@@ -191,14 +191,14 @@ def test_every_sentence_is_drawn_equally_often(corpus: Corpus, tokenizer: bertie
     assert sentences.example(3, 5)[0].ids.tolist() == sentences.example(3, 5)[0].ids.tolist()
 
 
-def test_what_gives_no_pairs_is_refused(tokenizer: bertie.BertTokenizer, corpus: Corpus, tmp_path: Path) -> None:
+def test_data_without_pairs_is_refused(tokenizer: bertie.BertTokenizer, corpus: Corpus, tmp_path: Path) -> None:
     prepare(["One. Two."], tokenizer, tmp_path, heldout=0)
-    with pytest.raises(InputError, match="need two documents at least, and there is one"):
+    with pytest.raises(InputError, match="need at least two documents, and there is one"):
         NextSentencePairs(Corpus(tmp_path), tokenizer, 20)
     prepare(["One", "Two", "Three"], tokenizer, tmp_path / "short", heldout=0)
     with pytest.raises(InputError, match="Each of the 3 documents is one sentence, so none follows another"):
         NextSentencePairs(Corpus(tmp_path / "short"), tokenizer, 20)
-    with pytest.raises(InputError, match="The length is 4; a pair needs 5 tokens"):
+    with pytest.raises(InputError, match="The length is 4; a pair needs at least 5 tokens"):
         NextSentencePairs(corpus, tokenizer, 4)
-    with pytest.raises(InputError, match="The length is 2; a text needs 3 tokens"):
+    with pytest.raises(InputError, match="The length is 2; a text needs at least 3 tokens"):
         DocumentStretches(corpus, tokenizer, 2)

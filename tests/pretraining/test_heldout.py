@@ -1,4 +1,4 @@
-"""Held-out figures: equal to their definition, the same in every run and in batches of any size."""
+"""Held-out metrics: equal to their definition, the same in every run and in batches of any size."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_figures_are_means_over_tokens_and_pairs(
     assert heldout_figures(learner_of(book, next_sentence), 640) == pytest.approx(figures, rel=1e-5)
 
 
-def test_the_loop_takes_them_as_its_evaluation(book: Book) -> None:
+def test_the_loop_uses_them_as_its_evaluation(book: Book) -> None:
     learner = learner_of(book)
     settings = Settings(batch_size=8, steps=4, evaluate_every=2)
     history = train(learner, settings, evaluate=lambda: heldout_figures(learner, 640), show_progress=False)

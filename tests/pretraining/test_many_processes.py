@@ -1,4 +1,4 @@
-"""``torchrun -m bertie pretrain`` on two processes, each with a part of the model, writes what one process writes."""
+"""``torchrun -m bertie pretrain`` on two processes with a sharded model writes the same as one process."""
 
 import json
 import os

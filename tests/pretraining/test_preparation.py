@@ -1,4 +1,4 @@
-"""Documents as token shards: what is in them, what is left out, and going on after a stop."""
+"""Documents as token shards: their contents, what is left out, and resuming."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_shards_hold_the_ids_of_every_sentence(tokenizer: bertie.BertTokenizer, 
     assert [shard.document_of(sentence) for sentence in range(5)] == [(0, 3)] * 3 + [(3, 5)] * 2
 
 
-def test_a_sentence_without_tokens_is_none(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+def test_sentences_without_tokens_are_dropped(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     prepare(["\u200b\n\nThe sea", "\u200b", "A man"], tokenizer, tmp_path, heldout=0)
     (shard,) = Corpus(tmp_path).shards
     assert len(shard.sentences) == 2
@@ -97,7 +97,7 @@ preparing.prepare(book_texts(), tokenizer, Path(sys.argv[2]), heldout=0.1)
 """
 
 
-def test_a_killed_run_goes_on_to_the_same_files(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed_to_the_same_files(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "tokenizer")]
@@ -115,12 +115,10 @@ def test_a_killed_run_goes_on_to_the_same_files(tokenizer: bertie.BertTokenizer,
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_loses_nothing_that_was_written(
-    tokenizer: bertie.BertTokenizer, tmp_path: Path, workers: int
-) -> None:
+def test_a_full_disk_keeps_written_shards(tokenizer: bertie.BertTokenizer, tmp_path: Path, workers: int) -> None:
     resource = pytest.importorskip("resource")
     stopped = tmp_path / "data"
-    # one document too large for what a file may be
+    # one document is too large for the limit on file sizes
     texts = [*book_texts()[:200], "A long one. " * 20_000]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
@@ -138,9 +136,7 @@ def test_a_full_disk_loses_nothing_that_was_written(
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_what_was_written_before_a_document_that_cannot_be_read_is_kept(
-    tokenizer: bertie.BertTokenizer, tmp_path: Path
-) -> None:
+def test_shards_before_an_unreadable_document_are_kept(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     def broken() -> Iterator[str]:
         yield from book_texts()[:200]
         raise InputError("Line 7 of book.txt is not UTF-8 text.")
@@ -175,7 +171,7 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         prepare(book_texts(), other, data, heldout=0.1)
     manifest = json.loads((data / "manifest.json").read_text())
     (data / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
-    with pytest.raises(CheckpointError, match="is of version 9, and this bertie reads version 1"):
+    with pytest.raises(CheckpointError, match="has version 9, but this bertie reads version 1"):
         Corpus(data)
     for damaged in ({"version": 1}, {"version": 1, "train": [{"name": "a"}], "heldout": []}):
         (data / "manifest.json").write_text(json.dumps(damaged))
@@ -184,7 +180,7 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
     first, *rest = manifest["train"]
     for changed, sentence in (
         ({"name": "../data/train-00000.safetensors"}, "'../data/train-00000.safetensors' leads out of"),
-        ({"tokens": first["tokens"] + 1}, "says otherwise than '.*train-00000.safetensors' how much is in it"),
+        ({"tokens": first["tokens"] + 1}, "counts do not match '.*train-00000.safetensors'"),
     ):
         (data / "manifest.json").write_text(json.dumps({**manifest, "train": [first | changed, *rest]}))
         with pytest.raises(CheckpointError, match=sentence):
@@ -196,16 +192,16 @@ def test_damaged_missing_and_foreign_files_are_named(tokenizer: bertie.BertToken
         read_tokenizer(data)
 
 
-def test_data_of_another_version_is_left_as_it_is(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+def test_data_of_another_version_is_left_alone(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     manifest = prepare(["One document."], tokenizer, tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
     before = files_in(tmp_path)
-    with pytest.raises(InputError, match="holds data of version 9, and this bertie writes version 1; choose another"):
+    with pytest.raises(InputError, match="holds data of version 9, but this bertie writes version 1; choose another"):
         prepare(["One document."], tokenizer, tmp_path)
     assert files_in(tmp_path) == before
 
 
-def test_a_folder_of_something_else_is_left_as_it_is(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_left_alone(tokenizer: bertie.BertTokenizer, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     before = files_in(tmp_path)
     with pytest.raises(InputError, match="is not empty and holds no prepared data; give another folder"):
@@ -215,12 +211,12 @@ def test_a_folder_of_something_else_is_left_as_it_is(tokenizer: bertie.BertToken
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("damage", ["an id", "cut off", "manifest"])
-def test_a_second_run_mends_what_was_damaged(tokenizer: bertie.BertTokenizer, tmp_path: Path, damage: str) -> None:
+def test_a_second_run_repairs_damaged_shards(tokenizer: bertie.BertTokenizer, tmp_path: Path, damage: str) -> None:
     prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)
     whole = files_in(tmp_path)
     shard = tmp_path / ("manifest.json" if damage == "manifest" else "train-00001.safetensors")
     content = bytearray(whole[shard.name])
-    if damage == "an id":  # what the shard was made of is still to be seen in its hashes
+    if damage == "an id":  # the hashes still identify the shard's documents
         content[content.index(read_shard(shard).ids.tobytes())] ^= 1
     shard.write_bytes(content if damage == "an id" else content[:9])
     prepare(book_texts(), tokenizer, tmp_path, heldout=0.1)

@@ -67,7 +67,7 @@ def run(data: Path, out: Path, **given: Any) -> Pretrained:
     return found
 
 
-def test_the_folder_opens_everywhere(data: Path, tmp_path: Path) -> None:
+def test_bertie_and_transformers_open_the_folder(data: Path, tmp_path: Path) -> None:
     found = run(data, tmp_path / "run")
     assert found.metrics is not None
     assert set(found.metrics) == {"loss", "accuracy", "next_sentence_accuracy"}
@@ -140,7 +140,7 @@ def weights(found: Pretrained) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("at", [0, 4, 9])
-def test_a_stopped_run_goes_on_to_the_same_weights(
+def test_a_stopped_run_is_resumed_to_the_same_weights(
     data: Path, tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In both phases, and in the evaluations between; with dropout."""
@@ -162,7 +162,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert all(torch.equal(each, weights(whole)[name]) for name, each in weights(resumed).items())
 
 
-def test_it_goes_on_from_a_model_of_the_same_vocabulary(data: Path, tmp_path: Path) -> None:
+def test_continuing_from_a_model_of_the_same_vocabulary(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path / "first", settings={"steps": 2})
     second = run(data, tmp_path / "second", start=str(tmp_path / "first"), settings={"steps": 1, "warmup": 0})
     moved = max((each - weights(first)[name]).abs().max().item() for name, each in weights(second).items())
@@ -185,7 +185,7 @@ def test_it_goes_on_from_a_model_of_the_same_vocabulary(data: Path, tmp_path: Pa
         ({"settings": {"steps": None}}, "Say how long to train: steps, or budget"),
     ],
 )
-def test_what_cannot_be_is_refused(data: Path, tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
+def test_invalid_recipes_are_refused(data: Path, tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         run(data, tmp_path / "run", **given)
     assert not (tmp_path / "run" / "report.md").exists()
@@ -201,7 +201,7 @@ def test_another_recipe_is_not_resumed_and_a_finished_run_not_overwritten(data: 
         run(data, out, resume=True, length=(16,), settings={"steps": 1})
     with pytest.raises(InputError, match="dropout was .* and is now"):
         run(data, out, resume=True, dropout=0.0, settings={"steps": 1})
-    other = tmp_path / "other.json"  # its weights are the same
+    other = tmp_path / "other.json"  # with the same weights
     other.write_text(json.dumps({**CONFIG, "hidden_act": "relu"}), encoding="utf-8")
     with pytest.raises(InputError, match="the values of the config differ"):
         run(data, out, resume=True, config=str(other), settings={"steps": 1})
@@ -225,7 +225,7 @@ def test_a_teacher_is_known_by_its_files(data: Path, tmp_path: Path) -> None:
         resumed(write_teacher("teacher", 2))
 
 
-def test_without_documents_held_out_nothing_is_measured(
+def test_without_held_out_documents_there_is_no_evaluation(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain: Callable[..., Corpus] = module.Corpus
@@ -237,10 +237,10 @@ def test_without_documents_held_out_nothing_is_measured(
 
     monkeypatch.setattr(module, "Corpus", without)
     assert run(data, tmp_path / "run", settings={"steps": 1}).metrics is None
-    assert "Nothing is measured on the way" in caplog.text
+    assert "The model is not evaluated" in caplog.text
 
 
-def test_the_usual_settings_of_pretraining() -> None:
+def test_the_default_settings_of_pretraining() -> None:
     given = Recipe(data=Path("d"), out=Path("r"), config="mini", length=(128, 512), settings=Settings(steps=200))
     assert given.shares == [0.9, pytest.approx(0.1)]
     assert replace(given, length=(64, 128, 512)).shares == pytest.approx([0.45, 0.45, 0.1])

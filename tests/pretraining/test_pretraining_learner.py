@@ -1,4 +1,4 @@
-"""What pretraining learns from: the reference's loss and gradients, and examples that follow from their number."""
+"""The learner of pretraining: the reference's loss and gradients, and examples that depend only on their number."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -87,12 +87,12 @@ def test_sizes_and_divisors_are_those_of_the_examples(book: Book, next_sentence:
 
 
 def rows_of(learner: PretrainingLearner, examples: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Return what the model sees of each example, and what it is to guess."""
+    """Return each example's ids after masking, and its labels."""
     batches = [learner.batch([number]) for number in examples]
     return [(batch.features.ids.tolist(), batch.labels.tolist()) for batch in batches]
 
 
-def test_an_example_is_the_same_whatever_was_made_before_and_beside_it(book: Book) -> None:
+def test_an_example_does_not_depend_on_others(book: Book) -> None:
     one, two = (PretrainingLearner(small(), *book, length=40, seed=3) for _ in range(2))
     count = len(one.sizes)
     numbers = [5, count + 5, 9, 2 * count]
@@ -106,14 +106,14 @@ def test_an_example_is_the_same_whatever_was_made_before_and_beside_it(book: Boo
 
 
 @pytest.mark.parametrize("next_sentence", [True, False])
-def test_an_example_learns_nothing_from_those_beside_it(book: Book, next_sentence: bool) -> None:
+def test_the_losses_of_examples_are_independent(book: Book, next_sentence: bool) -> None:
     learner = PretrainingLearner(small().eval(), *book, length=40, next_sentence=next_sentence)
     examples = [3, 8, 20, 21]
     alone = torch.stack([learner.loss([number]) for number in examples]).sum(0)
     torch.testing.assert_close(learner.loss(examples), alone)
 
 
-def test_the_loop_learns_from_it_in_parts_as_in_one(book: Book) -> None:
+def test_micro_batches_give_the_same_gradients(book: Book) -> None:
     losses = []
     for micro_tokens in (10_000, 60):
         model, _ = pair_of_models("BertForPreTraining")
@@ -124,7 +124,7 @@ def test_the_loop_learns_from_it_in_parts_as_in_one(book: Book) -> None:
     assert losses[0][-1] < losses[0][0]
 
 
-def test_what_does_not_fit_is_refused(book: Book) -> None:
+def test_mismatched_models_are_refused(book: Book) -> None:
     corpus, tokenizer = book
     masked = bertie.BertForMaskedLM(bertie.BertConfig(**SIZES))
     with pytest.raises(InputError, match="A BertForMaskedLM has no next-sentence head; take a BertForPreTraining"):
@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(book: Book) -> None:
     with pytest.raises(InputError, match="A BertModel has no masked-LM head"):
         PretrainingLearner(bertie.BertModel(bertie.BertConfig(**SIZES)), corpus, tokenizer, length=40)
     alike = bertie.BertForPreTraining(bertie.BertConfig(**{**SIZES, "type_vocab_size": 1}))
-    with pytest.raises(InputError, match=r"The model has one token type \(type_vocab_size\), and pairs have two"):
+    with pytest.raises(InputError, match=r"The model has one token type \(type_vocab_size\), but pairs need two"):
         PretrainingLearner(alike, corpus, tokenizer, length=40)
     with pytest.raises(InputError, match="The length is 65, but the model has 64 positions"):
         PretrainingLearner(small(), corpus, tokenizer, length=65)

@@ -48,7 +48,7 @@ def student_of(folder: Path) -> Any:
     return student.eval()
 
 
-def test_a_student_that_is_the_teacher_has_nothing_to_learn_of_it(book: Book, folder: Path) -> None:
+def test_a_student_equal_to_the_teacher_has_no_loss(book: Book, folder: Path) -> None:
     learner = PretrainingLearner(student_of(folder), *book, length=256, teacher=bertie.pipeline("embed", folder))
     assert learner.loss([0, 1])[2].item() == pytest.approx(0, abs=1e-5)
     assert learner.divisor([0, 1])["teacher"] == 4  # one sentence for every 128 tokens
@@ -83,7 +83,7 @@ def test_the_loss_is_one_minus_the_cosine_of_means(book: Book, folder: Path) -> 
             torch.testing.assert_close(own, parameter.grad, atol=2e-5 * scale, rtol=0, msg=name)
 
 
-def test_sentences_leave_texts_as_they_are(book: Book, folder: Path) -> None:
+def test_sentences_do_not_change_the_texts(book: Book, folder: Path) -> None:
     corpus, tokenizer = book
     with_teacher = PretrainingLearner(
         student_of(folder), corpus, tokenizer, length=128, teacher=bertie.pipeline("embed", folder)
@@ -95,7 +95,7 @@ def test_sentences_leave_texts_as_they_are(book: Book, folder: Path) -> None:
     assert with_teacher.sizes[np.array([3, 4])].sum() == len(one.features.ids)
 
 
-def test_every_second_sentence_is_masked_for_the_student_alone(book: Book, folder: Path) -> None:
+def test_every_second_sentence_is_masked_for_the_student_only(book: Book, folder: Path) -> None:
     made = partial(PretrainingLearner, student_of(folder), *book, length=256, teacher=bertie.pipeline("embed", folder))
     plain, masking = made(), made(mask_sentences=True)
     texts = sum(len(text.ids) for number in range(8) for text in plain._example(number).texts)
@@ -126,7 +126,7 @@ def test_a_student_comes_nearer_to_its_teacher(book: Book, folder: Path) -> None
     assert heldout_figures(learner, 2048)["teacher_cosine"] > before + 0.1
 
 
-def test_teachers_that_do_not_fit_are_refused(book: Book, folder: Path, minilm: Path, tmp_path: Path) -> None:
+def test_mismatched_teachers_are_refused(book: Book, folder: Path, minilm: Path, tmp_path: Path) -> None:
     corpus, tokenizer = book
     student = student_of(folder)
     with pytest.raises(InputError, match=r"model' has another vocabulary than the data; prepare the data with the"):

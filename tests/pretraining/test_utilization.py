@@ -1,4 +1,4 @@
-"""Operations of a training step, against PyTorch's own count of them, and the share of a device's most."""
+"""Operations of a training step, against PyTorch's own count, and the share of a device's peak."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ CONFIG = bertie.BertConfig(
 )
 
 
-def test_operations_are_those_that_pytorch_counts() -> None:
-    """Of texts of one length, all tokens of which are to be guessed; the pooler and its classes come on top there."""
+def test_operations_equal_those_counted_by_pytorch() -> None:
+    """For texts of one length with all tokens masked; PyTorch also counts the pooler and the next-sentence head."""
     model = bertie.BertForMaskedLM(CONFIG)
     ids = torch.randint(5, 500, (4, 40))
     with FlopCounterMode(display=False) as counter:
@@ -21,14 +21,14 @@ def test_operations_are_those_that_pytorch_counts() -> None:
     assert flops_per_token(CONFIG, 40, 1.0) * 160 == pytest.approx(counter.get_total_flops(), rel=0.06)
 
 
-def test_the_share_of_the_most_operations() -> None:
+def test_utilization() -> None:
     used = Utilization(CONFIG, (16, 64), 0.15, torch.device("cpu"), "fp32")
     peak = used._peak
     record = {"tokens_per_second": 1000.0, "phase": 2}
     assert used.of(record) == 1000 * flops_per_token(CONFIG, 64, 0.15) / peak
     assert used.of({"tokens_per_second": 1000.0}) == 1000 * flops_per_token(CONFIG, 16, 0.15) / peak
     lines: list[dict] = []
-    log = used.added(lines.append)
+    log = used.with_utilization(lines.append)
     log(record)
     log({"step": 1, "metrics": {}})
     assert lines == [record | {"mfu": round(used.of(record), 4)}, {"step": 1, "metrics": {}}]

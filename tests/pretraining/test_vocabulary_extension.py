@@ -1,4 +1,4 @@
-"""Words added to a model's vocabulary: which, with what embeddings, and that all else stays as it was."""
+"""Words added to a model's vocabulary: which ones, their embeddings, and that all else is unchanged."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.pretraining.vocabulary_extension import add_words, find_words
 
 
-def test_the_words_that_cost_most_pieces_are_added(mini: Path) -> None:
+def test_the_words_that_save_most_pieces_are_added(mini: Path) -> None:
     tokenizer = bertie.BertTokenizer.from_pretrained(mini)
     texts = ["the hepatocyte and the cholangiocyte", "hepatocyte hepatocyte", "the the zzyzx \u2603"] * 5
     found = find_words(texts, tokenizer, 2)
@@ -25,12 +25,12 @@ def test_the_words_that_cost_most_pieces_are_added(mini: Path) -> None:
     with pytest.raises(InputError, match="The texts have 3 words of several pieces that occur 5 times, not 4; ask"):
         find_words(texts, tokenizer, 4)
     tokenizer.add_tokens(["<added>"])
-    with pytest.raises(InputError, match="has 1 added tokens behind its vocabulary"):
+    with pytest.raises(InputError, match="has 1 added tokens after its vocabulary"):
         find_words(texts, tokenizer, 1)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_new_rows_are_means_and_old_answers_stay(tied: bool) -> None:
+def test_new_rows_are_means_and_old_answers_are_unchanged(tied: bool) -> None:
     torch.manual_seed(0)
     config = bertie.BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,

@@ -1,4 +1,4 @@
-"""What the tests of the service share: a small random model of each kind, clients of an application, processes."""
+"""Shared fixtures: a small random model of each kind, clients of an application, server processes."""
 
 import os
 import signal
@@ -63,14 +63,14 @@ def folders(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 
 class Served(TestClient):
-    """A client of a service of its own."""
+    """A client with its own service."""
 
     service: Service
 
 
 @pytest.fixture
 def served(folders: dict[str, Path]) -> Iterator[Callable[..., Served]]:
-    """A function that serves models of these kinds, and gives a client."""
+    """A function that serves models of these kinds and returns a client."""
     with ExitStack() as stack:
 
         def open_client(*kinds: str, keys: tuple[str, ...] = (), **limits: Any) -> Served:
@@ -84,7 +84,7 @@ def served(folders: dict[str, Path]) -> Iterator[Callable[..., Served]]:
 
 
 class Process:
-    """``bertie serve``, and where it listens."""
+    """A ``bertie serve`` process and its address."""
 
     def __init__(self, *arguments: str, most_files: int | None = None, **environment: str) -> None:
         command = [sys.executable, "-m", "bertie", "serve", *arguments, "--port", "0"]
@@ -110,7 +110,7 @@ class Process:
         return socket.create_connection((host, int(port)), timeout=240)
 
     def workers(self) -> list[int]:
-        """Return the processes that serve, of several."""
+        """Return the worker processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 

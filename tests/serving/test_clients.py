@@ -1,4 +1,4 @@
-"""Clients that people have, unchanged, against a real process. Those with many packages of their own are slow tests."""
+"""Existing clients, unchanged, against a real process. Those with many dependencies are slow tests."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Cohere's routes and those made after them: types of vectors, order of documents, scores of pairs."""
+"""Cohere's routes and those modelled on them: types of vectors, order of documents, scores of pairs."""
 
 import base64
 import sys
@@ -37,7 +37,7 @@ def test_embed_in_every_type(served: Serve, folders: dict[str, Path]) -> None:
     assert "warnings" not in reply["meta"]
 
 
-def test_embed_cuts_where_it_is_asked_to(served: Serve) -> None:
+def test_embed_truncates_as_requested(served: Serve) -> None:
     client = served("vectors")
 
     def embed(truncate: str | None) -> Any:
@@ -49,7 +49,7 @@ def test_embed_cuts_where_it_is_asked_to(served: Serve) -> None:
     assert end[1] == start[1]
     assert start[0] == pytest.approx(start[1]), "the first word is cut off"
     assert end[0] != pytest.approx(end[1])
-    assert embed("END").json()["meta"]["warnings"] == ["2 of 2 texts were too long, and were cut."]
+    assert embed("END").json()["meta"]["warnings"] == ["2 of 2 texts were too long and were truncated."]
     refused = embed("NONE")
     assert (refused.status_code, list(refused.json())) == (400, ["message"])
 
@@ -73,7 +73,7 @@ def test_rerank_and_score(served: Serve, folders: dict[str, Path]) -> None:
     assert zipped == scores
 
 
-def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Serve) -> None:
+def test_rerank_reads_max_tokens_per_doc(served: Serve) -> None:
     client = served("score")
 
     def rank(**body: Any) -> tuple[list[float], Any]:
@@ -84,7 +84,7 @@ def test_rerank_reads_as_many_tokens_of_a_document_as_it_is_asked_to(served: Ser
         return [one["relevance_score"] for one in ranked], (warnings, reply.headers["x-truncated-tokens"])
 
     cut, told = rank(documents=["Unaffable cats [SEP] purr.", "It rained."], max_tokens_per_doc=3)
-    assert told == (["1 of 2 texts were too long, and were cut."], "7")
+    assert told == (["1 of 2 texts were too long and were truncated."], "7")
     assert cut == rank(documents=["Unaffable", "It rained."])[0]
     for enough in (4_096, sys.maxsize, 1 << 70):
         assert rank(documents=TEXTS, max_tokens_per_doc=enough) == rank(documents=TEXTS)

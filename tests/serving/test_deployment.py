@@ -1,4 +1,4 @@
-"""What deploy/, the Dockerfile and the handler for Lambda name is there: metrics, options, paths, files and limits."""
+"""The metrics, options, paths, files and limits named in deploy/, the Dockerfile and the Lambda handler exist."""
 
 import configparser
 import json
@@ -40,7 +40,7 @@ def read(name: str) -> Any:
     return list(yaml.safe_load_all((DEPLOY / name).read_text("utf-8")))
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(served: Callable[..., Any]) -> None:
+def test_the_dashboard_queries_existing_metrics(served: Callable[..., Any]) -> None:
     client = served("classes")
     client.post("/predict", json={"inputs": [["a"], ["a b c"]]})
     client.post("/predict", json={"inputs": ""})
@@ -56,7 +56,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(served: Callable[..., Any
         assert names <= exported, f"{query} asks for {names - exported}"
 
 
-def test_compose_puts_the_parts_together() -> None:
+def test_compose() -> None:
     (compose,) = read("compose.yaml")
     services = compose["services"]
     assert (DEPLOY / services["bertie"]["build"] / "Dockerfile").is_file()

@@ -1,4 +1,4 @@
-"""What a reply is made of: JSON of arrays, and where it is written."""
+"""Replies: JSON of arrays, and where it is encoded."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ def test_arrays_are_lists_rows_and_records() -> None:
     }
 
 
-def test_large_replies_are_written_beside_the_event_loop(
+def test_large_replies_are_encoded_off_the_event_loop(
     served: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = []

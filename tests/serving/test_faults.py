@@ -1,4 +1,4 @@
-"""What goes wrong around a server, on real processes: killed workers, idle connections, no file handles, long use."""
+"""Faults around a server, on real processes: killed workers, idle connections, no file handles, long use."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ASK = b'POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{"inputs": 
 
 
 def statuses_of(running: Process, count: int, most: int, act: Callable[[], Any]) -> list[int]:
-    """Send so many requests at once, act when ``most`` are in flight, and return statuses: 0 of a broken connection."""
+    """Send ``count`` requests at once, act when ``most`` are in flight, return the statuses; 0: a broken connection."""
     statuses: list[int] = []
 
     def ask() -> None:
@@ -48,7 +48,7 @@ def in_flight(running: Process) -> float:
     return next(float(line.split()[-1]) for line in lines if line.startswith("bertie_requests_in_flight "))
 
 
-def test_every_accepted_request_has_one_answer_at_the_end(process: Start, folders: dict[str, Path]) -> None:
+def test_every_accepted_request_is_answered_at_shutdown(process: Start, folders: dict[str, Path]) -> None:
     running = process(str(folders["vectors"]), "--timeout", "600")
     ended: list[Any] = []
     statuses = statuses_of(running, 200, 100, lambda: ended.append(running.end()))
@@ -59,7 +59,7 @@ def test_every_accepted_request_has_one_answer_at_the_end(process: Start, folder
     assert sorted(logged) == sorted(status for status in statuses if status), "one answer each, and none got lost"
 
 
-def test_a_process_that_is_killed_in_a_step_costs_its_own_requests(process: Start, folders: dict[str, Path]) -> None:
+def test_a_killed_process_only_loses_its_own_requests(process: Start, folders: dict[str, Path]) -> None:
     running = process(str(folders["vectors"]), "--workers", "2", "--no-log-requests", "--timeout", "600")
     victim = running.workers()[0]
     statuses = statuses_of(running, 40, 20, lambda: os.kill(victim, signal.SIGKILL))
@@ -80,7 +80,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_ten_thousand_idle_connections(process: Start, folders: dict[str, Path], many_files: None) -> None:
-    """They are held, others are answered beside them, and they are closed when no request comes."""
+    """They are kept open, others are answered meanwhile, and they are closed if no request comes."""
     running = process(str(folders["vectors"]), "--no-log-requests")
     before = resident(running)
     idle = [running.connect() for _ in range(10_000)]
@@ -94,8 +94,8 @@ def test_ten_thousand_idle_connections(process: Start, folders: dict[str, Path],
     assert running.end()[0] == 0
 
 
-def test_no_file_handle_is_left(folders: dict[str, Path]) -> None:
-    """Below the limit idle connections make room for new ones, which are answered, and nothing ends or is logged."""
+def test_without_free_file_handles(folders: dict[str, Path]) -> None:
+    """At the limit, idle connections make room for new ones, which are answered, and nothing crashes or is logged."""
     running = Process("--no-log-requests", str(folders["vectors"]), most_files=100)
     try:
         idle = [running.connect() for _ in range(150)]

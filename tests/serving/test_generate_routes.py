@@ -1,4 +1,4 @@
-"""``/generate`` writes what the pipelines write, and no longer than somebody waits for it."""
+"""``/generate`` gives the same texts as the pipelines, and stops when nobody waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ CHOSEN = {"max_new_tokens": 5}
 
 
 @pytest.mark.parametrize(("kind", "task"), [("writes", "text-generation"), ("pair", "text2text-generation")])
-def test_what_the_pipelines_write(served: Serve, folders: dict[str, Path], kind: str, task: str) -> None:
+def test_generates_what_the_pipelines_generate(served: Serve, folders: dict[str, Path], kind: str, task: str) -> None:
     client = served("vectors", kind)
     pipe = bertie.pipeline(task, folders[kind], **CHOSEN)
     more = {"return_full_text": False} if kind == "writes" else {}
@@ -41,7 +41,7 @@ def test_what_the_pipelines_write(served: Serve, folders: dict[str, Path], kind:
         assert served(kind).post("/invocations", json=asked).json() == client.post("/generate", json=asked).json()
 
 
-def test_words_drawn_by_a_seed_are_the_same_beside_other_texts(served: Serve) -> None:
+def test_seeded_samples_do_not_depend_on_other_requests(served: Serve) -> None:
     client = served("writes")
 
     def write(inputs: Any, seed: int) -> Any:
@@ -54,7 +54,7 @@ def test_words_drawn_by_a_seed_are_the_same_beside_other_texts(served: Serve) ->
     assert len({write(PROMPTS[0], seed)["generated_text"] for seed in range(5)}) > 1
 
 
-def test_what_is_cut_or_has_no_room_is_said(served: Serve) -> None:
+def test_truncation_and_missing_room_are_reported(served: Serve) -> None:
     pair, writes = served("pair"), served("writes")
     assert pair.post("/generate", json={"inputs": "word " * 100, "parameters": CHOSEN}).json()["truncated"] == 38
     mixed = writes.post("/generate", json={"inputs": ["a", "word " * 62], "parameters": CHOSEN})
@@ -83,16 +83,14 @@ def test_refusals(served: Serve, parameters: Any, says: str) -> None:
     assert says in reply.json()["error"]
 
 
-def test_clients_are_told_of_fields_not_of_options_and_the_log_says_nothing(
-    process: Callable[..., Any], folders: dict[str, Path]
-) -> None:
+def test_errors_name_json_fields_and_the_log_stays_empty(process: Callable[..., Any], folders: dict[str, Path]) -> None:
     running = process(str(folders["writes"]), "--no-log-requests")
     reply = running.post("/generate", {"inputs": "a", "parameters": {"length_penalty": 2.0}})
     assert reply.json()["error"].startswith("length_penalty=2.0 has no effect without num_beams=4")
     assert running.end() == (0, "")
 
 
-def test_models_and_requests_that_do_not_fit(served: Serve) -> None:
+def test_mismatched_models_and_requests_are_refused(served: Serve) -> None:
     assert (
         served("vectors").post("/generate", json={"inputs": "a"}).json()["error"]
         == "model is not a model that writes texts"
@@ -104,8 +102,10 @@ def test_models_and_requests_that_do_not_fit(served: Serve) -> None:
     assert "is for decoders" in pair.post("/generate", json=asked).json()["error"]
 
 
-def test_writing_ends_when_nobody_waits(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that would write for ever holds up no other model, shows that it lives, and ends with its request."""
+def test_generation_stops_when_the_client_disconnects(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that would generate for ever does not block others, counts as healthy, and stops with its request."""
     ends: list[BaseException] = []
 
     def write_for_ever(engine: Engine, rows: Any, options: Any) -> Any:

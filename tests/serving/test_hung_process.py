@@ -1,4 +1,4 @@
-"""A process whose event loop stops is ended and replaced. Small imports: the processes of this test make them too."""
+"""A process whose event loop stops is killed and replaced. Few imports, as the spawned processes repeat them."""
 
 import signal
 import socket
@@ -8,32 +8,34 @@ import time
 import pytest
 
 from bertie.serving import worker_processes
-from bertie.serving.worker_processes import Seat
+from bertie.serving.worker_processes import WorkerSlot
 
 
-def hang(listener: socket.socket, seat: Seat) -> None:
-    """Serve as a process does whose event loop stops."""
-    seat.beat()
-    if seat.number == 1 and seat.beats[2] == 0:
-        seat.beats[2] = seat.beats[1]
+def hang(listener: socket.socket, slot: WorkerSlot) -> None:
+    """Serve like a process whose event loop stops."""
+    slot.beat()
+    if slot.number == 1 and slot.heartbeats[2] == 0:
+        slot.heartbeats[2] = slot.heartbeats[1]
         signal.pause()
-    while seat.beats[2] != -1:
-        seat.beat()
+    while slot.heartbeats[2] != -1:
+        slot.beat()
         time.sleep(0.05)
 
 
-def test_one_that_hangs_is_ended_and_replaced(
+def test_a_hung_process_is_killed_and_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(worker_processes, "HUNG_SECONDS", 1.0)
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     made = worker_processes.WorkerProcesses(hang, listeners)
-    made._beats = made._context.Array("d", 3, lock=False)  # a third one, for what the processes tell the test
+    made._heartbeats = made._context.Array(
+        "d", 3, lock=False
+    )  # the third is for signals between the processes and the test
 
     def end_when_replaced() -> None:
-        while "another one takes its place" not in caplog.text or not all(made._beats[:2]):
+        while "another one takes its place" not in caplog.text or not all(made._heartbeats[:2]):
             time.sleep(0.05)
-        made._beats[2] = -1
+        made._heartbeats[2] = -1
         made._end()
 
     watcher = threading.Thread(target=end_when_replaced)
@@ -41,4 +43,4 @@ def test_one_that_hangs_is_ended_and_replaced(
     code = made.run()
     watcher.join()
     assert code == 0
-    assert "was not heard of for 1 seconds, and is ended" in caplog.text
+    assert "did not respond for 1 seconds and is killed" in caplog.text

@@ -1,4 +1,4 @@
-"""Inputs of requests that come together are read together, each with its own features or error."""
+"""Requests that arrive together are encoded together, each with its own features or error."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ def read(task: Any, *requests: list[Any]) -> list[Any]:
     return asyncio.run(run())
 
 
-def test_every_request_gets_what_it_would_get_alone(task: Any) -> None:
+def test_batched_requests_get_the_same_features_as_single_ones(task: Any) -> None:
     requests = [["a cat", "two dogs"], ["a bird"], [LONG], [LONG, "a fish"], ["a third text"] * 5]
     for features, inputs in zip(read(task, *requests), requests, strict=True):
         expected: Features = task.encode(inputs)
@@ -38,16 +38,14 @@ def test_every_request_gets_what_it_would_get_alone(task: Any) -> None:
         assert (features.truncated, list(features.texts)) == (expected.truncated, inputs)
 
 
-def test_a_request_that_cannot_be_read_costs_no_other_its_answer(task: Any) -> None:
+def test_an_invalid_request_does_not_affect_others(task: Any) -> None:
     good, wrong, also = read(task, ["a cat"], ["a dog", 7], ["a bird"])
     assert isinstance(wrong, InputTypeError)
     assert str(wrong).startswith("Input 1 is 7")
     assert (good.lengths, also.lengths) == ([4], [4])
 
 
-def test_every_request_ends_though_what_was_read_together_cannot_be_parted(
-    task: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_request_ends_if_splitting_the_batch_fails(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Features, inputs: range) -> Features:
         raise MemoryError
 
@@ -55,7 +53,7 @@ def test_every_request_ends_though_what_was_read_together_cannot_be_parted(
     assert [type(one) for one in read(task, ["a cat"], ["a bird"])] == [MemoryError] * 2
 
 
-def test_what_is_cancelled_is_not_read_and_changes_nothing_for_others(task: Any) -> None:
+def test_cancelled_requests_are_skipped(task: Any) -> None:
     async def run() -> None:
         reader = InputReader(1)
         gone, stays = (asyncio.ensure_future(reader.features_of(task, [text], 5)) for text in ("a cat", "a dog"))

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and requests that schemathesis makes of it: right ones, and nearly right ones."""
+"""The OpenAPI document, and requests that schemathesis generates from it: valid ones, and nearly valid ones."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.serving.conftest import KINDS, Process
 
-from bertie.serving.http_app import Posted
+from bertie.serving.http_app import PostRoute
 from bertie.serving.server_process import ROUTES
 
 CHECKS = [
@@ -44,9 +44,9 @@ def document(folders: dict[str, Path]) -> Iterator[Any]:
 
 
 def send(document: Any, route: Any, examples: int) -> None:
-    """Make so many right and as many nearly right requests to a route, the same in every run, and check the answers."""
-    operation = document[route.path]["POST" if isinstance(route, Posted) else "GET"]
-    for mode in GenerationMode if isinstance(route, Posted) else [GenerationMode.POSITIVE]:
+    """Send ``examples`` valid and nearly valid requests to a route, the same in every run, and check the answers."""
+    operation = document[route.path]["POST" if isinstance(route, PostRoute) else "GET"]
+    for mode in GenerationMode if isinstance(route, PostRoute) else [GenerationMode.POSITIVE]:
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(

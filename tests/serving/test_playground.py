@@ -1,4 +1,4 @@
-"""The page at `/` in a real browser, as people use it: by mouse and keyboard, in light and dark, narrow and wide."""
+"""The page at `/` in a real browser: with mouse and keyboard, in light and dark, narrow and wide."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, url: str) -> Iterator[Open]:
-    """A function that opens the page; what goes wrong in it without being shown fails the test."""
+    """A function that opens the page; errors that the page does not show fail the test."""
     contexts, wrong = [], []
 
     def open_page(address: str = url, **options: Any) -> Any:
@@ -70,7 +70,7 @@ def opened(browser: Any, url: str) -> Iterator[Open]:
 
 
 def ask(page: Any, model: str, view: str, **fields: str) -> str:
-    """Ask in a view, and return what the answer says, or the error."""
+    """Ask in a view, and return the summary of the answer, or the error."""
     page.get_by_label("Model").select_option(model)
     page.get_by_role("radio", name=view, exact=True).check(force=True)
     for label, text in fields.items():
@@ -107,7 +107,7 @@ def test_every_view_shows_an_answer(opened: Open) -> None:
     assert len(rows(page)) == 2
 
 
-def test_entities_are_marked_where_they_are(opened: Open) -> None:
+def test_entities_are_marked(opened: Open) -> None:
     page = opened()
     ask(page, "tags", "Entities", Text=ATTACK)
     shown = page.locator("#answer .text")
@@ -140,13 +140,13 @@ def test_tokens_and_attention(opened: Open) -> None:
     page.get_by_text("Head 1 of layer 0").wait_for()
 
 
-def test_a_long_text_says_what_was_cut(opened: Open) -> None:
+def test_truncation_is_reported(opened: Open) -> None:
     page = opened()
     ask(page, "classes", "Classes", Text="one two " * 60)
     assert "58 tokens did not fit into the model and were cut off." in page.locator("#error").inner_text()
 
 
-def test_refusals_are_shown_as_their_sentence(opened: Open, url: str) -> None:
+def test_errors_show_the_message_of_the_server(opened: Open, url: str) -> None:
     page = opened()
     page.get_by_label("Model").select_option("tags")
     page.get_by_label("Text", exact=True).fill("")
@@ -157,11 +157,11 @@ def test_refusals_are_shown_as_their_sentence(opened: Open, url: str) -> None:
     assert ask(page, "words", "Tokens") == "The server does not answer."
 
 
-def test_the_lines_for_curl_and_python_do_the_same(opened: Open) -> None:
+def test_the_curl_and_python_code_gives_the_same_answer(opened: Open) -> None:
     page = opened()
     text = 'It\'s "quoted" \\ and $HOME `true` true\nin two lines 😀'
     ask(page, "tags", "Entities", Text=text)
-    page.get_by_text("The same by curl and Python").click()
+    page.get_by_text("The same with curl and Python").click()
     shell, script = (code.inner_text() for code in page.locator("code").all())
     if shutil.which("curl"):
         reply = subprocess.run(["bash", "-c", f"{shell} -s"], capture_output=True, text=True, check=True).stdout
@@ -181,7 +181,7 @@ def test_the_lines_for_curl_and_python_do_the_same(opened: Open) -> None:
     assert asked["json"] == {"inputs": text, "model": "tags"}
 
 
-def test_a_key_is_asked_for_and_never_kept(opened: Open, folders: dict[str, Path]) -> None:
+def test_a_key_is_requested_and_never_stored(opened: Open, folders: dict[str, Path]) -> None:
     process, address = start(folders, "--api-key", "secret1")
     try:
         page = opened(address)
@@ -190,7 +190,7 @@ def test_a_key_is_asked_for_and_never_kept(opened: Open, folders: dict[str, Path
         page.keyboard.press("Enter")
         page.get_by_role("radio", name="Fills").wait_for(state="attached")
         assert len(ask(page, "words", "Fills")) > 0
-        page.get_by_text("The same by curl and Python").click()
+        page.get_by_text("The same with curl and Python").click()
         assert "secret1" not in page.content()
         assert "$BERTIE_API_KEY" in page.locator("code").first.inner_text()
         assert page.context.storage_state() == {"cookies": [], "origins": []}
@@ -199,7 +199,7 @@ def test_a_key_is_asked_for_and_never_kept(opened: Open, folders: dict[str, Path
         process.wait()
 
 
-def test_by_keyboard_alone(opened: Open) -> None:
+def test_keyboard_only(opened: Open) -> None:
     page = opened()
     page.get_by_role("radio", name="Fills").wait_for(state="attached")
     reached = []
@@ -214,7 +214,7 @@ def test_by_keyboard_alone(opened: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_runs_over_the_side_and_axe_finds_nothing(opened: Open, scheme: str, width: int) -> None:
+def test_layout_and_accessibility(opened: Open, scheme: str, width: int) -> None:
     page = opened(color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
     wide = "W" * 300
     for model, view, fields in (
@@ -231,7 +231,7 @@ def test_nothing_runs_over_the_side_and_axe_finds_nothing(opened: Open, scheme: 
             assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
-def test_one_file_whose_policy_lets_nothing_else_run(browser: Any, url: str) -> None:
+def test_content_security_policy(browser: Any, url: str) -> None:
     html, policy = page_and_policy()
     assert not re.search(r"(src|href)=(?!\"data:,\")|@import|url\(|innerHTML|insertAdjacentHTML|document\.write", html)
     assert "unsafe" not in policy

@@ -1,4 +1,4 @@
-"""A real process on a real port: how it starts, whom it refuses, and how it ends."""
+"""A real process on a real port: start-up, authentication, and shutdown."""
 
 import json
 import socket
@@ -38,7 +38,7 @@ def test_the_openai_client_unchanged(process: Callable[..., Process], folders: d
         openai.OpenAI(base_url=f"{running.url}/v1", api_key="no", max_retries=0).models.list()
 
 
-def test_what_was_accepted_is_answered_before_the_end(
+def test_accepted_requests_are_answered_before_shutdown(
     process: Callable[..., Process], folders: dict[str, Path]
 ) -> None:
     running = process(str(folders["vectors"]))
@@ -76,7 +76,7 @@ def test_no_texts_or_keys_in_the_log(process: Callable[..., Process], folders: d
     assert json.loads(said.splitlines()[0])["id"] == "mine"
 
 
-def test_slow_heads_and_clients_that_leave(process: Callable[..., Process], folders: dict[str, Path]) -> None:
+def test_slow_heads_and_disconnecting_clients(process: Callable[..., Process], folders: dict[str, Path]) -> None:
     running = process(str(folders["vectors"]), "--timeout", "2")
     body = json.dumps({"inputs": LONG * 2}).encode()
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -91,7 +91,7 @@ def test_slow_heads_and_clients_that_leave(process: Callable[..., Process], fold
     assert sorted(json.loads(line)["status"] for line in said.splitlines()) == [200, 408, 499]
 
 
-def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_models_that_cannot_be_served_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "bertie", "serve", *arguments], capture_output=True, text=True, timeout=120
@@ -122,9 +122,9 @@ def test_what_cannot_be_served_is_said(folders: dict[str, Path], tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [
-        (["--api-key", ""], {}, "--api-key is empty, and would let everyone in"),
+        (["--api-key", ""], {}, "--api-key is empty, which would let everyone in"),
         ([], {"BERTIE_API_KEYS": ","}, "BERTIE_API_KEYS is empty"),
-        (["--api-key", "a b"], {}, "characters that no header can have"),
+        (["--api-key", "a b"], {}, "characters that are not allowed in a header"),
         (["--timeout", "nan"], {}, "--timeout is nan; give seconds"),
         (["--timeout", "inf"], {}, "--timeout is inf; give seconds"),
         (

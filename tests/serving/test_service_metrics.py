@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it, of one process and of several."""
+"""Metrics as parsed by Prometheus, of one process and of several."""
 
 from array import array
 
@@ -13,14 +13,14 @@ ANSWERS = Answers([0, 0], [3, 0], 20, 12, tokenization=0.5, queue=0.001, inferen
 
 
 def read(metrics: Metrics) -> dict[str, float]:
-    """Return each number by its name and the value of its label, as Prometheus' own parser reads them."""
+    """Return each sample by name and label value, with Prometheus' own parser."""
     families = text_string_to_metric_families(metrics.text().decode())
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value for one in families for sample in one.samples
     }
 
 
-def test_what_is_noted_is_told() -> None:
+def test_counts() -> None:
     metrics = Metrics()
     metrics.on_answers("embed", ANSWERS, 2.0)
     metrics.on_answers("fill-mask", ANSWERS, 3.0)
@@ -36,7 +36,7 @@ def test_what_is_noted_is_told() -> None:
     assert "te_request_failure overloaded" not in found
     assert (found["te_request_duration_count"], found["te_request_duration_sum"]) == (2, 5)
     assert (found["te_embed_duration_count"], found["te_embed_duration_sum"]) == (1, 2)
-    # a value on a bound is below it; each bucket has those of the ones before
+    # bounds are inclusive, and buckets cumulative
     assert [found[f"te_batch_next_size_bucket {bound}"] for bound in (1.0, 2.0, 4.0, "+Inf")] == [0, 1, 1, 1]
     assert found["te_embed_inference_duration_bucket +Inf"] == 1
     assert found[f"te_embed_inference_duration_bucket {SECONDS[-1]}"] == 0
@@ -46,7 +46,7 @@ def test_what_is_noted_is_told() -> None:
     assert found["bertie_tokens_cut_total"] == 6
 
 
-def test_the_text_is_that_of_prometheus_own_client() -> None:
+def test_the_text_equals_that_of_prometheus_client() -> None:
     registry = CollectorRegistry()
     theirs = Histogram("te_request_queue_duration", "Seconds of request_queue", buckets=SECONDS, registry=registry)
     metrics = Metrics()
@@ -57,7 +57,7 @@ def test_the_text_is_that_of_prometheus_own_client() -> None:
     assert [line for line in metrics.text().decode().splitlines() if "te_request_queue_duration" in line] == wanted
 
 
-def test_each_process_tells_what_all_have_counted() -> None:
+def test_each_process_reports_the_sums_of_all() -> None:
     rows = array("d", bytes(8 * 3 * WIDTH))
     first, second, third = (Metrics(rows, process) for process in range(3))
     for process in (first, second, second):
@@ -66,10 +66,10 @@ def test_each_process_tells_what_all_have_counted() -> None:
     assert read(third)["te_request_success single"] == 3
     assert read(first) == read(third)
     assert read(first)["te_queue_size"] == 10
-    Metrics(rows, 1).note_load(0, 0)  # it ended
+    Metrics(rows, 1).note_load(0, 0)  # as when it has ended
     assert (read(first)["te_queue_size"], read(first)["te_request_success single"]) == (5, 3)
 
 
-def test_every_name_is_there_once() -> None:
+def test_names_are_unique() -> None:
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""Rows are taken by budget, fairly between clients, by one task a step; and nobody pays for another's mistake."""
+"""Rows are dequeued by budget, fairly between clients, one task per step; and errors stay with their own request."""
 
 import asyncio
 import gc
@@ -19,30 +19,30 @@ from bertie.serving.refusals import Refusal
 from bertie.serving.scheduler import ModelQueue, Scheduler
 from bertie.serving.served_model import ServedModel
 from bertie.serving.service import Limits, Service
-from bertie.serving.step_queue import StepQueue, Work
+from bertie.serving.step_queue import Job, StepQueue
 from bertie.tasks.features import Features
 
 SAME: Any = object()
 
 
-def work(client: str, *lengths: int, task: Any = SAME) -> Work:
+def job(client: str, *lengths: int, task: Any = SAME) -> Job:
     features = Features(
         np.zeros(sum(lengths), np.int64), None, list(lengths), [0] * len(lengths), [False] * len(lengths)
     )
-    return Work(task, features, client, asyncio.get_running_loop().create_future())
+    return Job(task, features, client, asyncio.get_running_loop().create_future())
 
 
 def taken(queue: StepQueue, tokens: int) -> list[tuple[str, list[int]]]:
-    return [(share.work.client, list(share.rows)) for share in queue.take(tokens)]
+    return [(share.job.client, list(share.rows)) for share in queue.take(tokens)]
 
 
 def test_clients_take_turns_whatever_they_send() -> None:
     async def run() -> None:
         queue = StepQueue()
-        queue.add(work("many", *[4] * 6))
+        queue.add(job("many", *[4] * 6))
         assert taken(queue, 8) == [("many", [0, 1])]
-        queue.add(work("one", 4))
-        queue.add(work("other", 2, 2))
+        queue.add(job("one", 4))
+        queue.add(job("other", 2, 2))
         assert dict(taken(queue, 12)) == {"one": [0], "other": [0, 1], "many": [2]}
         assert taken(queue, 100) == [("many", [3, 4, 5])]
         assert (len(queue), queue.tokens, queue.take(8), queue.oldest) == (0, 0, [], float("inf"))
@@ -50,12 +50,12 @@ def test_clients_take_turns_whatever_they_send() -> None:
     asyncio.run(run())
 
 
-def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> None:
+def test_a_row_above_the_budget_gets_its_own_step_and_tasks_do_not_mix() -> None:
     async def run() -> None:
         queue = StepQueue()
-        queue.add(work("a", 30, 3))
-        queue.add(work("b", 4, task=object()))
-        queue.add(work("b", 4))
+        queue.add(job("a", 30, 3))
+        queue.add(job("b", 4, task=object()))
+        queue.add(job("b", 4))
         assert taken(queue, 10) == [("a", [0])]
         assert taken(queue, 10) == [("b", [0])]
         assert taken(queue, 10) == [("b", [0]), ("a", [1])]
@@ -63,18 +63,18 @@ def test_a_row_above_the_budget_is_a_step_of_its_own_and_tasks_do_not_mix() -> N
     asyncio.run(run())
 
 
-def test_work_that_nobody_waits_for_is_forgotten() -> None:
+def test_abandoned_jobs_are_dropped() -> None:
     async def run() -> None:
         queue = StepQueue()
-        gone, stays = work("a", 5, 5), work("a", 3)
+        gone, stays = job("a", 5, 5), job("a", 3)
         queue.add(gone)
         queue.add(stays)
         assert queue.tokens == 13
         queue.take(5)
-        gone.answered.cancel()
+        gone.future.cancel()
         await asyncio.sleep(0)
         assert queue.tokens == 3
-        assert [share.work for share in queue.take(10)] == [stays]
+        assert [share.job for share in queue.take(10)] == [stays]
 
     asyncio.run(run())
 
@@ -96,7 +96,7 @@ def test_requests_of_many_clients_share_steps_and_get_their_own_answers(folders:
         found = await asyncio.gather(*asked, service.answer(model, "embed", texts, "all"))
         service.close()
         for number, answers in enumerate(found[:-1]):
-            np.testing.assert_array_equal(answers.values[0], expected[number])  # bitwise: decision of the engine
+            np.testing.assert_array_equal(answers.values[0], expected[number])  # bitwise, as the engine promises
         np.testing.assert_array_equal(np.stack(found[-1].values), expected)
 
     asyncio.run(run())
@@ -105,7 +105,7 @@ def test_requests_of_many_clients_share_steps_and_get_their_own_answers(folders:
 
 
 def test_a_poisoned_request_fails_alone(folders: dict[str, Path]) -> None:
-    """One id of the embeddings is NaN: whose text has it gets the error, the rest of its step their answers."""
+    """The embedding of one id is NaN: only the request with that token gets an error, the rest of the step answers."""
     model = bertie.BertModel.from_pretrained(folders["vectors"])
     poison = bertie.AutoTokenizer.from_pretrained(folders["vectors"]).convert_tokens_to_ids("poison")
     model.embeddings.word_embeddings.weight.data[poison] = float("nan")
@@ -139,7 +139,7 @@ def test_pytorch_computes_what_the_engine_does_not(folders: dict[str, Path]) -> 
     asyncio.run(run())
 
 
-def test_a_step_that_exhausts_the_memory_is_halved(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_runs_out_of_memory_is_halved(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     service, model = service_of(folders["vectors"])
     usual = Engine.hidden_states
 
@@ -158,7 +158,7 @@ def test_a_step_that_exhausts_the_memory_is_halved(folders: dict[str, Path], mon
     asyncio.run(run())
 
 
-def test_what_is_cancelled_leaves_the_queue_and_the_rest_goes_on(folders: dict[str, Path]) -> None:
+def test_cancelled_jobs_leave_the_queue(folders: dict[str, Path]) -> None:
     service, model = service_of(folders["vectors"])
 
     async def run() -> None:
@@ -176,8 +176,8 @@ def test_what_is_cancelled_leaves_the_queue_and_the_rest_goes_on(folders: dict[s
     asyncio.run(run())
 
 
-def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: dict[str, Path]) -> None:
-    """The rows of the queue that is next may be withdrawn between the look at it and the taking of them."""
+def test_a_queue_emptied_between_look_and_take_does_not_block_others(folders: dict[str, Path]) -> None:
+    """The rows of the next queue may be withdrawn between choosing the queue and taking them."""
 
     class Left(ModelQueue):
         oldest = 0.0
@@ -185,18 +185,18 @@ def test_a_queue_that_is_left_while_it_is_looked_at_holds_up_no_other(folders: d
     async def run() -> None:
         model = ServedModel.open(str(folders["vectors"]))
         task = model.task("embed")
-        waits = Work(task, task.encode(["a"]).without_texts(), "", asyncio.get_running_loop().create_future())
+        waits = Job(task, task.encode(["a"]).without_texts(), "", asyncio.get_running_loop().create_future())
         scheduler = Scheduler([model.queue.model])
         scheduler._queues.add(Left(model.queue.model))
         scheduler.submit(model.queue, waits)
-        assert len(await asyncio.wait_for(waits.answered, 60)) == 1
+        assert len(await asyncio.wait_for(waits.future, 60)) == 1
         scheduler.close()
 
     asyncio.run(run())
 
 
-def test_a_model_that_is_no_longer_served_goes_without_the_garbage_collector(folders: dict[str, Path]) -> None:
-    """The server hides what it began with from it."""
+def test_a_replaced_model_is_freed_by_reference_counting(folders: dict[str, Path]) -> None:
+    """The server freezes its initial objects, so the garbage collector does not see them."""
     gc.collect()
     gc.disable()
     try:
@@ -209,7 +209,7 @@ def test_a_model_that_is_no_longer_served_goes_without_the_garbage_collector(fol
         gc.enable()
 
 
-def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
+def test_ids_are_checked_and_long_texts_refused_or_truncated_on_either_side(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, model = service_of(folders["vectors"])
@@ -230,7 +230,7 @@ def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
         cut = await service.answer(model, "embed", [long])
         assert (cut.truncated, cut.tokens) == ([38], 64)
         with pytest.raises(Refusal, match="must have less than 64 tokens. Given: 102"):
-            await service.answer(model, "embed", [long], refuse_cut=True)
+            await service.answer(model, "embed", [long], refuse_truncation=True)
         ends = [f"first {long}", f"{long} last"]
         right = await service.answer(model, "embed", ends, truncation_side="right")
         left = await service.answer(model, "embed", ends, truncation_side="left")
@@ -241,7 +241,7 @@ def test_ids_are_checked_and_long_texts_are_refused_or_cut_on_either_side(
     asyncio.run(run())
 
 
-def test_what_a_head_can_do(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_tasks_of_heads(folders: dict[str, Path], tmp_path: Path) -> None:
     assert tasks_of(str(folders["score"])) == ("reranking", "text-classification")
     assert tasks_of(str(folders["words"])) == ("fill-mask", "next-sentence")
     assert tasks_of(str(folders["tags"])) == ("token-classification",)

@@ -64,7 +64,7 @@ def test_fill_mask_and_next_sentence(served: Serve, folders: dict[str, Path]) ->
     assert {found["token_str"] for found in named["masks"][0]} == {"cat", "dog"}
     assert "has no [MASK] to fill" in client.post("/fill-mask", json={"inputs": "A cat."}).json()["error"]
     other = client.post("/fill-mask", json={"inputs": one, "targets": ["cat", "privateword"]})
-    assert (other.status_code, "holds 'privateword'" in other.json()["error"]) == (422, True)
+    assert (other.status_code, "contains 'privateword'" in other.json()["error"]) == (422, True)
     assert client.post("/fill-mask", json={"inputs": two, "top_k": 10_001}).status_code == 422
     follows = bertie.pipeline("next-sentence", folders["words"])
     pairs = [["He left.", "It rained."], ["Why?", "So."]]
@@ -115,7 +115,7 @@ def test_embed_spans(served: Serve, folders: dict[str, Path]) -> None:
 
 
 def test_embed_spans_of_a_long_text(served: Serve, folders: dict[str, Path]) -> None:
-    """Nothing is cut, and of a text in windows the whole is what the pipeline makes of its windows."""
+    """Nothing is truncated, and a text in windows gets the pipeline's vector of its windows."""
     client, text = served("vectors"), LONG + TEXT
     reply = client.post(
         "/embed_spans", json={"inputs": text, "spans": [[len(LONG), len(text)], [0, 3]], "normalize": False}
@@ -137,7 +137,7 @@ def test_embed_spans_of_a_long_text(served: Serve, folders: dict[str, Path]) -> 
         ([[0, 3]] * 70_000, "The answer would have 1120000 numbers"),
     ],
 )
-def test_spans_that_cannot_be(served: Serve, spans: Any, says: str) -> None:
+def test_invalid_spans(served: Serve, spans: Any, says: str) -> None:
     client = served("vectors", numbers=1 << 20)
     reply = client.post("/embed_spans", json={"inputs": TEXT, "spans": spans})
     assert reply.status_code in (400, 422)
@@ -157,7 +157,7 @@ def test_spans_that_cannot_be(served: Serve, spans: Any, says: str) -> None:
         ("/attention", {"inputs": TEXT, "heads": 1}),
     ],
 )
-def test_a_field_that_would_have_no_effect_is_refused(served: Serve, path: str, body: Any) -> None:
+def test_a_field_without_effect_is_refused(served: Serve, path: str, body: Any) -> None:
     reply = served("tags").post(path, json=body)
     assert (reply.status_code, reply.json()["error"]) == (
         422,
@@ -165,7 +165,7 @@ def test_a_field_that_would_have_no_effect_is_refused(served: Serve, path: str, 
     )
 
 
-def test_a_field_of_one_of_several_that_would_have_no_effect_is_refused(served: Serve) -> None:
+def test_a_field_without_effect_is_refused_in_a_batch(served: Serve) -> None:
     for path, one, field in (
         ("/answer", {"question": "a", "context": "b", "top_k": 2}, "top_k"),
         ("/choose", {"prompt": "a", "choices": ["b", "c"], "model": "d"}, "model"),

@@ -1,4 +1,4 @@
-"""The routes of text-embeddings-inference: their shapes, their sentences, and the numbers of bertie's pipelines."""
+"""The routes of text-embeddings-inference: formats, error messages, and the numbers of bertie's pipelines."""
 
 import shutil
 from collections.abc import Callable
@@ -43,18 +43,18 @@ def test_embed(served: Serve, folders: dict[str, Path]) -> None:
     np.testing.assert_allclose(np.frombuffer(raw.content, "<f4").reshape(3, 16), normal(vectors), atol=1e-6)
 
 
-def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
+def test_all_bodies_share_a_limit_and_small_ones_do_not_count(served: Serve) -> None:
     client = served("vectors", bodies=300_000, body=300_000)
     large, small = {"inputs": "a " * 100_000}, {"inputs": "a"}
     assert client.post("/embed", json=large).status_code == 200
     assert client.post("/embed", json=large | {"dimensions": 0}).status_code == 422
-    assert client.service.bodies == 0, "given back"
-    client.service.bodies = 150_000  # others are being read, or answered
+    assert client.service.body_bytes == 0, "released"
+    client.service.body_bytes = 150_000  # other requests are being read or answered
     refused = client.post("/embed", json=large)
     assert (refused.status_code, refused.json()["error_type"]) == (429, "Overloaded")
     assert int(refused.headers["retry-after"]) >= 1
     assert client.post("/embed", json=small).status_code == 200
-    assert client.service.bodies == 150_000
+    assert client.service.body_bytes == 150_000
     client = served("vectors", bodies=100_000, body=300_000)
     assert client.post("/embed", json=large).status_code == 200, "one that is allowed has room alone"
 
@@ -68,12 +68,12 @@ def test_bodies_share_a_room_and_small_ones_need_none(served: Serve) -> None:
         "a;q=",
     ],
 )
-def test_who_does_not_want_bytes_more_than_json_gets_json(served: Serve, accept: str) -> None:
+def test_json_unless_bytes_are_preferred(served: Serve, accept: str) -> None:
     reply = served("vectors").post("/embed", json={"inputs": "a"}, headers={"accept": accept})
     assert np.shape(reply.json()) == (1, 16)
 
 
-def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path]) -> None:
+def test_token_ids_as_inputs(served: Serve, folders: dict[str, Path]) -> None:
     client = served("vectors")
     ids = bertie.AutoTokenizer.from_pretrained(folders["vectors"])(TEXTS)["input_ids"]
     by_text = client.post("/embed", json={"inputs": TEXTS}).json()
@@ -104,11 +104,11 @@ def test_ids_are_rows_of_the_models_own(served: Serve, folders: dict[str, Path])
         ("predict", {"inputs": "a"}, 424, "Backend", "model is not a classifier model"),
         ("rerank", {"query": "q", "texts": []}, 400, "Empty", "`texts` cannot be empty"),
         ("rerank", {"query": "q", "texts": ["a"]}, 424, "Backend", "model is not a re-ranker model"),
-        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` holds 30522; the model's vocabulary has 0 to 30521."),
+        ("decode", {"ids": [30522]}, 422, "Validation", "`ids` contains 30522; the model's vocabulary has 0 to 30521."),
         ("tokenize", {"inputs": []}, 400, "Empty", "`inputs` cannot be empty"),
         ("tokenize", {"inputs": ["a"] * 9}, 422, "Validation", "batch size 9 > maximum allowed batch size 8"),
-        ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens, 100000 are allowed"),
-        ("decode", {"ids": [7] * 100_001}, 422, "Validation", "100001 tokens, 100000 are allowed"),
+        ("tokenize", {"inputs": "a " * 100_000}, 422, "Validation", "100002 tokens; 100000 are allowed"),
+        ("decode", {"ids": [7] * 100_001}, 422, "Validation", "100001 tokens; 100000 are allowed"),
     ],
 )
 def test_refusals(served: Serve, path: str, body: Any, status: int, kind: str, says: str) -> None:
@@ -133,7 +133,7 @@ def test_refusals(served: Serve, path: str, body: Any, status: int, kind: str, s
         (b"[1]", 422),
     ],
 )
-def test_bodies_that_are_no_request(served: Serve, body: bytes, status: int) -> None:
+def test_malformed_bodies(served: Serve, body: bytes, status: int) -> None:
     reply = served("vectors", body=900 if status == 413 else 200_000).post("/embed", content=body)
     assert reply.status_code == status, reply.text
     assert reply.json()["error_type"] == "Validation"
@@ -145,10 +145,10 @@ def test_compressed_bodies_paths_and_methods(served: Serve) -> None:
     assert client.get("/nothing").json()["error"] == "There is nothing at this path."
     reply = client.get("/embed")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert reply.json()["error"] == "This path takes POST, and was asked with GET."
+    assert reply.json()["error"] == "This path takes POST, not GET."
     assert client.options("/info").headers["allow"] == "GET, HEAD"
     assert client.head("/health").status_code == 200
-    behind = TestClient(client.app, root_path="/models/")  # a proxy that keeps the path's beginning
+    behind = TestClient(client.app, root_path="/models/")  # behind a proxy that keeps the path prefix
     for path in ("/embed", "/embed/", "/models/embed", "/models", "/"):
         assert behind.post(path, json={"inputs": "a"}, follow_redirects=False).status_code == 200, path
     assert behind.post("/modelsembed", json={"inputs": "a"}).status_code == 404
@@ -157,7 +157,7 @@ def test_compressed_bodies_paths_and_methods(served: Serve) -> None:
     assert client.post("/embed", json={"inputs": "a"}, headers={"x-request-timeout": "-1"}).status_code == 400
 
 
-def test_what_is_cut_is_said(served: Serve) -> None:
+def test_truncated_tokens_are_reported(served: Serve) -> None:
     reply = served("vectors").post("/embed", json={"inputs": ["word " * 100, "a"], "truncation_direction": "Left"})
     assert reply.status_code == 200
     assert reply.headers["x-truncated-tokens"] == "38"
@@ -169,7 +169,7 @@ def test_embed_all(served: Serve, folders: dict[str, Path]) -> None:
     for found, wanted in zip(reply, states, strict=True):
         np.testing.assert_allclose(found, wanted[0], atol=1e-5)
     client = served("vectors", numbers=100)
-    assert "numbers, 100 are allowed" in client.post("/embed_all", json={"inputs": TEXTS}).json()["error"]
+    assert "numbers; 100 are allowed" in client.post("/embed_all", json={"inputs": TEXTS}).json()["error"]
 
 
 def test_embed_sparse_is_splade(served: Serve, folders: dict[str, Path]) -> None:
@@ -185,17 +185,15 @@ def test_embed_sparse_is_splade(served: Serve, folders: dict[str, Path]) -> None
         np.testing.assert_allclose([one["value"] for one in found], weights[weights > 0].numpy(), atol=1e-5)
     refused = client.post("/embed_sparse", json={"inputs": "a", "model": "vectors"})
     assert refused.status_code == 424
-    assert refused.json()["error"] == "model is not a sparse embedding model; 'words' can do it: name one as `model`"
+    assert refused.json()["error"] == "model is not a sparse embedding model; 'words' can do this: name one as `model`"
 
 
-def test_where_a_model_cannot_do_it_those_that_can_are_named(served: Serve) -> None:
+def test_errors_name_the_models_with_the_task(served: Serve) -> None:
     client = served("vectors", "classes", "several")
     refused = client.post("/predict", json={"inputs": "a", "model": "vectors"}).json()["error"]
-    assert refused == "model is not a classifier model; 'classes', 'several' can do it: name one as `model`"
+    assert refused == "model is not a classifier model; 'classes', 'several' can do this: name one as `model`"
     nobody = client.post("/rerank", json={"query": "a", "texts": ["b"]}).json()["error"]
-    assert (
-        nobody == "model is not a re-ranker model; none that is served here can do it: 'vectors', 'classes', 'several'"
-    )
+    assert nobody == "model is not a re-ranker model; no model served here can do this: 'vectors', 'classes', 'several'"
 
 
 def test_predict(served: Serve, folders: dict[str, Path]) -> None:
@@ -211,7 +209,7 @@ def test_predict(served: Serve, folders: dict[str, Path]) -> None:
     raw = client.post("/predict", json={"inputs": "It rained.", "raw_scores": True}).json()
     assert sum(one["score"] for one in raw) != pytest.approx(1)
     assert client.post("/predict", json={"inputs": ["a", "b", "c"]}).status_code == 422
-    # several labels at a time: each has a probability of its own
+    # multi-label: each label has its own probability
     several = client.post("/predict", json={"inputs": "It rained.", "model": "several"}).json()
     wanted = bertie.pipeline("text-classification", folders["several"], top_k=None)(["It rained."])[0]
     assert [one["score"] for one in several] == pytest.approx([one["score"] for one in wanted], abs=1e-6)
@@ -237,7 +235,7 @@ def test_tokenize_and_decode(served: Serve) -> None:
     assert (tokens[0]["text"], tokens[0]["special"], tokens[0]["start"]) == ("[CLS]", True, None)
     assert all(one["text"] == text[one["start"] : one["stop"]] for one in tokens[1:-1])
     assert sum(one["special"] for one in tokens) == 2
-    assert [one["id"] for one in tokens].count(tokens[-1]["id"]) == 1  # what a user types is text
+    assert [one["id"] for one in tokens].count(tokens[-1]["id"]) == 1  # special tokens in user input are text
     (bare,) = client.post("/tokenize", json={"inputs": [text], "add_special_tokens": False}).json()
     assert bare == tokens[1:-1]
     ids = [one["id"] for one in tokens]
@@ -245,7 +243,7 @@ def test_tokenize_and_decode(served: Serve) -> None:
     assert "[CLS]" in client.post("/decode", json={"ids": ids, "skip_special_tokens": False}).json()[0]
 
 
-def test_prompts_are_those_of_the_model_that_answers(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_prompts_come_from_the_model_that_answers(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders["vectors"], tmp_path / "prompted")
     (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "query: "}}')
     models = [ServedModel.open(str(each)) for each in (folders["vectors"], folder)]
@@ -264,7 +262,7 @@ def test_prompts_are_those_of_the_model_that_answers(folders: dict[str, Path], t
         assert cosines == pytest.approx([np.dot(first, second)], abs=1e-5)
 
 
-def test_info_says_what_the_main_task_reads(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_info_describes_the_main_task(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders["vectors"], tmp_path / "short")
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
     model = ServedModel.open(str(folder))
@@ -303,7 +301,7 @@ def test_wrong_keys(served: Serve, sent: str) -> None:
     assert client.post("/embed", json={"inputs": "a"}, headers={"authorization": "bearer other"}).status_code == 200
 
 
-def test_more_than_may_be_answered_at_a_time_are_sent_away(served: Serve) -> None:
+def test_too_many_concurrent_requests_are_refused(served: Serve) -> None:
     client = served("vectors", concurrent=1)
     with client.service.admitted():
         reply = client.post("/embed", json={"inputs": "a"})
@@ -312,25 +310,25 @@ def test_more_than_may_be_answered_at_a_time_are_sent_away(served: Serve) -> Non
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
 
 
-def test_a_query_counts_for_each_text(served: Serve) -> None:
+def test_a_query_counts_once_for_each_text(served: Serve) -> None:
     reply = served("score", characters=1_000).post("/rerank", json={"query": "q" * 90, "texts": ["a"] * 11})
-    assert (reply.status_code, reply.json()["error"]) == (422, "The inputs have 1001 characters, 1000 are allowed.")
+    assert (reply.status_code, reply.json()["error"]) == (422, "The inputs have 1001 characters; 1000 are allowed.")
 
 
-def test_a_deadline_ends_the_work(served: Serve) -> None:
+def test_a_deadline_cancels_the_request(served: Serve) -> None:
     client = served("vectors")
     reply = client.post("/embed", json={"inputs": ["a b c"] * 2000}, headers={"x-request-timeout": "0.001"})
     assert reply.status_code == 504
-    assert "within 0.001 seconds" in reply.json()["error"]
+    assert "longer than 0.001 seconds" in reply.json()["error"]
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
 
 
-def test_a_fault_of_the_program_is_told_to_nobody(served: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_internal_errors_are_not_disclosed(served: Serve, caplog: pytest.LogCaptureFixture) -> None:
     client = served("vectors")
     client.service.models["vectors"].explain = lambda: 1 / 0
     reply = client.get("/info")
     assert (reply.status_code, reply.json()["error"]) == (
         424,
-        "The request failed for a reason that is in the server's log.",
+        "The request failed; the reason is in the server's log.",
     )
     assert "division by zero" in caplog.text

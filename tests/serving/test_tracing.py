@@ -1,4 +1,4 @@
-"""Spans of requests and steps; without a collector nothing of OpenTelemetry is imported."""
+"""Spans of requests and steps; without a collector, OpenTelemetry is not imported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A learner for tests: a tiny BERT on random texts of different lengths, packed; also run as a program by itself.
+"""A learner for tests: a tiny BERT on random texts of different lengths, packed; also a program by itself.
 
 python learning.py FOLDER [--steps N] [--resume] [--slow SECONDS] … trains in FOLDER and writes final.safetensors there.
 """
@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
     "max_position_embeddings": 32,
     "num_labels": 3,
 }
-# with 19 examples, steps of 6, 6, 6 and 1, of which a second process has none
+# 19 examples give steps of 6, 6, 6 and 1; a second process has none in the last
 SETTINGS: dict[str, Any] = {
     "batch_size": 6,
     "learning_rate": 1e-2,
@@ -72,7 +72,7 @@ class TextLearner:
         if len(self.seen) == self.stop_at:
             os.kill(os.getpid(), self.stop_with)
         time.sleep(self.delay)
-        places = [each % len(self.texts) for each in examples]  # a stream is numbered on through the epochs
+        places = [each % len(self.texts) for each in examples]  # the numbering of a stream continues through the epochs
         packed = Packed.from_lists([self.texts[place] for place in places])
         labels = torch.tensor([self.labels[place] for place in places])
         return F.cross_entropy(self.model(packed).logits, labels, reduction="sum")

@@ -1,4 +1,4 @@
-"""What a program does to the files of a folder, one operation at a time, so that a test can stop it at each of them."""
+"""Intercepts a program's operations on the files of a folder, so that a test can stop it at each of them."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 _CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-# hooks cannot be removed: there is one, and what it calls changes
+# audit hooks cannot be removed: there is one, and the function that it calls is replaced
 _watching: list[tuple[str, Callable[[], None]]] = []
 _hooked = False
 

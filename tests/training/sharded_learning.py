@@ -1,4 +1,4 @@
-"""What several processes do with shards, in one start: stop, go on, go on from one process, go on without shards.
+"""Several processes with shards, in one launch: stop, resume, resume from one process, resume without shards.
 
 torchrun … sharded_learning.py FOLDER, in which a run of one process was stopped in ``one``; writes the models there.
 """
@@ -23,7 +23,7 @@ STEPS, STOP_AT = 12, 9
 
 
 class ShardedLearner(TextLearner):
-    """Sees that nobody looks in, and that the model is as it was wherever it is shown."""
+    """Checks that the model is unobserved in training, and in its original form wherever it is shown."""
 
     sharded = True
 
@@ -90,7 +90,7 @@ def main() -> None:
         poisoned, Settings(**SETTINGS, steps=STEPS, shard=True, skip_bad_steps=STEPS), folder=folder / "bad"
     )
     assert len(history.skipped) == len(history.warnings) == 3
-    assert all("alone gives such a loss: train.csv, lines 9. The step" in each for each in history.warnings)
+    assert all("causes it by itself: train.csv, lines 9. The step" in each for each in history.warnings)
     assert all(each.isfinite().all() for each in weights(poisoned).values())
 
 

@@ -1,4 +1,4 @@
-"""A budget of time by a clock that the steps themselves move: in time, with the rate at its end, resumed bitwise."""
+"""A time budget with a simulated clock: the run ends in time and at the final rate, and is resumed bitwise."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {"batch_size": 6, "learning_rate": 1e-2, "seed": 3, "
 
 
 class Timed(TextLearner):
-    """A learner whose steps take the seconds that ``pace`` gives for how much of the time has passed."""
+    """A learner whose steps take the seconds that ``pace`` returns for the share of the time that has passed."""
 
     def __init__(self, clock: "Clock", **fields: Any) -> None:
         super().__init__(dropout=True, **fields)
@@ -73,16 +73,16 @@ def test_a_run_ends_in_time_with_its_rate_at_the_end(
     assert deadline(100, History(total=1)) - 2 * longest <= clock.now <= 100
     assert history.step == history.total == clock.steps
     found = rates(history)
-    assert max(found) > 0.9e-2  # the highest was reached
+    assert max(found) > 0.9e-2  # the peak was reached
     slope = {"triangle": 2, "wsd": 5}.get(schedule, 1)
-    assert found[-1] < 1e-2 * slope * 4 * longest / 100  # it fell but for a few steps
+    assert found[-1] < 1e-2 * slope * 4 * longest / 100  # it fell to that of a few steps before the end
     assert found[-1] == min(found[len(found) // 2 :])
     # it never jumps, however wrong the first plans were
     assert max(abs(one - other) for one, other in pairwise(found)) < 0.25e-2
 
 
 def test_rates_follow_the_share_of_the_time(clock: Clock) -> None:
-    """Steps that become four times as long at half of the time: the rate falls by the clock, not by the steps."""
+    """Steps become four times as long halfway: the rate falls by the clock, not by the steps."""
     clock.pace, clock.later = 0.5, 2.0
     history = train(Timed(clock), Settings(**SETTINGS, budget=100, warmup=0))
     for record in history.records[20:]:
@@ -90,14 +90,14 @@ def test_rates_follow_the_share_of_the_time(clock: Clock) -> None:
         assert record["learning_rate"] == pytest.approx(by_the_clock, abs=0.18e-2)
 
 
-def test_time_for_evaluations_and_states_is_kept(clock: Clock) -> None:
+def test_time_is_reserved_for_evaluations_and_states(clock: Clock) -> None:
     def evaluate() -> dict[str, float]:
         clock.now += 3
         return {"loss": -clock.now}
 
     history = train(Timed(clock), Settings(**SETTINGS, budget=200, patience=None), evaluate=evaluate)
     found = [record for record in history.records if "metrics" in record]
-    # a twentieth of the budget has room for three, and the last one is beside that
+    # a twentieth of the budget has room for three, besides the last one
     assert len(found) == 4
     assert rates(history)[-1] < 0.05e-2
     assert found[-1]["step"] == history.step
@@ -130,7 +130,7 @@ def test_an_evaluation_that_was_slow_once_costs_no_steps_later(clock: Clock) -> 
 
 
 def test_all_processes_go_by_the_clock_of_the_first(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process whose own clock says otherwise might leave the others alone in an evaluation."""
+    """A process with another clock might leave the others waiting in an evaluation."""
     first = 4.0, 2.0
     monkeypatch.setattr(ALONE, "broadcast", lambda given: first if isinstance(given, tuple) else given)
     history = train(Timed(clock), Settings(**SETTINGS, budget=50), evaluate=lambda: {"loss": 1.0})
@@ -149,7 +149,7 @@ class Interrupted(Timed):
 
 
 @pytest.mark.parametrize("at", [1, 7, 30])
-def test_what_was_killed_goes_on_to_the_same_weights(clock: Clock, tmp_path: Path, at: int) -> None:
+def test_a_killed_run_is_resumed_to_the_same_weights(clock: Clock, tmp_path: Path, at: int) -> None:
     settings = Settings(**SETTINGS, budget=60, save_every=1)
     whole = Timed(clock)
     history = train(whole, settings, folder=tmp_path / "whole")

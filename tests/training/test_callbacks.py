@@ -1,4 +1,4 @@
-"""Callbacks: told of every log line and of every epoch's end, once; a training that one ends is evaluated and kept."""
+"""Callbacks: called once for each log line and each epoch's end; one may end the training, which is then evaluated."""
 
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def test_a_callback_ends_the_training(stops: Any, steps: int) -> None:
     assert learner.accuracy()["minus_loss"] == pytest.approx(history.best_score)
 
 
-def test_a_resumed_training_tells_only_what_is_new_and_stays_ended(tmp_path: Path) -> None:
+def test_callbacks_of_a_resumed_run_only_get_new_events(tmp_path: Path) -> None:
     class Fault(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""Which states are kept, and that the run goes on while one is written."""
+"""Which states are kept, and writing them in the background."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_last_states_are_kept_and_those_that_stay(tmp_path: Path) -> None:
+def test_the_last_and_the_permanent_states_are_kept(tmp_path: Path) -> None:
     train(TextLearner(), Settings(**SETTINGS, save_every=1, keep_states=2, keep_every=4), folder=tmp_path)
     assert names(tmp_path) == ["state-000004-stays", "state-000008-stays", "state-000009", "state-000010"]
     resumed = train(TextLearner(), Settings(**SETTINGS, save_every=5), folder=str(tmp_path), resume=True)
@@ -46,9 +46,7 @@ def test_steps_go_on_while_a_state_is_written(tmp_path: Path, monkeypatch: pytes
     assert seen == [True, True]  # model and optimiser of step 6 were written after step 8
 
 
-def test_the_best_weights_are_written_after_a_state_that_does_not_know_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_weights_are_written_after_a_pending_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = state.write_tensors
 
     def slowly(*given: Any) -> Any:
@@ -63,7 +61,7 @@ def test_the_best_weights_are_written_after_a_state_that_does_not_know_them(
     assert names(tmp_path)[0] == f"best-{history.best_step:08}.safetensors"
 
 
-def test_what_could_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_errors_are_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: Any) -> None:
         raise CheckpointError("cannot write: No space left on device")
 

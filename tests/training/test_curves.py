@@ -1,4 +1,4 @@
-"""The curves of a run are drawn, however few its figures."""
+"""The curves of a run are drawn, however few points they have."""
 
 from pathlib import Path
 
@@ -73,6 +73,6 @@ def test_a_term_of_the_loss_is_drawn_beside_the_same_of_other_data(monkeypatch: 
     assert drawn[0].get_ylabel() == "masked_lm_loss"
 
 
-def test_without_matplotlib_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_matplotlib_a_message_is_returned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert "matplotlib" in drawing.why_no_plots()

@@ -1,4 +1,4 @@
-"""Several processes with gloo compute what one does, with the whole model in each or with shards of it."""
+"""Several processes with gloo compute the same as one, replicated or sharded."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ def same(path: Path, expected: dict[str, Tensor]) -> None:
 
 
 def test_two_processes_are_one(tmp_path: Path, one_process: dict[str, Tensor]) -> None:
-    """Steps in which one has nothing to do, a layer that nobody uses, evaluations and the best weights included."""
+    """Including steps in which one has no examples, an unused layer, evaluations and the best weights."""
     results = ended(started(tmp_path))
     assert [code for code, _, _ in results] == [0, 0], results
     assert [output for _, output, _ in results] == ["12\n", ""]
@@ -84,10 +84,10 @@ def test_two_processes_are_one(tmp_path: Path, one_process: dict[str, Tensor]) -
 def test_shards_are_one_model(
     tmp_path: Path, one_process: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, world: int
 ) -> None:
-    """Also after they were stopped, and where one process or replicas go on with shards, or shards with one's state."""
+    """Also after a stop, and when one process or replicas resume from shards, or shards from one process's state."""
     stopped = TextLearner(19)
     stopped.stop_at, stopped.stop_with = 9, signal.SIGTERM
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)  # a state with moments of some rows of a table
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8)  # a state with moments of some rows of a table
     with pytest.raises(Stopped):
         alone(stopped, tmp_path / "one")
     results = ended(started(tmp_path, program=SHARDS, world=world))
@@ -97,11 +97,13 @@ def test_shards_are_one_model(
     damaged = shutil.copytree(tmp_path / "copied", tmp_path / "damaged")
     shard = next(damaged.glob("state-*/shard-00001.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(CheckpointError, match=r"No saved state in .* is damaged \(shard-00001.safetensors\)"):
+    with pytest.raises(
+        CheckpointError, match=r"All saved states in .* are damaged: .* is damaged \(shard-00001.safetensors\)"
+    ):
         alone(TextLearner(19), damaged, resume=True)
     learner = TextLearner(19)
     history = alone(learner, tmp_path / "copied", resume=True)
-    assert f"goes on with 1 process instead of {world}" in history.warnings[0]
+    assert f"continues with 1 process instead of {world}" in history.warnings[0]
     for name, tensor in weights(learner).items():
         torch.testing.assert_close(tensor, one_process[name], rtol=0, atol=1e-8, msg=name)
 
@@ -146,14 +148,14 @@ def test_all_stop_together_and_go_on(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_a_process_that_dies_is_said(tmp_path: Path) -> None:
+def test_a_dead_process_is_reported(tmp_path: Path) -> None:
     processes = started(tmp_path, "--slow", "0.2")
     while not any((tmp_path / "state").glob("state-*")):
         time.sleep(0.05)
     processes[1].kill()
     code, _, error = ended(processes)[0]
     assert code == 1
-    assert "BertieError: Another process of this training run has ended or does not answer" in error
+    assert "BertieError: Another process of this training run has ended or does not respond" in error
 
 
 def test_a_process_without_examples_adds_as_many_terms_as_the_others() -> None:

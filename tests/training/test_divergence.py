@@ -1,4 +1,4 @@
-"""NaN and infinity stop a run with words about where and what to do, and never reach the weights."""
+"""NaN and infinity stop a run with a message about where and what to do, and never reach the weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class Poisoned(TextLearner):
 
 
 class Exploding(TextLearner):
-    """One example has a loss of 0 and a gradient without end."""
+    """One example has a loss of 0 and an infinite gradient."""
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         loss = super().loss(examples)
@@ -41,28 +41,28 @@ def test_a_loss_that_is_nan_names_step_rate_and_example(tmp_path: Path) -> None:
         train(learner, SETTINGS, folder=tmp_path)
     message = str(error.value)
     assert message.startswith("In step 2 (epoch 0.25, learning rate 0.01) the loss is nan; ")
-    assert f"the example that alone gives such a loss: train.csv, lines {BAD + 2}. " in message
+    assert f"the example that causes it by itself: train.csv, lines {BAD + 2}. " in message
     assert f"the weights before it are kept in {str(tmp_path)!r}. Look at" in message
     with pytest.raises(BertieError):
         train(Poisoned(), SETTINGS)
-    # what is kept are the weights of the step before
+    # the weights of the step before are kept
     train(other, Settings(steps=1, batch_size=6, learning_rate=1e-2, seed=3, warmup=0, schedule="constant"))
     assert all(torch.equal(each, weights(other)[name]) for name, each in weights(learner).items())
 
 
-def test_gradients_without_end_name_the_step() -> None:
+def test_infinite_gradients_name_the_step() -> None:
     learner = Exploding()
     with pytest.raises(BertieError, match=r"In step 2 .* the norm of the gradients is (inf|nan); its examples: train"):
         train(learner, SETTINGS)
     assert all(each.isfinite().all() for each in weights(learner).values())
 
 
-def test_a_device_that_is_not_waited_for_is_looked_at_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: the bad step is found some steps later, and named all the same; it never reached the weights."""
+def test_an_asynchronous_device_is_checked_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the bad step is found some steps later, but named correctly, and it never reached the weights."""
     begin = loop._Run.begin
 
     def on_gpu(run: Any, *given: Any) -> None:
-        run.is_waited_for = True
+        run.is_asynchronous = True
         begin(run, *given)
 
     monkeypatch.setattr(loop._Run, "begin", on_gpu)
@@ -77,7 +77,7 @@ def test_a_device_that_is_not_waited_for_is_looked_at_with_the_log(monkeypatch: 
     assert [record["loss"] for record in history.records] == [record["loss"] for record in expected.records]
 
 
-def test_bad_steps_may_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_steps_may_be_skipped(caplog: pytest.LogCaptureFixture) -> None:
     learner = Poisoned()
     settings = Settings(steps=8, batch_size=6, learning_rate=1e-2, seed=3, skip_bad_steps=2)
     history = train(learner, settings)

@@ -1,4 +1,4 @@
-"""More epochs for a finished run: exactly from where it ended, with a learning rate that rises and falls anew."""
+"""More epochs for a finished run: exactly from where it ended, with a learning rate that warms up and falls again."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def same(one: TextLearner, other: TextLearner) -> None:
         assert torch.equal(value, weights(other)[name]), name
 
 
-def test_a_constant_rate_goes_on_as_if_there_had_been_no_end(tmp_path: Path) -> None:
+def test_extension_at_a_constant_rate_equals_one_longer_run(tmp_path: Path) -> None:
     constant = {"schedule": "constant", "warmup": 0}
     trained(tmp_path, settings={**constant, "epochs": 2})
     longer, history = trained(tmp_path, settings={**constant, "epochs": 2}, more_epochs=1)
@@ -33,7 +33,7 @@ def test_a_constant_rate_goes_on_as_if_there_had_been_no_end(tmp_path: Path) -> 
     assert (history.step, history.total, history.ends, history.more) == (12, 12, [8], 1)
 
 
-def test_the_rate_rises_and_falls_anew(tmp_path: Path) -> None:
+def test_the_rate_warms_up_and_falls_again(tmp_path: Path) -> None:
     settings = {"epochs": 2, "warmup": 0.25}
     trained(tmp_path, settings=settings)
     _, history = trained(tmp_path, settings=settings, more_epochs=1)
@@ -49,7 +49,7 @@ def test_the_rate_rises_and_falls_anew(tmp_path: Path) -> None:
     assert [round(record["epoch"], 2) for record in again.records] == [number / 4 for number in range(1, 21)]
 
 
-def test_what_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_an_interrupted_extension_is_resumed_to_the_same_weights(tmp_path: Path) -> None:
     whole, half = tmp_path / "whole", tmp_path / "half"
     settings = {"epochs": 2}
     trained(whole, settings=settings)
@@ -64,9 +64,9 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError):
         trained(half, settings=saving, more_epochs=2, callbacks=[stop])
     for more, message in (
-        ({"more_epochs": 2}, r"is not finished, .* let it end first: resume=True with more_epochs=2\."),
-        ({"more_epochs": 3, "resume": True}, "let it end first: resume=True with more_epochs=2"),
-        ({"resume": True}, "was made longer; to go on with that, give more_epochs=2 too"),
+        ({"more_epochs": 2}, r"is not finished, .* let it finish first: resume=True with more_epochs=2\."),
+        ({"more_epochs": 3, "resume": True}, "let it finish first: resume=True with more_epochs=2"),
+        ({"resume": True}, "was extended; to continue that, give more_epochs=2 too"),
     ):
         with pytest.raises(InputError, match=message):
             trained(half, settings=saving, **more)
@@ -77,7 +77,7 @@ def test_what_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     assert trained(half, settings=saving, more_epochs=2, resume=True)[1].step == 16
 
 
-def test_a_run_that_ended_early_goes_on_from_there(tmp_path: Path) -> None:
+def test_a_run_that_stopped_early_is_extended_from_there(tmp_path: Path) -> None:
     def ended(event: Event) -> bool:
         return event.record["step"] == 6
 
@@ -88,8 +88,8 @@ def test_a_run_that_ended_early_goes_on_from_there(tmp_path: Path) -> None:
     assert (history.step, history.ends, history.asked_to_stop) == (10, [6], False)
 
 
-def test_what_cannot_be_made_longer(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no finished run in .* that could be made longer"):
+def test_what_cannot_be_extended(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished run in .* to extend"):
         trained(tmp_path, settings={"epochs": 1}, more_epochs=1)
     trained(tmp_path, settings={"epochs": 1})
     with pytest.raises(InputError, match="learning_rate was 0.01 and is now 0.02"):

@@ -1,4 +1,4 @@
-"""TensorBoard's own reader finds what metrics.jsonl says, once, after a resume too."""
+"""TensorBoard's own reader finds the contents of metrics.jsonl, once, also after a resume."""
 
 import sys
 from pathlib import Path

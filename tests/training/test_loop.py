@@ -1,4 +1,4 @@
-"""The loop, against a plain one written by hand, and what it leaves behind."""
+"""The loop, against a plain one written by hand, and its side effects."""
 
 import json
 import logging
@@ -53,7 +53,7 @@ def same(one: TextLearner, other: TextLearner, tolerance: float = 1e-8) -> None:
 def test_weights_are_those_of_a_loop_by_hand(
     micro_tokens: int | None, by_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8 if by_rows else 4096)
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8 if by_rows else 4096)
     one, other = TextLearner(), TextLearner()
     history = train(one, Settings(**FAST, epochs=3, micro_tokens=micro_tokens))
     by_hand(other, 3)
@@ -79,7 +79,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     assert not one.model.is_gradient_checkpointing
 
 
-def test_what_is_frozen_stays_and_layers_learn_more_the_higher_they_are() -> None:
+def test_freezing_and_layer_decay() -> None:
     learner = TextLearner()
     before = weights(learner)
     train(learner, Settings(**FAST, steps=2, freeze=1, layer_decay=0.5, weight_decay=0.0))
@@ -117,7 +117,7 @@ def test_evaluations_come_every_epoch_and_at_the_end() -> None:
     assert len(at) == 3
 
 
-def test_a_metric_that_is_not_there_is_refused() -> None:
+def test_a_missing_metric_is_refused() -> None:
     learner = TextLearner()
     with pytest.raises(InputError, match="gave no metric 'f1'; it gave: accuracy, minus_loss"):
         train(learner, Settings(**FAST, steps=1), evaluate=learner.accuracy, metric="f1")
@@ -168,7 +168,7 @@ def test_dropout_depends_on_seed_and_step_alone() -> None:
 
 
 class TooLarge(TextLearner):
-    """Exhausts the memory with more than ``most`` tokens, after half of the backward pass."""
+    """Runs out of memory with more than ``most`` tokens, after half of the backward pass."""
 
     most = 15
 
@@ -180,36 +180,36 @@ class TooLarge(TextLearner):
         return loss
 
 
-def test_exhausted_memory_halves_the_micro_batches_and_changes_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_out_of_memory_halves_the_micro_batches_and_changes_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     one, other = TooLarge(), TextLearner()
     history = train(one, Settings(**FAST, epochs=3))
     by_hand(other, 3)
     same(one, other)
     assert 12 <= history.micro_tokens <= 15
-    assert "The memory is exhausted" in caplog.messages[0]
+    assert "Memory ran out" in caplog.messages[0]
     one.most = 3
-    with pytest.raises(BertieError, match=r"One example alone, with its 12 tokens, .* \(train.csv, lines \d+\)"):
+    with pytest.raises(BertieError, match=r"A single example of 12 tokens does not fit .* \(train.csv, lines \d+\)"):
         train(one, Settings(**FAST, epochs=3))
 
 
-def test_exhausted_memory_ends_a_run_whose_other_processes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_ends_a_distributed_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DataParallel, "exchanges", True)
     with pytest.raises(BertieError, match=r"cannot be computed again; give micro_tokens below \d+"):
         train(TooLarge(), Settings(**FAST, epochs=3))
 
 
-def test_a_step_that_cannot_be_divided_is_computed_whole() -> None:
+def test_an_indivisible_step_is_computed_whole() -> None:
     learner = TextLearner()
     train(learner, Settings(**FAST, epochs=1, micro_tokens=1), divisible=False)
     assert [len(batch) for batch in learner.seen] == [6, 6, 6, 2]
 
 
-def test_one_process_says_that_it_divides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_sharding_with_one_process_warns(caplog: pytest.LogCaptureFixture) -> None:
     train(TextLearner(), Settings(**FAST, steps=1, shard=True))
-    assert "shard=True divides a model among the processes of torchrun; with one it has no effect." in caplog.text
+    assert "shard=True shards a model over the processes of torchrun; with one it has no effect." in caplog.text
 
 
-def test_nothing_labelled_is_no_error() -> None:
+def test_a_step_without_labels_is_not_an_error() -> None:
     class Unlabelled(TextLearner):
         def divisor(self, examples: Sequence[int]) -> float:
             return 0.0
@@ -237,7 +237,7 @@ def test_a_loss_without_gradient_is_refused() -> None:
         def loss(self, examples: Sequence[int]) -> Tensor:
             return super().loss(examples).detach()
 
-    with pytest.raises(InputError, match="does not depend on any parameter that learns"):
+    with pytest.raises(InputError, match="does not depend on any trainable parameter"):
         train(Detached(), Settings(**FAST, steps=2))
 
 
@@ -250,7 +250,7 @@ def test_progress_shows_loss_and_rate(capsys: pytest.CaptureFixture[str], monkey
     assert "tokens/s" in shown
 
 
-def test_training_says_at_level_info_what_it_was_settled_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_effective_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     train(TextLearner(), Settings(**FAST, steps=2))
     [said] = caplog.records

@@ -1,4 +1,4 @@
-"""Muon for the matrices of the blocks is PyTorch's own, beside AdamW for the rest, and goes on where it was saved."""
+"""PyTorch's Muon for the matrices of the blocks and AdamW for the rest, also after a resume."""
 
 import copy
 import math
@@ -60,7 +60,7 @@ def test_a_step_that_is_not_finite_changes_nothing() -> None:
     assert all(torch.equal(each, before[name]) for name, each in weights(learner).items())
 
 
-def test_it_learns_in_the_loop() -> None:
+def test_the_loss_falls_in_the_loop() -> None:
     learner = TextLearner()
     settings = Settings(steps=12, batch_size=6, learning_rate=1e-2, optimizer="muon", log_every=1)
     losses = [record["loss"] for record in train(learner, settings).records]

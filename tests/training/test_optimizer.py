@@ -59,7 +59,7 @@ def test_a_step_that_is_not_finite_changes_nothing(bad: float) -> None:
 
 @pytest.mark.parametrize("steps", [3, 40])
 def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8)
     table = nn.Embedding(40, 5, padding_idx=0)
     reference = copy.deepcopy(table)
     model, other = nn.Sequential(table), nn.Sequential(reference)
@@ -67,7 +67,7 @@ def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.Mo
     assert list(found) == ["0.weight"]
     optimizer = AdamW(dict(model.named_parameters()), [Group(("0.weight",), 1.0, 0.1)], tuple(found))
     theirs = torch.optim.AdamW(other.parameters(), lr=1e-2, weight_decay=0.1)
-    with sparse_embeddings.by_rows(found):
+    with sparse_embeddings.sparse_gradients(found):
         for step in range(steps):
             torch.manual_seed(step)
             ids, weight = torch.randint(0, 40, (6,)), torch.randn(6, 5)
@@ -90,8 +90,8 @@ def test_embedding_rows_are_updated_as_the_whole_table_is(monkeypatch: pytest.Mo
     torch.testing.assert_close(table.weight, reference.weight, rtol=0, atol=2e-7)
 
 
-def test_a_table_that_is_also_a_decoder_has_whole_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+def test_a_tied_table_has_dense_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8)
     model = nn.ModuleDict({"words": nn.Embedding(40, 5), "decoder": nn.Linear(5, 40, bias=False)})
     assert list(sparse_embeddings.tables(model)) == ["words.weight"]
     model["decoder"].weight = model["words"].weight
@@ -130,7 +130,7 @@ def test_more_frozen_layers_than_there_are_half_precision_and_nothing_to_learn_a
         pass
     with pytest.raises(InputError, match=r"bfloat16, in which small updates vanish; call model.float\(\)"):
         trainable(copy.deepcopy(model).bfloat16())
-    with pytest.raises(InputError, match="No parameter of the model learns"):
+    with pytest.raises(InputError, match="No parameter of the model is trainable"):
         trainable(model.requires_grad_(False))
     with pytest.raises(InputError, match=r"An int8 model cannot be trained; .* bertie\.dequantize makes of this one"):
         trainable(BertModel.from_pretrained("bertie-mini-uncased"))

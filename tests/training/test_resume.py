@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed, however it was stopped, is bitwise the run that was not."""
+"""A run that was stopped and resumed, however it was stopped, is bitwise equal to one that was not."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def run(learner: TextLearner, folder: Path | None, resume: bool = False, **chang
 
 
 def equal(one: History, other: History) -> None:
-    """The histories are equal but for what is measured in seconds."""
+    """Check that histories are equal except for times."""
     timed = ("seconds", "tokens_per_second")
     lines = [[{k: v for k, v in each.items() if k not in timed} for each in h.records] for h in (one, other)]
     assert lines[0] == lines[1]
@@ -81,7 +81,7 @@ def equal(one: History, other: History) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted() -> tuple[History, dict[str, Tensor]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "MIN_ROWS", 8)
         learner = TextLearner(dropout=True)
         return run(learner, None), weights(learner)
 
@@ -97,20 +97,20 @@ def test_an_interrupt_at_any_step(
 ) -> None:
     history, expected = uninterrupted
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_embeddings, "FEWEST_ROWS", 8)
+        patch.setattr(sparse_embeddings, "MIN_ROWS", 8)
         folder = Path(name)
         for stop in stops:
             learner = Interrupted(dropout=True)
             learner.stop_at, learner.while_evaluating = stop, while_evaluating
-            with suppress(Stopped):  # a run that is over is not stopped
+            with suppress(Stopped):  # no signal stops a run that is over
                 run(learner, folder, resume=True, save_every=save_every)
         last = TextLearner(dropout=True, seed=0)
-        torch.nn.init.normal_(last.model.classifier.weight)  # what is not saved would show
+        torch.nn.init.normal_(last.model.classifier.weight)  # to show anything that is not restored
         equal(run(last, folder, resume=True), history)
         assert all(torch.equal(each, expected[name]) for name, each in weights(last).items())
 
 
-def test_a_stream_is_resumed_where_it_was_left(tmp_path: Path) -> None:
+def test_a_stream_is_resumed(tmp_path: Path) -> None:
     def streamed(learner: TextLearner) -> TextLearner:
         sizes, count = np.array(learner.sizes), len(learner.texts)
         learner.sizes = LookedUpSizes(count, lambda examples: sizes[examples % count])
@@ -145,7 +145,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_killed_or_stopped(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_killed_or_stopped_process_is_resumed(tmp_path: Path, number: signal.Signals) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir(), cut.mkdir()
     reference = program(whole)
@@ -179,7 +179,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 def test_each_signal_that_stops_has_its_exit_code(number: signal.Signals, tmp_path: Path) -> None:
     learner = Interrupted()
     learner.stop_at, learner.number = 1, number
-    with pytest.raises(Stopped, match="resume=True goes on from") as stopped:
+    with pytest.raises(Stopped, match="resume=True continues from") as stopped:
         run(learner, tmp_path)
     assert stopped.value.exit_code == 128 + number
     with only_process_in(tmp_path), pytest.raises(InputError, match="Another process is at work in"):
@@ -187,12 +187,12 @@ def test_each_signal_that_stops_has_its_exit_code(number: signal.Signals, tmp_pa
     assert run(TextLearner(), tmp_path, resume=True).step == 10
 
 
-def test_handlers_are_given_back_and_other_threads_have_none() -> None:
+def test_handlers_are_restored_and_not_set_in_other_threads() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run(TextLearner(), None)
     learner = Interrupted()
     learner.stop_at = 1
-    with pytest.raises(Stopped, match=r"^Training was stopped after step 2 of 10; nothing was kept"):
+    with pytest.raises(Stopped, match=r"^Training was stopped after step 2 of 10; nothing was saved"):
         run(learner, None)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     found: list[History] = []
@@ -237,38 +237,38 @@ def test_other_data_or_settings_are_refused(
     assert sentence in str(refusal.value)
 
 
-def test_other_data_that_the_caller_knows_of_is_refused_by_its_name(stopped_run: Path) -> None:
+def test_other_data_of_the_caller_is_refused_by_name(stopped_run: Path) -> None:
     learner = TextLearner()
     with pytest.raises(InputError, match="the training file was 'abc' and is now 'xyz'"):
         train(learner, Settings(**SETTINGS), folder=stopped_run, resume=True, data={"the training file": "xyz"})
 
 
-def test_another_number_of_processes_is_said(stopped_run: Path) -> None:
+def test_another_number_of_processes_is_reported(stopped_run: Path) -> None:
     path = latest(stopped_run) / "state.json"
     state = json.loads(path.read_text())
     state["identity"]["number of processes"] = 2
     path.write_text(json.dumps(state))
     history = run(TextLearner(), stopped_run, resume=True)
-    assert "goes on with 1 process instead of 2: the examples of each step are the same" in history.warnings[0]
+    assert "continues with 1 process instead of 2: the examples of each step are the same" in history.warnings[0]
 
 
-def test_what_the_optimiser_does_not_see_may_change(stopped_run: Path) -> None:
+def test_settings_without_effect_on_the_result_may_change(stopped_run: Path) -> None:
     assert run(TextLearner(), stopped_run, resume=True, patience=None, save_every=3, log_every=1).step == 10
 
 
-def test_a_run_at_a_constant_rate_is_made_longer(tmp_path: Path) -> None:
+def test_a_run_at_a_constant_rate_is_extended(tmp_path: Path) -> None:
     constant = {"schedule": "constant", "warmup": 2, "patience": None}
     one, other = TextLearner(dropout=True), TextLearner(dropout=True)
     run(one, tmp_path, **constant)
     assert run(TextLearner(), tmp_path, resume=True, **constant).step == 10  # nothing is left to do
     run(one := TextLearner(dropout=True), tmp_path, resume=True, **constant, steps=13)
     run(other, None, **constant, steps=13)
-    # the evaluation at the end of the shorter run is one more, and could only make other weights the best
+    # the evaluation at the end of the shorter run is extra, and could make other weights the best
     assert torch.equal(weights(one)["classifier.weight"], weights(other)["classifier.weight"])
 
 
-def test_a_run_that_is_there_is_not_overwritten(stopped_run: Path) -> None:
-    with pytest.raises(InputError, match=r"holds the state of a run; go on with it \(resume=True\), give another"):
+def test_an_existing_run_is_not_overwritten(stopped_run: Path) -> None:
+    with pytest.raises(InputError, match=r"holds the state of a run; continue it \(resume=True\), give another"):
         run(TextLearner(), stopped_run)
     with pytest.raises(InputError, match="resume needs the folder"):
         run(TextLearner(), None, resume=True)
@@ -280,7 +280,7 @@ def latest(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_state_is_told_from_a_whole_one(stopped_run: Path, name: str, damage: str) -> None:
+def test_a_damaged_state_is_detected(stopped_run: Path, name: str, damage: str) -> None:
     path = latest(stopped_run) / name
     content = path.read_bytes()
     if damage == "gone":
@@ -290,11 +290,11 @@ def test_a_damaged_state_is_told_from_a_whole_one(stopped_run: Path, name: str, 
         path.write_bytes(
             content[:middle] if damage == "cut" else content[:middle] + b"\x00\xff}" + content[middle + 3 :]
         )
-    with pytest.raises(CheckpointError, match="No saved state in .* is whole: .* start the run anew"):
+    with pytest.raises(CheckpointError, match="All saved states in .* are damaged: .* start the run again"):
         run(TextLearner(), stopped_run, resume=True)
 
 
-def test_the_state_before_a_damaged_one_is_taken(stopped_run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_state_before_a_damaged_one_is_used(stopped_run: Path, caplog: pytest.LogCaptureFixture) -> None:
     damaged = stopped_run / "state-000099"
     damaged.mkdir()
     (damaged / "state.json").write_text("{")
@@ -302,7 +302,7 @@ def test_the_state_before_a_damaged_one_is_taken(stopped_run: Path, caplog: pyte
     assert "looking for the state before it" in caplog.text
 
 
-def test_a_save_that_fails_leaves_the_state_before(stopped_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_previous_state(stopped_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -312,6 +312,6 @@ def test_a_save_that_fails_leaves_the_state_before(stopped_run: Path, monkeypatc
         with pytest.raises(CheckpointError, match=r"cannot write .*No space left on device; make room"):
             run(TextLearner(), stopped_run, resume=True, save_every=1)
     assert latest(stopped_run) == before
-    assert not list(stopped_run.rglob(".*"))  # the room of what was not saved is given back
+    assert not list(stopped_run.rglob(".*"))  # no temporary files are left
     assert run(TextLearner(), stopped_run, resume=True).step == 10
     assert [path.name[:5] for path in sorted(stopped_run.iterdir())] == ["best-", "state"]

@@ -15,25 +15,25 @@ from bertie.training import sampler as module
 from bertie.training.sampler import (
     LookedUpSizes,
     Sampler,
-    cuts,
     micro_batches,
-    seed_of_step,
-    shares,
     shuffled,
-    shuffled_part,
+    shuffled_at,
+    split_by_tokens,
+    step_bounds,
+    step_seed,
 )
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
 
-def test_cuts_of_an_epoch() -> None:
-    assert cuts(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
+def test_step_bounds() -> None:
+    assert step_bounds(np.array([3, 4, 5, 9, 1, 1]), 8).tolist() == [0, 2, 3, 4, 6]
 
 
 def test_the_batch_size_warms_up() -> None:
     for sizes, batch in (([1] * 200, (16, None)), ([1] * 200, (None, 16))):
         whole = Sampler(sizes, 0, *batch)
-        growing, later = (Sampler(sizes, 0, *batch, batch_warmup=4, begun=begun) for begun in (0, 100))
+        growing, later = (Sampler(sizes, 0, *batch, batch_warmup=4, first_step=first_step) for first_step in (0, 100))
         assert [len(growing.examples(step)) for step in range(7)] == [2, 6, 9, 12, 16, 16, 16]
         for step in range(20):
             found = growing.examples(step).tolist()
@@ -41,18 +41,18 @@ def test_the_batch_size_warms_up() -> None:
         assert later.locate(103) == (0, 3)
 
 
-def test_steps_by_tokens_of_a_stream_with_a_usual_size_look_no_size_up() -> None:
+def test_steps_by_tokens_of_a_stream_with_a_mean_size_look_up_no_sizes() -> None:
     def refuse(examples: np.ndarray) -> np.ndarray:
         raise AssertionError(examples)
 
-    sampler = Sampler(LookedUpSizes(10**9, refuse, usual=100), 0, None, 6_450)
+    sampler = Sampler(LookedUpSizes(10**9, refuse, mean=100), 0, None, 6_450)
     assert sampler.steps_in(0) == 10**9 // 64
     assert [len(sampler.examples(step)) for step in (0, 7, 15_624_999)] == [64, 64, 64]
 
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5))
-def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
+def test_an_epoch_has_every_example_once(sizes: list[int], batch: int, by_tokens: bool, seed: int) -> None:
     sampler = Sampler(sizes, seed, None if by_tokens else batch, batch if by_tokens else None)
     for epoch in range(3):
         first = sampler.steps_before(epoch)
@@ -72,7 +72,7 @@ def test_an_epoch_holds_every_example_once(sizes: list[int], batch: int, by_toke
 @given(SIZES, st.integers(1, 5), st.integers(1, 50))
 def test_processes_and_micro_batches_divide_a_step(sizes: list[int], world: int, tokens: int) -> None:
     lengths, step = np.array(sizes), np.random.default_rng(0).permutation(len(sizes))
-    divided = shares(step, lengths, world)
+    divided = split_by_tokens(step, lengths, world)
     assert sorted(chain(*(each.tolist() for each in divided))) == list(range(len(sizes)))
     heavy = [lengths[each].sum() for each in divided]
     assert max(heavy) - min(heavy) <= max(sizes)
@@ -90,7 +90,7 @@ def looked_up(sizes: list[int]) -> LookedUpSizes:
 
 @settings(deadline=None)
 @given(SIZES, st.integers(1, 30), st.booleans(), st.integers(0, 5), st.integers(1, 20), st.integers(1, 4))
-def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
+def test_a_stream_is_a_shuffle_of_all_examples_wherever_it_is_resumed(
     sizes: list[int], batch: int, by_tokens: bool, seed: int, block: int, world: int
 ) -> None:
     def made() -> Sampler:
@@ -103,19 +103,19 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
             steps = [whole.examples(first + place).tolist() for place in range(whole.steps_in(epoch))]
             begin = epoch * len(sizes)
             assert sorted(chain(*steps)) == list(range(begin, begin + len(sizes)))
-            expected = shuffled_part(np.arange(len(sizes)), len(sizes), seed, epoch) + begin
+            expected = shuffled_at(np.arange(len(sizes)), len(sizes), seed, epoch) + begin
             assert list(chain(*steps)) == expected.tolist()
             for place, step in enumerate(steps):
                 again = made()  # as after a resume
                 assert again.examples(first + place).tolist() == step
                 assert again.locate(first + place) == (epoch, place)
-                parts = [each.tolist() for each in shares(np.array(step), again.sizes, world)]
+                parts = [each.tolist() for each in split_by_tokens(np.array(step), again.sizes, world)]
                 assert sorted(chain(*parts)) == sorted(step)
                 if by_tokens:
                     assert len(step) == 1 or sum(sizes[each - begin] for each in step) <= batch
                 else:
                     assert len(step) == batch or place == len(steps) - 1
-            if by_tokens:  # no step is shorter than it must be, but for the last of a block
+            if by_tokens:  # every step is full, except the last of a block
                 ends = np.cumsum([len(step) for step in steps])
                 for (one, other), end in zip(pairwise(steps), ends, strict=False):
                     assert end % block == 0 or sum(sizes[each - begin] for each in [*one, other[0]]) > batch
@@ -123,20 +123,22 @@ def test_a_stream_is_a_shuffle_of_all_examples_wherever_one_goes_on(
 
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**63 - 1), st.integers(0, 99), st.data())
-def test_a_part_of_a_shuffle_is_that_part_of_the_whole(count: int, seed: int, epoch: int, data: st.DataObject) -> None:
-    whole = shuffled_part(np.arange(count), count, seed, epoch)
+def test_part_of_a_shuffle_equals_that_part_of_the_whole(
+    count: int, seed: int, epoch: int, data: st.DataObject
+) -> None:
+    whole = shuffled_at(np.arange(count), count, seed, epoch)
     assert sorted(whole.tolist()) == list(range(count))
     start = data.draw(st.integers(0, count - 1))
     stop = data.draw(st.integers(start + 1, count))
-    assert shuffled_part(np.arange(start, stop), count, seed, epoch).tolist() == whole[start:stop].tolist()
+    assert shuffled_at(np.arange(start, stop), count, seed, epoch).tolist() == whole[start:stop].tolist()
 
 
 def test_every_order_of_a_stream_is_about_as_likely() -> None:
     """24 orders in 4,800 epochs: with 23 degrees of freedom, chi-square is beyond 50 once in a thousand times."""
-    orders = Counter(tuple(shuffled_part(np.arange(4), 4, 0, epoch).tolist()) for epoch in range(4800))
+    orders = Counter(tuple(shuffled_at(np.arange(4), 4, 0, epoch).tolist()) for epoch in range(4800))
     assert sum((orders[order] - 200) ** 2 / 200 for order in orders) + 200 * (24 - len(orders)) < 50
-    part = shuffled_part(np.arange(1000), 10**8, 0, 0)
-    assert part.tolist() != shuffled_part(np.arange(1000), 10**8, 0, 1).tolist()
+    part = shuffled_at(np.arange(1000), 10**8, 0, 0)
+    assert part.tolist() != shuffled_at(np.arange(1000), 10**8, 0, 1).tolist()
     assert abs(np.corrcoef(part[:-1], part[1:])[0, 1]) < 0.1
     assert np.histogram(part, 10, (0, 10**8))[0].min() > 60
 
@@ -159,9 +161,9 @@ def test_a_stream_of_a_hundred_million_takes_a_few_megabytes(by_tokens: bool) ->
 def test_shuffles_and_seeds_differ_and_repeat() -> None:
     assert shuffled(9, 1, 2).tolist() == shuffled(9, 1, 2).tolist()
     assert shuffled(9, 1, 2).tolist() != shuffled(9, 1, 3).tolist()
-    assert len({seed_of_step(seed, step, rank) for seed in range(3) for step in range(9) for rank in range(3)}) == 81
+    assert len({step_seed(seed, step, rank) for seed in range(3) for step in range(9) for rank in range(3)}) == 81
 
 
-def test_no_examples_are_refused() -> None:
+def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(InputError, match="no example to learn from"):
         Sampler([], 0, 4, None)

@@ -1,4 +1,4 @@
-"""A spike of the loss is told from noise, undone from the last state, said, and the same after a stop."""
+"""Loss spikes are told from noise, undone from the last state, reported, and the same after a resume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_spike_is_far_above_the_losses_before() -> None:
     assert not is_spike(before[:19], 99.0, 10)
     noisy = [2.0, 3.0] * 25
     assert not is_spike(noisy, 9.0, 10)
-    assert is_spike([*before, *[50.0] * 10], 2.6, 10)  # outliers do not move it
+    assert is_spike([*before, *[50.0] * 10], 2.6, 10)  # it is robust to outliers
 
 
 class Spiking(TextLearner):
@@ -55,7 +55,7 @@ def run(learner: TextLearner, folder: Path | None, **settings: Any) -> History:
 
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_the_run_goes_back_to_its_last_state(tmp_path: Path, by_rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_embeddings, "FEWEST_ROWS", 8 if by_rows else 4096)
+    monkeypatch.setattr(sparse_embeddings, "MIN_ROWS", 8 if by_rows else 4096)
     learner = Spiking()
     history = run(learner, tmp_path / "whole")
     assert history.rewound == [[34, 30]]
@@ -76,10 +76,10 @@ def test_the_run_goes_back_to_its_last_state(tmp_path: Path, by_rows: bool, monk
     assert all(torch.equal(each, weights(learner)[name]) for name, each in weights(last).items())
 
 
-def test_without_a_state_it_goes_on_and_after_many_spikes_it_ends() -> None:
+def test_without_a_state_it_continues_and_after_many_spikes_it_ends() -> None:
     learner = Spiking()
     history = run(learner, None)
-    assert "no state is saved to go back to" in history.warnings[0]
+    assert "there is no saved state to go back to" in history.warnings[0]
     assert history.rewound == [[34, 34]]
     learner = Spiking()
     learner.spikes = set(range(25, 40))

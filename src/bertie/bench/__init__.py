@@ -1,1 +1,1 @@
-"""How fast a model of one's own is, in each way to run it here: `ways` lists them, `compare` times them in turn."""
+"""The speed of your own model in each way to run it here: `ways` lists them, `compare` times them in turn."""

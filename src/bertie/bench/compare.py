@@ -1,4 +1,4 @@
-"""The comparison: each way to run a model has a process of its own; they take turns, one round after the other."""
+"""The comparison: each way to run a model has its own process; they take turns, round after round."""
 
 import json
 import os
@@ -22,44 +22,44 @@ from bertie.compression.quantizing import quantize
 from bertie.errors import BertieError
 
 _WORKER = [sys.executable, "-m", "bertie.bench.worker"]
-# whoever counts threads by one of these gets the same number
+# all libraries get the same number of threads
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-# threads that wait for more work spin for a while after it: the next way begins when they sleep
+# seconds; thread pools spin for a while after their work, so the next way starts when they sleep
 PAUSE = 0.4
 
 
 @dataclass
 class Figures:
-    """What one way took, in seconds and bytes; ``problem`` says why it was not timed to the end."""
+    """The measurements of one way, in seconds and bytes; ``problem`` says why it was not timed to the end."""
 
     way: str
-    start: list[float] = field(default_factory=list)
-    all: list[float] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)  # until the first answer
+    all: list[float] = field(default_factory=list)  # for all texts
+    alone: list[float] = field(default_factory=list)  # for single texts
     peak: int = 0
-    cosine: float = 1.0  # the worst text's, to the answers of the first way
+    cosine: float = 1.0  # of the worst text's answer with the first way's
     problem: str = ""
 
 
 def compare(opened: Opened, texts: Sequence[str], task: str, rounds: int, **job: Any) -> list[Figures]:
-    """Return the figures of every way that can run here; ``job`` has the number of threads and `max_length`."""
+    """Return the figures of every way that can run here; ``job`` has ``threads`` and ``max_length``."""
     with TemporaryDirectory(prefix="bertie-bench-") as temporary:
         job |= {"model": str(opened.folder), "texts": list(texts), "task": task}
-        turns = [_Turn(way, job, Path(temporary)) for way in WAYS if way.can_run(task)]
+        contenders = [_Contender(way, job, Path(temporary)) for way in WAYS if way.can_run(task)]
         try:
-            _each(turns, lambda turn: turn.prepare(opened))
-            for step in (*[_Turn.start] * rounds, _Turn.answer, *[_Turn.round] * rounds):
-                _each(turns, step)
+            _step_each(contenders, lambda contender: contender.prepare(opened))
+            for step in (*[_Contender.start] * rounds, _Contender.answer, *[_Contender.round] * rounds):
+                _step_each(contenders, step)
         finally:
-            for turn in turns:
-                turn.close()
-    timed = [turn for turn in turns if not turn.figures.problem]
-    for turn in timed:
-        turn.figures.cosine = _worst_cosine(turn.answers, timed[0].answers)
-    return [turn.figures for turn in turns]
+            for contender in contenders:
+                contender.close()
+    timed = [contender for contender in contenders if not contender.figures.problem]
+    for contender in timed:
+        contender.figures.cosine = _worst_cosine(contender.answers, timed[0].answers)
+    return [contender.figures for contender in contenders]
 
 
-class _Turn:
+class _Contender:
     """One way, its process and its figures."""
 
     def __init__(self, way: Way, job: dict[str, Any], folder: Path) -> None:
@@ -69,14 +69,14 @@ class _Turn:
         self._process: Any = None
 
     def prepare(self, opened: Opened) -> None:
-        """Write the int8 copy where the way runs one."""
+        """Write an int8 copy of the model if this way runs one."""
         if self._way.int8:
             small = quantize(opened.model, texts=self._job["texts"], tokenizer=opened.tokenizer, show_progress=False)
             self._job["model"] = str(self._folder / "int8")
             opened.write(self._job["model"], small)
 
     def start(self) -> None:
-        """Start the process anew, and wait for its first answer."""
+        """Start a new process, and wait for its first answer."""
         self.close()
         time.sleep(PAUSE)
         environment = os.environ | dict.fromkeys(_THREADS, str(self._job["threads"]))
@@ -109,19 +109,19 @@ class _Turn:
             self._process.stdin.flush()
         if answer := self._process.stdout.readline():
             return json.loads(answer)
-        said = (self._folder / "log.txt").read_text(encoding="utf-8", errors="replace").split()
-        raise BertieError(" ".join(said)[-200:] or f"exit code {self._process.wait()}")
+        words = (self._folder / "log.txt").read_text(encoding="utf-8", errors="replace").split()
+        raise BertieError(" ".join(words)[-200:] or f"exit code {self._process.wait()}")
 
 
-def _each(turns: Sequence[_Turn], step: Callable[[_Turn], None]) -> None:
-    """Let each way do a step; one that fails leaves, and says why."""
-    for turn in turns:
-        if not turn.figures.problem:
+def _step_each(contenders: Sequence[_Contender], step: Callable[[_Contender], None]) -> None:
+    """Have each way do a step; one that fails is stopped, and its problem recorded."""
+    for contender in contenders:
+        if not contender.figures.problem:
             try:
-                step(turn)
+                step(contender)
             except BertieError as error:
-                turn.figures.problem = str(error)
-                turn.close()
+                contender.figures.problem = str(error)
+                contender.close()
 
 
 def _worst_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -130,7 +130,7 @@ def _worst_cosine(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def table(figures: Sequence[Figures], texts: int) -> str:
-    """Return the figures as a Markdown table; × is how many times as fast as the first way, by the medians."""
+    """Return the figures as a Markdown table; × is the speed-up over the first way, by the medians."""
     rows = [["way", "texts/s", "×", "ms a text", "×", "start s", "×", "peak MB", "worst cosine"]]
     rows += [["---", *["---:"] * (len(rows[0]) - 1)]]
     timed = [one for one in figures if not one.problem]

@@ -1,4 +1,4 @@
-"""The ways to run a model that ``bertie bench`` compares: one row each, opened in a process of its own."""
+"""The ways to run a model that ``bertie bench`` compares: one row each, opened in its own process."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ Run = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 class Way(NamedTuple):
-    """One way to run a model: ``open`` takes its folder, a task, and the most tokens that are read of a text."""
+    """One way to run a model: ``open`` takes its folder, a task, and the maximum tokens of a text."""
 
     name: str
     open: Callable[[str, str, int | None], Run]
@@ -48,7 +48,7 @@ def _bertie(folder: str, task: str, max_length: int | None) -> Run:
 
 
 def _logits(pipe: Any, **options: Any) -> Run:
-    """Return what gives a classifier's logits in the order of its labels."""
+    """Return a function that computes a classifier's logits in the order of its labels."""
     names = list(pipe.model.config.id2label.values())
 
     def run(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ def _logits(pipe: Any, **options: Any) -> Run:
     return run
 
 
-# the first that can run is the one that the others are compared with
+# the first that can run is the baseline
 WAYS = (
     Way("sentence-transformers", _sentence_transformers, tasks=("embed",), package="sentence_transformers"),
     Way("transformers", _transformers, tasks=("classify",), package="transformers"),

@@ -1,4 +1,4 @@
-"""The process of one way to run a model: it reads a job, then commands, and answers each by a line of JSON."""
+"""The process of one way to run a model: it reads a job, then commands, and answers each with a line of JSON."""
 
 import json
 import os
@@ -8,25 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# texts that are run alone in a round, at most
-SINGLE = 32
+# the maximum number of texts that are run singly in a round
+MAX_SINGLE = 32
 
 
 def peak_memory() -> int:
-    """Return the most bytes that this process has had in memory so far; 0 where the system does not tell."""
+    """Return the peak memory of this process in bytes; 0 where the system does not tell."""
     if sys.platform == "darwin":
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with suppress(OSError):
-        # unlike `ru_maxrss`, this leaves out the process that started this one
+        # unlike `ru_maxrss`, this does not include the parent's memory before exec
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     return 0
 
 
 def main() -> None:
-    # libraries print as they like: what they say goes to standard error, the answers keep the pipe to themselves
+    # libraries may print: their output goes to standard error, and only answers go through the pipe
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     job: dict[str, Any] = json.loads(sys.stdin.readline())
@@ -35,18 +35,18 @@ def main() -> None:
     way = next(way for way in WAYS if way.name == job["way"])
     texts, run = job["texts"], way.open(job["model"], job["task"], job["max_length"])
 
-    def seconds(some: list[str]) -> float:
+    def seconds(batch: list[str]) -> float:
         begin = time.perf_counter()
-        run(some)
+        run(batch)
         return time.perf_counter() - begin
 
     run(texts[:1])
-    print("null", file=pipe, flush=True)  # the first answer is there
+    print("null", file=pipe, flush=True)  # the first answer is ready
     for command in sys.stdin:
         if command.strip() == "answers":
             found: Any = run(texts).tolist()
         else:
-            alone = [seconds([text]) for text in texts[:SINGLE]]
+            alone = [seconds([text]) for text in texts[:MAX_SINGLE]]
             found = {"all": seconds(texts), "alone": alone, "peak": peak_memory()}
         print(json.dumps(found), file=pipe, flush=True)
 

@@ -1,4 +1,4 @@
-"""The command line: ``bertie VERB``. Each command is one typed function, which is imported when it is to run."""
+"""The command line: ``bertie COMMAND``. Each command is one typed function, imported only when it runs."""
 
 import errno
 import os
@@ -19,10 +19,10 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one sentence on standard error and exit code 2."""
+    """Run the command line; a user error is one sentence on standard error and exit code 2."""
     _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        # JSON lines are UTF-8 whatever the locale says
+        # JSON lines are UTF-8 whatever the locale
         getattr(stream, "reconfigure", lambda **_: None)(encoding="utf-8", errors="backslashreplace")
     try:
         try:
@@ -37,23 +37,23 @@ def main() -> None:
     except KeyboardInterrupt as stopped:
         sys.exit(getattr(stopped, "exit_code", 130))
     except OSError as error:
-        _leave_unwritten(error)
+        _exit_after_io_error(error)
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP, unless ignored (nohup), end the block as Ctrl-C does; a second one ends at once."""
-    taken = []
+    """Have SIGTERM and SIGHUP, unless ignored (nohup), end the block as Ctrl-C does; a second one ends it at once."""
+    handled = []
     for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has one of them
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
         in_main = threading.current_thread() is threading.main_thread()
         if number is not None and in_main and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _stop)
-            taken.append(number)
+            handled.append(number)
     try:
         yield
     finally:
-        for number in taken:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 
@@ -63,7 +63,7 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _fill_closed_streams() -> None:
-    """Put the null device in the place of closed standard streams: a file opened later would get their place."""
+    """Open the null device in place of closed standard streams, whose descriptors a later file would get."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -73,9 +73,9 @@ def _fill_closed_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def _leave_unwritten(error: OSError) -> None:
-    """Leave after a failure to read or write; a reader that has closed the pipe (``| head``) needs no message."""
-    # what is still buffered would fail once more when Python ends
+def _exit_after_io_error(error: OSError) -> None:
+    """Exit after a failure to read or write; a closed pipe (``| head``) needs no message."""
+    # flushing the buffered rest would fail again when Python exits
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:

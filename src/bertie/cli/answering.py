@@ -1,4 +1,4 @@
-"""The commands that answer text by text: each opens its pipeline, and says what its answers are called."""
+"""Commands that answer each text by itself; each opens its pipeline and names the field of its answers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar
 from typer import Argument, Option
 
 from bertie.cli import options
-from bertie.cli.reading import Asked, InputOptions, standard_input
+from bertie.cli.reading import InputOptions, InputRow, standard_input
 from bertie.cli.verbosity import say
-from bertie.cli.writing import OutputOptions, ShardedOutput, numbers, refuse_input, write_array, written_as
+from bertie.cli.writing import OutputOptions, ShardedOutput, format_option, refuse_input, shortest_floats, write_array
 from bertie.errors import InputError, counted
 from bertie.messages import wrong_byte
 from bertie.writing import FORMAT_OF_SUFFIX, FORMATS, refuse_workbook
@@ -19,13 +19,13 @@ from bertie.writing import FORMAT_OF_SUFFIX, FORMATS, refuse_workbook
 
 @dataclass(frozen=True)
 class VectorOutput(ShardedOutput):
-    """`OutputOptions`, and all vectors as one array, which a file is whose name says nothing else."""
+    """`OutputOptions`, and all vectors as one array, which is the default for a file of any other suffix."""
 
-    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or npy, all vectors as one array")] = None
-    more: ClassVar = ("npy",)
+    to: Annotated[str | None, format_option("jsonl, csv, tsv, parquet, or npy, all vectors as one array")] = None
+    extra_forms: ClassVar = ("npy",)
 
     def array_file(self) -> Path | None:
-        """Return the file that all vectors go to as one array; None: each goes beside its text."""
+        """Return the file for all vectors as one array; None: each vector is written beside its text."""
         if self.to is None:
             refuse_workbook(self.output)
         named = None if self.output is None else FORMAT_OF_SUFFIX.get(self.output.suffix.lower())
@@ -38,9 +38,9 @@ class VectorOutput(ShardedOutput):
 def embed(
     source: InputOptions,
     prompt_name: Annotated[str | None, Option(help="One of the model's prompts.")] = None,
-    truncate_dim: Annotated[int | None, Option(min=1, help="Keep so many first numbers of each vector.")] = None,
+    truncate_dim: Annotated[int | None, Option(min=1, help="Keep this many leading numbers of each vector.")] = None,
     precision: Annotated[
-        str, Option(help="Of a .npy file: float32, int8, uint8, or bits, eight in a byte: binary, ubinary.")
+        str, Option(help="Of a .npy file: float32, int8, uint8, or packed bits: binary, ubinary.")
     ] = "float32",
     *,
     model: options.TextOptions,
@@ -48,21 +48,26 @@ def embed(
     form: options.FormatOptions,
     output: VectorOutput,
 ) -> None:
-    """Turn each text into a vector; texts of like meaning have like vectors. The default model is all-MiniLM-L6-v2."""
+    """Turn each text into a vector; texts of similar meaning get similar vectors.
+
+    The default model is all-MiniLM-L6-v2.
+    """
     from bertie.tasks.embedding_precision import PRECISIONS, quantize_embeddings
     from bertie.tokenization.arguments import one_of
 
     one_of("--precision", precision, PRECISIONS)
-    asked = source.read(form, column)
+    rows = source.read(form, column)
     pipe = model.pipeline("embed", prompt_name=prompt_name, truncate_dim=truncate_dim)
     file = output.array_file()
     if file is None:
         if precision != "float32":
-            raise InputError(f"--precision {precision} is for all vectors as one array; add --output FILE.npy.")
-        output.write(pipe, source, asked, "embedding", lambda _, vector: numbers(vector))
+            raise InputError(
+                f"--precision {precision} is only for vectors written as one array; add --output FILE.npy."
+            )
+        output.write(pipe, source, rows, "embedding", lambda _, vector: shortest_floats(vector))
         return
     refuse_input(file, source.input)
-    vectors = write_array(file, lambda: quantize_embeddings(pipe([one.text for one in asked]), precision))
+    vectors = write_array(file, lambda: quantize_embeddings(pipe([one.text for one in rows]), precision))
     say(f"bertie: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]} numbers in {file}, a .npy file")
 
 
@@ -74,18 +79,18 @@ def next_sentence(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Say whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab.
+    """Predict whether one text follows another: two arguments, fields 'text' and 'text_pair', or lines with a tab.
 
     The default model is bertie-mini-uncased, which comes with bertie.
     """
     columns = {"text": "text", "text_pair": "text_pair"} | options.text_columns(column, "text", "text_pair")
-    asked = source.read(form, columns["text"], columns["text_pair"])
-    output.write(model.pipeline("next-sentence"), source, asked, "answer")
+    rows = source.read(form, columns["text"], columns["text_pair"])
+    output.write(model.pipeline("next-sentence"), source, rows, "answer")
 
 
 @dataclass(frozen=True)
 class TagOptions(options.WindowOptions):
-    """`WindowOptions`, with windows unless they are refused."""
+    """`WindowOptions`, with windows by default."""
 
     windows: options.Windows = True
 
@@ -94,8 +99,8 @@ class TagOptions(options.WindowOptions):
 class TagOutput(ShardedOutput):
     """`OutputOptions`, and CoNLL."""
 
-    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or conll: words with their tags")] = None
-    more: ClassVar = ("conll",)
+    to: Annotated[str | None, format_option("jsonl, csv, tsv, parquet, or conll: words with their tags")] = None
+    extra_forms: ClassVar = ("conll",)
 
 
 def tag(
@@ -103,8 +108,8 @@ def tag(
     aggregation: Annotated[
         str | None,
         Option(
-            help="How pieces make words: first, average or max; simple joins pieces; none shows every token. "
-            "The default is what the model was saved with, or first."
+            help="How word pieces are combined: first, average or max; simple joins pieces; none shows every token. "
+            "The default is the one saved with the model, or first."
         ),
     ] = None,
     scheme: Annotated[
@@ -116,17 +121,17 @@ def tag(
     form: options.FormatOptions,
     output: TagOutput,
 ) -> None:
-    """Find the entities in each text: their type, their characters, and a score; or the tags of words."""
-    asked = source.read(form, column, words=True)
+    """Find the entities in each text, with type, character offsets and score; or tag lists of words."""
+    rows = source.read(form, column, words=True)
     pipe = model.pipeline("token-classification", aggregation_strategy=aggregation, scheme=scheme)
     if aggregation is None and pipe.codec.aggregation_strategy == "none":
         pipe.codec = pipe.codec.with_options(aggregation_strategy="first")
-    first = next(asked, None)
+    first = next(rows, None)
     if first is not None and isinstance(first.text, list):
         from bertie.tasks.token_classification import WordTags
 
         pipe.codec = WordTags.from_inference_task(pipe.codec).prepare_labels(())
-    output.write(pipe, source, asked if first is None else chain((first,), asked), "entities", _entities)
+    output.write(pipe, source, rows if first is None else chain((first,), rows), "entities", _entities)
 
 
 def _entities(text: str | list[str], found: Any) -> Any:
@@ -156,23 +161,23 @@ class QuestionInput(InputOptions):
 
 @dataclass(frozen=True)
 class AnswerOutput(OutputOptions):
-    """`OutputOptions`, and what SQuAD's script reads."""
+    """`OutputOptions`, and the format of SQuAD's evaluation script."""
 
-    to: Annotated[str | None, written_as("jsonl, csv, tsv, parquet, or squad, the answer of each id")] = None
-    more: ClassVar = ("squad",)
+    to: Annotated[str | None, format_option("jsonl, csv, tsv, parquet, or squad, the answer of each id")] = None
+    extra_forms: ClassVar = ("squad",)
 
 
 def answer(
     source: QuestionInput,
     context: Annotated[
-        Path | None, Option("--context", "-c", help="A file of text in which all questions are answered.")
+        Path | None, Option("--context", "-c", help="A text file in which to answer all questions.")
     ] = None,
     top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many answers.")] = None,
     no_answer: Annotated[
         bool | None,
-        Option("--no-answer/--always-answer", help="Whether 'none' may be the answer; the default is the model's."),
+        Option("--no-answer/--always-answer", help="Whether there may be no answer; the default is the model's."),
     ] = None,
-    max_answer_len: Annotated[int | None, Option(min=1, help="Tokens of an answer.")] = None,
+    max_answer_len: Annotated[int | None, Option(min=1, help="Maximum number of tokens in an answer.")] = None,
     overlap: options.Overlap = None,
     *,
     model: options.LengthOptions,
@@ -180,12 +185,12 @@ def answer(
     form: options.FormatOptions,
     output: AnswerOutput,
 ) -> None:
-    """Answer questions with a part of a text: long texts are read in windows. An empty answer means there is none."""
+    """Answer questions with a span of a text. Long texts are read in windows. An empty answer means there is none."""
     columns = {"question": "question", "context": "context"} | options.text_columns(column, "question", "context")
     pair = columns["context"] if context is None else None
-    asked = source.read(form, columns["question"], pair, shown=("question",))
+    rows = source.read(form, columns["question"], pair, shown=("question",))
     if context is not None:
-        asked = _with_context(asked, context)
+        rows = _with_context(rows, context)
     pipe = model.pipeline(
         "question-answering",
         top_k=top_k,
@@ -193,10 +198,10 @@ def answer(
         max_answer_len=max_answer_len,
         overlap=overlap,
     )
-    output.write(pipe, source, asked, "answers", read=[context])
+    output.write(pipe, source, rows, "answers", read=[context])
 
 
-def _with_context(questions: Iterator[Asked], path: Path) -> Iterator[Asked]:
+def _with_context(questions: Iterator[InputRow], path: Path) -> Iterator[InputRow]:
     try:
         context = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -218,7 +223,7 @@ class ChoiceInput(InputOptions):
     ] = None
     input: Annotated[
         Path | None,
-        Option("--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or a column a choice)."),
+        Option("--input", "-i", help="A file of rows with 'prompt' and 'choices' (a list, or one column per choice)."),
     ] = None
 
 
@@ -231,22 +236,22 @@ def choose(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Choose the text that fits a prompt best: an argument for the prompt and each choice, or JSON lines with both."""
+    """Choose the text that best fits a prompt: the prompt and its choices as arguments, or JSON lines with both."""
     pipe = model.pipeline("multiple-choice", top_k=top_k)
-    output.write(pipe, source, _prompts(source, form, options.columns_of(column)), "best")
+    output.write(pipe, source, _prompts(source, form, options.parse_columns(column)), "best")
 
 
 def _prompts(
     source: InputOptions, form: options.FormatOptions, columns: dict[str, str | list[str]] | None
-) -> Iterator[Asked]:
+) -> Iterator[InputRow]:
     if source.texts:
         if source.input is not None:
             raise InputError("Give a prompt and its choices as arguments or a file with --input, not both.")
         if len(source.texts) < 3:
             last = source.texts[-1]
-            raise InputError(f"Give a prompt and two choices at least; there is only {last!r:.60} beside it.")
+            raise InputError(f"Give a prompt and at least two choices; there is only {last!r:.60}.")
         question = {"prompt": source.texts[0], "choices": source.texts[1:]}
-        yield Asked(question, question)
+        yield InputRow(question, question)
         return
     from bertie.data import Format, stream_records
     from bertie.data.dataset import ExampleReader
@@ -261,9 +266,9 @@ def _prompts(
         sample=1,
         keeps_fields=True,
     )
-    given: Any = source.input
+    data: Any = source.input
     if source.is_stream():
         lines = replace(written, name=written.name or "jsonl")
-        given = (record.fields for record in stream_records(standard_input(), "standard input", lines))
-    for example in rows.read(given):
-        yield Asked(example.text, {**(example.fields or {}), **example.text})
+        data = (record.fields for record in stream_records(standard_input(), "standard input", lines))
+    for example in rows.read(data):
+        yield InputRow(example.text, {**(example.fields or {}), **example.text})

@@ -1,4 +1,4 @@
-"""The Typer application: its commands, each imported when it is asked for, and ``bertie --version``."""
+"""The Typer application: its commands, imported lazily, and ``bertie --version``."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 import bertie
 from bertie.cli.command import Command
-from bertie.cli.options import bound
+from bertie.cli.options import expand_groups
 
 # the commands in the order of ``bertie --help``, and the function of each
 PLACES = {
@@ -47,7 +47,7 @@ PLACES = {
     "env": "bertie.cli.environment:env",
     "version": "bertie.cli.environment:version",
 }
-# help in plain text fits any width and is there at once; Rich's cuts options and takes longer to import than to print
+# plain help fits any width and is instant; Rich's truncates options, and takes longer to import than to print
 _PLAIN_HELP: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 
@@ -55,16 +55,16 @@ _PLAIN_HELP: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_m
 def load_command(name: str) -> Any:
     module, _, function = PLACES[name].partition(":")
     alone = typer.Typer(add_completion=False, **_PLAIN_HELP)
-    command = bound(getattr(importlib.import_module(module), function))
+    command = expand_groups(getattr(importlib.import_module(module), function))
     alone.command(name, cls=Command)(command)
     made = typer.main.get_command(alone)
-    # finetune takes what it needs from a run, too (--config), and so requires nothing by itself
+    # finetune has no required parameters, as --config may supply them
     made.no_args_is_help = name == "finetune" or any(parameter.required for parameter in made.params)
     return made
 
 
 class _Commands(Mapping[str, Any]):
-    """All commands by name; reading the names imports none of them."""
+    """All commands by name; listing the names imports none of them."""
 
     def __getitem__(self, name: str) -> Any:
         return load_command(name)
@@ -77,14 +77,14 @@ class _Commands(Mapping[str, Any]):
 
 
 class Group(TyperGroup):
-    """A group of commands of which only the one that runs is imported."""
+    """A group that imports only the command that runs."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.commands: Any = _Commands()
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write what each command does, its first sentence whole."""
+        """Write the first sentence of each command's help, not truncated."""
         with formatter.section("Commands"):
             shown = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
             formatter.write_dl([(name, _first_sentence(command.help or "")) for name, command in shown if command])
@@ -97,7 +97,7 @@ def _first_sentence(text: str) -> str:
 app = typer.Typer(
     name="bertie",
     cls=Group,
-    help="BERT, whole and fast. Commands read arguments, a file or standard input, and write JSON lines.",
+    help="BERT, whole and fast. Commands read arguments, a file or standard input and write JSON lines.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     **_PLAIN_HELP,
@@ -113,7 +113,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     del version

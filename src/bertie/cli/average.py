@@ -1,4 +1,4 @@
-"""``bertie average``: one model of the mean of several models' weights, scored beside each of them."""
+"""``bertie average``: a model with the mean of several models' weights, scored beside each of them."""
 
 import json
 from typing import Annotated, Any
@@ -18,48 +18,50 @@ def average(
     models: Annotated[list[str], Argument(help="Folders of two or more models, such as those of several seeds.")],
     out: options.Out,
     data: Annotated[list[str] | None, Option(help="Labelled rows to score the mean and each model on.")] = None,
-    task: Annotated[str | None, Option(help="As for bertie evaluate; the default is that of the first run.")] = None,
+    task: Annotated[str | None, Option(help="As for bertie evaluate; the default is the first run's.")] = None,
     *,
     rows: options.RowOptions,
     device: options.Device = None,
 ) -> None:
-    """Average the weights of several models that were fine-tuned from one (a "model soup") into a single model."""
+    """Average the weights of models fine-tuned from the same one (a "model soup")."""
     import bertie
     from bertie.checkpoints.new_folder import check_new
 
     check_new(out)
-    learned = _task(task, models[0]) if data else ""
+    task_name = _task(task, models[0]) if data else ""
 
     def metrics_of(model: str) -> Any:
-        return bertie.evaluate(learned, one_or_all(data or []), model=model, device=device, **rows.arguments()).metrics
+        return bertie.evaluate(
+            task_name, one_or_all(data or []), model=model, device=device, **rows.arguments()
+        ).metrics
 
     of_each: dict[str, Any] = {}
     if data:
-        with quietly():  # rows that cannot be used are refused before anything is written
+        with quietly():  # now, so that unusable rows are refused before anything is written
             of_each = {models[0]: metrics_of(models[0])}
     notes = bertie.average(models, out)
     metrics = metrics_of(str(out)) if data else None
-    with quietly():  # what is said of the rows is said once
+    with quietly():  # messages about the rows appeared above
         of_each |= {model: metrics_of(model) for model in models[1:] if data}
     record = {"model": str(out), "averaged": models, "notes": notes, "metrics": metrics, "metrics_of_each": of_each}
     write_json(out / "average.json", record)
     print(json.dumps(record, ensure_ascii=False))
-    say(*_said(record))
+    say(*_table(record))
 
 
 def _task(task: str | None, first: str) -> str:
-    """Return the task to score by, which the first model's run names if the user does not."""
+    """Return the task to score; by default, the one that the first model's run names."""
     from bertie.tasks.registry import find_trainable
 
     named = task or read_run(first).get("task")
     if named is None:
-        raise InputError(f"{first!r} does not say for which task it was trained; name it with --task.")
+        raise InputError(f"{first!r} does not say what task it was trained for; name it with --task.")
     return find_trainable(str(named)).name
 
 
-def _said(record: dict[str, Any]) -> list[str]:
+def _table(record: dict[str, Any]) -> list[str]:
     if record["metrics"] is None:
-        return ["bertie: the mean is not scored; --data scores it, and each of the models, on rows of yours"]
+        return ["bertie: the mean is not scored; --data ROWS scores it and each of the models"]
     rows = {"mean": record["metrics"], **record["metrics_of_each"]}
     names = list(record["metrics"])
     width = max(map(len, rows))

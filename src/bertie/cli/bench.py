@@ -1,4 +1,4 @@
-"""``bertie bench``: how fast one's own model answers one's own texts, in each way to run it here."""
+"""``bertie bench``: the speed of your own model on your own texts, in each way to run it here."""
 
 import random
 from dataclasses import asdict
@@ -19,21 +19,21 @@ from bertie.threads import available_threads
 def bench(
     model: options.Model = None,
     input: options.Input = None,
-    texts: Annotated[int, Option(min=1, help="Texts in a round; of more, a sample is drawn.")] = 256,
+    texts: Annotated[int, Option(min=1, help="Texts in a round; a sample is drawn if there are more.")] = 256,
     rounds: Annotated[int, Option(min=1, help="How often each way is timed.")] = 3,
-    threads: Annotated[int | None, Option(min=1, help="For each way; the default: all.")] = None,
+    threads: Annotated[int | None, Option(min=1, help="For each way; the default is all.")] = None,
     max_length: options.MaxLength = None,
     output: Annotated[Path | None, Option("--output", "-o", help="Write all figures to this JSON file.")] = None,
     *,
     column: options.Column = "text",
     form: options.FormatOptions,
 ) -> None:
-    """Time a model on a CPU in each way to run it: texts a second, a text alone, the start, and peak memory.
+    """Time a model on a CPU in each way to run it: throughput, latency of one text, start-up time and peak memory.
 
-    The ways are bertie, bertie in int8, and sentence-transformers or transformers where they are installed. Each has a
-    process of its own, and they take turns. The default model is all-MiniLM-L6-v2.
+    The ways are bertie, bertie in int8, and sentence-transformers or transformers where installed. Each runs in its own
+    process, and they take turns. The default model is all-MiniLM-L6-v2.
     """
-    given = [one.text for one in islice(InputOptions(None, input).read(form, column), 100_000) if one.text]
+    given = [row.text for row in islice(InputOptions(None, input).read(form, column), 100_000) if row.text]
     if not given:
         raise InputError("There is no text to run; give a file with --input, or texts on standard input.")
     from bertie.bench.compare import compare, table
@@ -45,8 +45,8 @@ def bench(
     task = "classify" if type(opened.model).__name__ == "BertForSequenceClassification" else "embed"
     sample = given if len(given) <= texts else random.Random(0).sample(given, texts)
     threads = threads or available_threads()
-    said = [counted(len(sample), "text"), counted(rounds, "round"), counted(threads, "thread")]
-    say(f"{task}: {', '.join(said)}")
+    counts = [counted(len(sample), "text"), counted(rounds, "round"), counted(threads, "thread")]
+    say(f"{task}: {', '.join(counts)}")
     found = compare(opened, sample, task, rounds, threads=threads, max_length=max_length)
     print("\n".join(map(printable, table(found, len(sample)).splitlines())))
     if output is not None:

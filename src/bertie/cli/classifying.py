@@ -1,4 +1,4 @@
-"""``bertie classify``: the labels that a model was trained for, or labels that the user names."""
+"""``bertie classify``: with the labels that a model was trained on, or labels that the user names."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,30 +14,30 @@ from bertie.errors import InputError
 
 @dataclass(frozen=True)
 class CandidateOptions:
-    """Labels that no model was trained on, to choose from."""
+    """Labels for zero-shot classification."""
 
     labels: Annotated[
         str | None,
-        Option(help="Labels to choose from instead of the model's, with commas between them: sport,politics."),
+        Option(help="Labels to choose from instead of the model's, separated by commas: sport,politics."),
     ] = None
-    template: Annotated[
-        str | None, Option(help="The sentence that a label of --labels makes: 'This example is {}.'")
-    ] = None
+    template: Annotated[str | None, Option(help="The sentence to put each of --labels in: 'This example is {}.'")] = (
+        None
+    )
     multi_label: Annotated[
-        bool, Option("--multi-label", help="Several of --labels may hold: each is judged by itself.")
+        bool, Option("--multi-label", help="Several of --labels may apply: each is scored by itself.")
     ] = False
 
     def options(self) -> dict[str, Any]:
-        """Return them as the task takes them; empty: the model has labels of its own."""
+        """Return them as options of the task; empty without --labels."""
         if self.labels is None and (self.template is not None or self.multi_label):
-            raise InputError("--template and --multi-label are for labels of one's own; give them with --labels.")
+            raise InputError("--template and --multi-label are for labels of your own; give them with --labels.")
         given = {"candidate_labels": self.labels, "hypothesis_template": self.template, "multi_label": self.multi_label}
         return {} if self.labels is None else given
 
 
 def classify(
     source: InputOptions,
-    top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many labels a text.")] = None,
+    top_k: Annotated[int | None, Option("--top-k", "-k", min=1, help="Give this many labels per text.")] = None,
     *,
     candidates: CandidateOptions,
     model: options.WindowOptions,
@@ -47,23 +47,23 @@ def classify(
 ) -> None:
     """Give each text its most likely label, with a score.
 
-    With --labels, labels that no model was trained on, by a model of natural-language inference or of sentence vectors;
-    the default is all-MiniLM-L6-v2. Where the rows have the columns that the model was fine-tuned on, these are read;
-    one that learned pairs takes texts two by two, or lines with a tab.
+    With --labels it is zero-shot, by a model of natural-language inference or of sentence vectors; the default is
+    all-MiniLM-L6-v2. If the rows have the columns that the model was fine-tuned on, these are read; a model trained on
+    pairs takes arguments two by two, or lines with a tab.
     """
     from bertie.tasks.registry import find
 
-    columns, free = options.text_columns(column, "text", "text_pair"), candidates.options()
-    task, given = ("zero-shot-classification", free) if free else ("text-classification", {"top_k": top_k})
+    columns, zero_shot = options.text_columns(column, "text", "text_pair"), candidates.options()
+    task, given = ("zero-shot-classification", zero_shot) if zero_shot else ("text-classification", {"top_k": top_k})
     pipe = model.pipeline(task, **given)
-    learned = find(pipe.task).saved_columns(pipe.model.config)
-    pair = columns.get("text_pair") or ("text_pair" if "text_pair" in learned else None)
-    asked = source.read(form, columns.get("text", "text"), pair, learned=learned | columns)
-    output.write(pipe, source, asked, "labels", partial(_shown, top_k))
+    trained_columns = find(pipe.task).saved_columns(pipe.model.config)
+    pair = columns.get("text_pair") or ("text_pair" if "text_pair" in trained_columns else None)
+    rows = source.read(form, columns.get("text", "text"), pair, trained_columns=trained_columns | columns)
+    output.write(pipe, source, rows, "labels", partial(_shown, top_k))
 
 
 def _shown(top_k: int | None, _: Any, found: Any) -> Any:
-    """Return an answer for free labels as one for the model's own."""
+    """Return a zero-shot answer in the format of text classification."""
     if "labels" not in found:
         return found
     both = zip(found["labels"], found["scores"], strict=True)

@@ -1,4 +1,4 @@
-"""A command of bertie's: as Typer's, with errors that name options as they are typed."""
+"""bertie's command class: Typer's, with errors that name options as the user types them."""
 
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ from bertie.errors import InputError, closest, spelling
 from bertie.extras import refuse_without_torch
 from bertie.messages import printable
 
-# names that options of one meaning have in other commands and programs; one without hyphens is an argument's
+# names of the same option in other commands and programs; those without hyphens are arguments
 _SYNONYMS = (
     ("--test", "--test-file"),
     ("--input", "--data", "--train", "file", "-i", "--file", "--train-file", "--test-file", "--dataset"),
@@ -29,23 +29,23 @@ _SYNONYMS = (
     ("--kind", "--problem-type"),
     ("--to", "--output-format"),
 )
-# options that name what a command reads
-_READ = ("--train", "--data", "--texts", "--input")
-# options that the command line names differently than Python
+# options that name a command's input
+_INPUT_OPTIONS = ("--train", "--data", "--texts", "--input")
+# options with another name in Python
 _OPTIONS = {"columns": "--column", "form": "--format", "candidate_labels": "--labels"}
 
 
 class Command(TyperCommand):
-    """A command that refuses an option given twice, of which only the last value would count, and knows other names."""
+    """A command that refuses repeated options, of which only the last would count, and suggests the right names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as Click does, but refuse options that are unknown or given twice in our own words."""
+        """Parse as Click does, but refuse unknown and repeated options with our own messages."""
         if not ctx.resilient_parsing:
             try:
-                # a parser takes the arguments out of its list
+                # the parser consumes its list
                 _, rest, order = self.make_parser(ctx).parse_args(list(args))
             except Exception as error:
-                # Typer's own copy of Click has the class of this error in a private place
+                # the class of this error is private in Typer's own copy of Click
                 if (option := getattr(error, "option_name", None)) is None or not hasattr(error, "possibilities"):
                     raise
                 raise InputError(self._unknown(option)) from error
@@ -56,12 +56,12 @@ class Command(TyperCommand):
                 if given[parameter.name] > 1 and parameter.param_type_name == "option" and not parameter.multiple:
                     option = max(parameter.opts, key=len)
                     raise InputError(
-                        f"{option} is given {given[parameter.name]} times, and takes one value; give it once."
+                        f"{option} is given {given[parameter.name]} times but takes one value; give it once."
                     )
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; one that a signal stops says what it has kept, where Typer would leave without a word."""
+        """Run the command; if a signal stops it, print what it has kept, where Typer would exit silently."""
         try:
             with spelling(self.spell):
                 return super().invoke(ctx)
@@ -74,7 +74,7 @@ class Command(TyperCommand):
             raise typer.Exit(getattr(stopped, "exit_code", 130)) from stopped
 
     def spell(self, name: str, value: Any = ...) -> str:
-        """Return an option of Python's as this command takes it: ``--windows``, ``--set warmup=0.2``."""
+        """Return a Python argument as this command's option: ``--windows``, ``--set warmup=0.2``."""
         if isinstance(value, dict):
             pairs = ((role, ",".join(one) if isinstance(one, list) else one) for role, one in value.items())
             return " ".join(self.spell(name, f"{role}={one}") for role, one in pairs)
@@ -96,19 +96,19 @@ class Command(TyperCommand):
         return next((option for option in options if option.startswith("--")), None)
 
     def _superfluous(self, argument: str, given: Collection[str | None]) -> str:
-        """Return the sentence that refuses an argument more than the command takes, beside those ``given``."""
-        left = [option for one in self.params if one.name not in given for option in one.opts]
+        """Return the error message for one argument too many, beside those ``given``."""
+        unused = [option for one in self.params if one.name not in given for option in one.opts]
         place = Path(argument)
         if (place / "config.json").exists():
-            fitting: Collection[str] = ("--model",)
+            candidates: Collection[str] = ("--model",)
         else:
-            fitting = _READ if place.suffix or place.exists() else ("--out", *_READ)
-        named = [option for option in fitting if option in left]
-        hint = f"did you mean {named[0]} {argument}?" if named else f"bertie {self.name} -h lists what it takes."
+            candidates = _INPUT_OPTIONS if place.suffix or place.exists() else ("--out", *_INPUT_OPTIONS)
+        options = [option for option in candidates if option in unused]
+        hint = f"did you mean {options[0]} {argument}?" if options else f"bertie {self.name} -h lists what it takes."
         return f"bertie {self.name} has no place for {argument!r}; {hint}"
 
     def _unknown(self, option: str) -> str:
-        """Return the sentence that refuses an option, with the one that is probably meant."""
+        """Return the error message for an unknown option, with the one that is probably meant."""
         arguments = {str(one.name): one.metavar or one.name for one in self._of_kind("argument")}
         known = [*(name for one in self._of_kind("option") for name in one.opts), *arguments]
         synonym = next((name for group in _SYNONYMS if option in group for name in group if name in known), None)

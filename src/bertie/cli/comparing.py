@@ -1,4 +1,4 @@
-"""``bertie compare``: two models on the same rows, and whether one of them is better beyond the luck of these rows."""
+"""``bertie compare``: two models on the same rows, and whether the difference is significant."""
 
 import json
 from typing import Annotated
@@ -6,20 +6,20 @@ from typing import Annotated
 from typer import Argument, Option
 
 from bertie.cli import options
-from bertie.cli.options import given_of, one_or_all
+from bertie.cli.options import one_or_all, without_none
 from bertie.cli.verbosity import say
 from bertie.errors import counted
 from bertie.messages import printable
 
 
 def compare(
-    first: Annotated[str, Argument(help="The folder of a run, or a model: a folder, or a name in the hub.")],
-    second: Annotated[str, Argument(help="What it is compared with.")],
+    first: Annotated[str, Argument(help="The folder of a run, or a model: a folder or hub name.")],
+    second: Annotated[str, Argument(help="The run or model to compare it with.")],
     data: Annotated[
         list[str] | None,
-        Option(help="Rows that neither has learned from; may be repeated. Default: the test rows of two runs."),
+        Option(help="Rows that neither was trained on; may be repeated. The default is the test rows of two runs."),
     ] = None,
-    task: Annotated[str | None, Option(help="As for bertie finetune; default: that of the runs.")] = None,
+    task: Annotated[str | None, Option(help="As for bertie finetune; the default is that of the runs.")] = None,
     *,
     reading: options.ReadingOptions,
     rows: options.LabelledRowOptions,
@@ -28,10 +28,9 @@ def compare(
     batch_tokens: options.BatchTokens = None,
     seed: options.Seed = None,
 ) -> None:
-    """Score two models on the same rows: each metric of both, and the 95 % interval of their difference."""
+    """Score two models on the same rows: each metric of both, with the 95 % interval of their difference."""
     import bertie
 
-    said = {name: value for name, value in rows.arguments().items() if value is not None}
     found = bertie.compare(
         first,
         second,
@@ -41,8 +40,7 @@ def compare(
         device=device,
         batch_tokens=batch_tokens,
         seed=seed or 0,
-        **said,
-        **given_of(vars(reading)),
+        **without_none(rows.arguments() | vars(reading)),
     )
     table = [["metric", "first", "second", "difference", "95 % interval", "first is"], *found.table()]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]

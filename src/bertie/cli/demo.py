@@ -1,4 +1,4 @@
-"""``bertie demo``: masked words, a book searched, a model of one's own, for someone who never heard of BERT."""
+"""``bertie demo``: masked words, a book searched, a model of your own, for someone who has never heard of BERT."""
 
 import json
 import shlex
@@ -43,43 +43,43 @@ SENTENCES = (
 
 MASKS = (
     "[bold]Words filled in[/bold]\n"
-    "BERT, a language model, learned English by guessing words that were hidden from it. Here a small one, which comes "
-    "with bertie, guesses what [MASK] hides, and how likely each word is.\n"
+    "BERT, a language model, learned English by guessing hidden words. Here a small one, which comes with bertie, "
+    "guesses what [MASK] hides, and how likely each word is.\n"
 )
 INTRODUCTION = (
     "[bold]A book searched by meaning[/bold]\n"
     "The book is Treasure Island (R. L. Stevenson, 1883), cut into {count:,} sentences. Another BERT "
-    "reads each one and turns it into a list of numbers, such that like meanings get like numbers. What you ask "
-    "becomes numbers too, and the nearest sentences are found, with or without a word in common. "
+    "turns each of them into a list of numbers, so that similar meanings get similar numbers. Your question becomes "
+    "numbers too, and the nearest sentences are found, even if they have no word in common. "
     "1.00 would be the very same meaning.\n"
 )
 CLOSING = (
     "[bold]{rate:,.0f} sentences a second:[/bold] {count:,} sentences ({tokens:,} word pieces) "
     "in {seconds:.1f} s on {where}.\n"
-    "[bold]{padding:.0%} of the usual work never done:[/bold] programs commonly take 32 sentences at a "
-    "time and fill the short ones up to the longest; bertie computes no filling.\n"
+    "[bold]{padding:.0%} of the usual work avoided:[/bold] programs commonly take 32 sentences at a "
+    "time and pad the short ones to the longest; bertie computes no padding.\n"
     'Ask the book yourself: [bold]bertie demo "How long was he alone on the island?"[/bold]'
 )
 FILMS = (
-    "\n[bold]A model of one's own[/bold]\n"
+    "\n[bold]A model of your own[/bold]\n"
     "The BERT that read the book now learns to tell praise from complaint: it reads 2,400 sentences of film reviews "
-    "(Pang & Lee 2005), each labelled positive or negative. That takes about a minute on two cores. Everything about "
-    "it goes into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
+    "(Pang & Lee 2005), each labelled positive or negative. That takes about a minute on two cores. The results "
+    "go into the new folder [bold]{folder}[/bold] (about 90 MB; delete it whenever you like)."
 )
 QUALITY = (
-    "\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after {seconds:.0f} s of learning. On "
-    "another {rows} it would most likely be {low:.1%} to {high:.1%} (95 % interval); guessing gets half of them.\n"
+    "\n[bold]{accuracy:.1%} right[/bold] on {rows} sentences it had never seen, after {seconds:.0f} s of training. On "
+    "another {rows} it would most likely be {low:.1%} to {high:.1%} (95 % interval); guessing gets half right.\n"
 )
 FILES = {
     "report.md": "how good it is, and the sentences it got most wrong",
     "curves.png": "how it learned, step by step",
-    "confusion.png": "what was taken for what",
+    "confusion.png": "which label was mistaken for which",
 }
 
 
 def demo(
     questions: Annotated[
-        list[str] | None, Argument(help="Your own questions to the book; then nothing is trained.")
+        list[str] | None, Argument(help="Your own questions about the book; then nothing is trained.")
     ] = None,
     out: Annotated[
         Path | None, Option("--out", "-o", help="The new folder of the model; the default is ./bertie-demo.")
@@ -121,7 +121,7 @@ def demo(
         )
     )
     if not questions:
-        _learn(console, out or _free(FOLDER), model, device)
+        _train(console, out or _unused_path(FOLDER), model, device)
 
 
 def _fill(console: "Console", device: str | None) -> None:
@@ -149,19 +149,19 @@ def _show(console: "Console", question: str, hits: list[Any]) -> None:
     console.print()
 
 
-def _shortened(text: str, most: int) -> str:
-    if text.count('"') % 2:  # the other mark is in another sentence
+def _shortened(text: str, limit: int) -> str:
+    if text.count('"') % 2:  # the matching quotation mark is in another sentence
         text = text.strip('"')
-    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " …"
 
 
-def _free(name: str) -> Path:
-    """Return a path of this name, or with a number behind it, where nothing is yet."""
+def _unused_path(name: str) -> Path:
+    """Return a path of this name, with a number appended if it exists."""
     names = (name if number == 1 else f"{name}-{number}" for number in count(1))
     return next(path for path in map(Path, names) if not path.exists())
 
 
-def _learn(console: "Console", folder: Path, model: str | None, device: str | None) -> None:
+def _train(console: "Console", folder: Path, model: str | None, device: str | None) -> None:
     from rich.markup import escape
 
     import bertie

@@ -1,4 +1,4 @@
-"""``bertie env`` and ``bertie version``: what a report of a mistake has to say of the machine and what is installed."""
+"""``bertie env`` and ``bertie version``: what a bug report needs about the machine and the installed packages."""
 
 import json
 
@@ -13,7 +13,7 @@ def version() -> None:
 
 
 def env(as_json: options.AsJson = False) -> None:
-    """Show versions, processor, kernels, memory and GPU: copy all of it into a report of a mistake."""
+    """Show versions, processor, kernels, memory and GPU, to be copied into bug reports."""
     from bertie.machine import describe
 
     found = describe()

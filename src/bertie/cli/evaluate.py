@@ -1,4 +1,4 @@
-"""``bertie evaluate``: how good a model is on labelled rows, as one JSON object, and a table for a person."""
+"""``bertie evaluate``: a model's metrics on labelled rows, as a JSON object and as a table."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from bertie.cli import options
-from bertie.cli.options import given_of, one_or_all
+from bertie.cli.options import one_or_all, without_none
 from bertie.cli.verbosity import say
 from bertie.errors import counted
 from bertie.messages import printable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def evaluate(
     task: Annotated[str, Argument(help="As for bertie finetune.")],
     data: Annotated[list[str], Option(help="Labelled rows: a file, a folder or a pattern in quotes; may be repeated.")],
-    model: Annotated[str, Option("--model", "-m", help="A folder, or a model's name in the hub.")],
+    model: Annotated[str, Option("--model", "-m", help="A folder or hub name.")],
     *,
     reading: options.ReadingOptions,
     rows: options.LabelledRowOptions,
@@ -46,14 +46,14 @@ def evaluate(
         seed=seed or 0,
         predictions=predictions,
         **rows.arguments(),
-        **given_of(vars(reading)),
+        **without_none(vars(reading)),
     )
     say(*score_table(found.scored))
     print(json.dumps(_record(task, model, data, found), ensure_ascii=False))
 
 
 def score_table(found: "Scored") -> list[str]:
-    """Return metrics and classes in columns, as lines for a terminal."""
+    """Return the metrics, and the table of classes, as lines for a terminal."""
     lines = [counted(found.scores.count, "row")]
     for name, value in found.metrics.items():
         interval = found.intervals.get(name)

@@ -1,4 +1,4 @@
-"""``bertie export`` and ``convert``: a checkpoint as a graph for other programs, or in another library's format."""
+"""``bertie export`` and ``convert``: a checkpoint as an ONNX graph, or in another library's weight format."""
 
 import json
 import shlex
@@ -20,15 +20,15 @@ def export(
     model: options.ModelName,
     out: options.NewFolder,
     task: Annotated[
-        str | None, Option(help="As for bertie.pipeline; the default is what the model's head does first.")
+        str | None, Option(help="As for bertie.pipeline; the default is the main task of the model's head.")
     ] = None,
-    int8: Annotated[bool, Option("--int8", help="Weights of 8 bits, made and checked as by quantize.")] = False,
+    int8: Annotated[bool, Option("--int8", help="8-bit weights, made and checked as by quantize.")] = False,
     *,
     gate: GateOptions,
     column: options.Column = "text",
     form: options.FormatOptions,
 ) -> None:
-    """Write a model as a graph for ONNX Runtime, OpenVINO or a browser: pooling, normalisation and scores inside."""
+    """Write a model as a graph for ONNX Runtime, OpenVINO or a browser, including pooling, normalisation and scores."""
     from bertie.checkpoints.new_folder import check_new
     from bertie.export.exporting import Source
 
@@ -47,24 +47,24 @@ def export(
     made = source.export(out, weights, gate.min_cosine)
     say(f"exported     {printable(str(made.path))} for {made.task}: {made.bytes / 2**20:.1f} MiB")
     for name, difference in made.difference.items():
-        say(f"difference   {difference:.1e} in {name}, of the largest number, to bertie's engine")
+        say(f"difference   {difference:.1e} in {name}, relative to the largest number, from bertie's engine")
     if made.cosine_worst is not None:
-        say(f"cosine       {made.cosine_worst:.4f} for the worst text, to bertie's engine")
+        say(f"cosine       {made.cosine_worst:.4f} for the worst text, with bertie's engine")
     print(json.dumps({**made.record(), **compared}))
 
 
 def convert(
-    model: Annotated[str, Argument(help="A folder, a model's name in the hub, or a TensorFlow 1 checkpoint (….ckpt).")],
+    model: Annotated[str, Argument(help="A folder, a hub name, or a TensorFlow 1 checkpoint (….ckpt).")],
     out: options.NewFolder,
     to: Annotated[
         str, Option(help="The format: safetensors, h5 (TensorFlow, Keras), msgpack (Flax) or gguf (llama.cpp).")
     ] = "safetensors",
 ) -> None:
-    """Write a model's weights in another format, such as those of TensorFlow and Flax as safetensors."""
+    """Convert a model's weights to another format, such as TensorFlow or Flax weights to safetensors."""
     from bertie.export.conversion import convert as write
 
     write(model, out, to)
     files = {str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     print(json.dumps({"model": str(out), "files": files}, ensure_ascii=False))
-    look = f"; to see what is in it: bertie inspect {shlex.quote(str(out))}" if to == "safetensors" else ""
-    say(printable(f"bertie: {out} is written{look}"))
+    hint = f"; to see what is in it: bertie inspect {shlex.quote(str(out))}" if to == "safetensors" else ""
+    say(printable(f"bertie: {out} is written{hint}"))

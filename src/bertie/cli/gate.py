@@ -1,4 +1,4 @@
-"""What commands that make smaller models ask for: texts to make them with and to check, and what they must reach."""
+"""The quality gate of commands that make smaller models: texts to calibrate and check on, and the required quality."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from typer import Option
 
 from bertie.cli import options
-from bertie.cli.options import Columns, FormatOptions, given_of, text_columns
+from bertie.cli.options import Columns, FormatOptions, text_columns, without_none
 from bertie.cli.reading import InputOptions
 from bertie.cli.verbosity import say
 from bertie.errors import counted
@@ -19,17 +19,17 @@ from bertie.messages import printable
 if TYPE_CHECKING:
     from bertie.compression.check import Comparison
 
-# Calibration takes seconds with so many texts, and gains nothing from more.
+# calibration takes seconds with this many texts, and gains nothing from more
 _CALIBRATION = 512
 _CHECK = 1_024
-# so many lie apart in the book: no text has sentences of another
+# this many texts of the book do not overlap
 _BOOK_TEXTS = 320
-# without --check, every fifth text does not calibrate, but checks
+# without --check, every fifth text is held out of the calibration to check on
 _HELD_OUT = 5
 
 
 class GateTexts(NamedTuple):
-    """Texts to calibrate on and to check, and what is said of both."""
+    """Texts to calibrate and check on, and lines for the user about them."""
 
     calibrating: list[Any]
     checking: list[Any]
@@ -38,7 +38,7 @@ class GateTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class GateOptions:
-    """The texts of an int8 model, and what it must reach to be written."""
+    """The texts for an int8 model, and the quality that it must have to be written."""
 
     texts: Annotated[Path | None, Option(help="A file of texts like those the model will read; a few hundred do.")] = (
         None
@@ -47,16 +47,18 @@ class GateOptions:
         Path | None,
         Option(help="A file of other texts to compare both models on; without it, a fifth of --texts."),
     ] = None
-    min_cosine: Annotated[float, Option(min=0, max=1, help="The least cosine of a text's vectors, old and new.")] = 0.99
+    min_cosine: Annotated[
+        float, Option(min=0, max=1, help="The lowest cosine allowed between a text's old and new vectors.")
+    ] = 0.99
     force: options.Force = False
 
     def read(self, form: FormatOptions, column: str) -> GateTexts:
-        """Return the texts in the files, or in the book that comes with bertie."""
+        """Return the texts of the files, by default of the book that comes with bertie."""
         from bertie.compression.check import held_out
         from bertie.data.bundled_texts import book_texts
 
-        def texts_in(path: Path, most: int) -> list[Any]:
-            return [one.text for one in islice(InputOptions(None, path).read(form, column), most)]
+        def texts_in(path: Path, limit: int) -> list[Any]:
+            return [row.text for row in islice(InputOptions(None, path).read(form, column), limit)]
 
         source = "the book that comes with bertie" if self.texts is None else str(self.texts)
         given = book_texts(_BOOK_TEXTS) if self.texts is None else texts_in(self.texts, _CALIBRATION)
@@ -71,46 +73,46 @@ class GateOptions:
         return GateTexts(calibrating, checking, lines)
 
     def judge(self, found: "Comparison", lines: list[str]) -> None:
-        """Print the comparison, and refuse to go on where it is too bad."""
+        """Print the comparison, and raise an error if the quality is too low."""
         say(*lines, *map(printable, found.lines()))
         found.refuse(self.force, min_worst=self.min_cosine)
 
 
 @dataclass(frozen=True)
-class NearnessOptions:
-    """How near a model of fewer layers, heads or neurons must be to its original to be written."""
+class SimilarityOptions:
+    """How similar a model of fewer layers, heads or neurons must be to its original to be written."""
 
     check: Annotated[
         Path | None,
-        Option(help="A file of other texts to compare on; default: of --texts a twentieth, for prune a fifth."),
+        Option(help="A file of other texts to compare on; default: a twentieth of --texts, for prune a fifth."),
     ] = None
     min_cosine: Annotated[
         float | None,
-        Option(min=0, max=1, help="The least mean cosine of the texts' vectors, old and new; default: 0.9."),
+        Option(min=0, max=1, help="The lowest mean cosine allowed between old and new vectors; default: 0.9."),
     ] = None
     min_agreement: Annotated[
         float | None,
-        Option(min=0, max=1, help="The least share of equal predictions of a model that predicts; default: 0.9."),
+        Option(min=0, max=1, help="The lowest share of equal predictions allowed; default: 0.9."),
     ] = None
     force: options.Force = False
 
     def arguments(self, read: Callable[[Path], list[Any]]) -> dict[str, Any]:
-        """Return them as `bertie.distil` and `bertie.prune` take them."""
-        return given_of({**vars(self), "check": None if self.check is None else read(self.check)})
+        """Return them as arguments of `bertie.distil` and `bertie.prune`."""
+        return without_none({**vars(self), "check": None if self.check is None else read(self.check)})
 
 
 def reader_of(form: FormatOptions, column: Columns, words: bool = False) -> Callable[[Path], list[Any]]:
-    """Return what reads the texts, or pairs, of a file, and with ``words`` texts that are lists of them."""
+    """Return a function that reads the texts or pairs of a file; with ``words``, also lists of words."""
     columns = text_columns(column, "text", "text_pair")
 
     def read(path: Path) -> list[Any]:
         found = InputOptions(None, path).read(form, columns.get("text", "text"), columns.get("text_pair"), words=words)
-        return [one.text for one in found]
+        return [row.text for row in found]
 
     return read
 
 
 def print_comparison(found: "Comparison", out: Path) -> None:
-    """Print how a model that was written compares with its original."""
+    """Print how the model that was written compares with its original."""
     say(*map(printable, found.lines()))
     print(json.dumps({"model": str(out), **found.record()}))

@@ -1,4 +1,4 @@
-"""``bertie inspect``: what is in a model's folder, and what each model class would miss in it."""
+"""``bertie inspect``: what a model's folder contains, and which model classes it can be loaded into."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ def inspect(
     model: options.ModelName,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a model's folder holds and which classes it can be loaded into. Runs no code of it."""
+    """Show what a model's folder contains and which classes it can be loaded into. Runs no code from it."""
     from bertie.cli.model_summary import describe
 
     found = describe(model)
@@ -29,7 +29,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [
         f"model      {found['model']}",
         f"files      {files}",
-        f"made as    {', '.join(found['architectures'] or ['(not said)'])}",
+        f"made as    {', '.join(found['architectures'] or ['(not stated)'])}",
         f"shape      {_shape(found['config'])}",
     ]
     if found["labels"] != ["LABEL_0", "LABEL_1"]:

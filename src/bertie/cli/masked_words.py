@@ -1,4 +1,4 @@
-"""``bertie fill-mask`` and ``bertie score``: which words fit behind masks, and how well the words of a text fit it."""
+"""``bertie fill-mask`` and ``bertie score``: candidates for masked words, and pseudo-log-likelihoods of texts."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ def fill_mask(
     jointly: Annotated[
         str | None,
         Option(
-            help="Fill the masks of a text one after the other, so that they fit each other: left-to-right, or "
+            help="Fill the masks of a text one after another, so that they fit together: left-to-right, or by "
             "confidence, the surest first."
         ),
     ] = None,
@@ -26,30 +26,30 @@ def fill_mask(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Guess the word behind each [MASK] in a text.
+    """Predict the word behind each [MASK] in a text.
 
     The default model is bertie-mini-uncased, which comes with bertie.
     """
-    asked = source.read(form, column)
+    rows = source.read(form, column)
     pipe = model.pipeline("fill-mask", top_k=top_k, jointly=jointly, targets=targets)
-    output.write(pipe, source, asked, "candidates")
+    output.write(pipe, source, rows, "candidates")
 
 
 def score(
     source: InputOptions,
     variant: Annotated[
-        str, Option(help="original: mask each token alone; word-l2r: mask the rest of its word, too.")
+        str, Option(help="original: mask each token alone; word-l2r: mask the rest of its word too.")
     ] = "original",
-    tokens: Annotated[bool, Option(help="Write the score of each token, too.")] = False,
+    tokens: Annotated[bool, Option(help="Write the score of each token too.")] = False,
     *,
     model: options.WindowOptions,
     column: options.Column = "text",
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Say how likely each text is: its pseudo-log-likelihood, the log-probabilities of its tokens, each masked in turn.
+    """Score how likely each text is: its pseudo-log-likelihood, the sum of its tokens' log-probabilities, each masked.
 
     The default model is bertie-mini-uncased, which comes with bertie.
     """
-    asked = source.read(form, column)
-    output.write(model.pipeline("pseudo-log-likelihood", variant=variant, return_tokens=tokens), source, asked, "score")
+    rows = source.read(form, column)
+    output.write(model.pipeline("pseudo-log-likelihood", variant=variant, return_tokens=tokens), source, rows, "score")

@@ -1,4 +1,4 @@
-"""What is in a model's folder, as plain data: nothing in it is run, and the numbers are not read."""
+"""The contents of a model's folder as plain data; no code in it is run, and no weights are read."""
 
 import logging
 from copy import deepcopy
@@ -19,7 +19,7 @@ from bertie.progress import quietly
 from bertie.tasks.sentence_transformers_config import read_recipe
 
 _FILES = ("*.json", "vocab.txt", "model.safetensors", "model-*.safetensors", "*_*/*")
-# the beginning of a tensor's canonical name → what it belongs to
+# a prefix of canonical tensor names → the head it belongs to
 _HEADS = {
     "bert.pooler.": "pooler",
     "cls.predictions.": "masked words",
@@ -27,7 +27,7 @@ _HEADS = {
     "classifier.": "classifier",
     "qa_outputs.": "question answering",
 }
-_SHAPE = (
+_CONFIG_FIELDS = (
     "num_hidden_layers",
     "hidden_size",
     "num_attention_heads",
@@ -42,7 +42,7 @@ _SHAPE = (
 
 
 def describe(name_or_path: str) -> dict[str, Any]:
-    """Return what is in the folder (or in the hub under that name)."""
+    """Return the contents of a folder or hub name."""
     folder = resolve(name_or_path, files=_FILES)
     config = BertConfig.from_pretrained(folder)
     tokenizer = _tokenizer(folder, config)
@@ -52,15 +52,15 @@ def describe(name_or_path: str) -> dict[str, Any]:
     except CheckpointError as error:
         weights = {"problem": str(error)}
     else:
-        with quietly(logging.CRITICAL):  # what loading says of a checkpoint is the answer here
+        with quietly(logging.CRITICAL):  # the warnings of loading are the answer here
             classes = [name for name in CLASSES if config.family.has_class(name)]
-            weights["classes"] = {name: _missing(name, config, checkpoint) for name in classes}
+            weights["classes"] = {name: _fit_of(name, config, checkpoint) for name in classes}
     return {
         "model": name_or_path,
         "folder": str(folder),
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
         "architectures": config.family.written_fields({"architectures": config.architectures})["architectures"],
-        "config": {field: getattr(config, field) for field in _SHAPE},
+        "config": {field: getattr(config, field) for field in _CONFIG_FIELDS},
         "labels": list(config.id2label.values()),
         "tokenizer": tokenizer,
         "embedding": _embedding(folder, config, tokenizer),
@@ -69,7 +69,7 @@ def describe(name_or_path: str) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the plain files in the folder and one level below; what is unsafe is an error."""
+    """Return the files in the folder and one level below; unsafe links are an error."""
     paths = [path for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")) if not path.name.startswith(".")]
     return [path for path in paths if member(folder, str(path.relative_to(folder))).is_file()]
 
@@ -77,10 +77,10 @@ def _files(folder: Path) -> list[Path]:
 def _weights(checkpoint: Checkpoint, config: BertConfig) -> dict[str, Any]:
     architecture = (config.architectures or [""])[0]
     checkpoint = checkpoint.unwrapped().in_bert_names(config.family, architecture)
-    # buffers that old files hold beside the parameters have no name of today
+    # buffers in old files have no canonical name
     known = {new: info for name, info in checkpoint.infos.items() if (new := canonical(name)) is not None}
     infos, names = list(known.values()), list(known)
-    # the largest tensors of an int8 model are no floating-point numbers
+    # the largest tensors of an int8 model are not floating-point
     is_int8 = any(info.dtype == "int8" for info in infos)
     return {
         "parameters": sum(info.elements for info in infos),
@@ -90,8 +90,8 @@ def _weights(checkpoint: Checkpoint, config: BertConfig) -> dict[str, Any]:
     }
 
 
-def _missing(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return what the class would not find in the checkpoint, and what it would not use."""
+def _fit_of(name: str, config: BertConfig, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the parameters that the class would miss in the checkpoint, and how many it would not use."""
     try:
         check_declaration(config.quantization_config, str(checkpoint.path.parent))
         shapes, aliases = parameters_of(name, config)
@@ -119,15 +119,15 @@ def _tokenizer(folder: Path, config: BertConfig) -> dict[str, Any]:
         tokenizer = bertie.AutoTokenizer.from_pretrained(folder)
     except BertieError as error:
         return {"problem": str(error)}
-    words = len(tokenizer)
-    found: dict[str, Any] = {"tokens": words, "model_max_length": tokenizer.model_max_length}
-    if words > config.vocab_size:
-        found["problem"] = f"it has {words} tokens, the model's embeddings only {config.vocab_size}"
+    size = len(tokenizer)
+    found: dict[str, Any] = {"tokens": size, "model_max_length": tokenizer.model_max_length}
+    if size > config.vocab_size:
+        found["problem"] = f"it has {size} tokens, the model's embeddings only {config.vocab_size}"
     return found
 
 
 def _embedding(folder: Path, config: BertConfig, tokenizer: dict[str, Any]) -> dict[str, Any] | None:
-    """Return how the folder makes a text's vector, or None if it does not say."""
+    """Return how the folder says a text's vector is made, or None."""
     if not member(folder, "modules.json").exists():
         return None
     try:

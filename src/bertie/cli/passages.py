@@ -1,4 +1,4 @@
-"""``bertie search`` and ``bertie rerank``: the passages of a file that answer a question, best first."""
+"""``bertie search`` and ``bertie rerank``: the passages of a file that match a question, best first."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from bertie.cli import options
-from bertie.cli.reading import Asked, InputOptions
-from bertie.cli.writing import OutputOptions, answers_in
+from bertie.cli.reading import InputOptions, InputRow
+from bertie.cli.writing import OutputOptions, redirect_answers
 from bertie.data.sentences import sentences
 from bertie.errors import CheckpointError, InputError
 from bertie.messages import listed
@@ -20,34 +20,32 @@ from bertie.writing import with_answer
 
 
 class Questions(InputOptions):
-    """Texts of arguments or of standard input."""
+    """Texts from arguments or standard input."""
 
-    of_file = "standard input may be the file of that name, with '<' before it"
+    file_hint = "to read the file of that name, redirect it to standard input with '<'"
 
 
 def search(
     file: Annotated[Path, Argument(help="What to search: .jsonl, .csv, .tsv, or any text file.")],
-    questions: Annotated[list[str] | None, Argument(help="Questions; without any, standard input.")] = None,
+    questions: Annotated[list[str] | None, Argument(help="Questions; by default, standard input.")] = None,
     top_k: options.TopK = 5,
     by: Annotated[
-        str, Option(help="What is found: each 'line' (of a table, row), or each 'sentence' in them.")
+        str, Option(help="What to search: each 'line' (or row of a table), or each 'sentence' in them.")
     ] = "line",
     where: Annotated[
-        list[str] | None, Option(help="Search rows with this value alone: COLUMN=VALUE; may be repeated.")
+        list[str] | None, Option(help="Search only rows with this value: COLUMN=VALUE; may be repeated.")
     ] = None,
     index: Annotated[
-        Path | None, Option(help="Where vectors are kept; the default is .FILE.index beside the file.")
+        Path | None, Option(help="Where to keep the vectors; the default is .FILE.index beside the file.")
     ] = None,
-    no_index: Annotated[bool, Option("--no-index", help="Compute all vectors anew, and keep none.")] = False,
+    no_index: Annotated[bool, Option("--no-index", help="Compute all vectors again, and keep none.")] = False,
     approximate: Annotated[
-        bool, Option("--approximate", help="Do not look at all texts, of more than a million (needs usearch).")
+        bool, Option("--approximate", help="Search more than a million texts approximately (needs usearch).")
     ] = False,
     precision: Annotated[
-        str, Option(help="binary: look at a bit of each number first, and compare the best texts exactly.")
+        str, Option(help="binary: compare the vectors' sign bits first, and rescore the best texts exactly.")
     ] = "float32",
-    rescore_multiplier: Annotated[
-        int, Option(min=1, help="With binary: compare so many times --top-k texts exactly.")
-    ] = 10,
+    rescore_multiplier: Annotated[int, Option(min=1, help="With binary: rescore this many times --top-k texts.")] = 10,
     *,
     model: options.ModelOptions,
     split_special_tokens: options.SplitSpecial = False,
@@ -57,46 +55,46 @@ def search(
 ) -> None:
     """Find the lines or sentences of a file that are nearest in meaning to a question.
 
-    The texts' vectors are kept; at the next search only those of new and changed texts are computed.
+    The texts' vectors are kept; the next search only computes those of new and changed texts.
     """
     if by not in ("line", "sentence"):
         raise InputError(f"--by is {by!r}; it is 'line' or 'sentence'.")
     if index is not None and no_index:
-        raise InputError("--no-index keeps no vectors, and --index says where; give one of them.")
+        raise InputError("--no-index keeps no vectors, but --index says where to keep them; give one of them.")
     out = output.writer()
     read = InputOptions(None, file).read(form, column)
     if by == "sentence":
         from bertie.data import form_of
 
         read = _sentences(read, form_of(file, form.format) == "lines")
-    found = _found(read, file, "text to search")
-    among = _with_values(found, where or [])
+    found = _non_empty(read, file, "text to search")
+    among = _matching_rows(found, where or [])
     pipe = model.pipeline("embed", split_special_tokens=split_special_tokens)
     from bertie.pipelines import SearchIndex
 
-    kept = None if no_index else index or _beside(file, by)
+    folder = None if no_index else index or _default_index(file, by)
     texts = [one.text for one in found]
     try:
         searched = SearchIndex(
-            texts, pipe, kept, approximate, precision=precision, rescore_multiplier=rescore_multiplier
+            texts, pipe, folder, approximate, precision=precision, rescore_multiplier=rescore_multiplier
         )
     except CheckpointError as error:
-        if kept is None:
+        if folder is None:
             raise
         raise CheckpointError(f"{error}. With --no-index, no vectors are kept.") from None
     asked = [one.text for one in Questions(questions).read()]
-    with answers_in(output.output, file):
+    with redirect_answers(output.output, file):
         for question, hits in zip(asked, searched.search(asked, top_k, among), strict=True):
             for rank, hit in enumerate(hits, 1):
                 one = found[hit.number]
-                answer = {"question": question, "rank": rank, "score": round(hit.score, 6), **_place(one, file)}
-                out.write(with_answer(_rest(one), {**answer, "text": one.text}))
+                answer = {"question": question, "rank": rank, "score": round(hit.score, 6), **_location(one, file)}
+                out.write(with_answer(_other_fields(one), {**answer, "text": one.text}))
         out.end()
 
 
 def rerank(
-    file: Annotated[Path, Argument(help="The passages: .jsonl, .csv, .tsv, or one a line.")],
-    queries: Annotated[list[str] | None, Argument(help="Queries; without any, standard input.")] = None,
+    file: Annotated[Path, Argument(help="The passages: .jsonl, .csv, .tsv, or one per line.")],
+    queries: Annotated[list[str] | None, Argument(help="Queries; by default, standard input.")] = None,
     top_k: Annotated[
         int | None, Option("--top-k", "-k", min=1, help="Give this many passages; the default is all.")
     ] = None,
@@ -106,46 +104,48 @@ def rerank(
     form: options.FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Put the passages of a file in the order in which a cross-encoder finds that they answer a query, best first."""
+    """Rank the passages of a file by how well they answer a query, with a cross-encoder, best first."""
     out = output.writer()
-    found = _found(InputOptions(None, file).read(form, column), file, "passage to rank")
+    found = _non_empty(InputOptions(None, file).read(form, column), file, "passage to rank")
     pipe = model.pipeline("reranking", top_k=top_k)
-    passages = [asked.text for asked in found]
-    with answers_in(output.output, file):
+    passages = [row.text for row in found]
+    with redirect_answers(output.output, file):
         for query in Questions(queries).read():
             for rank, one in enumerate(pipe(query.text, passages), 1):
-                asked = found[one.pop("index")]
-                answer = {"query": query.text, "rank": rank, "score": round(one.pop("score"), 6), **_place(asked, file)}
-                out.write(with_answer(_rest(asked), answer | one))
+                row = found[one.pop("index")]
+                answer = {
+                    "query": query.text,
+                    "rank": rank,
+                    "score": round(one.pop("score"), 6),
+                    **_location(row, file),
+                }
+                out.write(with_answer(_other_fields(row), answer | one))
         out.end()
 
 
-def _sentences(rows: Iterator[Asked], are_lines: bool) -> Iterator[Asked]:
-    """Yield the sentences of each row; lines of plain text are joined up to a blank one, and give a sentence its line.
-
-    A sentence has the row in which it begins.
-    """
+def _sentences(rows: Iterator[InputRow], are_lines: bool) -> Iterator[InputRow]:
+    """Yield the sentences of each row, or of each paragraph of plain text, with the row in which they begin."""
     parts = (list(some) for _, some in groupby(rows, lambda one: not one.text.strip()))
     for part in parts if are_lines else ([one] for one in rows):
         begins = [one for one in part for _ in one.text.split()]  # the row of each word
         read = 0
         for sentence in sentences("\n".join(one.text for one in part)):
-            yield Asked(sentence, _rest(begins[read]), begins[read].where)
+            yield InputRow(sentence, _other_fields(begins[read]), begins[read].where)
             read += len(sentence.split())
 
 
-def _beside(file: Path, by: str) -> Path | None:
-    """Return where the vectors of a file's texts are kept; None where nothing can be written beside it."""
-    place = file.resolve()
-    folder = place.with_name(f".{place.name}.index") / by
-    if folder.is_dir() or os.access(place.parent, os.W_OK):
+def _default_index(file: Path, by: str) -> Path | None:
+    """Return where to keep the vectors of a file's texts; None if its folder is read-only."""
+    path = file.resolve()
+    folder = path.with_name(f".{path.name}.index") / by
+    if folder.is_dir() or os.access(path.parent, os.W_OK):
         return folder
-    say_once(f"{str(place.parent)!r} is read-only: vectors are not kept; --index says where to keep them")
+    say_once(f"{str(path.parent)!r} is read-only: vectors are not kept; name a folder for them with --index")
     return None
 
 
-def _with_values(rows: list[Asked], where: list[str]) -> list[int] | None:
-    """Return the numbers of the rows that have the values asked for, or None if none are."""
+def _matching_rows(rows: list[InputRow], where: list[str]) -> list[int] | None:
+    """Return the numbers of the rows that have the values of ``where``; None without ``where``."""
     wanted = {}
     for one in where:
         name, sign, value = one.partition("=")
@@ -157,29 +157,33 @@ def _with_values(rows: list[Asked], where: list[str]) -> list[int] | None:
         wanted[name] = value
     if not wanted:
         return None
-    return [at for at, row in enumerate(rows) if all(_written(row.row.get(each)) == wanted[each] for each in wanted)]
+    return [
+        number
+        for number, row in enumerate(rows)
+        if all(_as_typed(row.row.get(name)) == value for name, value in wanted.items())
+    ]
 
 
-def _written(value: object) -> str | None:
-    """Return a value as it is typed: true, 3, a text; None has none."""
+def _as_typed(value: object) -> str | None:
+    """Return a value as the user would type it: true, 3, a text; None stays None."""
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _found(rows: Iterable[Asked], file: Path, wanted: str) -> list[Asked]:
-    """Return the texts that are not empty."""
+def _non_empty(rows: Iterable[InputRow], file: Path, wanted: str) -> list[InputRow]:
+    """Return the rows whose texts are not empty; an error if there are none."""
     if not (found := [row for row in rows if row.text.strip()]):
         raise InputError(f"The file {str(file)!r} has no {wanted}.")
     return found
 
 
-def _place(asked: Asked, file: Path) -> dict[str, Any]:
-    """Return the line of a file that a text stands in, or the row of one without lines, and of a folder the file."""
+def _location(asked: InputRow, file: Path) -> dict[str, Any]:
+    """Return the line or row of a text, and its file if ``file`` is a folder."""
     name, _, place = asked.where.rpartition(", ")
     kind, _, number = place.partition(" ")
     found: dict[str, Any] = {kind: int(number)} if number.isdigit() else {"where": place}
     return found if name == str(file) else {"file": name, **found}
 
 
-def _rest(asked: Asked) -> Mapping[str, Any]:
-    """Return the row without the text, which stands in the answer."""
+def _other_fields(asked: InputRow) -> Mapping[str, Any]:
+    """Return the row without its text, which is in the answer."""
     return {name: value for name, value in asked.row.items() if value != asked.text}

@@ -1,4 +1,4 @@
-"""``bertie prepare``: documents as token shards, for pretraining."""
+"""``bertie prepare``: documents to shards of token ids, for pretraining."""
 
 import json
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ def prepare(
     files: Annotated[
         list[str], Argument(help="Documents: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
-    tokenizer: Annotated[str, Option("--tokenizer", "-t", help="A folder, or a model's name in the hub.")],
-    out: Annotated[Path, Option("--out", "-o", help="The folder to write; a run that was stopped goes on.")],
+    tokenizer: Annotated[str, Option("--tokenizer", "-t", help="A folder or hub name.")],
+    out: Annotated[Path, Option("--out", "-o", help="The folder to write; an interrupted run is continued.")],
     documents: Annotated[
         str | None, Option(help="What a document is in plain text: files, blank-lines (between) or lines.")
     ] = None,
-    heldout: Annotated[float, Option(min=0, max=0.5, help="The share of documents kept apart to measure on.")] = 0.01,
-    workers: Annotated[int | None, Option(min=1, help="Processes that tokenize; the default is one a core.")] = None,
+    heldout: Annotated[float, Option(min=0, max=0.5, help="The share of documents held out for evaluation.")] = 0.01,
+    workers: Annotated[int | None, Option(min=1, help="Processes that tokenize; the default is one per core.")] = None,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
 ) -> None:
-    """Turn documents into shards of token ids: each document once, cut into sentences, some held out."""
+    """Turn documents into shards of token ids: deduplicated, split into sentences, some held out."""
     import bertie
     from bertie.data.running_text import Documents
     from bertie.pretraining.preparation import prepare
@@ -36,9 +36,9 @@ def prepare(
     from bertie.threads import available_threads
 
     texts = Documents(files, form.as_format(), column, documents)
-    read_by = bertie.BertTokenizer.from_pretrained(tokenizer)
+    opened = bertie.BertTokenizer.from_pretrained(tokenizer)
     count = workers or available_threads()
-    manifest = prepare(texts, read_by, out, heldout=heldout, workers=count, sources=", ".join(files))
+    manifest = prepare(texts, opened, out, heldout=heldout, workers=count, sources=", ".join(files))
     say_notes(texts.notes)
     say(*_summary(manifest, PARTS))
     totals = {part: sum(info["tokens"] for info in manifest[part]) for part in PARTS}

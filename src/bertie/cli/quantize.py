@@ -1,4 +1,4 @@
-"""``bertie quantize``: an int8 model out of a floating-point one, measured before it is written; and back."""
+"""``bertie quantize``: an int8 model from a floating-point one, measured before it is written; and back."""
 
 import json
 from typing import Annotated
@@ -17,7 +17,7 @@ def quantize(
     column: options.Column = "text",
     form: options.FormatOptions,
 ) -> None:
-    """Make a model smaller and faster on CPUs: weights of 8 bits, checked on your own texts and on this machine."""
+    """Make a model smaller and faster on CPUs with 8-bit weights, checked on your own texts and on this machine."""
     from bertie.checkpoints.new_folder import check_new
     from bertie.compression.check import compare
     from bertie.compression.folder import open_model
@@ -35,10 +35,10 @@ def quantize(
 
 
 def dequantize(
-    model: Annotated[str, Argument(help="A folder, or a model's name in the hub, of an int8 model.")],
+    model: Annotated[str, Argument(help="The folder or hub name of an int8 model.")],
     out: options.NewFolder,
 ) -> None:
-    """Make a float32 model out of an int8 one, to train it or to open it in other programs."""
+    """Convert an int8 model to float32, to train it or to open it in other programs."""
     from bertie.checkpoints.new_folder import check_new
     from bertie.compression.folder import open_model
     from bertie.models.dequantizing import dequantize as make

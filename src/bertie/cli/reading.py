@@ -1,4 +1,4 @@
-"""Texts for a command: from its arguments, a file or standard input, in any form that `bertie.data` knows."""
+"""The input of a command: texts from its arguments, a file or standard input, in any format of `bertie.data`."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 # a text, the two of a pair, or words
 Text = str | tuple[str, str] | list[str]
 ANY_FORMAT = FormatOptions()
-# what fields of words are called
+# names of fields with lists of words
 _WORDS = ("words", "tokens")
 
 
-class Asked(NamedTuple):
-    """What is to be answered, the row it stands in, which is written beside the answer, and the row's place."""
+class InputRow(NamedTuple):
+    """A text (or pair, …) to answer, the row it comes from, and the row's location for messages."""
 
     text: Any
-    row: Mapping[str, Any]
-    where: str = ""  # as `bertie.data.Record` has it
+    row: Mapping[str, Any]  # written beside the answer
+    where: str = ""  # as in `bertie.data.Record`
 
 
 @dataclass(frozen=True)
 class InputOptions:
     """Where texts come from: the arguments, a file, or standard input."""
 
-    texts: Annotated[list[str] | None, Argument(help="Texts; without any, --input or standard input is read.")] = None
+    texts: Annotated[list[str] | None, Argument(help="Texts; by default, --input or standard input is read.")] = None
     input: Input = None
-    # how the texts of a file are read
-    of_file: ClassVar[str] = "--input reads the file of that name"
+    # said where an argument is the name of a file
+    file_hint: ClassVar[str] = "--input reads the file of that name"
 
     def is_stream(self) -> bool:
         """Whether standard input is read."""
         return not self.texts and str(self.input or "-") == "-"
 
     def is_interactive(self) -> bool:
-        """Whether a person is typing the texts, so that each should be answered at once."""
+        """Whether texts are typed at a terminal, so that each should be answered at once."""
         return self.is_stream() and sys.stdin is not None and sys.stdin.isatty()
 
     def read(
@@ -57,40 +57,46 @@ class InputOptions:
         *,
         shown: Sequence[str] = ("text", "text_pair"),
         words: bool = False,
-        learned: Mapping[str, Any] | None = None,
-    ) -> Iterator[Asked]:
+        trained_columns: Mapping[str, Any] | None = None,
+    ) -> Iterator[InputRow]:
         """Yield the texts, each with its row.
 
-        They are pairs where ``pair`` names the second column; with ``words``, lists of words may stand in place of
-        texts. Rows that have no columns call their texts as ``shown`` says. Rows that have the columns ``learned`` of
-        text and second text are read by these.
+        Args:
+            form: the format of a file.
+            column: the column of the text.
+            pair: the column of the second text; texts are then pairs.
+            shown: the fields that arguments and plain lines get in the output.
+            words: whether a row may have a list of words instead of a text.
+            trained_columns: role → column that the model was fine-tuned on; rows that have them are read by them.
         """
         if self.texts:
             if self.input is not None:
                 raise InputError("Give texts as arguments or a file with --input, not both.")
-            form.as_format()  # one that there is not is refused beside texts too
-            yield from (Asked(text, _named(text, shown)) for text in _arguments(self.texts, pair, self.of_file))
+            form.as_format()  # refuses an unknown format even if no file is read
+            yield from (
+                InputRow(text, _as_fields(text, shown)) for text in _arguments(self.texts, pair, self.file_hint)
+            )
             return
         from bertie.data import Format, form_of, records, stream_records
 
-        written = form.as_format() or Format()
-        kind = form_of(Path(self.input or ""), written.name)
+        stated = form.as_format() or Format()
+        kind = form_of(Path(self.input or ""), stated.name)
         if self.is_interactive():
             end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
             say(f"bertie: reading texts from standard input; end with {end}")
         if self.is_stream():
-            rows = stream_records(standard_input(), "standard input", replace(written, name=kind))
+            rows = stream_records(standard_input(), "standard input", replace(stated, name=kind))
         else:
-            rows = records(self.input, written)
+            rows = records(self.input, stated)
         for record in rows:
             is_line = kind == "lines" and list(record.fields) == ["text"]
             if is_line and pair is not None:
-                text: Text = _halves(record)
-            elif learned and (found := _learned(record, learned)) is not None:
+                text: Text = _split_pair(record)
+            elif trained_columns and (found := _trained_text(record, trained_columns)) is not None:
                 text = found
             else:
                 text = _text(record, "text" if kind == "lines" and column not in record.fields else column, pair, words)
-            yield Asked(text, _named(text, shown) if is_line else record.fields, record.where)
+            yield InputRow(text, _as_fields(text, shown) if is_line else record.fields, record.where)
         say_notes(rows.notes)
 
 
@@ -105,10 +111,10 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str | tuple[str, str]]:
+def _arguments(texts: list[str], pair: str | None, file_hint: str) -> Iterator[str | tuple[str, str]]:
     for text in texts:
         if len(text) < 256 and Path(text).is_file():
-            logger.warning("%r is read as a text; %s", text, of_file)
+            logger.warning("%r is read as a text; %s", text, file_hint)
     if pair is None:
         yield from texts
         return
@@ -118,10 +124,10 @@ def _arguments(texts: list[str], pair: str | None, of_file: str) -> Iterator[str
     yield from zip(texts[::2], texts[1::2], strict=True)
 
 
-def _halves(record: "Record") -> tuple[str, str]:
+def _split_pair(record: "Record") -> tuple[str, str]:
     first, tab, second = record.fields["text"].partition("\t")
     if not tab:
-        raise InputError(f"A tab must stand between the two texts of a pair, and there is none in {record.where}.")
+        raise InputError(f"The two texts of a pair must be separated by a tab, and there is none in {record.where}.")
     return first, second
 
 
@@ -137,15 +143,15 @@ def _text(record: "Record", column: str, pair: str | None, words: bool) -> Text:
     return first if pair is None else (first, record.text(pair))
 
 
-def _learned(record: "Record", learned: Mapping[str, Any]) -> Text | None:
-    """Return the text or pair in a model's own columns, of several for a text joined; None if the row lacks one."""
-    roles = [learned[role] for role in ("text", "text_pair") if role in learned]
+def _trained_text(record: "Record", trained_columns: Mapping[str, Any]) -> Text | None:
+    """Return the text or pair from a model's own columns, several for one text joined; None if the row lacks one."""
+    roles = [trained_columns[role] for role in ("text", "text_pair") if role in trained_columns]
     columns = [[role] if isinstance(role, str) else list(role) for role in roles]
-    if "text" not in learned or not all(set(names) <= set(record.fields) for names in columns):
+    if "text" not in trained_columns or not all(set(names) <= set(record.fields) for names in columns):
         return None
     first, *second = (" ".join(record.text(name) for name in names if record.fields[name]) for names in columns)
     return (first, second[0]) if second else first
 
 
-def _named(text: Any, shown: Sequence[str]) -> dict[str, str]:
+def _as_fields(text: Any, shown: Sequence[str]) -> dict[str, str]:
     return dict(zip(shown, text if isinstance(text, tuple) else (text,), strict=False))

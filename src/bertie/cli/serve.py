@@ -1,4 +1,4 @@
-"""``bertie serve``: models behind HTTP."""
+"""``bertie serve``: models over HTTP."""
 
 import math
 from typing import Annotated
@@ -13,9 +13,9 @@ from bertie.serving import KEYS, check_extra, read_keys
 
 
 def serve(
-    models: Annotated[list[str], Argument(help="Folders or names of the hub; NAME=FOLDER gives one a name.")],
-    host: Annotated[str, Option(help="The address to listen at; 0.0.0.0 is all of them.")] = ("127.0.0.1"),
-    port: Annotated[int, Option("--port", "-p", min=0, max=65_535, help="0 takes a free one.")] = 8_080,
+    models: Annotated[list[str], Argument(help="Folders or hub names; NAME=FOLDER gives a model a name.")],
+    host: Annotated[str, Option(help="The address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, Option("--port", "-p", min=0, max=65_535, help="0 picks a free one.")] = 8_080,
     api_key: Annotated[
         list[str] | None,
         Option(help=f"A key that requests must send; may be repeated, or given in {KEYS}, separated by commas."),
@@ -26,9 +26,9 @@ def serve(
     ] = None,
     workers: Annotated[
         int,
-        Option("--workers", "-w", min=1, help="Processes on the port, each with all models and its share of cores."),
+        Option("--workers", "-w", min=1, help="Processes on the port, each with all models and a share of the cores."),
     ] = 1,
-    max_concurrent_requests: Annotated[int, Option(min=1, help="More are refused until one is answered.")] = 512,
+    max_concurrent_requests: Annotated[int, Option(min=1, help="Further requests are refused.")] = 512,
     max_client_batch_size: Annotated[int, Option(min=1, help="Texts in one request.")] = 2_048,
     max_body: Annotated[int, Option(min=1, help="Bytes of a request's body.")] = 10_000_000,
     timeout: Annotated[float, Option(min=0.001, help="Seconds that a request may take.")] = 60.0,
@@ -36,13 +36,13 @@ def serve(
         str | None, Option(help="An OpenTelemetry collector, such as http://localhost:4318.")
     ] = None,
     log_requests: Annotated[
-        bool, Option("--log-requests/--no-log-requests", help="A line of JSON for each, without its texts.")
+        bool, Option("--log-requests/--no-log-requests", help="Log each request as a line of JSON, without its texts.")
     ] = True,
 ) -> None:
-    """Answer requests to models over HTTP, in the shapes that clients of other servers send.
+    """Serve models over HTTP, with the APIs that existing clients use.
 
-    A model's head says what it answers. SIGTERM ends it once the requests that were accepted are answered; SIGHUP reads
-    the models anew, and one that cannot be read leaves the old one serving.
+    A model's head decides which requests it answers. SIGTERM ends the server once the accepted requests are answered;
+    SIGHUP reloads the models, and where that fails, the old one goes on serving.
     """
     check_extra()
     keys = read_keys(api_key or [])

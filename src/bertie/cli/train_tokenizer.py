@@ -1,4 +1,4 @@
-"""``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary of one's own texts."""
+"""``bertie train-tokenizer`` and ``extend-vocabulary``: a WordPiece vocabulary from your own texts."""
 
 import json
 from typing import Annotated
@@ -17,22 +17,22 @@ def train_tokenizer(
         list[str], Argument(help="Texts: .txt, .jsonl, .csv, .tsv, .parquet (also compressed), or folders.")
     ],
     out: options.Out,
-    size: Annotated[int, Option(min=6, help="Entries of the vocabulary, special tokens included.")] = (30_522),
-    cased: Annotated[bool, Option("--cased/--uncased", help="Keep capital letters, or make all small.")] = False,
+    size: Annotated[int, Option(min=6, help="Entries of the vocabulary, special tokens included.")] = 30_522,
+    cased: Annotated[bool, Option("--cased/--uncased", help="Keep capital letters, or lowercase all.")] = False,
     strip_accents: Annotated[
         bool | None,
-        Option("--strip-accents/--keep-accents", help="The default is to strip them if letters are made small."),
+        Option("--strip-accents/--keep-accents", help="The default is to strip them if uncased."),
     ] = None,
     chinese_chars: Annotated[
         bool, Option("--chinese-chars/--no-chinese-chars", help="Make each Chinese character a word.")
     ] = True,
-    min_frequency: Annotated[int, Option(min=1, help="Two pieces are merged if they occur this often together.")] = 2,
-    special_token: Annotated[list[str] | None, Option(help="A special token more; may be repeated.")] = None,
+    min_frequency: Annotated[int, Option(min=1, help="Merge two pieces only if they occur together this often.")] = 2,
+    special_token: Annotated[list[str] | None, Option(help="An extra special token; may be repeated.")] = None,
     column: options.Column = "text",
     *,
     form: options.FormatOptions,
 ) -> None:
-    """Train a WordPiece vocabulary on texts: the same one, byte for byte, from the same texts."""
+    """Train a WordPiece vocabulary on texts; the same texts always give the same file, byte for byte."""
     import bertie
     from bertie.checkpoints.new_folder import check_new
     from bertie.data.running_text import Documents
@@ -66,7 +66,7 @@ def extend_vocabulary(
     *,
     form: options.FormatOptions,
 ) -> None:
-    """Add a domain's frequent words to a model's vocabulary; each begins as the mean of its pieces. Adapt it then."""
+    """Add a domain's frequent words to a model's vocabulary, each embedded as the mean of its pieces; adapt it then."""
     from bertie.checkpoints.new_folder import check_new
     from bertie.compression.folder import open_model
     from bertie.data.running_text import Documents
@@ -75,7 +75,7 @@ def extend_vocabulary(
     check_new(out)
     opened = open_model(model)
     if opened.model.config.quantization_config is not None:
-        raise InputError(f"{model!r} has weights of 8 bits; extend the model that it was made from.")
+        raise InputError(f"{model!r} has 8-bit weights; extend the model that it was made from.")
     texts = Documents(files, form.as_format(), column, "lines")
     found = find_words(texts, opened.tokenizer, add, min_frequency)
     add_words(opened.model, found.pieces)

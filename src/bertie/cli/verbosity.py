@@ -1,4 +1,4 @@
-"""How much commands write to standard error beside their answer: less with --quiet, more with --verbose."""
+"""How much commands write to standard error: less with --quiet, more with --verbose."""
 
 import logging
 import sys
@@ -19,15 +19,15 @@ class Verbosity:
     """The options that every command has."""
 
     quiet: Annotated[
-        bool, Option("--quiet", "-q", help="Beside the answer, write only errors, warnings and what was guessed.")
+        bool, Option("--quiet", "-q", help="Besides the answer, write only errors, warnings and what was guessed.")
     ] = False
     verbose: Annotated[
-        bool, Option("--verbose", "-v", help="Say also what is decided and when: device, engine, columns, parts.")
+        bool, Option("--verbose", "-v", help="Also say what is decided and when: device, engine, columns, parts.")
     ] = False
 
     @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """Write messages to standard error, as many as are asked for, until the command ends."""
+    def applied(self) -> Iterator[None]:
+        """Write log messages to standard error at this verbosity until the block ends."""
         if self.quiet and self.verbose:
             raise InputError("--quiet and --verbose are both given; give one of them.")
         handler = logging.StreamHandler()
@@ -50,6 +50,6 @@ class Verbosity:
 
 
 def say(*texts: str) -> None:
-    """Write lines for a person to standard error, unless the command is to be quiet."""
+    """Write lines to standard error, unless --quiet is given."""
     if not lines.disabled:
         print("\n".join(texts), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Smaller and faster models out of a given one, or one out of several."""
+"""Smaller and faster models from a given one, and one model from several."""
 
 from bertie.extras import need_torch
 

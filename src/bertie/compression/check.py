@@ -21,7 +21,7 @@ from bertie.packing import Packed
 from bertie.tasks.features import Features
 
 ROUNDS = 5
-# members of an output that hold scores, the first present one counts
+# outputs with scores; the first that is present is used
 _SCORES = ("logits", "prediction_logits", "start_logits")
 
 
@@ -29,11 +29,11 @@ _SCORES = ("logits", "prediction_logits", "start_logits")
 class Comparison:
     """How a small model compares with the one it was made from."""
 
-    texts: int  # how many were read
-    cosine_mean: float  # of a text: the lower one of the mean of its tokens and of its first token
+    texts: int  # the number compared
+    cosine_mean: float  # over texts; a text's cosine is the lower of its mean vector's and its first token's
     cosine_worst: float
-    agreement: float | None  # the share of equal predictions; None for a model without a head that predicts
-    rate: float  # texts a second on this machine, the median of rounds in turn
+    agreement: float | None  # the share of equal predictions; None without a classifying head
+    rate: float  # texts per second on this machine, the median of rounds in turn
     small_rate: float
     size: int  # bytes of the weights
     small_size: int
@@ -45,14 +45,14 @@ class Comparison:
     def refuse(
         self, force: bool, *, min_worst: float = -1.0, min_mean: float = -1.0, min_agreement: float = 0.0
     ) -> None:
-        """Raise a `BertieError` if the small model should not take the other's place, unless it is forced to."""
+        """Raise a `BertieError` if the small model is not good enough, unless ``force`` is set."""
         problem = self._problem(min_worst, min_mean, min_agreement)
         if problem and not force:
-            raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it all the same.")
+            raise BertieError(f"{problem}. Nothing is written; {spelled('force', True)} writes it anyway.")
 
     def _problem(self, min_worst: float, min_mean: float, min_agreement: float) -> str:
-        """Return why the small model is not worth having, or an empty text; predictions count before the mean."""
-        if not self.cosine_worst >= min_worst:  # NaN is below, too
+        """Return why the small model is not good enough, or ""; the mean only counts if there are no predictions."""
+        if not self.cosine_worst >= min_worst:  # true for NaN too
             return f"The worst text's cosine is {self.cosine_worst:.4f}, below {min_worst}"
         if self.agreement is None and not self.cosine_mean >= min_mean:
             return f"The mean cosine of the texts is {self.cosine_mean:.4f}, below {min_mean}"
@@ -61,7 +61,7 @@ class Comparison:
         return f"It would be slower on this machine ({self.speed_up:.2f} x)" if self.speed_up < 1 else ""
 
     def record(self) -> dict[str, Any]:
-        """Return the comparison as a command prints it."""
+        """Return the comparison as JSON values."""
         return {
             "texts": self.texts,
             "cosine_mean": round(self.cosine_mean, 5),
@@ -73,7 +73,7 @@ class Comparison:
         }
 
     def lines(self) -> list[str]:
-        """Return the comparison in words."""
+        """Return the comparison as lines of text."""
         agreement = [] if self.agreement is None else [f"predictions  {self.agreement:.2%} equal"]
         return [
             f"texts        {self.texts}",
@@ -89,11 +89,11 @@ def compare(
 ) -> Comparison:
     """Return how ``small`` compares with ``model`` on ``texts``; both in eval mode, on the CPU."""
     size, small_size = (sum(each.numel() * each.element_size() for each in at.parameters()) for at in (model, small))
-    both = _computing(model), _computing(small)
-    return compare_computing(*both, (size, small_size), _agreement(model, small, texts), texts, rounds)
+    both = _encoding_of(model), _encoding_of(small)
+    return compare_encodings(*both, (size, small_size), _agreement(model, small, texts), texts, rounds)
 
 
-def compare_computing(
+def compare_encodings(
     model: Encoding,
     small: Encoding,
     sizes: tuple[int, int],
@@ -101,7 +101,7 @@ def compare_computing(
     texts: Features,
     rounds: int = ROUNDS,
 ) -> Comparison:
-    """As `compare`, of whatever computes hidden states."""
+    """As `compare`, for anything that computes hidden states."""
     found = cosines(vectors_of(small, texts), vectors_of(model, texts))
     rate, small_rate = _rates([model, small], texts, rounds)
     mean, worst = float(found.mean()), float(found.min())
@@ -109,7 +109,7 @@ def compare_computing(
 
 
 def split_texts(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -> tuple[list[Any], list[Any]]:
-    """Return texts to make a model from, and those to compare it on: ``check``, or else some that are held out."""
+    """Return the texts to make a model from, and those to compare it on: ``check``, by default some held out."""
     given = listed_texts(texts)
     if check is None:
         return held_out(given, every)
@@ -121,54 +121,54 @@ def split_texts(texts: Iterable[Any], check: Iterable[Any] | None, every: int) -
 
 
 def held_out(texts: Sequence[Any], every: int) -> tuple[list[Any], list[Any]]:
-    """Split off one in ``every`` texts, of fewer the last, to compare models on; return the rest, and those."""
+    """Hold out one in ``every`` texts (of fewer, the last); return the rest, and the held-out texts."""
     if len(texts) < 2:
         raise InputError(
-            f"{spelled('texts')} has {counted(len(texts), 'text')}; give hundreds or more if you can, and two at "
-            f"least, or {spelled('check')} too."
+            f"{spelled('texts')} has {counted(len(texts), 'text')}; give at least two, better hundreds, or "
+            f"{spelled('check')} too."
         )
     held = range(min(every, len(texts)) - 1, len(texts), every)
     return [text for number, text in enumerate(texts) if number not in held], [texts[number] for number in held]
 
 
 def _agreement(model: BertPreTrainedModel, small: BertPreTrainedModel, texts: Features) -> float | None:
-    """Return the share of texts, or tokens, for which both models choose the same label or word."""
+    """Return the share of texts or tokens for which both models predict the same label or word."""
     equal = total = 0
     with torch.inference_mode():
         for _, packed in batches_on(model, texts):
             outputs = [answer(each, packed) for each in (model, small)]
             name = next((name for name in _SCORES if outputs[0].get(name) is not None), None)
-            # a single number is no choice between classes
+            # a single number is not a choice between classes
             if name is None or model.config.problem_type == "regression" or outputs[0][name].shape[-1] < 2:
                 return None
-            first, second = (_chosen(output[name], name, packed, model.config.problem_type) for output in outputs)
+            first, second = (_predictions(output[name], name, packed, model.config.problem_type) for output in outputs)
             equal += int((first == second).sum())
             total += first.numel()
     return equal / total if total else None
 
 
-def _chosen(scores: Tensor, name: str, packed: Packed, problem_type: str | None) -> Tensor:
-    if name == "start_logits":  # one score a token: the best token of each text
+def _predictions(scores: Tensor, name: str, packed: Packed, problem_type: str | None) -> Tensor:
+    if name == "start_logits":  # one score per token: the best token of each text
         return torch.stack([rows.argmax() for rows in scores.split(packed.lengths)])
     return scores > 0 if problem_type == "multi_label_classification" else scores.argmax(dim=-1)
 
 
 def _rates(models: Sequence[Encoding], texts: Features, rounds: int) -> list[float]:
-    """Return the texts a second of each model: the median of rounds in which they take turns."""
+    """Return the texts per second of each model: the median of rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in models]
     for turn in range(rounds + 1):
         for model, spent in zip(models, seconds, strict=True):
             start = time.perf_counter()
-            _read_all(model, texts)
-            if turn:  # the first warms up
+            _encode_all(model, texts)
+            if turn:  # the first is a warm-up
                 spent.append(time.perf_counter() - start)
     return [len(texts.lengths) / statistics.median(spent) for spent in seconds]
 
 
-def _computing(model: BertPreTrainedModel) -> Encoding:
-    """Return what a pipeline made from the model's folder computes with: the engine where it can.
+def _encoding_of(model: BertPreTrainedModel) -> Encoding:
+    """Return what a pipeline would compute the model with: the engine if possible, else PyTorch.
 
-    The engine of a decoder writes, and gives no hidden states.
+    A decoder's engine generates text and gives no hidden states.
     """
     with suppress(BertieError):
         if not model.config.is_decoder:
@@ -176,8 +176,8 @@ def _computing(model: BertPreTrainedModel) -> Encoding:
     return TaskModel(model)
 
 
-def _read_all(model: Encoding, texts: Features) -> None:
-    """Compute all texts as a pipeline does."""
+def _encode_all(model: Encoding, texts: Features) -> None:
+    """Compute all texts as a pipeline would."""
     tokens, workers = budget(texts.lengths, "cpu", model.config.hidden_size, model.threads)
     model = model.with_threads(1) if workers > 1 else model
 

@@ -1,4 +1,4 @@
-"""A model's folder: opened as the class that it was saved from, and written in full for a model made from it."""
+"""A model's folder: opened as the class that it was saved from, and written with all its files for a derived model."""
 
 import os
 from collections.abc import Collection
@@ -24,7 +24,7 @@ _BARE = "BertModel"
 
 @dataclass(frozen=True)
 class Opened:
-    """A model with what belongs to it; its own files lie in ``folder / subfolder``."""
+    """A model with its tokenizer and folder; its own files are in ``folder / subfolder``."""
 
     model: BertPreTrainedModel
     tokenizer: Any
@@ -35,10 +35,10 @@ class Opened:
         self,
         out: str | os.PathLike[str],
         model: BertPreTrainedModel,
-        without: Collection[str] = (),  # names of files that are left out
-        tokenizer: Tokenizer | None = None,  # takes the place of its own
+        without: Collection[str] = (),  # names of files to leave out
+        tokenizer: Tokenizer | None = None,  # replaces its own
     ) -> None:
-        """Write a model made of this one, with the other files of its folder, into the new folder ``out``."""
+        """Write a model derived from this one, with the other files of its folder, to the new folder ``out``."""
         with atomic_folder(check_new(out)) as temporary:
             copy_other_files(self.folder, temporary, self.subfolder, without)
             note_in_card(temporary)
@@ -48,18 +48,18 @@ class Opened:
 
 
 def open_model(name_or_path: str) -> Opened:
-    """Load a model with all the parts that its files hold."""
+    """Load a model with all the parts that its files contain."""
     folder = resolve(name_or_path, files=[CONFIG_NAME, "*.json", "*.txt", "*.md", *FILES, "*.safetensors"])
     subfolder = read_recipe(folder).subfolder
     place = folder / subfolder
     name = (BertConfig.from_pretrained(place).architectures or [_BARE])[0]
     kind: Any = getattr(bertie, name if name.startswith("Bert") and name in dir(bertie) else _BARE)
-    # a bare encoder has a pooler if its files do: one that began anew would be reported, and written
+    # a bare encoder gets a pooler only if its files have one: a newly initialised one would be warned of, and saved
     options = {}
     if kind is bertie.BertModel and not any(key.endswith(_POOLER) for key in open_weights(Place(str(place))).infos):
         options = {"add_pooling_layer": False}
     model, info = kind.from_pretrained(place, output_loading_info=True, **options)
     missing = sorted(needed_by_answers(info["missing_keys"], model.config))
     if missing:
-        raise CheckpointError(f"{str(place)!r} is to be a {name}, but lacks {missing[0]!r}; train it first")
+        raise CheckpointError(f"{str(place)!r} should be a {name}, but lacks {missing[0]!r}; train it first")
     return Opened(model, bertie.AutoTokenizer.from_pretrained(place), folder, subfolder)

@@ -1,4 +1,4 @@
-"""Which layers of a BERT become int8, in groups that read one input, and which of these inputs may be smoothed."""
+"""The layers of a BERT that become int8, grouped by common input, and which of these inputs may be smoothed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bertie.layers.block import BertLayer
 from bertie.layers.int8 import Int8Embedding, Int8Linear
 from bertie.layers.linear import Linear
 
-# the projections of a block that read one input; heads with a few classes stay as they are
+# the projections of a block, grouped by common input; classification heads stay in floating point
 _IN_A_BLOCK = (
     ("attention.self.query", "attention.self.key", "attention.self.value"),
     ("attention.output.dense",),
@@ -21,15 +21,15 @@ _IN_A_BLOCK = (
     ("intermediate.dense",),
     ("output.dense",),
 )
-# Their inputs come from a LayerNorm, whose few large channels are the same for all tokens. Inputs of other layers have
-# single tokens with large values in channels of their own, which smoothing would make less exact.
+# Their inputs come from a LayerNorm, and have a few outlier channels that are the same for all tokens. Inputs of other
+# layers have outliers in different channels for single tokens, for which smoothing would lose precision.
 _SMOOTHED = ("attention.self.query", "intermediate.dense")
 _OUTSIDE = ("pooler.dense", "cls.predictions.transform.dense", "cls.predictions.decoder")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Names of layers that read one input, and whether its channels may be scaled against each other."""
+    """Names of layers with a common input, and whether its channels may be rescaled (SmoothQuant)."""
 
     names: tuple[str, ...]
     smoothed: bool = False
@@ -43,7 +43,7 @@ class Group:
 
 
 def groups(model: nn.Module) -> list[Group]:
-    """Return the groups of a model, in the order in which a text passes them."""
+    """Return the groups of a model, in the order of computation."""
     modules = dict(model.named_modules())
     found = []
     for name, block in modules.items():

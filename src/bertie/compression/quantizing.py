@@ -1,4 +1,4 @@
-"""bertie.quantize: a model with int8 layers made from a floating-point one, within a given distance of it."""
+"""bertie.quantize: an int8 model from a floating-point one, whose vectors stay within a given distance."""
 
 import copy
 import logging
@@ -26,9 +26,9 @@ from bertie.tokenization.tokenizer import Tokenizer
 Model = TypeVar("Model", bound=BertPreTrainedModel)
 
 METHODS = ("int8",)
-# texts of other kinds than those that calibrate lose up to so many times as much (benchmarks/int8_quality.py)
-_OTHERS_LOSE = 3
-# A layer to change is chosen by this many of the worst texts, among this many layers with the largest errors.
+# texts of other kinds than the calibration texts lose up to this many times as much (benchmarks/int8_quality.py)
+_OTHER_TEXTS_FACTOR = 3
+# The layer to restore next is chosen by this many of the worst texts, among this many layers with the largest errors.
 _WORST_TEXTS = 16
 _SUSPECTS = 6
 
@@ -42,24 +42,24 @@ def quantize(
     min_cosine: float = 0.99,
     show_progress: bool | None = None,
 ) -> Model:
-    """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is left as it is.
+    """Return a new model with int8 weights whose vectors stay close to those of ``model``, which is not modified.
 
-    The cosines of every text's mean and first token stay at least ``min_cosine``: layers that lower them too far round
-    their inputs to 16 bits, not to 8, or stay in floating point; which ones is logged. Calibrate on the kind of machine
-    where the model will run: processors without VNNI round all inputs to 16 bits.
+    For every text, the cosines of the mean vector and of the first token's stay at least ``min_cosine``: layers that
+    lower them too much round their inputs to 16 bits instead of 8, or stay in floating point; these are logged.
+    Calibrate on the kind of machine where the model will run: processors without VNNI round all inputs to 16 bits.
 
     Args:
-        model: a floating-point model of bertie's on the CPU.
+        model: a floating-point model of bertie on the CPU.
         method: "int8".
         texts: a few hundred texts (or pairs) of the kind the model will read; None: English sentences that come with
             bertie.
         tokenizer: the model's; None: from ``model.name_or_path``.
-        min_cosine: the least cosine that a text's vectors may have to those of ``model``.
-        show_progress: True shows a progress bar always, False never, None on a terminal and for long work only.
+        min_cosine: the lowest cosine allowed between a text's vectors and those of ``model``.
+        show_progress: True always shows a progress bar, False never, None only on a terminal and for long work.
 
     Raises:
-        InputError: an argument out of its range, or no tokenizer.
-        InputTypeError: no model of bertie's, one that is int8 already, or one with adapters.
+        InputError: an argument is out of range, or there is no tokenizer.
+        InputTypeError: this is not a model of bertie, or it is int8 already or has adapters.
     """
     _check(model, method, min_cosine)
     found = groups(model)
@@ -69,10 +69,10 @@ def quantize(
     with keep_modes(model), progress("layers", len(found) + 2, show_progress) as advance:
         model.eval()
         inputs = observe(model, found, calibration)
-        found = [group for group in found if group in inputs]  # cross-attention is not reached by texts alone
+        found = [group for group in found if group in inputs]  # cross-attention does not run on texts alone
         advance(1)
-        small, errors = _rounded(model, found, inputs, advance)
-        wide, kept = _restore(small, model, errors, inputs, calibration, min_cosine)
+        small, errors = _round_all(model, found, inputs, advance)
+        wide, kept = _recover(small, model, errors, inputs, calibration, min_cosine)
         small.tie_weights()
         small.config.quantization_config = declaration(small, None)
         advance(1)
@@ -91,18 +91,18 @@ def _check(model: BertPreTrainedModel, method: str, min_cosine: float) -> None:
         raise InputError(f"method is {method!r}; allowed: {', '.join(map(repr, METHODS))}.{nearest(method, METHODS)}")
     if not isinstance(model, BertPreTrainedModel):
         raise InputTypeError(
-            f"quantize takes a model of bertie's, not a {type(model).__name__}; load it with from_pretrained"
+            f"quantize takes a model of bertie, not a {type(model).__name__}; load it with from_pretrained"
         )
     if isinstance(model.config, EncoderDecoderConfig):
-        raise InputTypeError("quantize takes one BERT, and this model is two of them; leave it in floating point")
+        raise InputTypeError("quantize takes a single BERT, not an encoder-decoder; leave it in floating point")
     if model.device.type != "cpu":
-        raise InputError(f"the model lies on {model.device}; int8 is for the CPU: model.to('cpu')")
+        raise InputError(f"the model is on {model.device}; int8 is for the CPU: model.to('cpu')")
     if not 0 <= min_cosine <= 1:
         raise InputError(f"min_cosine is {min_cosine}; allowed: numbers from 0 to 1")
 
 
 def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, model: BertPreTrainedModel) -> Features:
-    """Return texts, or pairs, as ids for ``model``; a tokenizer of None is the model's own."""
+    """Return texts or pairs as ids for ``model``; None: with the model's own tokenizer."""
     given = listed_texts(texts)
     if not given:
         raise InputError("texts is empty; give a few hundred texts of the kind the model will read")
@@ -115,13 +115,13 @@ def encode(texts: Iterable[str | tuple[str, str]], tokenizer: Tokenizer | None, 
     return Features.from_lists(rows["input_ids"], rows["token_type_ids"], [0] * len(given), [False] * len(given))
 
 
-def _rounded(
+def _round_all(
     model: Model, found: Sequence[Group], inputs: dict[Group, Inputs], advance: Advance
 ) -> tuple[Model, dict[Group, float]]:
-    """Return the model with every group rounded, and the error of each."""
+    """Return a copy of the model with every group rounded, and the error of each."""
     tables = list(word_tables(model))
     replaced = [model.get_submodule(name) for name in (*tables, *(name for group in found for name in group.names))]
-    # what is replaced below is not copied before
+    # parameters that are replaced below need not be copied
     small = copy.deepcopy(model, {id(each): each for module in replaced for each in module.parameters()}).eval()
     for name in tables:
         small.set_submodule(name, round_table(cast(nn.Embedding, model.get_submodule(name))))
@@ -129,7 +129,7 @@ def _rounded(
     for group in found:
         rounded = round_layers(_layers(model, group), inputs[group], group.smoothed)
         errors[group] = rounded.error
-        _exchange(small, group, rounded.layers)
+        _replace(small, group, rounded.layers)
         advance(1)
     small.tie_weights()
     for parameter in small.parameters():
@@ -137,10 +137,10 @@ def _rounded(
     return small, errors
 
 
-def _restore(
+def _recover(
     small: Model, model: Model, errors: dict[Group, float], inputs: dict[Group, Inputs], texts: Features, floor: float
 ) -> tuple[list[Group], list[Group]]:
-    """Return the groups whose inputs got 16 bits, and those in floating point, so that no text lies below the floor."""
+    """Restore precision until no text is below the floor; return the groups at 16 bits, and in floating point."""
     expected = vectors(model, texts)
 
     @cache
@@ -151,8 +151,8 @@ def _restore(
     def original(group: Group) -> Sequence[nn.Module]:
         return [copy.deepcopy(layer).requires_grad_(False).eval() for layer in _layers(model, group)]
 
-    aim = 1 - (1 - floor) / _OTHERS_LOSE
-    wide = _improve(small, errors, widened, texts, expected, aim, while_it_helps=True)
+    aim = 1 - (1 - floor) / _OTHER_TEXTS_FACTOR
+    wide = _improve(small, errors, widened, texts, expected, aim, while_helpful=True)
     kept = _improve(small, errors, original, texts, expected, floor)
     return [group for group in wide if group not in kept], kept
 
@@ -160,13 +160,13 @@ def _restore(
 def _improve(
     small: BertPreTrainedModel,
     errors: dict[Group, float],
-    remade: Callable[[Group], Sequence[nn.Module]],
+    rebuild: Callable[[Group], Sequence[nn.Module]],
     texts: Features,
     expected: Tensor,
     floor: float,
-    while_it_helps: bool = False,
+    while_helpful: bool = False,
 ) -> list[Group]:
-    """Exchange groups of layers, those first that help the worst texts most, until none lies below the floor."""
+    """Replace groups of layers, those first that help the worst texts most, until no text is below the floor."""
     changed: list[Group] = []
     suspects = sorted(errors, key=lambda group: -errors[group])
     while suspects:
@@ -175,11 +175,11 @@ def _improve(
             break
         worst = found.argsort()[:_WORST_TEXTS].tolist()
         part, target = texts.select(worst), expected[worst]
-        lowest = {group: _lowest_with(small, group, remade(group), part, target) for group in suspects[:_SUSPECTS]}
+        lowest = {group: _lowest_with(small, group, rebuild(group), part, target) for group in suspects[:_SUSPECTS]}
         best = max(lowest, key=lambda group: lowest[group])
-        if while_it_helps and lowest[best] <= float(found.min()):
+        if while_helpful and lowest[best] <= float(found.min()):
             break
-        _exchange(small, best, remade(best))
+        _replace(small, best, rebuild(best))
         suspects.remove(best)
         changed.append(best)
     return changed
@@ -188,11 +188,11 @@ def _improve(
 def _lowest_with(
     small: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module], texts: Features, expected: Tensor
 ) -> float:
-    """Return the lowest cosine with these layers as the group's."""
+    """Return the lowest cosine with these layers in place of the group's."""
     before = _layers(small, group)
-    _exchange(small, group, layers)
+    _replace(small, group, layers)
     lowest = float(cosines(vectors(small, texts), expected).min())
-    _exchange(small, group, before)
+    _replace(small, group, before)
     return lowest
 
 
@@ -200,6 +200,6 @@ def _layers(model: BertPreTrainedModel, group: Group) -> list[Any]:
     return [model.get_submodule(name) for name in group.names]
 
 
-def _exchange(model: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module]) -> None:
+def _replace(model: BertPreTrainedModel, group: Group, layers: Sequence[nn.Module]) -> None:
     for name, layer in zip(group.names, layers, strict=True):
         model.set_submodule(name, layer)

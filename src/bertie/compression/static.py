@@ -1,4 +1,4 @@
-"""bertie.distil_static: one vector a token, from what a model makes of each token alone (model2vec)."""
+"""bertie.distil_static: a static embedding model, with a teacher's vector of each token by itself (model2vec)."""
 
 import os
 import re
@@ -27,26 +27,26 @@ SIF = 1e-4
 
 
 def distil_static(teacher: str | os.PathLike[str], out: str | os.PathLike[str], width: int = WIDTH) -> Path:
-    """Write a model of one vector a token into a new folder: hundreds of times faster, and less exact.
+    """Write a model of one vector per token to a new folder: hundreds of times faster, and less accurate.
 
-    A token's vector is the teacher's of the token alone, in the ``width`` directions in which those of the vocabulary
-    differ most (PCA), times ``a / (a + p)``: ``p`` is how often Zipf's law expects the token by its place in the
-    vocabulary, ``a`` is 1e-4. A text's vector is the mean of its tokens', of length 1. This is what model2vec does.
+    A token's vector is the teacher's vector of the token by itself, reduced to ``width`` dimensions by PCA, and scaled
+    by ``a / (a + p)``, where ``p`` is the token's frequency by Zipf's law, from its rank in the vocabulary, and ``a``
+    is 1e-4. A text's vector is the mean of its tokens', normalised to length 1. This is what model2vec does.
 
     Args:
-        teacher: the folder, or name in the hub, of a model of sentence vectors.
-        out: the new folder, which `bertie.pipeline("embed")` and sentence-transformers open.
-        width: the numbers of a vector, at most the teacher's.
+        teacher: the folder or hub name of an embedding model.
+        out: the new folder, which `bertie.pipeline("embed")` and sentence-transformers can open.
+        width: the size of a vector, at most the teacher's.
 
     Raises:
-        InputError: a width that cannot be, or a tokenizer that is no ``tokenizer.json``.
+        InputError: the width is out of range, or the tokenizer has no ``tokenizer.json``.
         CheckpointError: the teacher's files are missing or damaged, or ``out`` is not new.
     """
     path = check_new(out)
     embed = pipeline("embed", os.fspath(teacher))
     check_count("width", width, embed.dimension)
     if getattr(embed.tokenizer, "backend_tokenizer", None) is None:
-        raise InputError(f"The tokenizer of {os.fspath(teacher)!r} has no tokenizer.json; take another teacher.")
+        raise InputError(f"The tokenizer of {os.fspath(teacher)!r} has no tokenizer.json; choose another teacher.")
     table = np.zeros((len(embed.tokenizer), width), np.float32)
     used = used_tokens(embed.tokenizer)
     table[used] = weighted(principal(vectors_of_tokens(embed)[used], width))
@@ -65,9 +65,9 @@ def distil_static(teacher: str | os.PathLike[str], out: str | os.PathLike[str], 
 
 
 def used_tokens(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Return the ids of tokens that occur in texts: without unused entries, [CLS], [SEP] and [MASK].
+    """Return the ids of tokens that occur in texts, without unused entries, [CLS], [SEP] and [MASK].
 
-    Frequent tokens come first among them, which is what their weights go by.
+    They are in the order of the vocabulary, which is roughly by frequency; their weights rely on it.
     """
     others = {tokenizer.cls_token, tokenizer.sep_token, tokenizer.mask_token}
     found = [
@@ -77,7 +77,7 @@ def used_tokens(tokenizer: Tokenizer) -> NDArray[np.int64]:
 
 
 def vectors_of_tokens(embed: EmbedPipeline) -> Array:
-    """Return the teacher's vector of each token of the vocabulary alone, float32 ``[V, D]``."""
+    """Return the teacher's vector of each token of the vocabulary by itself, float32 ``[V, D]``."""
     count, tokenizer = len(embed.tokenizer), embed.tokenizer
     ids = np.array([[tokenizer.cls_token_id, number, tokenizer.sep_token_id] for number in range(count)])
     features = Features(ids.ravel(), None, [3] * count, [0] * count, [False] * count)
@@ -85,13 +85,13 @@ def vectors_of_tokens(embed: EmbedPipeline) -> Array:
 
 
 def principal(vectors: Array, width: int) -> Array:
-    """Return vectors ``[V, D]`` in the directions of their largest variance, ``[V, width]``."""
+    """Return the first ``width`` principal components of vectors ``[V, D]``, ``[V, width]``."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     return centred @ directions[:, ::-1][:, :width]
 
 
 def weighted(vectors: NDArray[np.float64]) -> Array:
-    """Return vectors ``[V, D]`` of tokens, the most frequent first, each with its weight."""
-    shares = 1 / np.arange(2, len(vectors) + 2)
-    return (vectors * (SIF / (SIF + shares / shares.sum()))[:, None]).astype(np.float32)
+    """Return vectors ``[V, D]`` of tokens, the most frequent first, multiplied by their SIF weights."""
+    frequencies = 1 / np.arange(2, len(vectors) + 2)
+    return (vectors * (SIF / (SIF + frequencies / frequencies.sum()))[:, None]).astype(np.float32)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bertie.compression.check import Comparison, compare_computing
+from bertie.compression.check import Comparison, compare_encodings
 from bertie.compression.quantizing import quantize
 from bertie.engine.weights import Weights, model_weights
 from bertie.errors import InputError
@@ -35,4 +35,4 @@ def compare_graphs(source: Source, weights: Weights, texts: Sequence[Any]) -> Co
         ]
         whole, small = (OnnxModel(path, source.engine.config) for path in paths)
         equal = agreement(source.head.main, whole, small, rows)
-        return compare_computing(whole, small, (sizes[0], sizes[1]), equal, rows)
+        return compare_encodings(whole, small, (sizes[0], sizes[1]), equal, rows)

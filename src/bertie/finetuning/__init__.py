@@ -1,4 +1,4 @@
-"""Fine-tuning: labelled data and a checkpoint in; a model with its true quality, and a folder to forward, out."""
+"""Fine-tuning: from labelled data and a checkpoint to a model, its test metrics, and a folder to share."""
 
 from bertie.extras import need_torch
 

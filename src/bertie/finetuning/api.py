@@ -1,4 +1,4 @@
-"""``bertie.finetune``: labelled data and a checkpoint become a model, its true quality, and a folder to forward."""
+"""``bertie.finetune``: from labelled data and a checkpoint to a model, its test metrics, and a folder to share."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,23 +24,23 @@ from bertie.markdown import as_html, metrics_line, metrics_table, picture, plain
 from bertie.pipelines import Pipeline
 from bertie.pipelines.factory import pipeline_class
 from bertie.training import Callback, History, Log, Settings
-from bertie.training.run_directory import at_work_in
+from bertie.training.run_directory import exclusive_run
 
 
 @dataclass(repr=False)
 class Finetuned:
-    """A model that was fine-tuned.
+    """A fine-tuned model.
 
     Attributes:
-        pipeline: answers with the model, and with all that was tuned.
-        metrics: on test, which nothing was learned from or chosen by.
-        intervals: of these metrics: 95 % of other samples of as many rows would give one within.
-        scored: all that test gave: the metrics of each class, the worst mistakes.
+        pipeline: answers with the model, and with the tuned options.
+        metrics: on test, which was not used for training or any choice.
+        intervals: 95 % intervals of these metrics, over other samples of as many rows.
+        scored: all results on test: the metrics of each class, the worst mistakes.
         runs: with several seeds or folds, the metrics of all.
-        history: of the training.
-        warnings: what should be known.
-        folder: the model in hub layout, metrics, plots and a report; None if none was asked for.
-        seed: of the run; of several seeds, of the one that was best on dev.
+        history: the training history.
+        warnings: warnings about data and training.
+        folder: the model in hub layout, metrics, plots and a report; None without ``out``.
+        seed: the seed of the run; of several, that of the run that was best on dev.
     """
 
     pipeline: Pipeline
@@ -120,72 +120,73 @@ def finetune(
     device: str | int | torch.device | None = None,
     show_progress: bool | None = None,
 ) -> Finetuned:
-    """Fine-tune a model for a task, and say how good it is on data that it has not seen.
+    """Fine-tune a model for a task, and score it on data that it has not seen.
 
     ``bertie.finetune("text-classification", "train.csv", model="all-MiniLM-L6-v2", out="runs/first")``
 
-    The model learns from ``train``; ``dev`` chooses (best epoch, temperature, thresholds and the like); the metrics are
-    those of ``test``. Where no source is named for dev or test, rows of train are kept for it.
+    The model learns from ``train``; the best epoch, temperature, thresholds and the like are chosen by ``dev``; the
+    metrics are those of ``test``. By default, rows of train are split off for dev and test.
 
     Args:
         task: "text-classification", "token-classification", "question-answering", "multiple-choice", "next-sentence",
-            "fill-mask", "embed", "reranking" or "text2text-generation"; other usual names ("sequence-classification",
-            "ner", "qa", "masked-lm", "embedding", "seq2seq", …) do.
+            "fill-mask", "embed", "reranking" or "text2text-generation"; common names ("sequence-classification",
+            "ner", "qa", "masked-lm", "embedding", "seq2seq", …) work too.
         train: a file (CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD JSON, …), several (a list of files, a folder, a
             pattern such as ``train-*.jsonl``), a ``datasets.Dataset``, a DataFrame, or a list of dicts.
-        model: a folder or a name in the hub, to start from; of text2text-generation an encoder-decoder's, a BERT's that
-            becomes encoder and decoder, or those of two BERTs, ``(encoder, decoder)``. None: all-MiniLM-L6-v2, and
-            for "fill-mask" and "next-sentence" bertie-mini-uncased.
-        dev: what the best epoch and the task's options are chosen by: a source, or the share of train to keep for it,
-            which is then not learned from; None: a tenth; 0: nothing is chosen and the last epoch is kept.
-        test: what to score the finished model on, as for ``dev``; None: a tenth; 0: nothing is scored.
-        tune: what ``dev`` was called when ``dev`` was what ``test`` is; with it both are read so, with a warning.
+        model: the folder or hub name to start from; for text2text-generation an encoder-decoder, a BERT for both
+            halves, or two BERTs ``(encoder, decoder)``. None: all-MiniLM-L6-v2, or bertie-mini-uncased for "fill-mask"
+            and "next-sentence".
+        dev: the rows that the best epoch and the task's options are chosen by: a source, or the share of train to split
+            off; None: a tenth; 0: nothing is chosen and the last epoch is kept.
+        test: the rows to score the finished model on, as for ``dev``; None: a tenth; 0: nothing is scored.
+        tune: the old name of ``dev``, from when ``dev`` was the old name of ``test``; if it is given, both are
+            understood so, with a warning.
         out: the folder of the run; None keeps everything in memory.
-        form: of the files, where their names do not say it; a `bertie.data.Format` also says delimiter, encoding and
-            quoting.
-        columns: what each column is, where usual names do not tell: ``{"text": "Body", "label": "Kind"}``; columns of
-            texts are joined by "title+body", "" says that no column has a role.
-        kind: of a classification: "single-label", "multi-label" or "regression"; None: as the labels look.
-        label_names: of the labels that lists of 0 and 1 are about, or of class numbers; else all classes in their
-            order.
-        label_map: a label as it is written → what it is called here, ``{"1": "spam"}``; "" leaves such rows out.
-        first_choice: of a multiple choice: 0 or 1, the number that labels give the first choice; None: as they look.
-        on_bad_row: "error", or "skip" to leave out rows that cannot be used and count them.
-        max_length: tokens read of a text; None: what the model allows.
-        windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of cutting them.
+        form: the format of the files, if their names do not say it; a `bertie.data.Format` also states delimiter,
+            encoding and quoting.
+        columns: role → column, where common names do not tell: ``{"text": "Body", "label": "Kind"}``; "title+body"
+            joins columns of text, and "" means that no column has the role.
+        kind: of a classification: "single-label", "multi-label" or "regression"; None: inferred from the labels.
+        label_names: names for lists of 0 and 1, or for class numbers; otherwise all classes in order.
+        label_map: a label in the data → its name, ``{"1": "spam"}``; "" leaves such rows out.
+        first_choice: in multiple choice, the number (0 or 1) of the first choice in labels; None: inferred.
+        on_bad_row: "error", or "skip" to leave out and count rows that cannot be used.
+        max_length: the maximum tokens of a text; None: what the model allows.
+        windows: True reads longer texts in windows that overlap by ``overlap`` tokens, instead of truncating them.
         options: more options of the task.
-        class_weights: what rows of each class count: "auto" lets all classes weigh alike; class → weight; or weights
-            in the order of the model's labels.
+        class_weights: the weight of each class's rows: "auto" gives all classes equal weight; class → weight; or
+            weights in the order of the model's labels.
         focal: gamma of the focal loss.
-        label_smoothing: the share of each label that is learned as any class alike (0.1 is usual); metrics take labels
-            as they are. For classes, tags, next sentences and masked words, not together with ``focal``.
+        label_smoothing: the share of each label's weight that is spread over all classes (often 0.1); metrics use the
+            labels unsmoothed. For classes, tags, next sentences and masked words, not together with ``focal``.
         epochs, learning_rate, batch_size, batch_tokens, patience, seed: as in `bertie.Settings`, which chooses epochs
-            by the number of rows; several seeds train as many models, and the best on dev is given.
-        settings: all settings of the training.
+            by the number of rows; several seeds train as many models, and the best on dev is returned.
+        settings: all training settings.
         lora: the rank of low-rank adapters to train instead of all weights (needs peft); they are merged at the end.
         metric: the metric that decides which epoch is best; None: the task's own.
-        resume: go on with the run in ``out`` where it was interrupted; if there is none, begin it.
-        more_epochs: go on with the finished run in ``out``, from its last step, for so many epochs, whose learning rate
-            rises and falls anew (a constant one stays); all other arguments are those that the run was started with.
-        folds: train so many models, each scored on its own part of train and learning from the others; ``metrics`` are
-            then those of the model that is best on its dev, ``spread`` their mean and deviation.
-        keep: keep the models of the last so many epochs, in ``out/epoch-1`` and so on.
-        report_to: where each line of ``metrics.jsonl`` goes, too: "tensorboard" (``out/tensorboard``, needs
+        resume: continue the interrupted run in ``out``, or start it if there is none.
+        more_epochs: continue the finished run in ``out``, from its last step, for this many epochs, over which the
+            learning rate warms up and falls again (a constant one stays); all other arguments must be those that the
+            run was started with.
+        folds: cross-validation: train this many models, each scored on its own fold of train and trained on the others;
+            ``metrics`` are those of the model that is best on its dev, ``spread`` has the mean and standard deviation.
+        keep: keep the models of this many last epochs, in ``out/epoch-1`` and so on.
+        report_to: further destinations of the lines of ``metrics.jsonl``: "tensorboard" (``out/tensorboard``, needs
             ``pip install 'bertie[tensorboard]'``), a function of the line as a dict, such as ``wandb.log``, or several.
-        callbacks: functions that are called with a `bertie.training.Event` for each new log line and at the end of each
-            epoch; one that returns True ends the training.
-        device: None: CUDA if there is any, else the CPU.
-        show_progress: True shows bars always, False never, None on a terminal only.
+        callbacks: functions called with a `bertie.training.Event` for each new log line and at the end of each epoch;
+            one that returns True ends the training.
+        device: None: CUDA if available, else the CPU.
+        show_progress: True always shows bars, False never, None only on a terminal.
 
     Returns:
-        The model with its metrics. Of several processes (torchrun) all have it, and the first one writes and reports.
+        The model with its metrics. Of several processes (torchrun), all get it, and the first writes and reports.
 
     Raises:
-        InputError: an argument, a column or a row that cannot be used; data, settings or seed of a run that is resumed
-            are others.
+        InputError: an argument, a column or a row cannot be used; or a run to be resumed was started with other data,
+            settings or seed.
         CheckpointError: the model's files are missing or damaged, or ``out`` cannot be written.
-        BertieError: the training diverged, or a package that is needed is not installed.
-        KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` goes on from there.
+        BertieError: the training diverged, or a required package is not installed.
+        KeyboardInterrupt: it was interrupted; with ``out``, ``resume=True`` continues from there.
     """
     reading = {
         "max_length": max_length,
@@ -198,10 +199,10 @@ def finetune(
     if isinstance(seed, Sequence) and len(set(seeds)) < 2:
         raise InputError(f"seed is {seed!r}; give a number, or a list of several.")
     if seeds and folds is not None:
-        raise InputError(f"{spelled('folds')} takes one {spelled('seed')}, and here are {len(seeds)}; give one.")
+        raise InputError(f"{spelled('folds')} takes one {spelled('seed')}, not {len(seeds)}; give one.")
     if more_epochs is not None and (seeds or folds is not None):
         several = spelled("folds" if folds is not None else "seed")
-        raise InputError(f"{spelled('more_epochs')} goes on with one run, not with several; leave {several} out.")
+        raise InputError(f"{spelled('more_epochs')} continues one run, not several; leave {several} out.")
     named = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -239,26 +240,26 @@ def finetune(
     refuse = partial(refuse_other, plan.out)
     if plan.more_epochs is not None:
         refuse = partial(refuse_unfinished, plan.out, resume)
-    with at_work_in(plan.out, refuse):
+    with exclusive_run(plan.out, refuse):
         if seeds or plan.folds is not None:
             return finetuned_of(*(run_folds(plan) if plan.folds is not None else run_seeds(plan, seeds)))
         [job] = prepare(plan)
         outcome = scored(learn(job))
         if plan.out is not None:
-            write_folder(outcome, notes=_lengthened(outcome.history))
+            write_folder(outcome, notes=_extension_note(outcome.history))
         return finetuned_of(outcome)
 
 
-def _lengthened(history: History) -> list[str]:
-    """Return a sentence for the report if the run was made longer."""
+def _extension_note(history: History) -> list[str]:
+    """Return a note for the report if the run was extended."""
     if not history.ends:
         return []
     steps = " and ".join(f"{step:,}" for step in history.ends)
-    return [f"The training was finished after step {steps}, and then made longer by {spelled('more_epochs')}."]
+    return [f"The training was finished after step {steps}, and then extended by {spelled('more_epochs')}."]
 
 
 def finetuned_of(outcome: Outcome, runs: Runs | None = None) -> Finetuned:
-    """Return what a fine-tuning gives its caller."""
+    """Return the outcome as the public `Finetuned`."""
     row = outcome.job.plan.row
     return Finetuned(
         pipeline=pipeline_class(row)(outcome.task.inference_task(), outcome.model),

@@ -1,4 +1,4 @@
-"""The card of a fine-tuned model, ``README.md`` as the hub shows it: what it is, how good, and how it is used."""
+"""The model card of a fine-tuned model, ``README.md`` as the hub shows it: its metrics, data and use."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bertie.files import write_text
-from bertie.finetuning.plan import StartModel, called
+from bertie.finetuning.plan import StartModel, source_name
 from bertie.finetuning.run_report import RunSummary, head_section, metrics_section
 from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL, is_hub_name, usual_name
 from bertie.markdown import plain, section, table
@@ -15,12 +15,12 @@ from bertie.run_files import MODEL_CARD, RUN
 from bertie.tasks.registry import Row
 from bertie.tasks.task import Task
 
-# reports and predictions quote texts of the data, run.json and sweep.log say where files lie
+# not to be uploaded: reports and predictions quote the data, run.json and sweep.log contain local paths
 _NOT_SHARED = (
     *("report.*", "predictions.jsonl", RUN, "sweep.log"),
     *("state/*", "seed-*", "fold-*", "epoch-*", "tensorboard/*"),
 )
-# what the hub calls the tasks, of those for which it has a word
+# a task → its pipeline tag in the hub, if it has one
 _PIPELINE_TAGS = {
     **{name: name for name in ("fill-mask", "question-answering", "text-classification", "token-classification")},
     "embed": "sentence-similarity",
@@ -29,10 +29,10 @@ _PIPELINE_TAGS = {
 
 
 def write_card(summary: RunSummary, row: Row, task: Task, model: StartModel | None, folder: Path) -> None:
-    """Write the card of a model in ``folder`` that was fine-tuned from ``model``; whose it is may say the licence."""
+    """Write the card of a model in ``folder`` that was fine-tuned from ``model``; the licence is left to its owner."""
     models = model if isinstance(model, tuple) else (model,)
-    begun = [(in_hub(one), Path(called(one)).name) for one in models]
-    summary = replace(summary, model=" and ".join(dict.fromkeys(hub or name for hub, name in begun)))
+    origins = [(in_hub(one), Path(source_name(one)).name) for one in models]
+    summary = replace(summary, model=" and ".join(dict.fromkeys(hub or name for hub, name in origins)))
     sections = (
         head_section(summary),
         _use(row, task, folder.resolve().name),
@@ -40,18 +40,18 @@ def write_card(summary: RunSummary, row: Row, task: Task, model: StartModel | No
         _data(summary),
         f"---\n\n{plain(summary.made_with)}\n",
     )
-    front = _front_matter(summary, row, [hub for hub, _ in begun if hub is not None], folder)
+    front = _front_matter(summary, row, [hub for hub, _ in origins if hub is not None], folder)
     write_text(folder / MODEL_CARD, f"---\n{front}\n---\n\n" + "\n".join(sections))
 
 
 def command_of(row: Row, task: Task, model: str) -> str:
-    """Return the command that tries a fine-tuned model on an input of the kind that it learned."""
+    """Return an example command for a fine-tuned model, with an input of the kind that it was trained on."""
     words, _ = _words_and_call(row, task)
     return f"bertie {words} --model {shlex.quote(model)}"
 
 
 def call_of(row: Row, task: Task) -> str:
-    """Return the arguments by which the pipeline of a fine-tuned model is tried on such an input."""
+    """Return the arguments of an example call of a fine-tuned model's pipeline."""
     words, call = _words_and_call(row, task)
     return call or json.dumps(shlex.split(words)[1], ensure_ascii=False)
 
@@ -63,7 +63,7 @@ def _words_and_call(row: Row, task: Task) -> tuple[str, str]:
 
 
 def upload_command(folder: Path) -> str:
-    """Return the command that puts a run's model into the hub, without its state and what should stay here."""
+    """Return the command that uploads a run's model to the hub, without its state and private files."""
     left_out = [pattern for pattern in _NOT_SHARED if next(folder.glob(pattern), None) is not None]
     excluded = " ".join(f"--exclude '{pattern}'" for pattern in left_out)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)
@@ -71,19 +71,19 @@ def upload_command(folder: Path) -> str:
 
 
 def in_hub(model: StartModel | None) -> str | None:
-    """Return the hub's name of what training began with; None if it is only a folder or an object."""
-    name = usual_name(called(model))
+    """Return the hub name of the starting model; None if it is only a folder or an object."""
+    name = usual_name(source_name(model))
     if name == DEFAULT_EMBEDDING_MODEL.partition("/")[2]:
         return DEFAULT_EMBEDDING_MODEL
     return name if is_hub_name(name) and name != DEFAULT_PRETRAINED_MODEL else None
 
 
-def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path) -> str:
+def _front_matter(summary: RunSummary, row: Row, origins: list[str], folder: Path) -> str:
     from huggingface_hub import ModelCardData
 
     is_sentence_transformer = (folder / "modules.json").exists()
     data = ModelCardData(
-        base_model=begun or None,
+        base_model=origins or None,
         library_name="sentence-transformers" if is_sentence_transformer else "transformers",
         metrics=[name for name, value in summary.metrics.items() if value is not None] or None,
         pipeline_tag=_PIPELINE_TAGS.get(row.name),
@@ -93,7 +93,7 @@ def _front_matter(summary: RunSummary, row: Row, begun: list[str], folder: Path)
 
 
 def _use(row: Row, task: Task, name: str) -> str:
-    """Return how the model is used in bertie and in transformers, where its name is a folder's or the hub's."""
+    """Return the section on using the model, by folder or hub name, in bertie and in transformers."""
     command, quoted = command_of(row, task, name), json.dumps(name, ensure_ascii=False)
     ours = [
         *("import bertie", ""),
@@ -107,16 +107,16 @@ def _use(row: Row, task: Task, name: str) -> str:
         f"tokenizer = AutoTokenizer.from_pretrained({quoted})",
     ]
     lines = [
-        *(f"{plain(name)} is the model's folder, or its name in the hub. With bertie:", ""),
+        *(f"{plain(name)} is the model's folder or hub name. With bertie:", ""),
         *("```python", *ours, "```", "", "or on the command line:", ""),
         *("```console", f"$ {command}", "```", ""),
-        "With transformers, which knows nothing of what was tuned beside the weights (temperature, thresholds):",
+        "With transformers, which ignores what was tuned besides the weights (temperature, thresholds):",
         *("", "```python", *theirs, "```"),
     ]
     return section("Use", lines)
 
 
 def _data(summary: RunSummary) -> str:
-    # a card is public, and folders have names that are not
+    # a card is public, but folder names may not be
     rows = [[part.named, plain(re.sub(r"[^\s,]*/", "", part.source)), f"{part.rows:,}"] for part in summary.data]
     return section("Data", table(["split", "from", "rows"], rows))

@@ -1,4 +1,4 @@
-"""A model that learned, as a folder that pipelines, commands and other tools open."""
+"""Saves a fine-tuned model as a folder that pipelines, commands and other tools open."""
 
 import shutil
 from copy import deepcopy
@@ -11,7 +11,7 @@ from bertie.tasks.registry import Row
 from bertie.tasks.task import TrainableTask
 from bertie.training import Event
 
-# The folders of single epochs begin so.
+# The prefix of folders of single epochs.
 EPOCH = "epoch-"
 
 
@@ -24,9 +24,9 @@ def save_model(folder: Path, row: Row, task: TrainableTask, model: Any) -> None:
 
 
 class EpochModels:
-    """A callback that keeps the models of the last ``count`` epochs in ``folder``, each in a folder of its own.
+    """A callback that keeps the models of the last ``count`` epochs in ``folder``, each in its own folder.
 
-    They are as they were trained: temperature, thresholds and the like are tuned for the finished model alone.
+    They are untuned: temperature, thresholds and the like are only tuned for the finished model.
     """
 
     def __init__(self, folder: Path, count: int, row: Row, task: TrainableTask) -> None:
@@ -37,10 +37,10 @@ class EpochModels:
         if event.kind != "epoch":
             return
         epoch = event.record["epoch"]
-        # what ends a training changes the model: adapters are merged, a head answers in other units
+        # a copy, because the end of training modifies the model: adapters are merged, a head is rescaled
         model = merge_adapters(deepcopy(event.model)).eval()
         final = self._folder / f"{EPOCH}{epoch}"
-        shutil.rmtree(final, ignore_errors=True)  # a resumed run comes here again
+        shutil.rmtree(final, ignore_errors=True)  # a resumed run may repeat an epoch
         with atomic_folder(final) as new:
             save_model(new, self._row, self._task.on_train_end(model), model)
         for path in self._folder.glob(f"{EPOCH}*"):

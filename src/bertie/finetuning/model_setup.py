@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a checkpoint with the head its labels need, its tokenizer, and the task's options."""
+"""Sets up a fine-tuning: a checkpoint with the head that the labels need, its tokenizer, and the task's options."""
 
 import os
 import warnings
@@ -15,7 +15,7 @@ from bertie.data.example import Example
 from bertie.data.labels import by_spelling, matching
 from bertie.errors import CheckpointError, ConfigError, InputError, nearest, spelled
 from bertie.extras import need
-from bertie.finetuning.plan import Job, is_place
+from bertie.finetuning.plan import Job, is_path_or_name
 from bertie.finetuning.warm_start import starting_model
 from bertie.messages import listed
 from bertie.models.dequantizing import to_train
@@ -26,44 +26,44 @@ from bertie.tasks.head_init import with_rows
 from bertie.tasks.task import TrainableTask
 from bertie.training import local_device
 
-# No class counts more than this many times another: a handful of rows cannot carry more.
-MOST_WEIGHT = 20.0
-# What a checkpoint may have a head for; that any other starts anew is no news.
+# The largest class weight: a handful of rows should not dominate.
+MAX_WEIGHT = 20.0
+# Tasks with a pretrained head; that any other head is newly initialised needs no warning.
 PRETRAINED = ("fill-mask", "next-sentence")
 _CLASSIFIERS = ("BertForSequenceClassification", "BertForTokenClassification")
 
 
 def start(job: Job) -> tuple[TrainableTask, Any, list[str]]:
-    """Return the task with its options, the model in float32 where it is to be trained, and sentences.
+    """Return the task with its options, the model in float32 on its device, and messages.
 
-    The sentences say what became of the labels of a model that had some.
+    The messages say what happened to the labels that the model already had.
     """
     plan, data, examples, row = job.plan, job.data, job.parts.train, job.plan.row
     learns: Any = row.load_trainable()
     device = local_device() if plan.device is None else one_device(plan.device, "device")
-    # a new head is the same for the same seed, and the caller's random numbers stay as they were
+    # a new head depends on the seed only, and the caller's random state is left alone
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(plan.settings.seed)
         head = learns.head(data.kind, data.labels)
-        goes_on = "id2label" in head and (has_labels(own_config(plan.model)) or isinstance(plan.model, nn.Module))
+        keeps_head = "id2label" in head and (has_labels(own_config(plan.model)) or isinstance(plan.model, nn.Module))
         loading = {"dtype": "float32", "ignore_mismatched_sizes": True, **head}
-        if goes_on:
+        if keeps_head:
             del loading["id2label"]
         source, tokenizer = starting_model(plan, loading)
         with nullcontext() if row.name in PRETRAINED else quietly():
             answers, model, _ = load_task(row, source, tokenizer, device=device, loading=loading)
-        model = to_train(model, source) if is_place(source) else model
-        said = transfer_labels(model, data.labels) if goes_on else []
+        model = to_train(model, source) if is_path_or_name(source) else model
+        messages = transfer_labels(model, data.labels) if keeps_head else []
         if "problem_type" in head:
             model.config.problem_type = head["problem_type"]
         row.save_columns(model.config, data.reader.found.found)
         task = learns.from_inference_task(answers).with_options(**plan.options, **_weights(job, model))
         task = task.on_train_start(model, [example.label for example in examples])
-        return task, model if plan.lora is None else add_adapters(model, plan.lora), said
+        return task, model if plan.lora is None else add_adapters(model, plan.lora), messages
 
 
 def own_config(model: Any) -> BertConfig | None:
-    """Return a model's config, of two models the first's, before it is loaded; None where it lies in a subfolder."""
+    """Return a model's config (of two models, the first's) before it is loaded; None if it is in a subfolder."""
     model = model[0] if isinstance(model, tuple) else model
     if not isinstance(model, str | os.PathLike):
         return getattr(model, "config", None)
@@ -74,7 +74,7 @@ def own_config(model: Any) -> BertConfig | None:
 
 
 def add_adapters(model: nn.Module, rank: int) -> Any:
-    """Return the model with LoRA on its queries and values (Hu et al. 2021, section 4.2); its whole head learns too."""
+    """Return the model with LoRA on queries and values (Hu et al. 2021, section 4.2); the head is trained in full."""
     peft: Any = need("peft", extra="lora", what="LoRA")
     heads = model.named_children() if hasattr(model, "bert") else ()
     learned = [name for name, part in heads if name != "bert" and any(True for _ in part.parameters())]
@@ -87,12 +87,12 @@ def add_adapters(model: nn.Module, rank: int) -> Any:
 
 
 def merge_adapters(model: Any) -> Any:
-    """Return a plain model: adapters are added into the weights they adapt."""
+    """Return a plain model, with adapters merged into the weights."""
     if not hasattr(model, "merge_and_unload"):
         return model
     tied = model.config.tie_word_embeddings
     with warnings.catch_warnings():
-        # peft compares an encoder's embeddings with the decoder's head, and takes them for parted
+        # peft compares an encoder's embeddings with the decoder's head, and thinks that they were untied
         warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
         merged = model.merge_and_unload()
     merged.config.tie_word_embeddings = tied
@@ -120,35 +120,35 @@ def _weights(job: Job, model: Any) -> dict[str, Any]:
 
 
 def balance_classes(examples: Sequence[Example], labels: Sequence[str], kind: str) -> list[float]:
-    """Return what each class counts so that all weigh alike, at most `MOST_WEIGHT` (scikit-learn's "balanced").
+    """Return class weights that balance the classes (scikit-learn's "balanced"), at most `MAX_WEIGHT`.
 
-    For several labels at a time: how many rows lack the label for one that has it.
+    For multi-label data, a label's weight is the ratio of rows without it to rows with it.
     """
-    number: Mapping[str, int] = {label: index for index, label in enumerate(labels)}
+    index_of: Mapping[str, int] = {label: index for index, label in enumerate(labels)}
     names = [[example.label] if kind == "single-label" else example.label for example in examples]
-    counts = np.bincount([number[name] for each in names for name in each], minlength=len(labels))
+    counts = np.bincount([index_of[name] for each in names for name in each], minlength=len(labels))
     if kind == "multi-label":
         ratios = (len(examples) - counts) / np.maximum(counts, 1)
     else:
         ratios = len(examples) / (len(labels) * np.maximum(counts, 1))
-    return [round(float(weight), 4) for weight in np.clip(ratios, 1 / MOST_WEIGHT, MOST_WEIGHT)]
+    return [round(float(weight), 4) for weight in np.clip(ratios, 1 / MAX_WEIGHT, MAX_WEIGHT)]
 
 
 def has_labels(config: BertConfig | None) -> bool:
-    """Whether a config is that of a model whose head has learned classes."""
+    """Whether a config belongs to a model whose head was trained on classes."""
     if config is None or config.problem_type == "regression":
         return False
     is_number = config.num_labels == 1 and config.problem_type is None
-    made = set(config.architectures or ()) & set(_CLASSIFIERS)
-    usual = [f"LABEL_{number}" for number in range(len(config.id2label))]
-    return not is_number and (bool(made) or not config.architectures or [*config.id2label.values()] != usual)
+    is_classifier = bool(set(config.architectures or ()) & set(_CLASSIFIERS))
+    default = [f"LABEL_{number}" for number in range(len(config.id2label))]
+    return not is_number and (is_classifier or not config.architectures or [*config.id2label.values()] != default)
 
 
 def transfer_labels(model: Any, labels: Sequence[str]) -> list[str]:
-    """Give a model's head these labels; return sentences on what became of the labels it had.
+    """Give a model's head these labels; return messages on what happened to the labels that it had.
 
-    Labels that it knows, also in other letters, keep their rows and the order that they have there; the others come
-    after them, with rows that are drawn as those of a new head are.
+    Labels that it knows, ignoring case, keep their rows and their order; the others come after them, with newly
+    initialised rows.
     """
     head, old = getattr(model, "classifier", None), list(model.config.id2label.values())
     if not isinstance(head, nn.Linear):
@@ -161,32 +161,32 @@ def transfer_labels(model: Any, labels: Sequence[str]) -> list[str]:
         model.classifier = with_rows(head, rows, model._init_weights)
         model.num_labels = len(names)
     model.config.id2label = dict(enumerate(names))
-    # a head without a bias has learned nothing yet
-    return _said(old, names, row_of) if head.bias.any() else []
+    # a head with a zero bias is untrained
+    return _label_messages(old, names, row_of) if head.bias.any() else []
 
 
 def _is_own(model: Any) -> bool:
-    """Whether the head was made by a model of the same class, as far as its config says."""
-    made = model.config.architectures or ()
-    return not made or type(model).__name__ in made
+    """Whether the head was trained by a model of the same class, as far as the config says."""
+    architectures = model.config.architectures or ()
+    return not architectures or type(model).__name__ in architectures
 
 
-def _said(old: Sequence[str], names: Sequence[str], row_of: dict[str, int]) -> list[str]:
+def _label_messages(old: Sequence[str], names: Sequence[str], row_of: dict[str, int]) -> list[str]:
     new, dropped = [name for name in names if name not in row_of], sorted(set(range(len(old))) - set(row_of.values()))
     lost = [old[row] for row in dropped]
     if not row_of:
         return [
             f"None of the data's labels ({listed(names, 10, str)}) is one of the model's ({listed(old, 10, str)}): "
-            f"its head starts anew; {spelled('label_map', {new[0]: old[0]})} would say that they are the same."
+            f"its head is newly initialised; {spelled('label_map', {new[0]: old[0]})} would say that two are the same."
         ]
     known = {name: old[row_of[name]] for name in names if name in row_of}
     found = []
     if new or lost:
-        parts = [f"goes on with {listed(list(known), 10, str)}"]
-        parts += [f"starts anew for {listed(new, 10, str)}"] if new else []
-        parts += [f"forgets {listed(lost, 10, str)}, which no row has"] if lost else []
+        parts = [f"keeps {listed(list(known), 10, str)}"]
+        parts += [f"is newly initialised for {listed(new, 10, str)}"] if new else []
+        parts += [f"drops {listed(lost, 10, str)}, which no row has"] if lost else []
         found.append(f"The model's head {', '.join(parts)}.")
     respelled = [f"{before!r} as {name!r}" for name, before in known.items() if before != name]
     if respelled:
-        found.append(f"The model's labels go on under other names: {listed(respelled, 10, str)}.")
+        found.append(f"The model's labels are renamed: {listed(respelled, 10, str)}.")
     return found

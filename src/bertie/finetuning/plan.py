@@ -1,4 +1,4 @@
-"""The arguments of a fine-tuning as one checked value, which is written into the run's folder."""
+"""The arguments of a fine-tuning as one validated value, which is saved in the run's folder."""
 
 import dataclasses
 import os
@@ -26,24 +26,24 @@ from bertie.tasks.registry import Row, find_trainable
 from bertie.training import Callback, Log, Settings
 from bertie.training.logs import check_tensorboard
 
-Place = str | os.PathLike[str]
-# a folder, a name in the hub, a model; or an encoder's and a decoder's folders or names
-StartModel = Place | nn.Module | tuple[Place, Place]
+PathOrName = str | os.PathLike[str]
+# a folder, a hub name, a model; or the folders or names of an encoder and a decoder
+StartModel = PathOrName | nn.Module | tuple[PathOrName, PathOrName]
 
-# What LoRA learns at, where nobody says.
+# The default learning rate of LoRA.
 LORA_RATE = 5e-4
 
 RULES = {
     "lora": Rule("rank of the adapters", "integer", 1, none=True),
     "more_epochs": Rule("epochs for a finished run", "integer", 1, none=True),
-    "folds": Rule("parts of train that are scored in turn", "integer", 2, none=True),
+    "folds": Rule("folds of train that are scored in turn", "integer", 2, none=True),
     "keep": Rule("epochs whose models are kept", "integer", 1, none=True),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Arguments of `bertie.finetune`, which says what they mean."""
+    """The arguments of `bertie.finetune`; see there."""
 
     task: str
     train: Any
@@ -79,14 +79,14 @@ class Plan:
         if self.model is None:
             folder = self.row.starting_model()
             name = folder.name if folder.name == DEFAULT_PRETRAINED_MODEL else DEFAULT_EMBEDDING_MODEL
-            logger.warning("No model is named: training begins with %s.", name)
+            logger.warning("No model is named: training starts from %s.", name)
             object.__setattr__(self, "model", folder)
         check_metric(self.metric, self.metrics(self.labels.kind), self.row.name)
         if self.device is not None:
             one_device(self.device, "device")
         check_values(vars(self), RULES)
         if self.folds is not None and self.test is not None:
-            raise InputError(f"{spelled('folds')} scores each part of train in turn; leave {spelled('test')} out.")
+            raise InputError(f"{spelled('folds')} scores each fold of train in turn; leave {spelled('test')} out.")
         self._check_output()
         if isinstance(self.class_weights, str) and self.class_weights != "auto":
             raise InputError(
@@ -95,7 +95,7 @@ class Plan:
 
     def _check_output(self) -> None:
         if self.resume and self.out is None:
-            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to go on with.")
+            raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the run to continue.")
         for name in ("more_epochs", "keep"):
             if getattr(self, name) and self.out is None:
                 raise InputError(f"{spelled(name)} needs {spelled('out')}, the folder of the run.")
@@ -107,29 +107,29 @@ class Plan:
             elif not callable(one):
                 raise InputError(f"report_to is {short(one)}; give 'tensorboard', a function of one dict, or several.")
         if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
-            raise InputTypeError(f"callbacks is {short(self.callbacks)}; give a list of functions of one event.")
+            raise InputTypeError(f"callbacks is {short(self.callbacks)}; give a list of functions that take an event.")
 
     @property
     def row(self) -> Row:
         return find_trainable(self.task)
 
     def metrics(self, kind: str | None) -> list[str]:
-        """Return the names of the metrics that there may be for a kind of data; None: for any."""
+        """Return the names of the possible metrics for a kind of data; None: for any."""
         metrics = self.row.load_trainable().metrics
         chosen = [metrics[kind]] if kind in metrics else metrics.values()
         return [name for metric in chosen for name in metric.names]
 
-    def rated(self, config: Any) -> "Plan":
-        """Return the plan with its learning rate, which depends on LoRA and the model's width where none is given."""
+    def with_learning_rate(self, config: Any) -> "Plan":
+        """Return the plan with its learning rate, which by default depends on LoRA and the model's width."""
         settings = self.settings
         adapters = self.lora is not None and settings.learning_rate is None
-        reading = None if config is None else config.get_text_config(encoder=True)
-        rate = LORA_RATE if adapters else settings.rate_for(reading)
+        encoder = None if config is None else config.get_text_config(encoder=True)
+        rate = LORA_RATE if adapters else settings.rate_for(encoder)
         return dataclasses.replace(self, settings=dataclasses.replace(settings, learning_rate=rate))
 
     def named(self) -> dict[str, str]:
-        """Return what to call train, dev and test."""
-        return {name: called(getattr(self, name)) for name in ("train", "dev", "test")}
+        """Return the names of the sources of train, dev and test."""
+        return {name: source_name(getattr(self, name)) for name in ("train", "dev", "test")}
 
     def to_dict(self) -> dict[str, Any]:
         names = ("on_bad_row", "class_weights", "lora", "metric", "more_epochs", "folds", "keep")
@@ -150,7 +150,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One training of a plan: all data that it names, and the parts to learn from, to choose by and to be scored on."""
+    """One training of a plan: its data, and the splits train, dev and test."""
 
     plan: Plan
     data: Dataset
@@ -158,16 +158,16 @@ class Job:
 
 
 def settings_from(settings: Settings | None, named: Mapping[str, Any]) -> Settings:
-    """Return the settings with those of ``named`` that are not None in their place."""
+    """Return the settings with those of ``named`` that are not None replaced."""
     if settings is not None and not isinstance(settings, Settings):
         raise InputTypeError(f"settings is a {type(settings).__name__}; give a bertie.Settings.")
     given = {name: value for name, value in named.items() if value is not None}
     return dataclasses.replace(settings or Settings(), **given)
 
 
-def is_place(source: Any) -> bool:
-    """Whether a source is a path or a name, or several of them, not the thing itself."""
-    return all(map(is_place, source)) if isinstance(source, tuple) else isinstance(source, str | os.PathLike)
+def is_path_or_name(source: Any) -> bool:
+    """Whether a source is a path or a name, or a tuple of them, and not an object."""
+    return all(map(is_path_or_name, source)) if isinstance(source, tuple) else isinstance(source, str | os.PathLike)
 
 
 def _name_of(function: Any) -> str:
@@ -175,14 +175,14 @@ def _name_of(function: Any) -> str:
 
 
 def _as_json(source: Any) -> Any:
-    """Return paths, names and shares as they are, and an object by what it is called."""
+    """Return paths, names and shares unchanged, and an object by its name."""
     if source is None or isinstance(source, int | float):
         return source
     several = is_paths(source) and not isinstance(source, str | os.PathLike)
-    return list(map(str, source)) if several else called(source)
+    return list(map(str, source)) if several else source_name(source)
 
 
-def called(source: Any) -> str:
+def source_name(source: Any) -> str:
     """Return a readable name of a source: a file's path, or its type."""
     if source is None or isinstance(source, int | float):
         return ""

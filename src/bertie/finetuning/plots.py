@@ -1,4 +1,4 @@
-"""The pictures of a fine-tuning: confusion, thresholds, calibration, seeds or folds, and the trials of a sweep."""
+"""The plots of a fine-tuning: confusion, thresholds, calibration, seeds or folds, and the trials of a sweep."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,29 +13,29 @@ from bertie.metrics.counts import ratio
 from bertie.tasks.calibration import Reliability, f1_curves
 from bertie.training.drawing import BLUE, DRAWING, GREY, ORANGE, SHARES, label_text, new_figure, save_figure, set_range
 
-# more cannot be read in one picture
-MOST_CLASSES, MOST_PANELS, MOST_NUMBERS = 40, 12, 30
+# more would be unreadable in one plot
+MAX_CLASSES, MAX_PANELS, MAX_NUMBERED = 40, 12, 30
 FEW_CLASSES = 10
-Spread = Mapping[str, tuple[float, float]]  # of each metric its mean and standard deviation
+Spread = Mapping[str, tuple[float, float]]  # metric → mean and standard deviation
 
 
 def draw_confusion(matrix: NDArray, labels: Sequence[str], path: Path) -> None:
-    """Draw how often each class (row) was predicted as each class (column); the colour is the share of its row.
+    """Draw the confusion matrix ``[C, C]`` of labels (rows) and predictions (columns), coloured by share of the row.
 
-    Of more than 40 classes in ``matrix`` ``[C, C]``, those with the most rows are drawn.
+    Of more than 40 classes, those with the most rows are drawn.
     """
     if matrix.shape != (len(labels), len(labels)):
-        raise InputError(f"the matrix has shape {list(matrix.shape)} for {len(labels)} labels; give one row a label.")
-    shown = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MOST_CLASSES])
+        raise InputError(f"the matrix has shape {list(matrix.shape)} for {len(labels)} labels; give one row per label.")
+    shown = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MAX_CLASSES])
     counts = matrix[np.ix_(shown, shown)]
     shares = ratio(counts, matrix.sum(axis=1)[shown][:, None])
     size = (0.62 if len(shown) <= FEW_CLASSES else 0.36) * len(shown) + 2.2
     figure, (panel,) = new_figure(size + 1, size, 1, 1)
-    # the square root: errors are small shares, and they are what is looked for
+    # a square-root scale, to make errors visible, whose shares are small
     scale = need("matplotlib.colors", "train", DRAWING).PowerNorm(0.5, vmin=0, vmax=1)
     image = panel.imshow(shares, cmap="Blues", norm=scale)
     figure.colorbar(image, ax=panel, shrink=0.8, label="share of the label's rows")
-    if len(shown) <= MOST_NUMBERS:
+    if len(shown) <= MAX_NUMBERED:
         _write_counts(panel, counts, shares)
     names = [label_text(labels[number]) for number in shown]
     panel.set_xticks(range(len(shown)), names, rotation=90 if len(shown) > 4 else 0)
@@ -51,13 +51,13 @@ def draw_thresholds(
     probabilities: NDArray, truth: NDArray, thresholds: Sequence[float], labels: Sequence[str], path: Path
 ) -> None:
     """Draw each label's F1 by threshold, from ``[n, C]`` probabilities and labels, with the chosen one and 0.5."""
-    places = np.linspace(0.005, 0.995, 199)
+    grid = np.linspace(0.005, 0.995, 199)
     rows = np.asarray(truth).sum(axis=0)
-    shown = np.argsort(-rows, kind="stable")[:MOST_PANELS]
-    curves = f1_curves(np.asarray(probabilities)[:, shown], np.asarray(truth)[:, shown], places)
+    shown = np.argsort(-rows, kind="stable")[:MAX_PANELS]
+    curves = f1_curves(np.asarray(probabilities)[:, shown], np.asarray(truth)[:, shown], grid)
     figure, panels = _grid(len(shown), 2.1, 0.7, sharex=True, sharey=True)
     for panel, label, curve in zip(panels, shown, curves, strict=True):
-        panel.plot(places, curve, color=BLUE)
+        panel.plot(grid, curve, color=BLUE)
         panel.axvline(0.5, color=GREY, linestyle=":", linewidth=1)
         panel.axvline(thresholds[label], color=ORANGE, linewidth=1.2)
         panel.set_title(
@@ -73,7 +73,7 @@ def draw_thresholds(
 
 
 def draw_reliability(before: Reliability, after: Reliability, temperature: float, path: Path) -> None:
-    """Draw accuracy by confidence before and after the temperature; on the diagonal, confidence means what it says."""
+    """Draw reliability diagrams, accuracy by confidence, before and after temperature scaling."""
     figure, panels = new_figure(8, 4.6, 2, 2, sharex=True, sharey="row", height_ratios=(4, 1))
     named = (("before (temperature 1)", before), (f"after (temperature {temperature:.2f})", after))
     for column, (name, bins) in enumerate(named):
@@ -87,8 +87,8 @@ def draw_reliability(before: Reliability, after: Reliability, temperature: float
 def draw_sweep(
     trials: Sequence[tuple[Mapping[str, Any], float | None]], best: int, logarithmic: Collection[str], path: Path
 ) -> None:
-    """Draw the score of each trial, None if it has none, by each of its settings, the best one marked."""
-    names = list(trials[best][0])[:MOST_PANELS]
+    """Draw the score of each trial (None if it has none) by each of its settings, with the best marked."""
+    names = list(trials[best][0])[:MAX_PANELS]
     figure, panels = _grid(len(names), 2.3, 0.5, sharey=True)
     for panel, name in zip(panels, names, strict=True):
         points = [(values[name], score) for values, score in trials if score is not None and name in values]
@@ -109,8 +109,8 @@ def draw_sweep(
 
 
 def draw_runs(metrics: Mapping[int, Mapping[str, float | None]], spread: Spread, what: str, path: Path) -> None:
-    """Draw each metric of several seeds or folds by its number, with their mean and standard deviation."""
-    names = list(spread)[:MOST_PANELS]
+    """Draw each metric by seed or fold, with mean and standard deviation."""
+    names = list(spread)[:MAX_PANELS]
     figure, panels = _grid(len(names), 2.1, 0.5, sharex=True)
     for panel, name in zip(panels, names, strict=True):
         mean, deviation = spread[name]
@@ -126,10 +126,10 @@ def draw_runs(metrics: Mapping[int, Mapping[str, float | None]], spread: Spread,
 
 
 def _grid(count: int, height: float, margin: float, **options: Any) -> tuple[Any, list[Any]]:
-    """Return a figure and so many small panels of a height in inches, four beside each other."""
-    wide = min(4, count)
-    high = -(-count // wide)
-    figure, panels = new_figure(max(2.7 * wide, 4.2), height * high + margin, high, wide, **options)
+    """Return a figure with ``count`` small panels, four in a row, each of a height in inches."""
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure, panels = new_figure(max(2.7 * columns, 4.2), height * rows + margin, rows, columns, **options)
     for panel in panels[count:]:
         panel.set_visible(False)
     return figure, panels[:count]

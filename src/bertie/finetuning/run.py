@@ -29,43 +29,42 @@ from bertie.training import History, is_first, train
 from bertie.training.logs import logs
 from bertie.training.state import States
 
-# Faults that the report shows, and rows that a preview does.
+# The number of mistakes in the report, and of rows in a preview.
 WORST, SHOWN = 20, 3
 
 
 @dataclass
 class Learned:
-    """A model that was trained and tuned, and not yet scored."""
+    """A model that is trained and tuned, but not yet scored."""
 
     job: Job
     task: TrainableTask  # with its tuned options
     model: Any  # plain, in eval mode, with the best weights
     history: History
-    tuning: Tuning  # has the task as it was before
-    cut: int  # texts to learn from that were cut
-    said: list[str]  # sentences on the head, and on texts that were cut
+    tuning: Tuning  # has the untuned task
+    cut: int  # truncated training texts
+    messages: list[str]  # on the head, and on truncated texts
 
 
 @dataclass
 class Outcome(Learned):
-    """What a fine-tuning came to."""
+    """The result of a fine-tuning."""
 
-    scored: Scored  # on test, as tuned
-    untuned: Scored | None  # on test, with the options it was trained with; None where nothing was tuned
+    scored: Scored  # on test, tuned
+    untuned: Scored | None  # on test, with the options of the training; None if nothing was tuned
     warnings: list[str]
-    predictions: list[Any]  # for each row of test, as tuned
+    predictions: list[Any]  # for each row of test, tuned
 
 
 @dataclass(frozen=True)
 class Preview:
     """What a fine-tuning would learn from."""
 
-    read_as: str  # what was read as what, in one line
-    # how many rows there are to learn from (train), choose by (dev) and score on (test); of folds, in the first
-    counts: dict[str, int]
+    read_as: str  # how the columns were read, in one line
+    counts: dict[str, int]  # rows of train, dev and test; with folds, in the first
     labels: list[str]  # the classes or tags, in order
-    rows: list[dict[str, Any]]  # the first to learn from: where each stands, its text, and its label as it is learned
-    warnings: list[str]  # what should be known, of the data and of what becomes of the model's head
+    rows: list[dict[str, Any]]  # the first of train: location, text, and label as it is learned
+    warnings: list[str]  # about the data, and what happens to the model's head
 
 
 def preview(
@@ -78,20 +77,20 @@ def preview(
     first_choice: int | None = None,
     **named: Any,
 ) -> Preview:
-    """Read and check the data of a fine-tuning as `bertie.finetune` would; arguments as there."""
+    """Read and check the data as `bertie.finetune` would; the arguments are the same."""
     plan = Plan(task=task, train=train, labels=LabelOptions.of(kind, label_names, label_map, first_choice), **named)
     job = prepare(plan)[0]
-    _, _, said = start(job)
-    for sentence in said:
+    _, _, messages = start(job)
+    for sentence in messages:
         say_once(sentence)
     data, parts = job.data, job.parts
     counts = parts.counts
     rows = [_shown(one) for one in parts.train[:SHOWN]]
-    return Preview(data.read_as, counts, data.labels, rows, [*data.warnings, *said])
+    return Preview(data.read_as, counts, data.labels, rows, [*data.warnings, *messages])
 
 
 def prepare(plan: Plan) -> list[Job]:
-    """Read, check and split the data, once or for each fold; say what was read as what, and what is odd."""
+    """Read, check and split the data, once or for each fold; log how it was read, and anything suspicious."""
     data = load_dataset(
         plan.row.name,
         plan.train,
@@ -107,14 +106,14 @@ def prepare(plan: Plan) -> list[Job]:
     rows = data.reader_of("dev")
     dev = plan.dev if is_share(plan.dev) else list(rows.read(plan.dev))
     if is_first():
-        # a guess is a warning; what the caller named is only information
+        # a guess is logged as a warning, explicit columns as information
         logger.log(logging.WARNING if data.is_guess else logging.INFO, "%s", data.read_as)
     given = (dev, plan.settings.seed, rows.schema, plan.named())
     parts = [make_splits(data, plan.test, *given)] if plan.folds is None else make_folds(data, plan.folds, *given)
     rare = [] if plan.folds is None else rare_classes(data.train, plan.folds)
     left_out = [data.bad.summary()] if data.bad.count else []
     shared = []
-    if not is_share(plan.dev):  # a share of train has no text of another part
+    if not is_share(plan.dev):  # splitting train never leaks
         shared = find_leakage(parts[0].train, parts[0].dev, "train", "dev")
         shared += find_leakage(parts[0].dev, parts[0].test, "dev", "test")
     found = [*data.warnings, *shared, *rare, *rows.warnings(), *left_out]
@@ -124,17 +123,17 @@ def prepare(plan: Plan) -> list[Job]:
 
 
 def learn(job: Job) -> Learned:
-    """Train and tune on what `prepare` gave; all processes arrive at the same model."""
-    task, model, said = start(job)
-    plan, parts = job.plan.rated(model.config), job.parts
+    """Train and tune on a job of `prepare`; all processes get the same model."""
+    task, model, messages = start(job)
+    plan, parts = job.plan.with_learning_rate(model.config), job.parts
     metric = plan.metric or task.metric().main
     check_metric(metric, task.metric().names, plan.row.name)
-    # a run that may not be resumed so keeps its plan
+    # an existing run, which may refuse to be resumed, keeps its plan
     if plan.out is not None and is_first() and not States(plan.out / STATE).exist():
         write_json(make_folder(plan.out) / RUN, {**plan.to_dict(), "rows": parts.counts, "read_as": job.data.read_as})
     features = encode_examples(task, parts.train, plan.show_progress)
-    said += _on_cut_texts(task, features)
-    for sentence in said if is_first() else ():
+    messages += _on_cut_texts(task, features)
+    for sentence in messages if is_first() else ():
         say_once(sentence)
     learner = TaskLearner(task, model, features, [example.where for example in parts.train])
     tuning = Tuning(task, model, parts.dev)
@@ -159,12 +158,12 @@ def learn(job: Job) -> Learned:
     tuning.task = task.on_train_end(model)
     is_last_best = not plan.settings.keep_best or history.best_step == history.step
     if tuning.task is not task or plan.lora is not None or history.evaluated != history.step or not is_last_best:
-        tuning.forget()
-    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_truncated, said)
+        tuning.invalidate()
+    return Learned(replace(job, plan=plan), tuning.tune(), model, history, tuning, features.num_truncated, messages)
 
 
 def scored(learned: Learned) -> Outcome:
-    """Score a model on test: once, when all else is settled."""
+    """Score a model on test, once, when everything else is decided."""
     tuned, untuned = learned.task, learned.tuning.task
     predictions: list[Any] = []
     found = score(
@@ -178,7 +177,7 @@ def scored(learned: Learned) -> Outcome:
     )
     notes = found["tuned"].notes()
     _warn(notes)
-    warnings = [*learned.job.data.warnings, *learned.said, *learned.history.warnings, *notes]
+    warnings = [*learned.job.data.warnings, *learned.messages, *learned.history.warnings, *notes]
     return Outcome(
         **vars(learned),
         scored=found["tuned"],
@@ -189,7 +188,7 @@ def scored(learned: Learned) -> Outcome:
 
 
 def _on_cut_texts(task: TrainableTask, features: Features) -> list[str]:
-    """Return a sentence if texts to learn from are longer than the model reads."""
+    """Return a message if training texts are longer than the model reads."""
     if not (cut := features.num_truncated):
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
@@ -206,7 +205,7 @@ def _warn(sentences: Iterable[str]) -> None:
 
 
 def _shown(example: Example) -> dict[str, Any]:
-    """Return a readable row: of a choice its label is the right choice's text, of a question its answers."""
+    """Return a readable row, with the text of the right choice or of the answers as its label."""
     label, text = example.label, example.text
     found: dict[str, Any] = {"where": example.where, "text": as_text(text)}
     if isinstance(label, Mapping):

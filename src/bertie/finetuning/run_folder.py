@@ -1,4 +1,4 @@
-"""The folder of a run: the model in hub layout, metrics as JSON, plots, and a report to forward."""
+"""The folder of a run: the model in hub layout, metrics as JSON, plots, and a report."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from bertie.files import make_folder, write_json
 from bertie.finetuning import plots
 from bertie.finetuning.model_card import write_card
 from bertie.finetuning.model_folder import save_model
-from bertie.finetuning.plan import called
+from bertie.finetuning.plan import source_name
 from bertie.finetuning.resuming import digest_of_rows
 from bertie.finetuning.run import Outcome
 from bertie.finetuning.run_report import Part, Runs, RunSummary, Tuned, write_report
@@ -36,14 +36,14 @@ def write_folder(
 ) -> None:
     """Write everything into ``outcome.job.plan.out``; the report comes last, so a folder that has one is complete.
 
-    Of several processes, which have come to the same, the first writes.
+    Of several processes, the first writes.
     """
     folder = outcome.job.plan.out
     assert folder is not None
     if not is_first():
         return
     make_folder(folder)
-    for name in (REPORT, PREDICTIONS):  # of a run that was made longer
+    for name in (REPORT, PREDICTIONS):  # left by a run that was extended
         (folder / name).unlink(missing_ok=True)
     save_model(folder, outcome.job.plan.row, outcome.task, outcome.model)
     several = {} if runs is None else runs.to_dict()
@@ -74,8 +74,8 @@ def _used(outcome: Outcome, runs: Runs | None) -> dict[str, Any]:
     }
 
 
-def forget_state(folder: Path) -> None:
-    """Remove what a finished run was to be resumed from; it is larger than all else in its folder."""
+def remove_state(folder: Path) -> None:
+    """Remove the state of a finished run, which is larger than all else in its folder."""
     shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
@@ -95,7 +95,7 @@ def metrics_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
-    """Draw what can be drawn; return the pictures' names with what they show."""
+    """Draw the plots that apply; return their file names with captions."""
     if why := drawing.why_no_plots():
         logger.warning("No plots were drawn: %s", why)
         return {}
@@ -107,11 +107,11 @@ def _draw(outcome: Outcome, folder: Path) -> dict[str, str]:
     metric = scored.scores.metric
     if scored.scores.count and isinstance(metric, ClassificationMetric):
         plots.draw_confusion(metric.confusion(scored.scores), metric.labels, folder / "confusion.png")
-        drawn["confusion.png"] = "How often each class was taken for each"
+        drawn["confusion.png"] = "Confusion matrix: how often each class was predicted as each"
     if before is not None and before.reliability is not None and scored.reliability is not None:
         temperature = getattr(task, "temperature", 1.0)
         plots.draw_reliability(before.reliability, scored.reliability, temperature, folder / "reliability.png")
-        drawn["reliability.png"] = "How often answers of each confidence are right, before and after tuning"
+        drawn["reliability.png"] = "Accuracy by confidence, before and after tuning"
     thresholds, tuning = getattr(task, "thresholds", None), outcome.tuning
     if thresholds is not None and len(tuning.values):
         truth = np.asarray(task.references(tuning.labels))
@@ -139,7 +139,7 @@ def _summary(outcome: Outcome, pictures: Mapping[str, str]) -> RunSummary:
     data = [Part(name, parts.sources[name], count, bad[name], cut[name]) for name, count in counts if count]
     return RunSummary(
         task=plan.row.name,
-        model=usual_name(called(plan.model)),
+        model=usual_name(source_name(plan.model)),
         main=scored.scores.metric.main,
         metrics=scored.metrics,
         intervals=scored.intervals,

@@ -1,4 +1,4 @@
-"""The report of a run, as Markdown and HTML: trained on what, how good it is, how sure that is, what it gets wrong."""
+"""The report of a run, as Markdown and HTML: metrics with intervals, mistakes, data, training, and plots."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,19 @@ from bertie.pictures.picture import page
 from bertie.run_files import HTML_REPORT, REPORT
 
 TEXT_LENGTH = 200
-# what each split of the data is for
+# the use of each split
 _PURPOSES = {"train": "learned from", "dev": "chosen by", "test": "scored on"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the data."""
+    """One split of the data."""
 
     role: str  # "train", "dev" or "test"
-    source: str  # file names, and what was taken of them: "train.csv", "split off from train, …"
-    rows: int  # that were used
-    skipped: int = 0  # bad rows that were left out
-    truncated: int = 0  # texts that were too long and were cut
+    source: str  # file names, or the origin: "train.csv", "split off from train, …"
+    rows: int  # used
+    skipped: int = 0  # bad rows left out
+    truncated: int = 0  # texts
 
     @property
     def named(self) -> str:
@@ -47,20 +47,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Tuned:
-    """One value that was found on data kept for it."""
+    """An option that was tuned on dev."""
 
     name: str  # "temperature", "thresholds", "no-answer threshold"
     value: str
-    effect: str = ""  # what it changed, and where: "calibration error on test 0.091 → 0.034"
+    effect: str = ""  # what it changed: "calibration error on test 0.091 → 0.034"
 
 
 @dataclass
 class Runs:
     """The metrics of several trainings of one plan."""
 
-    what: str  # in what they differ: "seed" or "fold"
-    metrics: dict[int, MetricValues] = field(default_factory=dict)  # of each, by its number
-    kept: int = 0  # the number of the one whose model is kept
+    what: str  # how they differ: "seed" or "fold"
+    metrics: dict[int, MetricValues] = field(default_factory=dict)  # by number of the seed or fold
+    kept: int = 0  # the seed or fold whose model is kept
 
     def spread(self) -> dict[str, tuple[float, float]]:
         """Return mean and standard deviation of each metric that all of them have."""
@@ -78,29 +78,29 @@ class Runs:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """All that the report says."""
+    """The contents of the report."""
 
     task: str
-    model: str  # that training began with
+    model: str  # the starting model
     main: str  # the metric of the headline
-    # of the data scored, as `Scores` gives them
+    # on the scored data, as in `Scores`
     metrics: MetricValues
     intervals: Intervals = field(default_factory=dict)
     table: Sequence[Mapping[str, Any]] = ()
-    meaning: str = ""  # what names of metrics such as f1 stand for
-    data: Sequence[Part] = ()  # in the order of their use
+    meaning: str = ""  # explains names of metrics such as f1
+    data: Sequence[Part] = ()
     read_as: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)  # what could have been chosen otherwise, as it was used
+    settings: Mapping[str, Any] = field(default_factory=dict)  # with defaults filled in
     seconds: float = 0.0
     steps: int = 0
     best_step: int | None = None  # whose model was kept; None: the last
     ended_early: str = ""  # why: "nothing improved"; empty if it did not
     tuned: Sequence[Tuned] = ()
     runs: Runs | None = None
-    pictures: Mapping[str, str] = field(default_factory=dict)  # file names in the run folder with what they show
+    pictures: Mapping[str, str] = field(default_factory=dict)  # file names in the run folder with captions
     mistakes: Sequence[Mistake] = ()  # the worst first
-    warnings: Sequence[str] = ()  # on bad rows, cut texts, one-class predictions and the like
-    notes: Sequence[str] = ()  # on the training, such as how its settings were chosen
+    warnings: Sequence[str] = ()  # about bad rows, truncated texts, one-class predictions and the like
+    notes: Sequence[str] = ()  # about the training, such as how its settings were chosen
     made_with: str = ""
 
 
@@ -113,7 +113,7 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
 
 
 def _as_page(text: str, summary: RunSummary, folder: Path) -> str:
-    """Return the report as one HTML page that holds its pictures."""
+    """Return the report as one HTML page with embedded pictures."""
     for name, what in summary.pictures.items():
         text = text.replace(f"![{plain(what)}]({name})", picture(folder / name, plain(what)))
     return page(f"{summary.task}: {summary.model}", as_html(text))
@@ -138,7 +138,7 @@ def render(summary: RunSummary) -> str:
 
 
 def head_section(summary: RunSummary) -> str:
-    """Return the headline: the main metric and how sure it is."""
+    """Return the headline: the main metric with its interval or spread."""
     if not summary.metrics:
         return f"# {plain(summary.task)}\n\n{plain(summary.model)}, fine-tuned; it was not scored.\n"
     runs, main = summary.runs, plain(summary.main)
@@ -163,8 +163,8 @@ def head_section(summary: RunSummary) -> str:
 def metrics_section(summary: RunSummary) -> str:
     """Return all metrics with their intervals."""
     note = (
-        "The interval says how much another sample of as many rows might have given (bootstrap over rows), not how "
-        "much another training might."
+        "The intervals cover the variation over samples of as many rows (bootstrap over rows), not the variation over "
+        "trainings."
     )
     lines = metrics_table(summary.metrics, summary.intervals)
     if summary.meaning:
@@ -178,7 +178,7 @@ def _runs(runs: Runs | None) -> str:
         return ""
     rows = [[str(at), *(number(each.get(name)) for name in spread)] for at, each in runs.metrics.items()]
     rows.append(["mean ± deviation", *(f"{number(mean)} ± {number(deviation)}" for mean, deviation in spread.values())])
-    note = f"The model in this folder, and all else in this report, is that of {runs.what} {runs.kept}."
+    note = f"The model in this folder, and the rest of this report, are those of {runs.what} {runs.kept}."
     return section(f"{runs.what}s".capitalize(), [*table([runs.what, *map(plain, spread)], rows), "", note])
 
 
@@ -209,7 +209,7 @@ def _data(summary: RunSummary) -> str:
 
 def _training(summary: RunSummary) -> str:
     kept = f"; the model of step {summary.best_step:,} was kept" if summary.best_step is not None else ""
-    early = f", which ended early because {summary.ended_early}" if summary.ended_early else ""
+    early = f", ended early because {summary.ended_early}" if summary.ended_early else ""
     lines = [f"{counted(summary.steps, 'step')} in {duration(summary.seconds)}{early}{kept}.", ""]
     lines += [line for note in summary.notes for line in (plain(note), "")]
     return section("Training", lines + settings_table(summary.settings))
@@ -220,7 +220,7 @@ def _tuned(tuned: Sequence[Tuned]) -> str:
     lines = table(["what", "value", "effect"], rows)
     if not lines:
         return ""
-    note = "Found on dev, never on the rows that are scored; saved in `config.json` and used from there."
+    note = "Tuned on dev, never on test; saved in `config.json` and used from there."
     return section("Tuned", [note, "", *lines])
 
 

@@ -1,4 +1,4 @@
-"""The trials of a sweep: what optuna proposes is trained and compared, and the best model is kept."""
+"""The trials of a sweep: optuna proposes settings, each is trained and compared, and the best model is kept."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from bertie.settings import BATCH_SIZE, Settings
 from bertie.training import Event, JsonLines, drawing
 
 STUDY, TRIALS, PICTURE = "sweep.log", "trials.jsonl", "sweep.png"
-# Nothing is pruned before so many trials are complete, nor in a trial's first epoch.
+# No trial is pruned in its first epoch, or before this many trials are complete.
 UNPRUNED = 5
 WHAT = "A sweep"
 Space = Mapping[str, Any]
@@ -39,23 +39,23 @@ class Trial:
 
     number: int  # from 0
     state: str  # "complete", "pruned" (it fell behind the others and was stopped) or "failed" (it diverged)
-    score: float | None  # on dev, at its best epoch, or of a pruned one its last
-    values: dict[str, Any]  # the settings that it was tried with
-    metrics: dict[str, float | None]  # all metrics on these rows, at the best epoch
+    score: float | None  # on dev, at its best epoch; for a pruned trial, at its last
+    values: dict[str, Any]  # its settings
+    metrics: dict[str, float | None]  # all metrics on dev, at the best epoch
     seconds: float  # of its training
-    why: str = ""  # it failed
+    why: str = ""  # the reason if it failed
 
 
 class _Failed(Exception):
-    """A trial has no score, and the sweep goes on."""
+    """A trial has no score; the sweep continues."""
 
 
 class Search:
-    """A study of optuna's, whose journal in the folder is the state of the sweep, and the best model it has led to."""
+    """An optuna study, whose journal in the folder is the state of the sweep, and its best model so far."""
 
     def __init__(self, optuna: Any, job: Job, space: Space | None, folder: Path | None, prune: bool) -> None:
         self.optuna, self.job, self.folder, self.prune = optuna, job, folder, prune
-        self.space = dict(usual_space(job.plan, len(job.parts.train)) if space is None else space)
+        self.space = dict(default_space(job.plan, len(job.parts.train)) if space is None else space)
         check_space(self.space)
         with_values(job.plan, {name: value[0] for name, value in self.space.items()})
         states = optuna.trial.TrialState
@@ -64,10 +64,10 @@ class Search:
         self.kept: tuple[int, float, Learned] | None = None
 
     def run(self, trials: int) -> None:
-        """Make trials until there are so many."""
+        """Run trials until there are ``trials``."""
         done = len(self.table())
         if not done:
-            usual = usual_values(self.job.plan, self.space, len(self.job.parts.train))
+            usual = default_values(self.job.plan, self.space, len(self.job.parts.train))
             self.study.enqueue_trial(usual, skip_if_exists=True)
         with progress("trials", trials, self.job.plan.show_progress) as advance:
 
@@ -83,7 +83,7 @@ class Search:
             self.study.optimize(self._objective, n_trials=trials - done, catch=_Failed, callbacks=[after])
 
     def table(self) -> list[Trial]:
-        """Return the trials that count: all but those that were interrupted."""
+        """Return all trials that were not interrupted."""
         return [
             Trial(
                 each.number,
@@ -99,7 +99,7 @@ class Search:
         ]
 
     def best(self) -> Trial:
-        """Return the trial of the best score; of equal ones the first."""
+        """Return the trial with the best score; on a tie, the first."""
         table = self.table()
         complete = [each for each in table if each.state == "complete"]
         if not complete:
@@ -111,7 +111,7 @@ class Search:
         """Score the model of a trial on test, and write the folder."""
         if self.kept is not None and self.kept[0] == best.number:
             learned = self.kept[2]
-        else:  # that of an earlier session is trained again, to the same weights
+        else:  # a model of an earlier session is trained again, to the same weights
             learned = self._learn(with_values(self.job.plan, best.values))
         outcome = scored(learned)
         if self.folder is None:
@@ -126,8 +126,8 @@ class Search:
             for name, value in best.values.items()
         )
         note = (
-            f"These settings are those of trial {best.number}, the best of {len(table)} by its score on "
-            f"dev, {best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
+            f"These are the settings of trial {best.number}, the best of {len(table)} by its score on dev, "
+            f"{best.score:.4f}: {', '.join(values)}; {TRIALS} has all trials."
         )
         pictures = {}
         if not drawing.why_no_plots():
@@ -140,36 +140,36 @@ class Search:
         return outcome
 
     def _reseed(self) -> None:
-        """Let what is tried depend on what was found and on the seed, not on when the sweep was interrupted."""
+        """Make proposals depend only on the seed and the results so far, not on interruptions."""
         seed = self.job.plan.settings.seed + len(self.table())
         self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
 
-    def _objective(self, asked: Any) -> float:
-        """Return the score of a trial with values that optuna proposes."""
+    def _objective(self, trial: Any) -> float:
+        """Train with the values that optuna proposes, and return the score."""
 
         def watch(event: Event) -> None:
             record = event.record
-            # trials of any batch size are compared after the same epochs
+            # compared after whole epochs, so that trials of any batch size are comparable
             if event.kind != "evaluation" or record["score"] is None or not float(record["epoch"]).is_integer():
                 return
-            asked.report(record["score"], int(record["epoch"]))
-            if self.prune and asked.should_prune():
+            trial.report(record["score"], int(record["epoch"]))
+            if self.prune and trial.should_prune():
                 raise self.optuna.TrialPruned
 
-        suggest(asked, self.space)
+        suggest(trial, self.space)
         try:
-            learned = self._learn(replace(with_values(self.job.plan, asked.params), callbacks=(watch,)))
+            learned = self._learn(replace(with_values(self.job.plan, trial.params), callbacks=(watch,)))
         except BertieError as error:
-            # a plain one says that the training diverged: the rate was too high, and other trials need not suffer
+            # a plain BertieError means that the training diverged: only this trial fails
             if type(error) is not BertieError:
                 raise
-            raise _failed(asked, str(error)) from error
+            raise _failed(trial, str(error)) from error
         score = learned.history.best_score
         if score is None:
-            raise _failed(asked, "its score is undefined on dev")
-        asked.set_user_attr("metrics", learned.history.best_metrics)
+            raise _failed(trial, "its score is undefined on dev")
+        trial.set_user_attr("metrics", learned.history.best_metrics)
         if self.kept is None or score > self.kept[1]:
-            self.kept = asked.number, score, learned
+            self.kept = trial.number, score, learned
         return score
 
     def _learn(self, plan: Plan) -> Learned:
@@ -191,38 +191,38 @@ class Search:
         )
         plan, parts = self.job.plan.to_dict(), self.job.parts
         data = digest_of_rows(parts.train, parts.dev, parts.test)
-        begun = json.loads(json.dumps({"model": plan["model"], "space": self.space, "plan": plan, "data": data}))
-        if why := _why_other(study.user_attrs.get("begun", begun), begun):
-            raise InputError(f"The sweep in {str(self.folder)!r} was begun {why}; give another {spelled('out')}.")
-        study.set_user_attr("begun", begun)
+        started = json.loads(json.dumps({"model": plan["model"], "space": self.space, "plan": plan, "data": data}))
+        if why := _difference(study.user_attrs.get("begun", started), started):
+            raise InputError(f"The sweep in {str(self.folder)!r} was started {why}; give another {spelled('out')}.")
+        study.set_user_attr("begun", started)
         for each in study.trials:
             if each.state.name == "RUNNING":
                 study.tell(each.number, state=self.optuna.trial.TrialState.FAIL)
         return study
 
 
-def _why_other(before: Mapping[str, Any], begun: Mapping[str, Any]) -> str:
-    """Return how a sweep was begun otherwise than it is to go on; empty if it was not."""
-    was, plan = before.get("plan") or {}, begun["plan"]
+def _difference(before: Mapping[str, Any], started: Mapping[str, Any]) -> str:
+    """Return how a sweep was started differently than it is to be resumed; empty if it was not."""
+    was, plan = before.get("plan") or {}, started["plan"]
     known = {*signature(LabelOptions.of).parameters, *_SETTINGS, "seed", "steps"}
     known |= {field.name for field in fields(Plan)}
     if unknown := sorted({*was, *was.get("settings", ())} - known):
-        return f"by a version of bertie that had {listed(unknown)}, with which this one cannot go on"
-    for name, value in begun.items():
+        return f"by a version of bertie that had {listed(unknown)}, which this one cannot resume"
+    for name, value in started.items():
         if before.get(name) != value:
             others = [one for one in sorted({*was, *plan}) if was.get(one) != plan.get(one)]
             return f"with another {', '.join(others) if name == 'plan' else name}"
     return ""
 
 
-def _failed(asked: Any, why: str) -> _Failed:
-    asked.set_user_attr("why", why)
-    logger.warning("Trial %d failed: %s", asked.number, why)
+def _failed(trial: Any, why: str) -> _Failed:
+    trial.set_user_attr("why", why)
+    logger.warning("Trial %d failed: %s", trial.number, why)
     return _Failed(why)
 
 
-def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
-    """Return what is tried where the user names nothing, for ``rows`` to learn from.
+def default_space(plan: Plan, rows: int) -> dict[str, Any]:
+    """Return the default search space for ``rows`` of training data.
 
     Rates: 2e-5 to 5e-5 for BERT-base (Devlin et al. 2019, A.3), up to 3e-4 for small models (Turc et al. 2019); with
     LoRA 1e-4 to 2e-3 (Hu et al. 2021, appendix D). Batches of 16 and 32, 2 to 4 epochs (Devlin et al.), up to 20 for
@@ -230,10 +230,10 @@ def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
     at 0.8 to 1 of the rate above it (Clark et al. 2020, Zhang et al. 2021).
     """
     steps = ceil(rows / (plan.settings.examples_in_a_step or BATCH_SIZE))
-    most = max(4, replace(plan.settings, epochs=None, steps=None).epochs_over(steps))
+    max_epochs = max(4, replace(plan.settings, epochs=None, steps=None).epochs_over(steps))
     found: dict[str, Any] = {
         "learning_rate": (1e-5, 3e-4, "log") if plan.lora is None else (1e-4, 2e-3, "log"),
-        "epochs": (2, most),
+        "epochs": (2, max_epochs),
         "warmup": (0.0, 0.2),
         "layer_decay": (0.8, 1.0),
     }
@@ -247,7 +247,7 @@ def usual_space(plan: Plan, rows: int) -> dict[str, Any]:
 
 
 def check_space(space: Space) -> None:
-    """Refuse a range without width, a learning rate of 0, and a value that is neither choices nor a range."""
+    """Refuse empty ranges, logarithmic ranges from 0, and values that are neither choices nor a range."""
     if not space:
         raise InputError("space is empty; name at least one setting to try, or leave it out.")
     for name, value in space.items():
@@ -262,24 +262,24 @@ def check_space(space: Space) -> None:
 
 
 def suggest(trial: Any, space: Space) -> None:
-    """Have optuna propose a value for everything in the space; ``trial.params`` holds them."""
+    """Have optuna propose a value for everything in the space, in ``trial.params``."""
     for name, value in space.items():
         if isinstance(value, list):
             trial.suggest_categorical(name, value)
         else:
-            is_whole = all(isinstance(end, int) for end in value[:2])
-            (trial.suggest_int if is_whole else trial.suggest_float)(name, *value[:2], log=len(value) == 3)
+            is_integer = all(isinstance(end, int) for end in value[:2])
+            (trial.suggest_int if is_integer else trial.suggest_float)(name, *value[:2], log=len(value) == 3)
 
 
 def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
-    """Return the plan with other values of settings, of ``lora`` and ``class_weights``, and of the task's options."""
+    """Return the plan with these values of settings, ``lora``, ``class_weights`` and the task's options."""
     options = plan.row.load_trainable().options()
     known = [*sorted(_SETTINGS), *_OF_PLAN, *options]
     for name in values:
         if name not in known:
             raise InputError(f"A sweep cannot vary {name!r}; it can vary {', '.join(known)}.{nearest(name, known)}")
     settings = {name: value for name, value in values.items() if name in _SETTINGS}
-    # one of two that exclude each other: what the sweep names holds
+    # of two settings that exclude each other, the one in the sweep takes precedence
     for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens"), ("batch_tokens", "batch_size")):
         if settings.get(one) is not None:
             settings.setdefault(other, None)
@@ -288,16 +288,16 @@ def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
     return replace(plan, settings=replace(plan.settings, **settings), options={**plan.options, **others}, **own)
 
 
-def usual_values(plan: Plan, space: Space, rows: int) -> dict[str, Any]:
-    """Return the plan's own values of what is varied, those that lie in the space: the first trial has them."""
-    settings = plan.rated(own_config(plan.model)).settings
+def default_values(plan: Plan, space: Space, rows: int) -> dict[str, Any]:
+    """Return the plan's own values for the first trial, where they are in the space."""
+    settings = plan.with_learning_rate(own_config(plan.model)).settings
     size = settings.examples_in_a_step
-    usual = {**settings.to_dict(), **plan.options, "batch_size": size}
-    usual["epochs"] = settings.epochs_over(ceil(rows / (size or BATCH_SIZE)))
-    return {name: usual[name] for name, value in space.items() if name in usual and _holds(value, usual[name])}
+    own = {**settings.to_dict(), **plan.options, "batch_size": size}
+    own["epochs"] = settings.epochs_over(ceil(rows / (size or BATCH_SIZE)))
+    return {name: own[name] for name, value in space.items() if name in own and _contains(value, own[name])}
 
 
-def _holds(choices: Any, value: Any) -> bool:
+def _contains(choices: Any, value: Any) -> bool:
     if isinstance(choices, list):
         return value in choices
     return isinstance(value, int | float) and choices[0] <= value <= choices[1]

@@ -1,4 +1,4 @@
-"""Several fine-tunings of one plan, a model a seed or a model a fold: all are scored, and the best is kept."""
+"""Several fine-tunings of one plan, one per seed or fold: all are scored, and the best is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,29 +6,26 @@ from dataclasses import replace
 from bertie.finetuning.plan import Job, Plan
 from bertie.finetuning.resuming import FOLD, SEED
 from bertie.finetuning.run import Outcome, learn, prepare, scored
-from bertie.finetuning.run_folder import forget_state, write_folder
+from bertie.finetuning.run_folder import remove_state, write_folder
 from bertie.finetuning.run_report import Runs
 from bertie.progress import logger
 from bertie.training import is_first
 
 
 def run_seeds(plan: Plan, seeds: Sequence[int]) -> tuple[Outcome, Runs]:
-    """Train a model a seed, on the same rows."""
+    """Train a model per seed, on the same rows."""
     [job] = prepare(plan)
     plans = {number: replace(plan, settings=replace(plan.settings, seed=number)) for number in seeds}
     return _run_all("seed", SEED, {number: replace(job, plan=each) for number, each in plans.items()})
 
 
 def run_folds(plan: Plan) -> tuple[Outcome, Runs]:
-    """Train a model a fold: each is scored on its own part of the rows, and learns from the others."""
+    """Cross-validate: train a model per fold, each scored on its own fold and trained on the others."""
     return _run_all("fold", FOLD, dict(enumerate(prepare(plan), 1)))
 
 
 def _run_all(what: str, folder: str, jobs: Mapping[int, Job]) -> tuple[Outcome, Runs]:
-    """Return the outcome that is best on dev, and the metrics of all.
-
-    Of equally good ones the first is the best.
-    """
+    """Return the outcome that is best on dev (on a tie, the first), and the metrics of all."""
     best: Outcome | None = None
     runs = Runs(what)
     out = next(iter(jobs.values())).plan.out
@@ -47,7 +44,7 @@ def _run_all(what: str, folder: str, jobs: Mapping[int, Job]) -> tuple[Outcome, 
         best.job = replace(best.job, plan=replace(best.job.plan, out=out))
         write_folder(best, runs)
         for number in jobs if is_first() else ():
-            forget_state(out / f"{folder}{number}")
+            remove_state(out / f"{folder}{number}")
     return best, runs
 
 

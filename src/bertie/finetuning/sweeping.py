@@ -1,4 +1,4 @@
-"""``bertie.sweep``: fine-tuning tried with many settings; the best of them is kept, and scored once on test."""
+"""``bertie.sweep``: fine-tuning with many settings; the best model is kept, and scored once on test."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from bertie.finetuning.plan import Plan, StartModel
 from bertie.finetuning.run import prepare
 from bertie.finetuning.searching import STUDY, WHAT, Search, Space, Trial
 from bertie.training import Settings, world_size
-from bertie.training.run_directory import at_work_in, refuse_finished
+from bertie.training.run_directory import exclusive_run, refuse_finished
 
 
 @dataclass
 class Sweep:
-    """What a sweep found.
+    """The result of a sweep.
 
     Attributes:
         best: the model of the best trial, with its metrics on test.
         values: the settings of that trial.
         trials: all of them.
-        folder: the model in hub layout, metrics, plots and a report; None if none was asked for.
+        folder: the model in hub layout, metrics, plots and a report; None without ``out``.
     """
 
     best: Finetuned
@@ -71,40 +71,40 @@ def sweep(
 
     ``bertie.sweep("text-classification", "train.csv", model="all-MiniLM-L6-v2", trials=20, out="runs/sweep")``
 
-    Trials are compared on dev; test takes no part in the choice, and the best model alone is scored on it, once. The
-    first trial has the usual settings, so that no sweep ends below them. The best score on dev, being the best of many,
-    is too good; the metrics on test are not.
+    Trials are compared on dev; test is not used for the choice, and only the best model is scored on it, once. The
+    first trial has the default settings, so that a sweep never ends below them. The best score on dev, being the best
+    of many, is optimistic; the metrics on test are not.
 
     Args:
         task, train, model: as for `bertie.finetune`.
-        trials: how many to make, those that are pruned or fail included.
-        space: setting → a list of choices, a range ``(low, high)``, or ``(low, high, "log")``; a range of two int is of
-            whole numbers. Any setting of `bertie.Settings`, ``lora``, ``class_weights``, or option of the task. None:
+        trials: how many to run, including those that are pruned or fail.
+        space: setting → a list of choices, a range ``(low, high)``, or ``(low, high, "log")``; a range of two ints is
+            one of integers. Any setting of `bertie.Settings`, ``lora``, ``class_weights``, or option of the task. None:
             learning rate, epochs, batch size, warm-up and layer-wise decay, in ranges from the literature.
         out: the folder of the sweep: that of the best run, with ``trials.jsonl`` and ``sweep.png``; None keeps
             everything in memory.
         dev, test, tune: as for `bertie.finetune`; ``dev`` must keep some rows.
         form, columns, kind, label_names, label_map, first_choice: as for `bertie.finetune`.
         on_bad_row, metric, device, show_progress: as for `bertie.finetune`.
-        options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials, if not in ``space``.
-        prune: stop a trial that after an epoch, from its second on, is below the median of others at theirs.
-        seed: of the splits, of each training and of what is tried.
-        resume: go on with the sweep in ``out``; if there is none, begin it. A model of before is trained anew if it
-            is the best.
+        options, class_weights, settings, lora: as for `bertie.finetune`; the same in all trials unless in ``space``.
+        prune: stop a trial that, from its second epoch on, is below the median of the other trials at that epoch.
+        seed: of the splits, of each training and of the proposals.
+        resume: continue the sweep in ``out``, or start it if there is none. If the best model is from an earlier
+            session, it is trained again.
 
     Raises:
-        InputError: a value that cannot be; a sweep that is resumed was started otherwise.
-        InputTypeError: a value of ``space`` of another kind.
-        BertieError: optuna is not installed, or no trial gave a score; and all that `bertie.finetune` raises.
+        InputError: a value is not allowed, or a sweep to be resumed was started differently.
+        InputTypeError: a value of ``space`` has the wrong type.
+        BertieError: optuna is not installed, or no trial gave a score; and whatever `bertie.finetune` raises.
     """
     optuna = need("optuna", extra="sweep", what=WHAT)
     folder = None if out is None else Path(out)
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise InputError(f"trials is {trials!r}; it is the number of fine-tunings to make, at least 1.")
+        raise InputError(f"trials is {trials!r}; it is the number of fine-tunings to run, at least 1.")
     if world_size() > 1:
         raise InputError("A sweep runs in one process; start it without torchrun.")
     if resume and folder is None:
-        raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the sweep to go on with.")
+        raise InputError(f"{spelled('resume')} needs {spelled('out')}, the folder of the sweep to continue.")
     plan = Plan(
         task=task,
         train=train,
@@ -124,10 +124,10 @@ def sweep(
         device=device,
         show_progress=show_progress,
     )
-    with at_work_in(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
+    with exclusive_run(folder, lambda names: _refuse_other_content(folder, resume, names)), _quiet(optuna):
         [job] = prepare(replace(plan, out=folder))
         if not job.parts.dev:
-            raise InputError(f"A sweep compares its trials on dev; let {spelled('dev')} keep some rows.")
+            raise InputError(f"A sweep compares its trials on dev; leave some rows for {spelled('dev')}.")
         search = Search(optuna, replace(job, plan=plan), space, folder, prune)
         search.run(trials)
         best = search.best()
@@ -136,20 +136,20 @@ def sweep(
 
 
 def _refuse_other_content(folder: Path | None, resume: bool, names: set[str]) -> None:
-    """Refuse a folder with ``names`` that holds something else than the sweep that is to go on."""
+    """Refuse a folder whose ``names`` show anything but a sweep to be resumed."""
     refuse_finished(folder, names)
     if names and STUDY not in names:
         raise InputError(f"{str(folder)!r} is not empty and holds no sweep; give another folder with {spelled('out')}.")
     if STUDY in names and not resume:
         raise InputError(
-            f"{str(folder)!r} holds a sweep; {spelled('resume', True)} goes on with it, or give another folder with "
+            f"{str(folder)!r} holds a sweep; {spelled('resume', True)} continues it, or give another folder with "
             f"{spelled('out')}."
         )
 
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Let optuna log errors only: a bar and a table report the trials."""
+    """Have optuna log only errors: a progress bar and a table report the trials."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What the training loop learns from in fine-tuning: a task, its model, and labelled examples as ids."""
+"""The learner of fine-tuning: a task, its model, and labelled examples as features."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -14,15 +14,15 @@ from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
 from bertie.training.learner import first_of
 
-# Examples are encoded this many at a time: their texts and encodings are gone before the next are read.
+# Examples are encoded this many at a time, so that their texts and encodings are freed before the next are read.
 CHUNK = 8_192
 
 
 class TaskLearner:
-    """A `bertie.training.Learner` of labelled features; ``places`` say where each example stands, for messages."""
+    """A `bertie.training.Learner` of labelled features; ``locations`` of the examples are for messages."""
 
-    def __init__(self, task: TrainableTask, model: nn.Module, features: Features, places: Sequence[str]) -> None:
-        self.task, self.model, self.features, self.places = task, model, features, places
+    def __init__(self, task: TrainableTask, model: nn.Module, features: Features, locations: Sequence[str]) -> None:
+        self.task, self.model, self.features, self.locations = task, model, features, locations
         self.sizes: Sequence[int] = features.input_lengths()
 
     def divisor(self, examples: Sequence[int]) -> float | Mapping[str, float]:
@@ -34,12 +34,12 @@ class TaskLearner:
         return self.task.loss(self.task.run(TaskModel(self.model), part), part)
 
     def describe(self, examples: Sequence[int]) -> str:
-        """Return where the first of these examples stand."""
-        return first_of(examples, self.places.__getitem__)
+        """Return the locations of the first of these examples."""
+        return first_of(examples, self.locations.__getitem__)
 
 
 def encode_examples(task: TrainableTask, examples: Iterable[Example], show_progress: bool | None = None) -> Features:
-    """Return the features of labelled examples, with what is to be learned of them."""
+    """Return the features of labelled examples, including their labels."""
     parts, source = [], iter(examples)
     with progress("examples encoded", None, show_progress) as advance:
         while chunk := list(islice(source, CHUNK)):

@@ -1,4 +1,4 @@
-"""The rows of dev: metrics and loss at each evaluation, and the options that suit them best in the end."""
+"""Dev: metrics and loss at each evaluation, and the options that are tuned on it at the end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,9 +19,9 @@ LOSS = "loss"
 
 
 class Tuning:
-    """The examples that the best epoch and the task's options are chosen by, as the model learns.
+    """The examples of dev, by which the best epoch and the task's options are chosen.
 
-    ``task`` has the options it is trained with; after `on_train_end`, it is as it answers.
+    ``task`` has the options of the training, and is replaced by the result of `on_train_end` afterwards.
     """
 
     def __init__(self, task: TrainableTask, model: Any, examples: list[Example]) -> None:
@@ -33,25 +33,25 @@ class Tuning:
 
     def metrics(self) -> Mapping[str, float]:
         """Return the model's metrics, and its loss."""
-        rows = self._rows = self._computed()
+        rows = self._rows = self._compute_rows()
         self._last = Scored(self.task)
         self._last.add(self._outputs(rows), self.examples)
         found = {name: float("nan") if value is None else value for name, value in self._last.scores.metrics().items()}
         return found if LOSS in found else {**found, LOSS: self._loss(rows)}
 
     def warning(self, _: Mapping[str, float]) -> str | None:
-        """Return a sentence if the last answers were all the same."""
+        """Return a warning if the last answers were all the same."""
         return None if self._last is None else self._last.warning()
 
-    def forget(self) -> None:
-        """Discard what was computed of the examples: the model has changed since the last evaluation."""
+    def invalidate(self) -> None:
+        """Discard the cached outputs: the model has changed since the last evaluation."""
         self._rows = None
 
     def tune(self) -> TrainableTask:
-        """Return the task with the options that suit these examples, once the model is trained."""
+        """Return the task with its options tuned on these examples, once the model is trained."""
         if not self.examples:
             return self.task
-        outputs = self._outputs(self._computed() if self._rows is None else self._rows)
+        outputs = self._outputs(self._compute_rows() if self._rows is None else self._rows)
         self.values = outputs.values
         return self.task.tune(outputs)
 
@@ -59,14 +59,14 @@ class Tuning:
     def labels(self) -> list[Any]:
         return [example.label for example in self.examples]
 
-    def _computed(self) -> list[Any]:
+    def _compute_rows(self) -> list[Any]:
         return compute_rows(self.task, TaskModel(self.model), self.features)
 
     def _outputs(self, rows: Sequence[Any]) -> Outputs:
         return self.task.outputs(rows, self.features, self.labels)
 
     def _loss(self, rows: Sequence[Any]) -> float:
-        """Return the loss that training has, with labels as they are, of rows in the order of their inputs."""
+        """Return the training loss, without label smoothing, of computed rows in input order."""
         task = self.task
         if "label_smoothing" in task.options():
             task = task.with_options(label_smoothing=0.0)
@@ -75,13 +75,13 @@ class Tuning:
         model = TaskModel(self.model)
         total: Any = 0.0
         divisor: Any = 0.0
-        # where a loss compares inputs with each other, as many of them as in a usual step
+        # in batches of the default size, which matters if a loss compares inputs with each other
         for begin in range(0, features.num_inputs, BATCH_SIZE):
             inputs = range(begin, min(begin + BATCH_SIZE, features.num_inputs))
             part = features.select_inputs(inputs)
             with model.inference():
                 if task.loss_of_answers:
-                    output: Any = _together(rows[firsts[begin] : firsts[inputs.stop]])
+                    output: Any = _to_tensor(rows[firsts[begin] : firsts[inputs.stop]])
                 else:
                     output = task.run(model, part)
                 total = total + task.loss(output, part).double().cpu().numpy()
@@ -90,8 +90,8 @@ class Tuning:
         return float((total / divisor).sum()) if np.all(divisor) else float("nan")
 
 
-def _together(rows: Sequence[Any]) -> torch.Tensor:
-    """Return what a task's model computed for rows ``[R, ...]``, or for the tokens ``[T, ...]`` of rows."""
+def _to_tensor(rows: Sequence[Any]) -> torch.Tensor:
+    """Return the outputs of rows ``[R, ...]``, or of the tokens of rows ``[T, ...]``, as one tensor."""
     arrays = [np.asarray(row) for row in rows]
     return torch.from_numpy(np.stack(arrays) if arrays[0].ndim == 1 else np.concatenate(arrays))
 

@@ -1,4 +1,4 @@
-"""Programs written for `transformers` and sentence-transformers on bertie's engine, by one line."""
+"""Runs programs written for `transformers` and sentence-transformers on bertie's engine, with one added line."""
 
 from bertie.extras import need_torch
 

@@ -1,4 +1,4 @@
-"""An encoder of `transformers` as an engine: what it must be for that, and whether it is still what it was then."""
+"""An engine for a `transformers` encoder: whether one can be made, and whether it is still up to date."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ from bertie.models.optimizing import TOLERANCE, two_texts
 from bertie.zero_copy import parameter_as_array
 
 ENCODERS = tuple(dict.fromkeys(f"{family.name}Model" for family in FAMILIES.values()))
-_HOME = "transformers.models."
-_HOMES_OF_PARTS = (_HOME, "transformers.activations", "torch.nn.modules.")
-# its hooks stay in a model once hidden states were asked of it, and act only while they are
+_PACKAGE = "transformers.models."
+_PART_PACKAGES = (_PACKAGE, "transformers.activations", "torch.nn.modules.")
+# its hooks stay in a model once hidden states were requested, but are only active while they are
 _CAPTURING = "transformers.utils.output_capturing"
-# what modules compute with besides weights
-_NUMBERS = ("eps", "scaling", "is_causal")
+# attributes that modules compute with besides weights
+_CONSTANTS = ("eps", "scaling", "is_causal")
 # fields of a config that an encoder without a head doesn't read
-_OF_HEADS = ("id2label", "label2id", "num_labels", "architectures", "quantization_config", "pruned_heads")
+_HEAD_FIELDS = ("id2label", "label2id", "num_labels", "architectures", "quantization_config", "pruned_heads")
 
 
 def is_encoder(module: nn.Module) -> bool:
     """Whether a module is one of `ENCODERS`, or of a class that extends one."""
-    return any(kind.__name__ in ENCODERS and kind.__module__.startswith(_HOME) for kind in type(module).__mro__)
+    return any(kind.__name__ in ENCODERS and kind.__module__.startswith(_PACKAGE) for kind in type(module).__mro__)
 
 
 def why_not(encoder: nn.Module) -> str:
-    """Return what of an encoder an engine would leave out, or an empty text; numbers aren't compared."""
+    """Return why an engine can't stand in for an encoder, or ""; their outputs aren't compared here."""
     modules = modules_in(encoder)
     for module in modules[1:]:
         own, kind = vars(module), type(module)
-        if not kind.__module__.startswith(_HOMES_OF_PARTS):
+        if not kind.__module__.startswith(_PART_PACKAGES):
             name = f"{kind.__module__}.{kind.__qualname__}"
             remedy = "; merge adapters first (merge_and_unload())" if name.startswith("peft.") else ""
-            return f"{name} stands in the place of its {_path(encoder, module)}{remedy}"
+            return f"{name} replaces its {_path(encoder, module)}{remedy}"
         if "forward" in own or any(_is_foreign(hook) for name in HOOKS for hook in own[name].values()):
             return f"its {_path(encoder, module)} has hooks, or another forward"
     for weight in weights_in(modules):
@@ -52,12 +52,12 @@ def why_not(encoder: nn.Module) -> str:
         if weight.dtype != torch.float32:
             return f"its weights are {weight.dtype}, and the engine computes in torch.float32; call model.float() first"
         if not weight.is_contiguous():
-            return "one of its weights doesn't lie in memory row by row"
+            return "one of its weights isn't contiguous in memory"
     return ""
 
 
 def modules_in(module: nn.Module) -> list[nn.Module]:
-    """Return a module and all within it; PyTorch's own walk puts names together, which takes as long as a product."""
+    """Return a module and all its submodules; ``Module.modules()`` builds names too, which costs as much as a layer."""
     found = [module]
     for part in module._modules.values():
         if part is not None:
@@ -66,7 +66,7 @@ def modules_in(module: nn.Module) -> list[nn.Module]:
 
 
 def weights_in(modules: list[nn.Module]) -> list[Tensor]:
-    """Return the parameters that modules have themselves."""
+    """Return the modules' own parameters, without those of submodules."""
     return [weight for module in modules for weight in module._parameters.values() if weight is not None]
 
 
@@ -80,9 +80,9 @@ def _is_foreign(hook: Any) -> bool:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an encoder consists of and computes with, read off its parts: whoever writes them, and however, is seen.
+    """The modules, weights and constants of an encoder, which detects changes however they were made.
 
-    Tables of embeddings aren't read: the engine has them where they lie.
+    Embedding tables aren't read, as the engine uses them in place.
     """
 
     modules: list[nn.Module]
@@ -92,26 +92,26 @@ class Fingerprint:
 
     @classmethod
     def of(cls, encoder: nn.Module) -> Self:
-        modules = modules_in(encoder)[1:]  # without itself, which it must not keep alive
+        modules = modules_in(encoder)[1:]  # without the encoder, which this must not keep alive
         read = weights_in([module for module in modules if type(module) is not nn.Embedding])
         return cls(
             modules,
             [weight.data_ptr() for weight in weights_in(modules)],
             checksums([weight.data_ptr() for weight in read], [weight.nbytes for weight in read], get_num_threads()),
-            [vars(module).get(name) for module in modules for name in _NUMBERS],
+            [vars(module).get(name) for module in modules for name in _CONSTANTS],
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The engine of an encoder as it was, and the class of its outputs."""
+    """The engine of an encoder at one point in time, and the class of its outputs."""
 
     engine: Engine
     output: type[Any]
 
     @classmethod
     def of(cls, encoder: Any, original: Callable[..., Any]) -> Self:
-        """Return an encoder's as it is now, checked against its ``original`` forward."""
+        """Return the snapshot of an encoder, checked against its ``original`` forward."""
         config = _config_of(encoder)
         arrays = {
             canonical(from_family(name, config.family, "BertModel")) or name: parameter_as_array(weight)
@@ -123,16 +123,16 @@ class Snapshot:
 
 
 def _config_of(encoder: Any) -> BertConfig:
-    fields = {name: value for name, value in encoder.config.to_dict().items() if name not in _OF_HEADS}
+    fields = {name: value for name, value in encoder.config.to_dict().items() if name not in _HEAD_FIELDS}
     config: BertConfig = BertConfig.from_dict(fields)
     blocks = next(each for each in encoder.modules() if isinstance(each, nn.ModuleList))
-    config.num_hidden_layers = len(blocks)  # programs cut encoders off
+    config.num_hidden_layers = len(blocks)  # programs may have removed layers
     return config
 
 
 @torch.inference_mode()
 def _checked_output(original: Callable[..., Any], engine: Engine) -> type[Any]:
-    """Return the class of what an encoder returns for two texts; refuse it if the engine's answers are others."""
+    """Return the class of an encoder's outputs; raise an error if the engine's answers to two texts differ."""
     texts = two_texts(engine)
     for row in map(texts.select, ([0], [1])):
         types = {"token_type_ids": torch.from_numpy(row.types)[None]} if engine.config.type_vocab_size else {}

@@ -1,1 +1,1 @@
-"""From documents to a BERT of one's own: token shards, examples made of them, and the run that learns from them."""
+"""Pretraining: from documents to token shards, examples made from them, and a BERT of your own."""

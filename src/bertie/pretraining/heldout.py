@@ -1,4 +1,4 @@
-"""How well a model that is being pretrained does on documents that it does not learn from."""
+"""Evaluation of a model in pretraining on held-out documents."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ from bertie.training.grad_accumulation import micro_tokens
 
 
 def heldout_figures(learner: PretrainingLearner, tokens: int = 2**15) -> dict[str, float]:
-    """Return figures of the learner's model over a part of its examples, in the mode that the model is in.
+    """Return the metrics of the learner's model on a sample of its examples, in the model's current mode.
 
-    A learner of the held-out documents with the seed 0 has the same examples, masked alike, on every machine and in
-    every run, so that figures can be compared: ``loss`` (the mean cross-entropy of a masked token, in nats),
-    ``accuracy`` (the share of masked tokens that are guessed), ``next_sentence_accuracy`` of pairs, ``teacher_cosine``.
+    A learner of the held-out documents with seed 0 has the same examples with the same masks on every machine and in
+    every run, so that metrics are comparable: ``loss`` (mean cross-entropy of masked tokens, in nats), ``accuracy``
+    (share of masked tokens predicted correctly), ``next_sentence_accuracy`` of pairs, ``teacher_cosine``.
     """
     count = len(learner.sizes)
     wanted = max(1, tokens // learner.length)
@@ -33,9 +33,9 @@ def heldout_figures(learner: PretrainingLearner, tokens: int = 2**15) -> dict[st
 
 @torch.inference_mode()
 def _of_batch(learner: PretrainingLearner, batch: Batch) -> Mapping[str, Array]:
-    """Return what the figures are means of: one number a masked token, a pair, a sentence."""
+    """Return the values that the metrics are means of: one per masked token, pair, or sentence."""
     outputs = learner.outputs(batch)
-    guessed = ON_TENSORS.correct_and_loss(outputs["masked_lm"], batch.labels[batch.places])
+    guessed = ON_TENSORS.correct_and_loss(outputs["masked_lm"], batch.labels[batch.masked_positions])
     found = {"loss": guessed[:, 1], "accuracy": guessed[:, 0]}
     if learner.next_sentence:
         pairs = np.flatnonzero(batch.follows != IGNORED)

@@ -1,7 +1,7 @@
-"""Documents → token shards: read, deduplicated, partly held out, cut into sentences, and written side by side.
+"""Documents → token shards: read, deduplicated, partly held out, split into sentences, and tokenized in parallel.
 
-A shard is made of the documents of one block, and a block follows from the input alone. So a run that was killed goes
-on by reading again what it read, and skips the blocks whose shards are there.
+A shard has the documents of one block, and blocks depend on the input only. So a run that was killed is resumed by
+reading the input again, and skipping the blocks whose shards exist.
 """
 
 import hashlib
@@ -42,13 +42,13 @@ from bertie.pretraining.shards import (
 from bertie.progress import progress
 from bertie.tokenization.fast import BertTokenizer
 
+# characters of text in a shard
 BLOCK = 2**24
-"""Characters of text whose documents make a shard."""
 
 
 @dataclass
 class Block:
-    """Documents of one part that become a shard."""
+    """The documents of a shard."""
 
     part: str
     number: int
@@ -68,7 +68,7 @@ class Block:
 
 @dataclass
 class Counts:
-    """What became of the documents that were read."""
+    """Counts of the documents that were read."""
 
     documents_read: int = 0
     characters: int = 0
@@ -81,22 +81,23 @@ def prepare(
     tokenizer: BertTokenizer,  # saved beside the shards
     out: Path,
     *,
-    heldout: float = 0.01,  # the share of the documents that are kept apart to measure on
+    heldout: float = 0.01,  # the share of documents held out for evaluation
     workers: int = 1,  # processes that tokenize
     sources: str = "",  # where the documents come from, for the manifest
 ) -> dict[str, Any]:
     """Write the documents as token shards into the folder ``out``, and return the manifest.
 
-    Equal documents are kept once. Whether one is held out follows from its text, so the parts stay apart when data is
-    prepared anew. Called again with the same arguments, a run that was stopped goes on.
+    Duplicate documents are dropped. Whether a document is held out depends on its text only, so train and held-out
+    documents are never mixed when data is prepared again. Called again with the same arguments, an interrupted run is
+    resumed.
     """
     if not 0 <= heldout < 1:
         raise InputError(f"The share of documents held out is {heldout}; it must be at least 0 and below 1.")
     counts = Counts()
     infos: dict[str, list[ShardInfo]] = {part: [] for part in PARTS}
-    with _begun(out, {"heldout": heldout, "vocabulary": tokenizer_digest(tokenizer)}, infos):
+    with _resumable_folder(out, {"heldout": heldout, "vocabulary": tokenizer_digest(tokenizer)}, infos):
         tokenizer.save_pretrained(out / TOKENIZER)
-        blocks = _written(_blocks(_once(documents, counts), heldout), out, workers, _checksums(out))
+        blocks = _write_shards(_blocks(_deduplicated(documents, counts), heldout), out, workers, _checksums(out))
         with progress("documents", None) as advance, closing(blocks):
             for block, info in blocks:
                 infos[block.part].append(info)
@@ -110,10 +111,10 @@ def prepare(
 
 
 @contextmanager
-def _begun(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[ShardInfo]]) -> Iterator[None]:
-    """Begin the folder, or go on with one that was begun with the same options.
+def _resumable_folder(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[ShardInfo]]) -> Iterator[None]:
+    """Start a new folder, or resume one that was started with the same options.
 
-    Of a new one nothing is left if the documents are refused before any of them is in a shard.
+    A new folder is removed again if the documents are refused before any of them is in a shard.
     """
     path, is_new = out / OPTIONS, not out.exists()
     _refuse_other_version(out)
@@ -137,15 +138,15 @@ def _begun(out: Path, options: dict[str, Any], infos: Mapping[str, Sequence[Shar
 
 
 def _refuse_other_version(out: Path) -> None:
-    """Leave alone what another version of bertie has written; a manifest that cannot be read is written anew."""
+    """Refuse data of another version of bertie; an unreadable manifest will be written again."""
     try:
         version = read_json(out / MANIFEST, "manifest").get("version", VERSION)
     except CheckpointError:  # there is none, or it is damaged
         return
     if version != VERSION:
         raise InputError(
-            f"{str(out)!r} holds data of version {short(version)}, and this bertie writes version {VERSION}; "
-            "choose another folder, or go on with the bertie that wrote it."
+            f"{str(out)!r} holds data of version {short(version)}, but this bertie writes version {VERSION}; "
+            "choose another folder, or continue with the bertie that wrote it."
         )
 
 
@@ -153,7 +154,7 @@ def _check_options(out: Path, before: Mapping[str, Any], options: Mapping[str, A
     changed = sorted(name for name in {*before, *options} if before.get(name) != options.get(name))
     if changed:
         raise InputError(
-            f"{str(out)!r} holds data that was prepared with another {' and '.join(changed)}; "
+            f"{str(out)!r} holds data prepared with another {' and '.join(changed)}; "
             "choose another folder, or delete this one."
         )
 
@@ -162,8 +163,8 @@ def _has_documents(infos: Mapping[str, Sequence[ShardInfo]]) -> bool:
     return any(info.documents for info in chain.from_iterable(infos.values()))
 
 
-def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:
-    """Yield documents that are neither blank nor repeated, each with a hash of its text."""
+def _deduplicated(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]:
+    """Yield documents that are neither blank nor duplicates, each with a hash of its text."""
     seen: set[int] = set()
     for text in documents:
         counts.documents_read += 1
@@ -182,7 +183,7 @@ def _once(documents: Iterable[str], counts: Counts) -> Iterator[tuple[str, int]]
 def _blocks(documents: Iterable[tuple[str, int]], heldout: float) -> Iterator[Block]:
     open_blocks = {part: Block(part, 0) for part in PARTS}
     for text, hashed in documents:
-        # the lower half of the hash, so that the order of documents by hash says nothing of their part
+        # the lower half of the hash, so that sorting documents by hash does not sort them by part
         part = "heldout" if (hashed & 0xFFFFFFFF) < heldout * 2**32 else "train"
         block = open_blocks[part]
         block.add(text, hashed)
@@ -193,7 +194,7 @@ def _blocks(documents: Iterable[tuple[str, int]], heldout: float) -> Iterator[Bl
 
 
 def _checksums(out: Path) -> dict[str, int]:
-    """Return the checksums of the shards that an earlier run finished with; none if there was no such run."""
+    """Return the checksums of the shards of a finished earlier run, if there was one."""
     try:
         manifest = read_manifest(out)
     except CheckpointError:
@@ -201,32 +202,34 @@ def _checksums(out: Path) -> dict[str, int]:
     return {info["name"]: info["checksum"] for part in PARTS for info in manifest[part]}
 
 
-def _written(
+def _write_shards(
     blocks: Iterable[Block], out: Path, workers: int, checksums: Mapping[str, int]
 ) -> Generator[tuple[Block, ShardInfo]]:
-    """Yield each block with its shard, in order; at most one block more than there are workers waits."""
+    """Yield each block with its shard, in order; at most ``workers + 1`` blocks are pending."""
     if workers < 2:
         tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
         for block in blocks:
-            yield block, _known(block, out, checksums) or _tokenize(block, out, tokenizer)
+            yield block, _existing_shard(block, out, checksums) or _tokenize(block, out, tokenizer)
         return
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[Block, ShardInfo | Future[ShardInfo]]] = deque()
-    with ProcessPoolExecutor(workers, context, _begin, (out,)) as pool:
+    with ProcessPoolExecutor(workers, context, _initialise_worker, (out,)) as pool:
         for block in blocks:
-            waiting.append((block, _known(block, out, checksums) or pool.submit(_work, block, out)))
+            waiting.append(
+                (block, _existing_shard(block, out, checksums) or pool.submit(_tokenize_in_worker, block, out))
+            )
             if len(waiting) > workers + 1:
-                yield _finished(*waiting.popleft())
+                yield _resolve(*waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield _resolve(*waiting.popleft())
 
 
-def _finished(block: Block, info: "ShardInfo | Future[ShardInfo]") -> tuple[Block, ShardInfo]:
+def _resolve(block: Block, info: "ShardInfo | Future[ShardInfo]") -> tuple[Block, ShardInfo]:
     return block, info if isinstance(info, ShardInfo) else info.result()
 
 
-def _known(block: Block, out: Path, checksums: Mapping[str, int]) -> ShardInfo | None:
-    """Return the shard of a block if an earlier run has written it; one that is damaged since is written anew."""
+def _existing_shard(block: Block, out: Path, checksums: Mapping[str, int]) -> ShardInfo | None:
+    """Return the shard of a block if an earlier run has written it and it is undamaged."""
     path = out / block.name
     try:
         shard = read_shard(path)
@@ -241,21 +244,21 @@ def _known(block: Block, out: Path, checksums: Mapping[str, int]) -> ShardInfo |
 _tokenizer: BertTokenizer
 
 
-def _begin(out: Path) -> None:
-    # Ctrl-C reaches every process of a terminal; the first one says what to do
+def _initialise_worker(out: Path) -> None:
+    # Ctrl-C reaches every process of a terminal; the parent handles it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _tokenizer
     _tokenizer = BertTokenizer.from_pretrained(out / TOKENIZER)
 
 
-def _work(block: Block, out: Path) -> ShardInfo:
+def _tokenize_in_worker(block: Block, out: Path) -> ShardInfo:
     return _tokenize(block, out, _tokenizer)
 
 
 def _tokenize(block: Block, out: Path, tokenizer: BertTokenizer) -> ShardInfo:
     documents = [list(sentences(text)) for text in block.texts]
     ids, lengths = tokenizer.plain_ids(list(chain.from_iterable(documents)))
-    kept = lengths > 0  # a sentence may be nothing but characters that the tokenizer drops
+    kept = lengths > 0  # a sentence may only have characters that the tokenizer drops
     counts = np.add.reduceat(kept, np.cumsum([0, *map(len, documents[:-1])]))
     shard = Shard(
         ids=ids.astype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32),

@@ -1,4 +1,4 @@
-"""``bertie pretrain``: prepared documents become a `BertForPreTraining` with its tokenizer."""
+"""``bertie pretrain``: trains a `BertForPreTraining` on prepared documents."""
 
 import dataclasses
 import json
@@ -28,43 +28,43 @@ from bertie.training import History, Phase, drawing, is_first, train
 from bertie.training.curves import draw_curves
 from bertie.training.fingerprint import digest, digest_of_tensors
 from bertie.training.logs import logs
-from bertie.training.run_directory import at_work_in, refuse_other_content
+from bertie.training.run_directory import exclusive_run, refuse_other_content
 from bertie.training.state import States
 
 
 @dataclass
 class Pretrained:
-    """A model that was pretrained."""
+    """A pretrained model."""
 
     model: BertForPreTraining  # in eval mode
     tokenizer: BertTokenizer  # the data's
     metrics: MetricValues | None  # on the held-out documents, at the end; None if there are none
-    compared: str  # a sentence on their loss beside published ones; empty where nothing is published
+    compared: str  # a sentence comparing the loss with published ones; empty if there are none
     history: History
-    recipe: Recipe  # with the settings that were used
+    recipe: Recipe  # with the settings used
 
 
 def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
-    """Train a model as the recipe says, and write it into ``recipe.out``; all but the first process get None.
+    """Train a model by a recipe, and write it to ``recipe.out``; all processes but the first get None.
 
     Args:
-        recipe: what to make of which data.
+        recipe: the data, the model, and how to train it.
         began: the time, by ``time.perf_counter``, from which a budget counts; None: from this call.
 
     Raises:
-        InputError: data, model and recipe do not fit each other, or the run that is resumed was another.
+        InputError: data, model and recipe do not fit together, or the run to be resumed is a different one.
         CheckpointError: data, model or state are missing or damaged, or ``out`` cannot be written.
         BertieError: the training diverged.
-        KeyboardInterrupt: it was stopped; ``resume`` goes on from there.
+        KeyboardInterrupt: it was stopped; ``resume`` continues from there.
     """
     began = time.perf_counter() if began is None else began
-    with at_work_in(recipe.out, partial(refuse_other_content, recipe.out)):
+    with exclusive_run(recipe.out, partial(refuse_other_content, recipe.out)):
         model, tokenizer = start_model(recipe)
         recipe = dataclasses.replace(recipe, settings=recipe.settings_for(model.config.hidden_size))
         lengths, precision = recipe.length, recipe.settings.precision
         used = Utilization(model.config, lengths, recipe.masking.rate, model.device, precision)
         corpus = Corpus(recipe.data)
-        history = _trained(recipe, model, tokenizer, corpus, used, began)
+        history = _train(recipe, model, tokenizer, corpus, used, began)
         if not is_first():
             return None
         metrics, tokens = history.last("metrics"), (corpus.tokens, history.last("tokens") or 0)
@@ -75,7 +75,7 @@ def pretrain(recipe: Recipe, began: float | None = None) -> Pretrained | None:
         return found
 
 
-def _trained(
+def _train(
     recipe: Recipe,
     model: BertForPreTraining,
     tokenizer: BertTokenizer,
@@ -83,7 +83,7 @@ def _trained(
     used: Utilization,
     began: float,
 ) -> History:
-    identity = _identity(recipe, model)  # of the weights as they are now
+    identity = _identity(recipe, model)  # with the initial weights
     teacher = start_teacher(recipe, model.device)
     learner = partial(
         PretrainingLearner,
@@ -97,7 +97,7 @@ def _trained(
     learners = [
         learner(corpus, length=length, mask_sentences=True, seed=recipe.settings.seed) for length in recipe.length
     ]
-    # not before: what does not fit leaves no folder
+    # only now, so that a recipe that does not fit leaves no folder behind
     if is_first() and not States(recipe.out / STATE).exist():
         write_json(make_folder(recipe.out) / RUN, recipe.to_dict())
     with logs(recipe.out, ["tensorboard"] if recipe.tensorboard else ()) as log:
@@ -109,25 +109,25 @@ def _trained(
             folder=recipe.out / STATE,
             resume=recipe.resume,
             data=identity,
-            log=None if log is None else used.added(log),
+            log=None if log is None else used.with_utilization(log),
             show_progress=recipe.show_progress,
             began=began,
         )
 
 
 def _evaluation(recipe: Recipe, learner: Callable[..., PretrainingLearner]) -> Callable[[], dict[str, float]] | None:
-    """Return what measures the model on the documents held out; None, and a sentence, if there are too few."""
+    """Return the evaluation on the documents held out; None, with a warning, if there are too few."""
     try:
         heldout = learner(Corpus(recipe.data, "heldout"), length=recipe.length[0], seed=0)
     except InputError as error:
         if is_first():
-            logger.warning("Nothing is measured on the way, for want of documents held out: %s", error)
+            logger.warning("The model is not evaluated, as there are too few documents held out: %s", error)
         return None
     return partial(heldout_figures, heldout)
 
 
 def _identity(recipe: Recipe, model: BertForPreTraining) -> dict[str, Any]:
-    """Return what identifies this run's data and model, before the model has learned."""
+    """Return what identifies this run's data and model, before training changes the model."""
     names_of_origin = ("_name_or_path", "architectures", "dtype")
     config = {name: value for name, value in model.config.to_dict().items() if name not in names_of_origin}
     return {
@@ -169,4 +169,4 @@ def _draw(history: History, out: Path) -> dict[str, str]:
         logger.warning("No curves were drawn: %s", why)
         return {}
     draw_curves(history.records, "accuracy", None, out / "curves.png", "documents held out", f"{MASKED_LM}_loss")
-    return {"curves.png": "loss of a masked token in training and on documents held out, and accuracy there, by step"}
+    return {"curves.png": "masked-LM loss in training and on documents held out, and accuracy on the latter, by step"}

@@ -1,6 +1,6 @@
-"""What the training loop learns from in pretraining: masked tokens, next sentences, and a teacher's vectors.
+"""The learner of pretraining: masked tokens, next sentences, and a teacher's vectors.
 
-Letters: R rows, T tokens in all, M of them to be guessed, N sentences, D numbers of a vector.
+Letters: R rows, T tokens in all, M masked tokens, N sentences, D hidden.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,16 +27,17 @@ from bertie.tokenization.fast import BertTokenizer
 from bertie.training.learner import first_of
 from bertie.training.sampler import LookedUpSizes
 
-# The terms of the loss; the first is the one that is published, and measured on documents held out.
+# The terms of the loss; the first is the one that is published and evaluated on documents held out.
 MASKED_LM, NEXT_SENTENCE, TEACHER = TERMS = ("masked_lm", "next_sentence", "teacher")
-# So many examples are kept: those of a step are asked for their sizes, their labels and their loss.
-_KEPT = 8_192
-# The size of so many says how many make a step: pairs that do not follow are longer than their part of the corpus.
+# Examples are cached, as a step needs each of them for its size, its labels and its loss.
+_CACHED = 8_192
+# The sample for the mean size, from which the examples of a step are counted: pairs that are not consecutive are longer
+# than their stretch of the corpus.
 _MEASURED = 256
 
 
 class Example(NamedTuple):
-    """What one number gives: texts to be masked, and sentences for the teacher."""
+    """One example: texts to be masked, and sentences for the teacher."""
 
     texts: list[Text]
     sentences: list[Text]
@@ -47,40 +48,40 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows as the model sees them, texts first and then sentences, and what is to be learned of them."""
+    """The rows of a batch, texts first and then sentences, with their labels."""
 
-    features: Features  # R rows
-    labels: Integers  # [T], `IGNORED` where a token is not to be guessed
-    follows: Integers  # [R], 0 or 1, and `IGNORED` for a row that is no pair
-    sentences: Features  # the last rows as the teacher reads them, nothing masked
+    features: Features  # R rows, masked
+    labels: Integers  # [T], `IGNORED` for tokens that are not masked
+    follows: Integers  # [R], 0 or 1, and `IGNORED` for rows that are not pairs
+    sentences: Features  # the last rows, unmasked, for the teacher
 
     @property
-    def places(self) -> Integers:
-        """The tokens to guess, ``[M]``."""
+    def masked_positions(self) -> Integers:
+        """The positions of the masked tokens, ``[M]``."""
         return np.flatnonzero(self.labels != IGNORED)
 
 
 class PretrainingLearner:
     """A `bertie.training.Learner` of prepared documents: the losses of BERT (section 3.1), and optionally a teacher's.
 
-    Examples are made when they are asked for. Number ``epoch * count + i`` is example ``i`` of an epoch: which texts
-    it has, which of their tokens are masked and which sentences the teacher is asked for follow from the seed and that
-    number alone. The loss has a sum for masked tokens, then one for next sentences, then the teacher's.
+    Examples are made on demand. Number ``epoch * count + i`` is example ``i`` of an epoch: its texts, their masks and
+    the sentences for the teacher depend only on the seed and that number. The terms of the loss are, in this order,
+    masked tokens, next sentences, and the teacher.
 
-    For every 128 tokens of the length, a teacher and the model read one sentence of the corpus beside the texts: the
-    mean of its last hidden states learns to have the direction of the teacher's vector (the loss is 1 minus the
-    cosine). With ``mask_sentences``, every second example has its sentences masked for the model like its texts: a
-    model that sees nothing but pairs masked is unsure of the words of a single sentence.
+    For every 128 tokens of the length, teacher and model also read one single sentence of the corpus: the mean of the
+    model's last hidden states learns the direction of the teacher's vector (the loss is 1 minus the cosine). With
+    ``mask_sentences``, the sentences of every second example are masked for the model too, as a model that has only
+    seen masks in pairs is unsure of the words of single sentences.
     """
 
     def __init__(
         self,
-        model: nn.Module,  # a `BertForPreTraining`; without next sentences a `BertForMaskedLM` serves as well
+        model: nn.Module,  # a `BertForPreTraining`; without next sentences, a `BertForMaskedLM` works too
         corpus: Corpus,
         tokenizer: BertTokenizer,
         *,
-        length: int,  # the most tokens of a text, special tokens included
-        next_sentence: bool = True,  # pairs, of which half are consecutive; False makes stretches of documents
+        length: int,  # maximum tokens of a text, special tokens included
+        next_sentence: bool = True,  # pairs, half of them consecutive; False: stretches of documents
         masking: Masking | None = None,
         teacher: EmbedPipeline | None = None,
         teacher_weight: float = 1.0,
@@ -92,22 +93,22 @@ class PretrainingLearner:
         _check_model(model, tokenizer, length, next_sentence)
         corpus.check_tokenizer(tokenizer)
         self.next_sentence = next_sentence
-        made = NextSentencePairs if next_sentence else DocumentStretches
-        self._texts = made(corpus, tokenizer, length, seed)
+        kind = NextSentencePairs if next_sentence else DocumentStretches
+        self._texts = kind(corpus, tokenizer, length, seed)
         self._masker = Masker(masking or Masking(), tokenizer, config.vocab_size)
         self.teacher = None if teacher is None else Teacher(teacher, tokenizer, config.hidden_size)
         self._teacher_weight, self._mask_sentences = teacher_weight, mask_sentences
         limit = min(length, self.teacher.limit) if self.teacher else length
         self._sentences = RandomSentences(corpus, tokenizer, length, limit, seed)
-        self._example = lru_cache(maxsize=_KEPT)(self._made)
-        some = np.unique(np.linspace(0, len(self._texts) - 1, _MEASURED).astype(np.int64))
-        usual = max(1, round(float(self._sizes_of(some).mean())))
-        self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, usual)
+        self._example = lru_cache(maxsize=_CACHED)(self._make)
+        sample = np.unique(np.linspace(0, len(self._texts) - 1, _MEASURED).astype(np.int64))
+        mean = max(1, round(float(self._sizes_of(sample).mean())))
+        self.sizes = LookedUpSizes(len(self._texts), self._sizes_of, mean)
 
     def divisor(self, examples: Sequence[int]) -> dict[str, float]:
-        """Return how many tokens, pairs and sentences of these examples have something to be learned."""
+        """Return the numbers of masked tokens, pairs and sentences in these examples."""
         texts, sentences, masked = self._rows(examples)
-        ids, lengths = _side_by_side(texts + sentences)
+        ids, lengths = _concatenate(texts + sentences)
         counts = {MASKED_LM: float(self._masker.counts(ids, lengths, np.repeat(masked, lengths)).sum())}
         if self.next_sentence:
             counts[NEXT_SENTENCE] = float(len(texts))
@@ -119,7 +120,7 @@ class PretrainingLearner:
         """Return the sums ``[K]`` of the losses of these examples."""
         batch = self.batch(examples)
         outputs = self.outputs(batch)
-        sums = [cross_entropy_sum(outputs["masked_lm"], batch.labels[batch.places])]
+        sums = [cross_entropy_sum(outputs["masked_lm"], batch.labels[batch.masked_positions])]
         if self.next_sentence:
             sums.append(cross_entropy_sum(outputs["next_sentence"], batch.follows))
         if self.teacher is not None:
@@ -138,11 +139,11 @@ class PretrainingLearner:
         return first_of(examples, name)
 
     def batch(self, examples: Sequence[int]) -> Batch:
-        """Return these examples as the model sees them, masked."""
+        """Return these examples as a masked batch."""
         texts, sentences, masked = self._rows(examples)
         rows = texts + sentences
-        ids, lengths = _side_by_side(rows)
-        seen = self._masker.mask(ids, lengths, self._draws(examples), np.repeat(masked, lengths))
+        ids, lengths = _concatenate(rows)
+        result = self._masker.mask(ids, lengths, self._random_numbers(examples), np.repeat(masked, lengths))
         features = Features(
             ids=ids,
             types=np.concatenate([text.token_types for text in rows]),
@@ -152,16 +153,16 @@ class PretrainingLearner:
         )
         unmasked = features.select(range(len(texts), len(rows)))
         follows = np.array([text.follows for text in rows])
-        return Batch(replace(features, ids=seen.ids), seen.labels, follows, unmasked)
+        return Batch(replace(features, ids=result.ids), result.labels, follows, unmasked)
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the model gives for a batch: see `bertie.tasks.model.Model.pretraining`."""
-        return TaskModel(self.model).pretraining(batch.features, batch.places)
+        """Return the model's outputs for a batch: see `bertie.tasks.model.Model.pretraining`."""
+        return TaskModel(self.model).pretraining(batch.features, batch.masked_positions)
 
     def _sizes_of(self, examples: Integers) -> Integers:
         return np.array([self._example(number).size for number in examples.tolist()], np.int64)
 
-    def _made(self, number: int) -> Example:
+    def _make(self, number: int) -> Example:
         epoch, place = divmod(number, len(self._texts))
         sentences = self._sentences.example(epoch, place) if self.teacher else []
         return Example(self._texts.example(epoch, place), sentences)
@@ -174,24 +175,24 @@ class PretrainingLearner:
         masked = [self._mask_sentences and number % 2 == 1 for _, number in sentences]
         return texts, [text for text, _ in sentences], [True] * len(texts) + masked
 
-    def _draws(self, examples: Sequence[int]) -> Array:
-        """Return the random numbers that mask the tokens of texts and then those of sentences."""
-        drawn: tuple[list[Array], list[Array]] = ([], [])
+    def _random_numbers(self, examples: Sequence[int]) -> Array:
+        """Return the random numbers for masking, of the tokens of texts and then of sentences."""
+        numbers: tuple[list[Array], list[Array]] = ([], [])
         for number in examples:
             generator = np.random.default_rng([self.seed, number])
-            for part, rows in zip(drawn, self._example(number), strict=True):
+            for part, rows in zip(numbers, self._example(number), strict=True):
                 part.append(generator.random((self._masker.masking.draws, sum(len(text.ids) for text in rows))))
-        return np.concatenate([*drawn[0], *drawn[1]], axis=1)
+        return np.concatenate([*numbers[0], *numbers[1]], axis=1)
 
 
-def _side_by_side(texts: Iterable[Text]) -> tuple[Integers, list[int]]:
+def _concatenate(texts: Iterable[Text]) -> tuple[Integers, list[int]]:
     """Return the ids ``[T]`` of texts, and their lengths."""
     ids = [text.ids for text in texts]
     return np.concatenate([np.zeros(0, np.int64), *ids]), list(map(len, ids))
 
 
 def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_sentence: bool) -> None:
-    """Refuse a model without the heads, positions or embeddings that are needed."""
+    """Refuse a model without the required heads, positions or embeddings."""
     config, heads = TaskModel(model).config, getattr(model, "cls", None)
     if not hasattr(heads, "predictions"):
         raise InputError(f"A {type(model).__name__} has no masked-LM head; take a BertForPreTraining.")
@@ -202,7 +203,7 @@ def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_s
         )
     if next_sentence and config.type_vocab_size < 2:
         raise InputError(
-            "The model has one token type (type_vocab_size), and pairs have two; take another config, or learn without "
+            "The model has one token type (type_vocab_size), but pairs need two; take another config, or learn without "
             "next sentences."
         )
     if length > config.max_tokens:
@@ -210,5 +211,5 @@ def _check_model(model: nn.Module, tokenizer: BertTokenizer, length: int, next_s
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"The tokenizer has {len(tokenizer)} tokens, but the model's embeddings only {config.vocab_size}: they do "
-            "not belong together; take the model's own tokenizer to prepare the data."
+            "not belong together; prepare the data with the model's own tokenizer."
         )

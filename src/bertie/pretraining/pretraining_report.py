@@ -1,4 +1,4 @@
-"""``report.md`` of a pretraining: what the model learned from, how well it guesses, how it was trained."""
+"""``report.md`` of a pretraining run: data and model, metrics, and training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from bertie.pretraining.pretraining_learner import TERMS
 from bertie.training import History
 
 _MEANING = {
-    "loss": "mean cross-entropy of a masked token",
-    "accuracy": "share of the masked tokens that are guessed",
-    "next_sentence_accuracy": "share of the pairs of which it is known whether they follow one another",
-    "teacher_cosine": "cosine of the model's sentence vectors and the teacher's",
+    "loss": "mean cross-entropy of masked tokens",
+    "accuracy": "share of masked tokens predicted correctly",
+    "next_sentence_accuracy": "share of pairs classified correctly as consecutive or not",
+    "teacher_cosine": "cosine of the model's and the teacher's sentence vectors",
 }
 
 
 @dataclass(frozen=True)
 class PretrainingSummary:
-    """What the report says besides the history."""
+    """The contents of the report besides the history."""
 
-    start: str  # what training began with: a size, a config file or a model
+    start: str  # the starting point: a size, a config file or a model
     data: str  # the folder of prepared data
     tokens: tuple[int, int]  # of the data, and read in all
     parameters: int  # of the model
-    utilization: float | None  # the share of the device's operations that the last steps used; None if there were none
-    compared: str  # a sentence on the loss beside published ones; may be empty
-    pictures: Mapping[str, str]  # file names with what they show
+    utilization: float | None  # model FLOP utilization of the last steps; None if there were none
+    compared: str  # a sentence comparing the loss with published ones; may be empty
+    pictures: Mapping[str, str]  # file names with captions
 
 
 def render(summary: PretrainingSummary, history: History, metrics: Mapping[str, float | None] | None) -> str:
@@ -51,14 +51,14 @@ def _origins(summary: PretrainingSummary) -> Sequence[str]:
     tokens, read = summary.tokens
     return [
         f"{plain(summary.start)} with {summary.parameters:,} parameters, trained on {plain(summary.data)}: {tokens:,} "
-        f"tokens, of which {read:,} were read ({read / max(1, tokens):.2f} times all)."
+        f"tokens; {read:,} were read ({read / max(1, tokens):.2f} epochs)."
     ]
 
 
 def _training(history: History, used: float | None) -> Sequence[str]:
     lines = [record for record in history.records if "tokens_per_second" in record]
     speed = f" at {lines[-1]['tokens_per_second']:,.0f} tokens a second" if lines else ""
-    share = "" if used is None else f", {100 * used:.0f} % of what the device's products reach (model FLOP utilization)"
+    share = "" if used is None else f", {100 * used:.0f} % model FLOP utilization"
     took = f"{history.step:,} steps in {duration(history.seconds)}{speed}{share}."
     terms = [f"{name} {number(lines[-1][f'{name}_loss'])}" for name in TERMS if lines and f"{name}_loss" in lines[-1]]
     last = [f"The loss of the last steps is the sum of {', '.join(terms)}."] if len(terms) > 1 else []

@@ -1,4 +1,4 @@
-"""What published models reach on text they have not seen, by the size of their data: is a loss what it should be?"""
+"""Held-out losses of published models by the size of their data, to judge a loss by."""
 
 import math
 from itertools import pairwise
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """Models of ``parameters`` that read ``tokens`` again and again, and the range of their losses, in nats a token."""
+    """Models of ``parameters`` trained on ``tokens`` for many epochs, and their range of losses, in nats per token."""
 
     parameters: float
     tokens: float
@@ -14,9 +14,8 @@ class Published(NamedTuple):
     highest: float
 
 
-# Perplexities on held-out text of the three best of 25 runs (of the last size: of 10), from the model cards of
-# huggingface.co/nyu-mll/roberta-base-1B-1 and its siblings. English Wikipedia and books, in byte-level pieces; their
-# data was read many times.
+# Perplexities on held-out text of the three best of 25 runs (for the last size, of 10), from the model cards of
+# huggingface.co/nyu-mll/roberta-base-1B-1 and its siblings: English Wikipedia and books, byte-level BPE, many epochs.
 MINIBERTAS = (
     Published(45e6, 1e6, math.log(134.18), math.log(153.38)),
     Published(125e6, 1e7, math.log(10.78), math.log(11.58)),
@@ -28,10 +27,10 @@ SOURCE = (
 )
 
 
-def usual_losses(tokens: float) -> tuple[float, float] | None:
-    """Return the lowest and highest loss that published models reach with so many tokens of data.
+def published_range(tokens: float) -> tuple[float, float] | None:
+    """Return the lowest and highest loss of published models trained on ``tokens`` tokens.
 
-    Between two sizes it is a line over the logarithm of the tokens; None beyond the smallest and the largest.
+    It is interpolated linearly in the logarithm of the tokens; None below the smallest and above the largest size.
     """
     for less, more in pairwise(MINIBERTAS):
         if less.tokens <= tokens <= more.tokens:
@@ -42,12 +41,12 @@ def usual_losses(tokens: float) -> tuple[float, float] | None:
 
 
 def compare(loss: float, tokens: float) -> str:
-    """Return a sentence on a held-out loss after ``tokens`` different tokens; empty where nothing is published."""
-    if (usual := usual_losses(tokens)) is None:
+    """Return a sentence on a held-out loss after ``tokens`` different tokens; empty outside the published sizes."""
+    if (published := published_range(tokens)) is None:
         return ""
-    lowest, highest = usual
-    place = "above" if loss > highest else "below" if loss < lowest else "within"
+    lowest, highest = published
+    position = "above" if loss > highest else "below" if loss < lowest else "within"
     return (
-        f"The loss on documents held out, {loss:.3f}, is {place} the {lowest:.2f} to {highest:.2f} that {tokens:,.0f} "
-        f"tokens of data have given {SOURCE}."
+        f"The loss on documents held out, {loss:.3f}, is {position} the range {lowest:.2f} to {highest:.2f} that is "
+        f"published for {tokens:,.0f} tokens of data: {SOURCE}."
     )

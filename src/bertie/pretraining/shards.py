@@ -1,9 +1,9 @@
-"""Token shards: documents as ids in memory-mapped files, with the borders of sentences and documents.
+"""Token shards: documents as ids in memory-mapped files, with the boundaries of sentences and documents.
 
-A folder holds ``manifest.json``, the tokenizer, ``options.json`` (what may not change between runs), and per shard one
-safetensors file of four arrays: ``ids`` (uint16, or uint32 for more than 65,536 tokens), ``sentences`` (where each
-sentence ends in ``ids``), ``documents`` (where each document ends in ``sentences``) and ``hashes`` (of the texts it was
-made of, those without a token too).
+A folder holds ``manifest.json``, the tokenizer, ``options.json`` (which may not change between runs), and for each
+shard a safetensors file of four arrays: ``ids`` (uint16, or uint32 for more than 65,536 tokens), ``sentences`` (the end
+of each sentence in ``ids``), ``documents`` (the end of each document in ``sentences``) and ``hashes`` (of its texts,
+including those without a token).
 """
 
 import hashlib
@@ -28,12 +28,12 @@ OPTIONS = "options.json"
 TOKENIZER = "tokenizer"
 VERSION = 1
 PARTS = ("train", "heldout")
-_ANEW = "bertie prepare with the same options writes it anew"
+_REWRITE = "bertie prepare with the same options writes it again"
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What the manifest says of a shard; ``checksum`` is the CRC-32 of the file."""
+    """A shard's entry in the manifest; ``checksum`` is the CRC-32 of the file."""
 
     name: str
     documents: int
@@ -51,20 +51,20 @@ class Shard(NamedTuple):
     hashes: NDArray[np.uint64]
 
     def sentence_at(self, token: int) -> int:
-        """Return the number of the sentence that a token is part of."""
+        """Return the number of a token's sentence."""
         return int(self.sentences.searchsorted(token, side="right"))
 
     def document_of(self, sentence: int) -> tuple[int, int]:
-        """Return the first sentence of a sentence's document, and the one after its last."""
+        """Return the range of sentences of a sentence's document: the first, and the one after the last."""
         number = int(self.documents.searchsorted(sentence, side="right"))
         return (int(self.documents[number - 1]) if number else 0), int(self.documents[number])
 
     def start_of(self, sentence: int) -> int:
-        """Return where a sentence begins in ``ids``."""
+        """Return the start of a sentence in ``ids``."""
         return int(self.sentences[sentence - 1]) if sentence else 0
 
     def tokens(self, first: int, stop: int | None = None) -> NDArray[Any]:
-        """Return the ids of the sentences from ``first`` up to ``stop``; None: of one."""
+        """Return the ids of the sentences from ``first`` to before ``stop``; None: of ``first`` only."""
         return self.ids[self.start_of(first) : self.start_of(first + 1 if stop is None else stop)]
 
 
@@ -84,7 +84,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def info_of(path: Path, shard: Shard) -> ShardInfo:
-    """Return what the manifest is to say of a shard that has been written."""
+    """Return the manifest entry of a written shard."""
     return ShardInfo(path.name, len(shard.documents), len(shard.sentences), len(shard.ids), _checksum(path))
 
 
@@ -99,12 +99,12 @@ class Corpus:
         infos = [ShardInfo(**info) for info in read_manifest(folder)[part]]
         if not any(info.documents for info in infos):
             raise InputError(f"{str(folder)!r} has no {part} documents; prepare it with another share held out.")
-        self.folder, self.shards = folder, []  # mapped into memory; no document lies in two of them
+        self.folder, self.shards = folder, []  # memory-mapped; no document is split between shards
         with progress(f"checking {part} data", len(infos)) as advance:
             for info in infos:
-                self.shards.append(_checked(member(folder, info.name), info))
+                self.shards.append(_open_shard(member(folder, info.name), info))
                 advance(1)
-        # [shards + 1] int64, what lies before each shard, and all
+        # [shards + 1] int64: the counts before each shard, and the total
         self.token_starts = np.cumsum([0, *(info.tokens for info in infos)])
         self.sentence_starts = np.cumsum([0, *(info.sentences for info in infos)])
         self.documents = sum(info.documents for info in infos)
@@ -115,7 +115,7 @@ class Corpus:
         return int(self.token_starts[-1])
 
     def locate(self, token: int) -> tuple[Shard, int]:
-        """Return the shard of a token, given by its number in the part, and its place there."""
+        """Return the shard of a token, given by its number in the part, and its index there."""
         number = int(self.token_starts.searchsorted(token, side="right")) - 1
         return self.shards[number], token - int(self.token_starts[number])
 
@@ -124,7 +124,7 @@ class Corpus:
         if read_json(self.folder / OPTIONS, "options").get("vocabulary") != tokenizer_digest(tokenizer):
             raise InputError(
                 f"The data in {str(self.folder)!r} was prepared with another tokenizer; take the one in "
-                f"{str(self.folder / TOKENIZER)!r}, or prepare the data anew with yours."
+                f"{str(self.folder / TOKENIZER)!r}, or prepare the data again with yours."
             )
 
     def sentence(self, number: int) -> NDArray[Any]:
@@ -148,40 +148,40 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(path, "manifest")
     if manifest.get("version") != VERSION:
         raise CheckpointError(
-            f"{str(path)!r} is of version {manifest.get('version')!r}, and this bertie reads version {VERSION}; "
-            "prepare the data anew, or read it with the bertie that wrote it"
+            f"{str(path)!r} has version {manifest.get('version')!r}, but this bertie reads version {VERSION}; "
+            "prepare the data again, or read it with the bertie that wrote it"
         )
     if not all(_are_shards(manifest.get(part)) for part in PARTS):
-        raise CheckpointError(f"{str(path)!r} does not list shards; {_ANEW}")
+        raise CheckpointError(f"{str(path)!r} does not list shards; {_REWRITE}")
     return manifest
 
 
 def read_tokenizer(folder: Path) -> BertTokenizer:
     """Return the tokenizer of prepared data."""
-    if not (folder / TOKENIZER).is_dir():  # the hub is not to be asked for it
-        raise CheckpointError(f"the tokenizer {str(folder / TOKENIZER)!r} is missing; {_ANEW}")
+    if not (folder / TOKENIZER).is_dir():  # otherwise the path would be taken for a hub name
+        raise CheckpointError(f"the tokenizer {str(folder / TOKENIZER)!r} is missing; {_REWRITE}")
     return BertTokenizer.from_pretrained(folder / TOKENIZER)
 
 
 def manifest_of(parts: dict[str, Sequence[ShardInfo]], about: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest to write: the shards of each part, and what is to be said about the data."""
+    """Return a manifest: the shards of each part, and facts ``about`` the data."""
     return {"version": VERSION, **about, **{part: [asdict(info) for info in infos] for part, infos in parts.items()}}
 
 
 def _are_shards(infos: Any) -> bool:
-    """Whether a value of a manifest's JSON is what `ShardInfo` are written as."""
+    """Whether a value in a manifest is a list of serialized `ShardInfo`."""
     kinds = {name: str if name == "name" else int for name in ShardInfo.__dataclass_fields__}
     return isinstance(infos, list) and all(
         isinstance(info, dict) and {name: type(value) for name, value in info.items()} == kinds for info in infos
     )
 
 
-def _checked(path: Path, info: ShardInfo) -> Shard:
+def _open_shard(path: Path, info: ShardInfo) -> Shard:
     if not path.exists():
-        raise CheckpointError(f"the shard {str(path)!r} is missing; {_ANEW}")
+        raise CheckpointError(f"the shard {str(path)!r} is missing; {_REWRITE}")
     if _checksum(path) != info.checksum:
-        raise CheckpointError(f"the shard {str(path)!r} is damaged: its checksum is not the manifest's; {_ANEW}")
+        raise CheckpointError(f"the shard {str(path)!r} is damaged: its checksum differs; {_REWRITE}")
     shard = read_shard(path)
     if (len(shard.documents), len(shard.sentences), len(shard.ids)) != (info.documents, info.sentences, info.tokens):
-        raise CheckpointError(f"the manifest says otherwise than {str(path)!r} how much is in it; {_ANEW}")
+        raise CheckpointError(f"the manifest's counts do not match {str(path)!r}; {_REWRITE}")
     return shard

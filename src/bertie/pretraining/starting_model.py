@@ -1,4 +1,4 @@
-"""What a pretraining starts from: a new model, or one that goes on; the data's tokenizer; a teacher."""
+"""The starting point of a pretraining: a new or existing model, the data's tokenizer, a teacher."""
 
 from pathlib import Path
 from typing import Any
@@ -30,30 +30,30 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def start_model(recipe: Recipe) -> tuple[BertForPreTraining, BertTokenizer]:
-    """Return the model in float32 where it is to be trained, and the tokenizer of the data.
+    """Return the model in float32 on its device, and the tokenizer of the data.
 
     Raises:
-        CheckpointError: the data is missing or damaged, or the model is.
-        InputError: there is no such size; the model has another vocabulary than the data.
+        CheckpointError: the data or the model is missing or damaged.
+        InputError: there is no such size, or the model has another vocabulary than the data.
     """
-    read_manifest(recipe.data)  # says so if this is not prepared data
+    read_manifest(recipe.data)  # raises an error if this is not prepared data
     tokenizer = read_tokenizer(recipe.data)
     device = local_device() if recipe.device is None else one_device(recipe.device, "device")
-    # a new model is the same for the same seed, and the caller's random numbers stay as they were
+    # a new model depends on the seed only, and the caller's random state is left alone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.settings.seed)
-        model = _new(recipe, tokenizer) if recipe.start is None else _going_on(recipe, recipe.start, tokenizer)
+        model = _new(recipe, tokenizer) if recipe.start is None else _continued(recipe, recipe.start, tokenizer)
     model = model.to(device)
     return compile_model(model) if recipe.compile else model, tokenizer
 
 
 def start_teacher(recipe: Recipe, device: torch.device) -> EmbedPipeline | None:
-    """Return the pipeline of the teacher, which computes where the model does; None if there is none."""
+    """Return the pipeline of the teacher, on the model's device; None if there is no teacher."""
     return None if recipe.teacher is None else pipeline("embed", recipe.teacher, device=str(device))
 
 
 def teacher_digest(teacher: str | None) -> str | None:
-    """Return a digest of a teacher's files, wherever they lie; None if there is no teacher."""
+    """Return a digest of the contents of a teacher's files; None if there is no teacher."""
     if teacher is None:
         return None
     stated = (CONFIG_NAME, *FILES)
@@ -77,7 +77,7 @@ def _new(recipe: Recipe, tokenizer: BertTokenizer) -> BertForPreTraining:
     return BertForPreTraining(config)
 
 
-def _going_on(recipe: Recipe, start: str, tokenizer: BertTokenizer) -> BertForPreTraining:
+def _continued(recipe: Recipe, start: str, tokenizer: BertTokenizer) -> BertForPreTraining:
     own, data = AutoTokenizer.from_pretrained(start).get_vocab(), tokenizer.get_vocab()
     if own != data:
         differ = len(own.items() ^ data.items())

@@ -1,4 +1,4 @@
-"""A frozen model of sentence vectors, and how near a student's come to them."""
+"""A frozen embedding model as a teacher, and the similarity of a student's vectors to its own."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from bertie.tokenization.tokenizer import Tokenizer
 
 
 class Teacher:
-    """Gives vectors of sentences that are ids already; a student's vector is the mean of its last hidden states.
+    """Computes vectors of tokenized sentences; a student's vector is the mean of its last hidden states.
 
     ``tokenizer`` is the student's, and ``width`` that of its hidden states.
     """
@@ -26,28 +26,28 @@ class Teacher:
         if pipeline.tokenizer.get_vocab() != tokenizer.get_vocab():
             raise InputError(
                 f"The teacher {name!r} has another vocabulary than the data; prepare the data with the teacher's "
-                "tokenizer, or take a teacher that shares the vocabulary."
+                "tokenizer, or choose a teacher with the same vocabulary."
             )
         if pipeline.dimension != width:
             raise InputError(
                 f"The teacher {name!r} gives vectors of {pipeline.dimension} numbers, but the model's hidden states "
-                f"have {width}; take a teacher or a model of the other's width."
+                f"have {width}; choose a teacher and a model of the same width."
             )
         if self._task.recipe.default_prompt:
-            raise InputError(f"The teacher {name!r} puts a prompt before every text; take one that does without.")
+            raise InputError(f"The teacher {name!r} puts a prompt before every text; choose one that does not.")
 
     @property
     def limit(self) -> int:
-        """The most tokens that the teacher reads of a text."""
+        """The maximum tokens of a text for the teacher."""
         return self._task.limit
 
     def cosines(self, hidden: Tensor, sentences: Features) -> Tensor:
-        """Return the cosine of the student's vector and the teacher's for each sentence, float32 ``[N]``.
+        """Return the cosine of the student's and the teacher's vector of each sentence, float32 ``[N]``.
 
         ``hidden [T, D]`` are the student's last hidden states of a batch whose last rows are the sentences.
         """
         with self._model.inference():
-            wanted = self._task.run(self._model, sentences)
-        wanted = torch.as_tensor(wanted, device=hidden.device).clone()  # a tensor of inference cannot be learned from
+            targets = self._task.run(self._model, sentences)
+        targets = torch.as_tensor(targets, device=hidden.device).clone()  # autograd cannot save inference tensors
         vectors = pool(hidden[len(hidden) - len(sentences.ids) :], sentences.lengths, ("mean",))
-        return F.cosine_similarity(vectors, wanted, dim=-1)
+        return F.cosine_similarity(vectors, targets, dim=-1)

@@ -1,4 +1,4 @@
-"""How much of a device's arithmetic a training uses: model FLOP utilization."""
+"""Model FLOP utilization: the share of a device's peak arithmetic that a training uses."""
 
 import time
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from bertie.training import world_size
 from bertie.training.grad_accumulation import precision_on
 from bertie.training.history import Log, Record
 
-# Products a second of dense bf16 matrices, by a part of the device's name, from NVIDIA's data sheets; the first that
-# fits counts.
+# Peak FLOP/s of dense bf16 products, by a part of the device's name (the first match), from NVIDIA's data sheets.
 PEAKS = {
     "H100 PCIe": 756e12,
     "H100": 989e12,
@@ -25,11 +24,11 @@ _SIZE, _SECONDS = 1024, 0.5
 
 
 def flops_per_token(config: BertConfig, length: int, masked: float) -> float:
-    """Return the operations of forward and backward pass for a token of texts of ``length`` tokens.
+    """Return the floating-point operations of forward and backward pass per token of texts of ``length`` tokens.
 
-    6 for each weight that it meets, and 12 times layers, width and length for attention (Chowdhery et al. 2022, "PaLM",
-    appendix B). Embeddings are looked up, and only the share ``masked`` of all tokens meets the head for words. What
-    gradient checkpointing computes twice, and a teacher, does not count.
+    6 for each weight that a token is multiplied by, and 12 times layers, width and length for attention (Chowdhery et
+    al. 2022, "PaLM", appendix B). Embedding lookups are free, and only the share ``masked`` of the tokens goes through
+    the masked-LM head. Recomputation by gradient checkpointing, and a teacher, are not counted.
     """
     layers, width = config.num_hidden_layers, config.hidden_size
     block = 4 * width**2 + 2 * width * config.intermediate_size
@@ -38,10 +37,10 @@ def flops_per_token(config: BertConfig, length: int, masked: float) -> float:
 
 
 def peak_of(device: torch.device, precision: str) -> float:
-    """Return the operations a second that are assumed to be a device's most.
+    """Return the assumed peak operations per second of a device.
 
-    In bf16 on a GPU of `PEAKS` those of its data sheet; elsewhere what a product of two matrices of 1,024 by 1,024
-    reaches at its best within half a second, with the threads that PyTorch has.
+    In bf16 on a GPU of `PEAKS`, its data sheet's; otherwise the best that a product of two 1,024 by 1,024 matrices
+    reaches within half a second, with PyTorch's threads.
     """
     if device.type == "cuda" and precision == "bf16":
         name = torch.cuda.get_device_name(device)
@@ -52,15 +51,15 @@ def peak_of(device: torch.device, precision: str) -> float:
     best, until = float("inf"), time.perf_counter() + _SECONDS
     while time.perf_counter() < until:
         began = time.perf_counter()
-        (matrix @ matrix)[0, 0].item()  # waits for the device
+        (matrix @ matrix)[0, 0].item()  # synchronises with the device
         best = min(best, time.perf_counter() - began)
     return 2 * _SIZE**3 / best
 
 
 class Utilization:
-    """Which share of the devices' most operations a run uses, from the log lines of its steps.
+    """The share of the devices' peak that a run uses, computed from the log lines of its steps.
 
-    ``lengths`` are those of the texts in each phase, ``masked`` the share of tokens that the head for words meets.
+    ``lengths`` are those of the texts in each phase, ``masked`` is the share of masked tokens.
     """
 
     def __init__(
@@ -73,8 +72,8 @@ class Utilization:
         """Return the share for the steps of a log line."""
         return float(record["tokens_per_second"] * self._flops[record.get("phase", 1) - 1] / self._peak)
 
-    def added(self, log: Log) -> Log:
-        """Return a log that gives ``log`` its lines with the share as ``mfu``."""
+    def with_utilization(self, log: Log) -> Log:
+        """Return a log that passes its lines to ``log`` with the share added as ``mfu``."""
 
         def with_share(record: Record) -> None:
             log(record | ({"mfu": round(self.of(record), 4)} if "tokens_per_second" in record else {}))

@@ -1,4 +1,4 @@
-"""Cohere's routes, and those that others made after them: embeddings in several types, ranking, scores of pairs."""
+"""Cohere's routes, and those modelled on them: embeddings in several types, reranking, scores of pairs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,22 +15,22 @@ from bertie.serving.cohere_shapes import (
     RankedDocument,
     RankRequest,
     ScoreRequest,
-    tell,
-    written,
+    encoded,
+    render_error,
 )
 from bertie.serving.exchange import Exchange
-from bertie.serving.http_app import Posted
+from bertie.serving.http_app import PostRoute
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts
 from bertie.serving.service import Answers
-from bertie.serving.vectors_and_scores import best_first, first_known, scores_of, vectors_of
+from bertie.serving.vectors_and_scores import best_first, known_prompt_name, scores_of, vectors_of
 
 
 async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
-    """Reply with the vectors of texts in each type that is asked for."""
+    """Reply with the vectors of texts in each requested type."""
     texts = body.all_texts
     check_texts(texts, "texts")
-    prompt = first_known(exchange, body.model, PROMPTS.get(body.input_type or "", ()))
+    prompt = known_prompt_name(exchange, body.model, PROMPTS.get(body.input_type or "", ()))
     vectors, answers = await vectors_of(
         exchange,
         texts,
@@ -38,20 +38,20 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
         dimensions=body.output_dimension,
         field="output_dimension",
         prompt_name=prompt,
-        refuse_cut=body.truncate == "NONE",
+        refuse_truncation=body.truncate == "NONE",
         truncation_side="left" if body.truncate == "START" else "right",
     )
     return {
         "id": exchange.id,
-        "embeddings": {kind: written(vectors, kind) for kind in body.embedding_types or ("float",)},
+        "embeddings": {kind: encoded(vectors, kind) for kind in body.embedding_types or ("float",)},
         "texts": texts,
         "response_type": "embeddings_by_type",
         "meta": _meta({"input_tokens": answers.tokens}, answers),
     }
 
 
-async def embed_plain(exchange: Exchange, body: EmbedRequest) -> Any:
-    """Reply as version 1 does: where no types are asked for, the vectors are plain numbers."""
+async def embed_v1(exchange: Exchange, body: EmbedRequest) -> Any:
+    """Reply in the format of version 1: without ``embedding_types``, the vectors are a plain list."""
     reply = await embed(exchange, body)
     if body.embedding_types is not None:
         return reply
@@ -59,17 +59,17 @@ async def embed_plain(exchange: Exchange, body: EmbedRequest) -> Any:
 
 
 async def rank(exchange: Exchange, body: RankRequest) -> Any:
-    """Reply with the documents, best first, as Cohere does."""
+    """Reply with the documents, best first, in Cohere's format."""
     results, answers = await _ranked(exchange, body)
     return {"id": exchange.id, "results": results, "meta": _meta({"search_units": 1}, answers)}
 
 
-async def rank_as_others(exchange: Exchange, body: RankRequest) -> Any:
-    """Reply with the documents, best first, as Jina, infinity and vLLM do."""
+async def rank_like_jina(exchange: Exchange, body: RankRequest) -> Any:
+    """Reply with the documents, best first, in the format of Jina, infinity and vLLM."""
     results, answers = await _ranked(exchange, body)
     usage = {"prompt_tokens": answers.tokens, "total_tokens": answers.tokens}
-    told = {"object": "rerank", "results": results, "model": exchange.model, "usage": usage}
-    return told | {"id": f"rerank-{uuid4().hex}", "created": int(time())}
+    reply = {"object": "rerank", "results": results, "model": exchange.model, "usage": usage}
+    return reply | {"id": f"rerank-{uuid4().hex}", "created": int(time())}
 
 
 async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDocument], Answers]:
@@ -78,7 +78,7 @@ async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDoc
     check_texts(texts, "documents")
     for name, count in (("top_n", body.top_n), ("max_tokens_per_doc", body.max_tokens_per_doc)):
         if count is not None and count < 1:
-            raise Refusal(VALIDATION, f"`{name}` is {count}; allowed are 1 and more.")
+            raise Refusal(VALIDATION, f"`{name}` is {count}; it must be at least 1.")
     kept, cut = texts, [0] * len(texts)
     if body.max_tokens_per_doc is not None:
         service = exchange.service
@@ -87,24 +87,24 @@ async def _ranked(exchange: Exchange, body: RankRequest) -> tuple[list[RankedDoc
         kept, cut = await service.reader.run(_first_tokens, *given, characters=characters)
     scores, answers = await scores_of(exchange, [(body.query, text) for text in kept], body.model)
     answers = replace(answers, truncated=[sum(both) for both in zip(answers.truncated, cut, strict=True)])
-    exchange.asked[-1] = answers
+    exchange.answers[-1] = answers
     found = [
-        RankedDocument(place, scores[place], Document(texts[place]) if body.return_documents else UNSET)
-        for place in best_first(scores)[: body.top_n]
+        RankedDocument(index, scores[index], Document(texts[index]) if body.return_documents else UNSET)
+        for index in best_first(scores)[: body.top_n]
     ]
     return found, answers
 
 
-def _first_tokens(tokenizer: Any, texts: Sequence[str], most: int) -> tuple[list[str], list[int]]:
-    """Return the part of each text that its first tokens come from, and how many tokens are left out."""
-    length = most + tokenizer.num_special_tokens_to_add()
+def _first_tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> tuple[list[str], list[int]]:
+    """Return the beginning of each text that its first ``max_tokens`` cover, and how many tokens are left out."""
+    length = max_tokens + tokenizer.num_special_tokens_to_add()
     rows = list(tokenizer.rows(texts, split_special_tokens=True, truncation=True, max_length=length))
     stops = [max(stop for _, stop in row.offsets) if row.tokens_cut else None for row in rows]
     return [text[:stop] for text, stop in zip(texts, stops, strict=True)], [row.tokens_cut for row in rows]
 
 
 async def score(exchange: Exchange, body: ScoreRequest) -> Any:
-    """Reply with the score of each pair: one query with each document, or two lists side by side."""
+    """Reply with the score of each pair: one query with each document, or two lists paired one to one."""
     queries = body.text_1 if body.queries is None else body.queries
     documents = body.text_2 if body.documents is None else body.documents
     if queries is None or documents is None:
@@ -122,19 +122,19 @@ async def score(exchange: Exchange, body: ScoreRequest) -> Any:
 
 
 def _meta(units: dict[str, int], answers: Answers) -> dict[str, Any]:
-    """Return what Cohere says of a request; where texts were cut, in a warning."""
-    told: dict[str, Any] = {"api_version": {"version": "2"}, "billed_units": units}
+    """Return Cohere's ``meta`` object, with a warning if texts were truncated."""
+    meta: dict[str, Any] = {"api_version": {"version": "2"}, "billed_units": units}
     cut = sum(map(bool, answers.truncated))
     if cut:
-        told["warnings"] = [f"{cut} of {len(answers.truncated)} texts were too long, and were cut."]
-    return told
+        meta["warnings"] = [f"{cut} of {len(answers.truncated)} texts were too long and were truncated."]
+    return meta
 
 
 ROUTES = (
-    Posted("/v2/embed", EmbedRequest, embed, tell),
-    Posted("/v1/embed", EmbedRequest, embed_plain, tell),
-    Posted("/v2/rerank", RankRequest, rank, tell),
-    Posted("/v1/rerank", RankRequest, rank_as_others, tell),
-    Posted("/score", ScoreRequest, score, tell),
-    Posted("/v1/score", ScoreRequest, score, tell),
+    PostRoute("/v2/embed", EmbedRequest, embed, render_error),
+    PostRoute("/v1/embed", EmbedRequest, embed_v1, render_error),
+    PostRoute("/v2/rerank", RankRequest, rank, render_error),
+    PostRoute("/v1/rerank", RankRequest, rank_like_jina, render_error),
+    PostRoute("/score", ScoreRequest, score, render_error),
+    PostRoute("/v1/score", ScoreRequest, score, render_error),
 )

@@ -1,4 +1,4 @@
-"""The bodies of Cohere's embeddings and ranking, as vLLM and others take them too, and their errors."""
+"""The bodies and errors of Cohere's embeddings and reranking, which vLLM and others accept too."""
 
 from typing import Any, Literal
 
@@ -11,19 +11,19 @@ from bertie.tasks.arrays import Array
 from bertie.tasks.sentence_transformers_config import DOCUMENT_PROMPTS, QUERY_PROMPTS
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-# what a text is for → the names of prompts that models have for it
+# an input type → the names that models give its prompt
 PROMPTS = {
     "search_query": QUERY_PROMPTS,
     "search_document": DOCUMENT_PROMPTS,
     "classification": ("classification",),
     "clustering": ("clustering",),
 }
-# of a vector of length 1, numbers beyond this many deviations of even ones are the furthest an int8 reaches
-_REACH = 4.0
+# int8 vectors clip beyond this multiple of the root mean square of a unit vector's values
+_CLIP = 4.0
 
 
 class EmbedInput(Struct):
-    """An input in parts, of which bertie reads text."""
+    """An input in parts; bertie accepts text parts only."""
 
     content: list[dict[str, Any]]
 
@@ -39,10 +39,10 @@ class EmbedRequest(Struct, kw_only=True):
 
     @property
     def all_texts(self) -> list[str]:
-        """The texts, those of ``inputs`` put together from their parts."""
+        """The texts, including those of ``inputs``, joined from their parts."""
         parts = [part for one in self.inputs for part in one.content]
         if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in parts):
-            raise Refusal(VALIDATION, "`inputs` holds a part that is not text; this model reads text.")
+            raise Refusal(VALIDATION, "`inputs` has a part that is not text; this model reads text only.")
         return [*self.texts, *(" ".join(part["text"] for part in one.content) for one in self.inputs)]
 
 
@@ -59,12 +59,12 @@ class RankRequest(Struct, kw_only=True):
         """The documents' texts."""
         found = [one if isinstance(one, str) else one.get("text") for one in self.documents]
         if not all(isinstance(text, str) for text in found):
-            raise Refusal(VALIDATION, "`documents` holds one that is neither a text nor an object with `text`.")
+            raise Refusal(VALIDATION, "A document is neither a text nor an object with `text`.")
         return found  # type: ignore[return-value]
 
 
 class ScoreRequest(Struct, kw_only=True):
-    """Queries and documents: one with each of several, or both lists side by side."""
+    """One query with several documents, or two lists paired one to one."""
 
     text_1: str | list[str] | None = None
     text_2: str | list[str] | None = None
@@ -83,26 +83,25 @@ class RankedDocument(Struct):
     document: Document | UnsetType = UNSET
 
 
-def written(vectors: Array, kind: EmbeddingType) -> Any:
-    """Return vectors ``[N, D]`` of length 1 in one of Cohere's types: numbers, whole numbers, or bits, eight in one.
+def encoded(vectors: Array, kind: EmbeddingType) -> Any:
+    """Return unit vectors ``[N, D]`` in one of Cohere's types: floats, integers, or sign bits packed eight to a number.
 
-    Whole numbers are the vector times ``127 √D / 4``, so that products of two vectors have a common scale; the sign of
-    a number is its bit.
+    Integers are the vector times ``127 √D / 4``, the same scale for all vectors, so that their products are comparable.
     """
     if kind == "float":
         return vectors
     if kind == "base64":
         return [base64_of(vector) for vector in vectors]
     if kind in ("int8", "uint8"):
-        scale = 127 * np.sqrt(vectors.shape[1]) / _REACH
-        whole = np.clip(np.rint(vectors * scale), -128, 127).astype(np.int64)
-        return whole + 128 * (kind == "uint8")
+        scale = 127 * np.sqrt(vectors.shape[1]) / _CLIP
+        integers = np.clip(np.rint(vectors * scale), -128, 127).astype(np.int64)
+        return integers + 128 * (kind == "uint8")
     if vectors.shape[1] % 8:
         raise Refusal(VALIDATION, f"A vector has {vectors.shape[1]} numbers; {kind} needs a multiple of 8.")
     bits = np.packbits(vectors > 0, axis=1).astype(np.int64)
     return bits - 128 * (kind == "binary")
 
 
-def tell(refusal: Refusal) -> tuple[int, Any]:
-    """Return a refusal as Cohere tells it."""
+def render_error(refusal: Refusal) -> tuple[int, Any]:
+    """Return a refusal in Cohere's format."""
     return refusal.kind.status, {"message": str(refusal)}

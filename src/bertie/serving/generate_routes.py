@@ -1,4 +1,4 @@
-"""``/generate``: a decoder goes on with texts, an encoder-decoder writes others for them."""
+"""``/generate``: decoders continue texts, encoder-decoders turn them into others."""
 
 from typing import Any
 
@@ -7,29 +7,29 @@ from msgspec import UNSET
 from bertie.progress import quietly
 from bertie.serving.exchange import Exchange
 from bertie.serving.generate_shapes import Generated, GenerateParameters, GenerateRequest
-from bertie.serving.http_app import Posted
+from bertie.serving.http_app import PostRoute
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import one_or_several
 from bertie.serving.served_model import GENERATE
-from bertie.serving.tei_shapes import tell
+from bertie.serving.tei_shapes import render_error
 from bertie.tasks.text_generation import TextGeneration
 
 
 async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
-    """Reply with what the model writes for each text.
+    """Reply with the text generated for each input.
 
-    Texts that are asked for by the same parameters are written side by side. Writing ends when the client goes away.
+    Requests with the same parameters are batched. Generation stops when the client disconnects.
     """
     if body.stream:
-        raise Refusal(VALIDATION, "`stream` is true; this server answers when a text is complete: leave it out.")
+        raise Refusal(VALIDATION, "`stream` is true; this server only sends complete texts: leave it out.")
     inputs, batch = one_or_several(body.inputs)
     model, asked = exchange.service.model_for(GENERATE, body.model), body.parameters or GenerateParameters()
     options = asked.options
     task: Any = model.task(GENERATE, **options)
-    with quietly():  # what changes nothing is told to the client
+    with quietly():  # options without effect are an error here, not a warning in the log
         settled = task.resolve_config(model.generation_config)
-    if (vain := next(settled.without_effect(options), None)) is not None:
-        raise Refusal(VALIDATION, f"{vain}: add that, or leave it out.")
+    if (unused := next(settled.without_effect(options), None)) is not None:
+        raise Refusal(VALIDATION, f"{unused}: add that, or leave it out.")
     if isinstance(task, TextGeneration):
         options["return_full_text"] = asked.return_full_text
     elif asked.return_full_text:
@@ -43,4 +43,4 @@ async def generate(exchange: Exchange, body: GenerateRequest) -> Any:
     return found if batch else found[0]
 
 
-ROUTES = (Posted("/generate", GenerateRequest, generate, tell),)
+ROUTES = (PostRoute("/generate", GenerateRequest, generate, render_error),)

@@ -1,4 +1,4 @@
-"""The body of ``/generate``, as text-generation-inference has it: what to go on with, and how words are chosen."""
+"""The body of ``/generate``, in text-generation-inference's format: inputs and generation parameters."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,10 +10,9 @@ _Beams = Annotated[int, Meta(ge=1, le=MAX_ROWS)]
 
 
 class GenerateParameters(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Fields of a `bertie.GenerationConfig`; those that are null are the model's own.
+    """Fields of a `bertie.GenerationConfig`; null means the model's default.
 
-    ``seed`` makes drawn words the same in every request; ``return_full_text`` puts the beginning before a decoder's
-    answer.
+    ``seed`` makes sampling reproducible; ``return_full_text`` prepends the prompt to a decoder's answer.
     """
 
     max_new_tokens: int | None = None
@@ -35,14 +34,14 @@ class GenerateParameters(Struct, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is stated, as tasks take it; ``return_full_text`` is left out."""
+        """The fields that are set, without ``return_full_text``, as options of the task."""
         stated = {name: value for name, value in structs.asdict(self).items() if value is not None}
         del stated["return_full_text"]
         return stated
 
 
 class GenerateRequest(Struct, kw_only=True):
-    """``inputs``: the beginning of a text for a decoder, a source for an encoder-decoder; or several."""
+    """``inputs``: one text or several; a prompt for a decoder, a source for an encoder-decoder."""
 
     inputs: str | list[str]
     parameters: GenerateParameters | None = None
@@ -51,7 +50,7 @@ class GenerateRequest(Struct, kw_only=True):
 
 
 class Generated(Struct):
-    """The best text, and how many tokens of its input were cut off; all texts, where several were asked for."""
+    """The best text, how many tokens were cut off its input, and all texts if several were requested."""
 
     generated_text: str
     truncated: int

@@ -1,4 +1,4 @@
-"""The bodies of OpenAI's embeddings, and its errors."""
+"""The bodies and errors of OpenAI's embeddings."""
 
 import base64
 from typing import Any, Literal
@@ -22,7 +22,7 @@ class Usage(Struct):
 
 
 class Embedding(Struct):
-    """One vector; ``truncated`` is bertie's own, the tokens that were cut off a text too long."""
+    """One vector; ``truncated`` is bertie's own: how many tokens were cut off the text."""
 
     index: int
     embedding: Array | str
@@ -37,8 +37,8 @@ class EmbeddingsReply(Struct):
     object: str = "list"
 
 
-def written(vector: Array, encoding: str | None) -> Array | str:
-    """Return a vector as it is, or in base64."""
+def encoded(vector: Array, encoding: str | None) -> Array | str:
+    """Return a vector unchanged or in base64, by ``encoding``."""
     return base64_of(vector) if encoding == "base64" else vector
 
 
@@ -47,8 +47,9 @@ def base64_of(vector: Array) -> str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
-def tell(refusal: Refusal) -> tuple[int, Any]:
-    """Return a refusal as OpenAI tells it."""
+def render_error(refusal: Refusal) -> tuple[int, Any]:
+    """Return a refusal in OpenAI's format."""
     codes = {UNKNOWN_MODEL: "model_not_found", UNAUTHORIZED: "invalid_api_key"}
-    told = {"message": str(refusal), "type": refusal.kind.openai, "param": None, "code": codes.get(refusal.kind)}
-    return refusal.kind.status, {"error": told}
+    code = codes.get(refusal.kind)
+    error = {"message": str(refusal), "type": refusal.kind.openai, "param": None, "code": code}
+    return refusal.kind.status, {"error": error}

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the shapes that requests are read as and the errors that routes tell."""
+"""The OpenAPI document, generated from the types of request bodies and the errors of the routes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 import msgspec
 
 import bertie
-from bertie.serving.http_app import Asked, Posted, Telling
+from bertie.serving.http_app import ErrorRenderer, GetRoute, PostRoute
 from bertie.serving.refusals import GONE, KINDS, VALIDATION, Kind, Refusal
-from bertie.serving.tei_shapes import tell
+from bertie.serving.tei_shapes import render_error
 
 _JSON = "application/json"
 
 
-def route_of(routes: Sequence[Posted | Asked], with_keys: bool) -> Asked:
+def route_of(routes: Sequence[PostRoute | GetRoute], with_keys: bool) -> GetRoute:
     """Return the route that replies with the document of ``routes``."""
-    written = document(routes, with_keys)
+    found = document(routes, with_keys)
 
     async def openapi(*_: Any) -> Any:
         """Reply with this document."""
-        return written
+        return found
 
-    return Asked("/openapi.json", openapi, tell, public=True)
+    return GetRoute("/openapi.json", openapi, render_error, public=True)
 
 
-def document(routes: Sequence[Posted | Asked], with_keys: bool) -> dict[str, Any]:
-    """Return the document of routes, version 3.1; ``with_keys``: routes that are not public need a key."""
-    posted = [route for route in routes if isinstance(route, Posted)]
+def document(routes: Sequence[PostRoute | GetRoute], with_keys: bool) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of routes; ``with_keys``: routes that are not public need a key."""
+    posted = [route for route in routes if isinstance(route, PostRoute)]
     schemas, components = msgspec.json.schema_components(
         [route.shape for route in posted], ref_template="#/components/schemas/{name}"
     )
@@ -34,11 +34,11 @@ def document(routes: Sequence[Posted | Asked], with_keys: bool) -> dict[str, Any
     paths: dict[str, Any] = {}
     for route in routes:
         more: dict[str, Any] = {}
-        if isinstance(route, Posted):
+        if isinstance(route, PostRoute):
             more["requestBody"] = {"required": True, "content": {_JSON: {"schema": bodies[route.path]}}}
-        if with_keys and not (isinstance(route, Asked) and route.public):
+        if with_keys and not (isinstance(route, GetRoute) and route.public):
             more["security"] = [{"key": []}]
-        method = "post" if isinstance(route, Posted) else "get"
+        method = "post" if isinstance(route, PostRoute) else "get"
         paths.setdefault(route.path, {})[method] = {
             "operationId": f"{method}{route.path.replace('/', '_')}",
             "description": " ".join((route.reply.__doc__ or "").split()),
@@ -52,21 +52,21 @@ def document(routes: Sequence[Posted | Asked], with_keys: bool) -> dict[str, Any
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": found}
 
 
-def _responses(route: Posted | Asked) -> dict[str, Any]:
-    media = route.media_types if isinstance(route, Asked) else (_JSON, "application/octet-stream")
+def _responses(route: PostRoute | GetRoute) -> dict[str, Any]:
+    media = route.media_types if isinstance(route, GetRoute) else (_JSON, "application/octet-stream")
     answered = {"description": "The answer.", "content": {name: {} for name in media}}
-    statuses = sorted({_told(route.telling, kind)[0] for kind in KINDS if kind is not GONE})
-    error = _shape_of(_told(route.telling, VALIDATION)[1])
+    statuses = sorted({_rendered(route.render_error, kind)[0] for kind in KINDS if kind is not GONE})
+    error = _schema_of(_rendered(route.render_error, VALIDATION)[1])
     refused = {"description": "Why there is no answer.", "content": {_JSON: {"schema": error}}}
     return {"200": answered, **{str(status): refused for status in statuses}}
 
 
-def _told(telling: Telling, kind: Kind) -> tuple[int, Any]:
-    return telling(Refusal(kind, ""))
+def _rendered(render_error: ErrorRenderer, kind: Kind) -> tuple[int, Any]:
+    return render_error(Refusal(kind, ""))
 
 
-def _shape_of(value: Any) -> dict[str, Any]:
+def _schema_of(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
-        inner = {name: _shape_of(one) for name, one in value.items()}
+        inner = {name: _schema_of(one) for name, one in value.items()}
         return {"type": "object", "required": list(inner), "properties": inner}
     return {"type": "string"} if value is not None else {"type": ["string", "null"]}

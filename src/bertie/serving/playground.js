@@ -1,11 +1,11 @@
-// Asks the server that the page came from, and shows its answers. What anybody typed becomes text, never HTML.
+// Sends requests to the page's own server and shows the answers. User input is only ever inserted as text, never as HTML.
 "use strict";
 
 const at = (id) => document.getElementById(id);
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
-// an answer counts characters; a string of JavaScript holds some of them as two units
+// offsets in answers count code points, JavaScript's strings UTF-16 units
 const characters = (text) => Array.from(text);
-const several = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
+const several = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 const lines = (text) => text.split("\n").filter((line) => line.trim());
 
 function make(name, attributes = {}, ...children) {
@@ -17,11 +17,11 @@ function make(name, attributes = {}, ...children) {
   return made;
 }
 
-// ---- how answers are drawn
+// ---- drawing answers
 
 const colours = new Map();
 
-/** One of six colours; a label keeps it while the page is open. */
+/** The CSS class of one of six colours; a label keeps its own while the page is open. */
 function colourOf(label) {
   if (!colours.has(label)) colours.set(label, colours.size % 6);
   return `kind-${colours.get(label)}`;
@@ -65,7 +65,7 @@ function entities({ entities }, { text }) {
   const all = characters(text);
   const words = (one) => all.slice(one.start, one.end).join("");
   const rows = named.map((one) => ({ name: `${words(one)} (${one.label})`, value: one.score }));
-  return [several(entities.length, "entity").replace("entitys", "entities"), marked(text, named),
+  return [several(entities.length, "entity", "entities"), marked(text, named),
     ...(rows.length ? [bars("How sure the model is of each", rows)] : [])];
 }
 
@@ -124,29 +124,29 @@ function continuation({ generated_text: text }) {
   return ["What the model writes", make("p", { class: "text", dir: "auto" }, text)];
 }
 
-/** Tokens as the vocabulary writes them, which /decode tells of each id. */
+/** Tokens as written in the vocabulary, looked up with /decode. */
 async function tokens([found], _, model) {
   const ids = found.map((token) => [token.id]);
-  const written = ids.length ? await ask("decode", { ids, skip_special_tokens: false, model: model.name }) : [];
+  const pieces = ids.length ? await ask("decode", { ids, skip_special_tokens: false, model: model.name }) : [];
   const list = make("ol", { class: "tokens" });
   for (const [place, token] of found.entries()) {
-    const piece = make("b", { dir: "auto" }, written[place]);
+    const piece = make("b", { dir: "auto" }, pieces[place]);
     list.append(make("li", { class: token.special ? "special" : undefined }, piece, " ", make("small", {}, token.id)));
   }
-  const cut = found.length > model.max_input_length ? "; what is behind is cut off" : "";
+  const cut = found.length > model.max_input_length ? "; the rest is cut off" : "";
   return [`${several(found.length, "token")}; the model takes ${model.max_input_length}${cut}`, list];
 }
 
 function attention({ tokens, weights, layer, head }) {
-  const group = make("p", { class: "text attention", role: "group", "aria-label": "Tokens, by arrow keys" });
+  const group = make("p", { class: "text attention", role: "group", "aria-label": "Tokens; arrow keys move between them" });
   const said = make("div", { "aria-live": "polite" });
   const buttons = tokens.map((token) => make("button", { type: "button", tabindex: -1 }, token));
   const choose = (chosen) => {
-    const row = weights[chosen], most = Math.max(...row);
+    const row = weights[chosen], largest = Math.max(...row);
     for (const [place, button] of buttons.entries()) {
       button.setAttribute("aria-pressed", place === chosen);
       button.tabIndex = place === chosen ? 0 : -1;
-      button.style.setProperty("--weight", row[place] / most);
+      button.style.setProperty("--weight", row[place] / largest);
     }
     const order = row.map((value, place) => ({ name: tokens[place], value }));
     order.sort((one, other) => other.value - one.value);
@@ -167,14 +167,14 @@ function attention({ tokens, weights, layer, head }) {
   return [`Head ${head} of layer ${layer}, ${several(tokens.length, "token")}: choose one`, group, said];
 }
 
-// ---- what can be asked
+// ---- views
 
 const STORY = "Ada Lovelace met Charles Babbage in London in June 1833. He showed her a part of his Difference Engine.";
 const TEXT = { name: "text", label: "Text", value: STORY };
 const upTo = (count) => Array.from({ length: count }, (_, place) => place);
 
-// task of a model → a view: its path, its fields (`name`, `label`, `value`; `rows` of a larger one; `choices` of the
-// model for a list), the body of the request and the function that draws the answer: what it says, and elements
+// task of a model → its view: `path`, `fields` (`name`, `label`, `value`; `rows` of the text area, or `choices` for a
+// list), `body` of the request, and `draw`, which returns a one-line summary of the answer and elements
 const VIEWS = {
   "token-classification": {
     title: "Entities", path: "tag", fields: [TEXT], body: ({ text }) => ({ inputs: text }), draw: entities,
@@ -206,7 +206,7 @@ const VIEWS = {
         value: "You can change your password in the settings.\nOur shop opens at nine.\nI forgot my login details." },
     ],
     body: ({ query, sentences }) => ({ inputs: { source_sentence: query, sentences: lines(sentences) } }),
-    place: (body, model) => ({ ...body, parameters: { model } }),
+    withModel: (body, model) => ({ ...body, parameters: { model } }),
   },
   "reranking": {
     title: "Ranks", path: "rerank", draw: ranks,
@@ -235,7 +235,7 @@ const VIEWS = {
   },
   "generate": {
     title: "Writing", path: "generate", draw: continuation,
-    fields: [{ name: "beginning", label: "Text to go on with, or to write another for", value: "She opened the door and" }],
+    fields: [{ name: "beginning", label: "Text to continue, or source text", value: "She opened the door and" }],
     body: ({ beginning }) => ({ inputs: beginning, parameters: { no_repeat_ngram_size: 3 } }),
   },
   "tokens": {
@@ -255,16 +255,16 @@ const VIEWS = {
 // ---- the form
 
 const models = new Map();
-const typed = {};  // what was typed stays while one looks at other views
+const typed = {};  // keeps what was typed when the view changes
 let view;
 let asking = new AbortController();
 
 const model = () => models.get(at("model").value);
 const values = () => Object.fromEntries(view.fields.map(({ name }) => [name, at(name).value]));
 
-function question() {
-  const place = view.place ?? ((body, name) => ({ ...body, model: name }));
-  return place(view.body(values()), model().name);
+function requestBody() {
+  const withModel = view.withModel ?? ((body, name) => ({ ...body, model: name }));
+  return withModel(view.body(values()), model().name);
 }
 
 function showViews() {
@@ -286,11 +286,11 @@ function showFields() {
 }
 
 function fieldOf({ name, label, value, rows = 4, choices, mask }) {
-  const usual = typeof value === "function" ? value(model()) : value;
+  const initial = typeof value === "function" ? value(model()) : value;
   const input = choices
     ? make("select", { id: name }, ...choices(model()).map((one) => make("option", {}, one)))
     : make("textarea", { id: name, rows, dir: "auto", autocomplete: "off" });
-  if (!choices) input.value = typed[name] ?? usual;
+  if (!choices) input.value = typed[name] ?? initial;
   input.addEventListener("input", () => { typed[name] = input.value; showCode(); });
   if (choices) input.addEventListener("change", () => at("form").requestSubmit());
   const row = make("p", { class: choices ? "short" : undefined }, make("label", { for: name }, label), input);
@@ -308,7 +308,7 @@ function maskButton(input) {
   return button;
 }
 
-// ---- asking
+// ---- requests
 
 function clear() {
   asking.abort();
@@ -316,7 +316,7 @@ function clear() {
   at("answer").replaceChildren();
 }
 
-/** The server's answer to a body, or without one to a GET; its own sentence where it refuses. */
+/** POST a body, or GET without one, and return the reply; an error has the server's own message. */
 async function ask(path, body) {
   const headers = { "content-type": "application/json" };
   if (at("key").value) headers.authorization = `Bearer ${at("key").value}`;
@@ -331,8 +331,8 @@ async function ask(path, body) {
   throw new Error(said ?? `The server answered with status ${response.status}.`);
 }
 
-/** Do what asks the server, and show why it did not work. */
-async function trying(work) {
+/** Run work that makes requests, and show the error if it fails. */
+async function attempt(work) {
   clear();
   const own = asking = new AbortController();
   try {
@@ -349,7 +349,7 @@ async function showAnswer() {
   if (!model()) await showModels();
   at("status").textContent = "Asking …";
   const began = performance.now(), given = values();
-  const reply = await ask(view.path, question());
+  const reply = await ask(view.path, requestBody());
   const took = performance.now() - began;
   const [said, ...elements] = await view.draw(reply, given, model());
   at("status").replaceChildren(said, " ", make("small", { class: "faint" }, `${took.toFixed(0)} ms`));
@@ -364,9 +364,9 @@ async function showModels() {
   showViews();
 }
 
-// ---- the same by other means
+// ---- the same request as code
 
-/** The texts, numbers, lists and objects of a body as Python writes them. */
+/** A body of strings, numbers, lists and objects as a Python literal. */
 function python(value) {
   if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
@@ -374,8 +374,8 @@ function python(value) {
 }
 
 function showCode() {
-  const url = new URL(view.path, document.baseURI).href, body = question();
-  const open = at("key-form").hidden;  // else keys are needed, and read from the environment
+  const url = new URL(view.path, document.baseURI).href, body = requestBody();
+  const open = at("key-form").hidden;  // otherwise a key is needed; the code reads it from the environment
   const header = open ? "" : ` -H "Authorization: Bearer $BERTIE_API_KEY"`;
   const shell = `curl ${url}${header} -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
   const headers = open ? "" : `, headers={"Authorization": "Bearer " + os.environ["BERTIE_API_KEY"]}`;
@@ -385,9 +385,9 @@ function showCode() {
 
 function copyable(name, text) {
   const code = make("code", { tabindex: 0, role: "region", "aria-label": name }, text);
-  const button = make("button", { type: "button", class: "quiet", "aria-label": `Copy the line for ${name}` }, "Copy");
+  const button = make("button", { type: "button", class: "quiet", "aria-label": `Copy the ${name} code` }, "Copy");
   button.addEventListener("click", async () => {
-    getSelection().selectAllChildren(code);  // for browsers that give no clipboard to pages without TLS
+    getSelection().selectAllChildren(code);  // for browsers without clipboard access on pages without TLS
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
@@ -398,10 +398,10 @@ function copyable(name, text) {
   return make("div", { class: "copyable" }, make("span", {}, name), button, make("pre", {}, code));
 }
 
-at("form").addEventListener("submit", (event) => { event.preventDefault(); trying(showAnswer); });
+at("form").addEventListener("submit", (event) => { event.preventDefault(); attempt(showAnswer); });
 at("form").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("form").requestSubmit();
 });
-at("key-form").addEventListener("submit", (event) => { event.preventDefault(); trying(showModels); });
+at("key-form").addEventListener("submit", (event) => { event.preventDefault(); attempt(showModels); });
 at("model").addEventListener("change", showViews);
-trying(showModels);
+attempt(showModels);

@@ -1,4 +1,4 @@
-"""The page at ``/``, where people try the served models: one file without network, put together from three."""
+"""The page at ``/`` for trying the served models: HTML, CSS and JavaScript in one response."""
 
 import base64
 import hashlib
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from starlette.responses import HTMLResponse
 
-from bertie.serving.http_app import Asked
+from bertie.serving.http_app import GetRoute
 from bertie.serving.service import Service
 from bertie.serving.service_metrics import Metrics
-from bertie.serving.tei_shapes import tell
+from bertie.serving.tei_shapes import render_error
 
 
 @cache
 def page() -> tuple[str, str]:
-    """Return the page, and the policy under which a browser runs its own script and style and nothing else."""
+    """Return the page, and the content security policy that allows its own script and style and nothing else."""
     html, css, js = (Path(__file__).with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     for tag, part in (("style", css), ("script", js)):
         html = html.replace(f"<{tag}></{tag}>", f"<{tag}>{part}</{tag}>")
@@ -38,10 +38,10 @@ def _hash_of(text: str) -> str:
 
 
 async def show_page(_: Service, __: Metrics) -> HTMLResponse:
-    """Reply with the page; it knows nothing of the models until it asks, with a key where one is needed."""
+    """Reply with the page; it is public, and learns about the models only by requests, with a key if one is needed."""
     html, policy = page()
     headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
     return HTMLResponse(html, headers=headers | {"cache-control": "no-cache"})
 
 
-ROUTES = (Asked("/", show_page, tell, public=True, media_types=("text/html",)),)
+ROUTES = (GetRoute("/", show_page, render_error, public=True, media_types=("text/html",)),)

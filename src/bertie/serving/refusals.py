@@ -1,4 +1,4 @@
-"""Why a request is not answered: one sentence, and its kind, of which each family of clients has its own name."""
+"""Why a request is refused: a sentence, and a kind that each API family has its own status and name for."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from bertie.errors import BertieError, ConfigError, InputError, InputTypeError
 
 @dataclass(frozen=True)
 class Kind:
-    """How families of clients say one kind of refusal."""
+    """How the API families report one kind of refusal."""
 
     tei: tuple[int, str]  # the status and ``error_type`` of text-embeddings-inference
-    status: int  # elsewhere
+    status: int  # of the other families
     openai: str  # the ``type`` of OpenAI's errors
     failure: str  # the label ``err`` of the metric ``te_request_failure``
 
@@ -29,14 +29,14 @@ LATE = Kind((504, "Overloaded"), 504, "timeout_error", "dropped")
 OVERLOADED = Kind((429, "Overloaded"), 429, "rate_limit_error", "overloaded")
 BACKEND = Kind((424, "Backend"), 500, "server_error", "inference")
 UNHEALTHY = Kind((503, "Unhealthy"), 503, "server_error", "inference")
-# the client is gone, and reads no answer; a status of nginx's for the log
+# the client has disconnected; the status is nginx's, for the log
 GONE = Kind((499, "Validation"), 499, INVALID, "dropped")
 
 KINDS = tuple(kind for kind in vars().copy().values() if isinstance(kind, Kind))
 
 
 class Refusal(BertieError):
-    """A request that is not answered; ``retry_after``: in how many seconds to ask again, if that is known."""
+    """A request is refused; ``retry_after``: the seconds after which to try again, if known."""
 
     def __init__(self, kind: Kind, sentence: str, retry_after: int | None = None) -> None:
         super().__init__(sentence)
@@ -44,7 +44,7 @@ class Refusal(BertieError):
 
 
 def refusal_of(error: Exception) -> Refusal | None:
-    """Return an error as the client is told it; None: it is a fault of the program, of which clients learn nothing."""
+    """Return an error as clients see it; None: it is internal, and clients learn nothing of it."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, InputError | InputTypeError | ConfigError):

@@ -1,4 +1,4 @@
-"""What requests ask about, counted, checked and made features: texts, pairs and prompts, or the ids of the model."""
+"""The inputs of requests (texts, pairs, prompts, or token ids): counted, checked and turned into features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +11,20 @@ from bertie.serving.served_model import ServedModel
 from bertie.tasks.features import Features
 from bertie.tasks.task import Task
 
-# what a model is asked to see whether it answers
+# the text of health checks
 _TEXT = "health"
 
 
 def count_inputs(inputs: Sequence[Any]) -> int:
-    """Return how many inputs there are; of a prompt with choices, each choice is one."""
+    """Return the number of inputs; each choice of a prompt counts as one."""
     return sum(len(one[1]) if isinstance(one, tuple) and isinstance(one[1], list) else 1 for one in inputs)
 
 
 def count_characters(value: Any) -> int:
-    """Return the characters of texts in lists and tuples; a prompt's count once for each choice. A number is one."""
+    """Return the number of characters in nested lists and tuples of texts.
+
+    A prompt counts once for each of its choices, a number as one character.
+    """
     if isinstance(value, str):
         return len(value)
     if isinstance(value, tuple) and isinstance(value[-1], list):
@@ -34,14 +37,14 @@ def are_ids(given: Any) -> bool:
 
 
 def rows_of_ids(task: Task, rows: Sequence[Sequence[int]]) -> Features:
-    """Return rows of the model's own ids, special ones included, cut to its limit."""
+    """Return features of rows of token ids, special ones included, truncated to the model's limit."""
     size = task.config.vocab_size
     for number, row in enumerate(rows):
-        for place, token in enumerate(row):
+        for position, token in enumerate(row):
             if not 0 <= token < size:
                 raise InputError(
-                    f"Token {place} of input {number} has the id {token}; the model's vocabulary has 0 to {size - 1}. "
-                    "Ids of another tokenizer mean nothing to this model: send the text."
+                    f"Token {position} of input {number} has the id {token}; the model's vocabulary has 0 to "
+                    f"{size - 1}. Ids of another tokenizer mean nothing to this model: send the text."
                 )
     cut = [max(0, len(row) - task.limit) for row in rows]
     left = task.tokenizer.truncation_side == "left"
@@ -50,7 +53,7 @@ def rows_of_ids(task: Task, rows: Sequence[Sequence[int]]) -> Features:
     return Features(flat, None, list(map(len, kept)), cut, [False] * len(rows))
 
 
-def refuse_cut_texts(features: Features, task: Task) -> None:
+def refuse_truncated_texts(features: Features, task: Task) -> None:
     for cut in features.truncated:
         if cut:
             raise Refusal(
@@ -64,7 +67,7 @@ def decoded(task: Task, kept: Sequence[Any], features: Features) -> Sequence[Any
 
 
 def health_input(model: ServedModel) -> Any:
-    """Return an input that the model's main task takes."""
+    """Return a minimal input for the model's main task."""
     inputs: Mapping[str, Any] = {
         "fill-mask": model.tokenizer.mask_token,
         "reranking": (_TEXT, _TEXT),
@@ -76,14 +79,14 @@ def health_input(model: ServedModel) -> Any:
 
 
 def one_or_several(given: str | list[Any]) -> tuple[list[Any], bool]:
-    """Return one text or several as a list, and whether they came as one."""
+    """Return the input as a list, and whether it was one."""
     texts = [given] if isinstance(given, str) else given
     check_texts(texts, "inputs")
     return texts, texts is given
 
 
 def check_texts(texts: Sequence[Any], name: str) -> None:
-    """Refuse no texts, and a text without characters, with text-embeddings-inference's sentences."""
+    """Refuse an empty list and empty texts, in the words of text-embeddings-inference."""
     if not texts:
         raise Refusal(EMPTY, f"`{name}` cannot be empty")
     if any(text in ("", []) for text in texts):

@@ -1,4 +1,4 @@
-"""Computes what waits in the queues of all models, in steps of packed rows on a few threads."""
+"""Computes the jobs queued for all models, in steps of packed rows on a few threads."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from bertie.batching import budget, cores_to_divide
 from bertie.engine import Engine
 from bertie.errors import BertieError
 from bertie.progress import logger
-from bertie.serving.step_queue import Share, StepQueue, Work
+from bertie.serving.step_queue import Job, Share, StepQueue
 from bertie.tasks.features import Features
 from bertie.tasks.inference import compute_batch
 from bertie.tasks.model import Model
@@ -21,7 +21,7 @@ from bertie.tasks.text_generation import Generation
 
 
 class Step(NamedTuple):
-    """What a step was: the texts and tokens it computed, the seconds it took, and the padding it did without."""
+    """Statistics of a step: rows and tokens computed, seconds taken, and the padding tokens that it avoided."""
 
     rows: int
     tokens: int
@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 
 class ModelQueue(StepQueue):
-    """The queue of a model, how many tokens of it are computed at a time, and when it last computed some."""
+    """The queue of a model, with the token budget of its steps and the time of the last one."""
 
     def __init__(self, model: Model, batch_tokens: int | None = None) -> None:
         super().__init__()
@@ -41,23 +41,23 @@ class ModelQueue(StepQueue):
 
 
 class Scheduler:
-    """Steps of all models, taken and computed on a thread for each core; all else runs in the event loop's thread.
+    """Computes the steps of all models on a thread for each core; all else runs in the event loop's thread.
 
-    Nothing waits for a batch to fill: a thread that is done takes what has come meanwhile, so steps are full when there
-    is much to do and small when there is little.
+    Nothing waits for a batch to fill: a free thread takes whatever has arrived, so steps are full under load and small
+    otherwise.
     """
 
     def __init__(self, models: Iterable[Model], on_step: Callable[[Step], None] = lambda _: None) -> None:
-        self._queues: set[ModelQueue] = set()  # those in which something may wait
+        self._queues: set[ModelQueue] = set()  # those that may not be empty
         self._on_step = on_step
         self._threads = _threads_for(models)
         self._pool = ThreadPoolExecutor(self._threads, "bertie-step")
         self._running = 0
-        self._lock = Lock()  # of what is above, which the threads change too
+        self._lock = Lock()  # guards `_queues` and `_running`
 
-    def submit(self, queue: ModelQueue, work: Work) -> None:
-        """Have work computed; its ``answered`` says when it is."""
-        queue.add(work)
+    def submit(self, queue: ModelQueue, job: Job) -> None:
+        """Queue a job; its ``future`` resolves when it is computed."""
+        queue.add(job)
         with self._lock:
             self._queues.add(queue)
             if self._running < self._threads:
@@ -65,13 +65,13 @@ class Scheduler:
                 self._pool.submit(self._compute_steps)
 
     def close(self) -> None:
-        """Let the steps that run end, and begin no others."""
+        """Let running steps finish, and start no others."""
         with self._lock:
             self._queues.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _compute_steps(self) -> None:
-        """Compute what waits until there is nothing left."""
+        """Compute steps until the queues are empty."""
         while (taken := self._take()) is not None:
             queue, threads, shares = taken
             values: Iterable[Any]
@@ -80,16 +80,16 @@ class Scheduler:
                 values, step = _compute(queue, queue.model.with_threads(threads), shares)
             except Exception as error:
                 values, step = repeat(error), None
-            loop = shares[0].work.answered.get_loop()
+            loop = shares[0].job.future.get_loop()
             loop.call_soon_threadsafe(self._end_step, shares, values, step)
 
     def _take(self) -> tuple[ModelQueue, int, list[Share]] | None:
-        """Return the rows of the next step, and how many cores compute them; None if nothing waits."""
+        """Return the rows of the next step and the number of cores for it; None if nothing waits."""
         with self._lock:
             while self._queues:
                 queue = min(self._queues, key=lambda queue: queue.oldest)
                 if shares := queue.take(queue.step_tokens):
-                    # a step with nothing beside it has all cores
+                    # a step with nothing beside it gets all cores
                     alone = self._running == 1 and not any(map(len, self._queues))
                     return queue, self._threads if alone else 1, shares
                 self._queues.remove(queue)
@@ -98,15 +98,15 @@ class Scheduler:
 
     def _end_step(self, shares: list[Share], values: Iterable[Any], step: Step | None) -> None:
         found = iter(values)
-        for work, rows in shares:
+        for job, rows in shares:
             for row in rows:
-                work.keep(row, next(found))
+                job.set_result(row, next(found))
         if step is not None:
             self._on_step(step)
 
 
 def _threads_for(models: Iterable[Model]) -> int:
-    """Return how many steps may be computed at once: as many as cores by the engine, which PyTorch divides itself."""
+    """Return how many steps may run at once: one a core with the engine; PyTorch uses all cores in each step itself."""
     kinds = {"engine" if isinstance(model, Engine) else model.device_type for model in models}
     if kinds == {"engine"}:
         return cores_to_divide()
@@ -114,41 +114,41 @@ def _threads_for(models: Iterable[Model]) -> int:
 
 
 class GoneError(BertieError):
-    """Nobody waits for what is being written any more."""
+    """Nobody waits for the text being generated any more."""
 
 
-class _BetweenWords:
-    """Between two words of texts that are written: says that the model computes, and ends what nobody waits for."""
+class _StopWhenAbandoned:
+    """A logits processor, called for every generated token: marks the model as alive, and stops abandoned texts."""
 
-    def __init__(self, queue: ModelQueue, works: Sequence[Work]) -> None:
-        self._queue, self._works = queue, works
+    def __init__(self, queue: ModelQueue, jobs: Sequence[Job]) -> None:
+        self._queue, self._jobs = queue, jobs
 
     def __call__(self, _ids: Any, scores: Any) -> Any:
         self._queue.last_step = monotonic()
-        if all(work.answered.done() for work in self._works):
+        if all(job.future.done() for job in self._jobs):
             raise GoneError("Nobody waits for this text any more.")
         return scores
 
 
 def _compute(queue: ModelQueue, model: Model, shares: list[Share]) -> tuple[list[Any], Step]:
-    """Return what is kept of each row, or its error, in the order of the shares."""
-    began, task = monotonic(), shares[0].work.task
+    """Return the result of each row, or its error, in the order of the shares."""
+    began, task = monotonic(), shares[0].job.task
     if isinstance(task, Generation):
-        task = task.with_options(logits_processor=[_BetweenWords(queue, [work for work, _ in shares])])
-    features = Features.concatenate([work.features.select(rows) for work, rows in shares]).without_texts()
+        task = task.with_options(logits_processor=[_StopWhenAbandoned(queue, [job for job, _ in shares])])
+    features = Features.concatenate([job.features.select(rows) for job, rows in shares]).without_texts()
     order = sorted(range(len(features.lengths)), key=lambda row: -features.lengths[row])
     values: list[Any] = [None] * len(order)
-    for row, value in zip(order, _each_row(task, model, features.select(order)), strict=True):
+    for row, value in zip(order, _compute_isolated(task, model, features.select(order)), strict=True):
         values[row] = value
     queue.last_step = monotonic()
-    rectangle = len(order) * max(features.lengths)
-    return values, Step(len(order), len(features.ids), monotonic() - began, rectangle - len(features.ids))
+    padded = len(order) * max(features.lengths)
+    return values, Step(len(order), len(features.ids), monotonic() - began, padded - len(features.ids))
 
 
-def _each_row(task: Task, model: Model, features: Features) -> list[Any]:
-    """Return what is kept of each row, or the error of computing it, which costs no other row its answer.
+def _compute_isolated(task: Task, model: Model, features: Features) -> list[Any]:
+    """Return the result of each row, or its error; a row that fails leaves the others' results alone.
 
-    A batch that fails, or exhausts the memory, is halved until the guilty row is alone.
+    A batch that fails, or runs out of memory, is halved until the offending row is alone.
     """
     rows = range(len(features.lengths))
     try:
@@ -157,6 +157,7 @@ def _each_row(task: Task, model: Model, features: Features) -> list[Any]:
         if len(rows) == 1 or isinstance(error, GoneError):
             return [error.with_traceback(None)] * len(rows)
         logger.warning("A step of %d rows failed (%s); it is halved.", len(rows), type(error).__name__)
-    # only here, after the error and the arrays in its frames are gone, is their memory free
+    # outside the except block: only now are the error, and the arrays that its traceback holds, freed
     middle = len(rows) // 2
-    return [value for part in (rows[:middle], rows[middle:]) for value in _each_row(task, model, features.select(part))]
+    halves = (features.select(part) for part in (rows[:middle], rows[middle:]))
+    return [value for half in halves for value in _compute_isolated(task, model, half)]

@@ -1,4 +1,4 @@
-"""A model that is served: its name, the tasks that its head can do, and how each of them reads texts."""
+"""A served model: its name, the tasks that its head supports, and how each of them reads texts."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,19 +21,19 @@ from bertie.tasks.late_chunking import LateChunking
 from bertie.tasks.registry import find
 from bertie.tasks.task import Task
 
-# what requests call both tasks that write texts
+# the name in requests of both generation tasks
 GENERATE = "generate"
-_WRITERS = ("text-generation", "text2text-generation")
-# options that take more characters come with one request, and are not kept for others
-_LONGEST_KEPT = 1_000
-# what a masked-LM head does too, without a pipeline
+_GENERATION_TASKS = ("text-generation", "text2text-generation")
+# longer options belong to a single request and are not worth caching
+_MAX_CACHED_CHARACTERS = 1_000
+# tasks without a pipeline: of masked-LM heads,
 SPARSE = "sparse-embedding"
-# and an embedding model
+# of embedding models,
 SPANS = "late-chunking"
-# what the engine gives of every model that reads
+# and of every encoder that the engine computes
 ATTENTION = "attention-weights"
-# the options that change what is computed of a row; others change how it is read, or the answer
-_COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
+# the options that change the computation of a row; the others only change tokenization or decoding
+_COMPUTE_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "embed": ("windows", "prompt", "prompt_name"),
     "fill-mask": ("top_k", "targets"),
     ATTENTION: ("layer", "head"),
@@ -43,7 +43,7 @@ _COMPUTED_BY: Mapping[str, tuple[str, ...]] = {
 class ServedModel:
     """A model with a name, ready to answer."""
 
-    reopen: "Callable[[], ServedModel]"  # gives the model as its files are now
+    reopen: "Callable[[], ServedModel]"  # loads the model again from its current files
 
     def __init__(self, name: str, pipelines: Mapping[str, Pipeline], batch_tokens: int | None = None) -> None:
         self.name = name
@@ -52,53 +52,53 @@ class ServedModel:
         main = pipelines[self.tasks[0]]
         self.config: BertConfig = main.codec.config
         self.tokenizer: Any = main.tokenizer
-        self.writes = self.tasks[0] in _WRITERS
+        self.writes = self.tasks[0] in _GENERATION_TASKS
         more = _tasks_without_pipeline(pipelines, self.writes)
         self._codecs |= more
         self.tasks = tuple(self._codecs)
         self.explain = main.explain
         self.queue = ModelQueue(main.computing, batch_tokens)
-        # requests with the same options share an object, and with it steps; nothing refers back to this model, for what
-        # the server began with is hidden from the garbage collector, and must go without it when it is read anew
+        # Requests with equal options share one task object, and so can share steps. Nothing may refer back to this
+        # model: gc.freeze() hides it from the garbage collector, so only reference counting frees it after a reload.
         self._make_variant = partial(_make_variant, self._codecs)
         self._variant = lru_cache(maxsize=256)(self._make_variant)
 
     @classmethod
     def open(cls, given: str, device: str | None = None, batch_tokens: int | None = None) -> "ServedModel":
-        """Return the model of a folder or name of the hub, or of ``NAME=FOLDER``."""
+        """Return the model of a folder, a hub name, or ``NAME=FOLDER``."""
         name, _, source = given.rpartition("=") if not os.path.exists(given) else ("", "", given)
         tasks = tasks_of(source)
         two_heads = tasks == TASKS["BertForPreTraining"]
         first = _open(tasks[0], _with_both_heads(source, device) if two_heads else source, device)
         shared = first.model if isinstance(first.model, Engine) else source
         others = {task: _open(task, shared, device) for task in tasks[1:]}
-        usual = Path(source).resolve().name if os.path.isdir(source) else source
-        made = cls(name or usual, {tasks[0]: first, **others}, batch_tokens)
+        default = Path(source).resolve().name if os.path.isdir(source) else source
+        made = cls(name or default, {tasks[0]: first, **others}, batch_tokens)
         made.reopen = partial(cls.open, given, device, batch_tokens)
         return made
 
     def task(self, name: str, **options: Any) -> Task:
         """Return one of its tasks with these options; equal options give the same object.
 
-        ``truncation_side`` is an option too: the side of a long text that is cut off.
+        ``truncation_side`` is an option too: the side on which a long text is cut.
         """
         given = tuple(sorted([(option, _hashable(value)) for option, value in options.items() if value is not None]))
-        kept = len(repr(given)) < _LONGEST_KEPT
-        return (self._variant if kept else self._make_variant)(name, given)
+        cached = len(repr(given)) < _MAX_CACHED_CHARACTERS
+        return (self._variant if cached else self._make_variant)(name, given)
 
     def computing_task(self, name: str, **options: Any) -> Task:
-        """Return the task that computes rows for the one with these options."""
+        """Return the task that computes rows for the one with these options; more requests can share it."""
         if self.writes:
             return self.task(name, **options)
-        known = _COMPUTED_BY.get(name, ())
+        known = _COMPUTE_OPTIONS.get(name, ())
         if name == "embed" and self._codecs[name].recipe.include_prompt:
             known = ("windows",)
         return self.task(name, **{option: value for option, value in options.items() if option in known})
 
-    def rows_together(self, task: Any) -> int | None:
-        """Return how many rows a step of a task may hold; None: as many as their tokens allow.
+    def max_rows(self, task: Any) -> int | None:
+        """Return how many rows a step of a task may hold; None: as many as the token budget allows.
 
-        What is written for a text by a seed depends on all texts beside it, and so does a length that is not stated.
+        With a seed, or without a stated length, the text generated for a row depends on the rest of its batch.
         """
         if not self.writes:
             return None
@@ -108,7 +108,7 @@ class ServedModel:
 
     @property
     def generation_config(self) -> Any:
-        """How a model that writes chooses words where a request doesn't say it, a `bertie.GenerationConfig`."""
+        """The generation defaults of a model that writes, a `bertie.GenerationConfig`."""
         model: Any = self.queue.model
         return model.generation_config
 
@@ -125,7 +125,7 @@ def _make_variant(codecs: Mapping[str, Any], name: str, options: tuple[tuple[str
 
 
 def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> dict[str, Task]:
-    """Return what a model with these pipelines does too, or otherwise than they."""
+    """Return the tasks that have no pipeline, or that the server computes differently from it."""
     main = next(iter(pipelines.values()))
     given = {"tokenizer": main.tokenizer, "config": main.codec.config}
     found: dict[str, Task] = {}
@@ -143,14 +143,14 @@ def _tasks_without_pipeline(pipelines: Mapping[str, Pipeline], writes: bool) -> 
 
 
 def _open(task: str, source: Any, device: str | None) -> Pipeline:
-    # what a user types is text; only where words are to be filled in is [MASK] a token
+    # a special token in user input is plain text, except [MASK] where masks are to be filled
     plain = find(task).name != "fill-mask"
     found: Pipeline = pipeline(task, source, device=device, split_special_tokens=plain, show_progress=False)
     return found
 
 
 def _with_both_heads(source: str, device: str | None) -> Any:
-    """Return an engine with all heads of a checkpoint; where PyTorch computes, each task loads its own model."""
+    """Return an engine with both heads of a checkpoint; under PyTorch, each task loads its own model."""
     return source if why_not_engine(source, device, {}) else Engine.open(source)
 
 

@@ -1,4 +1,4 @@
-"""The process that serves: a socket, an event loop, and a calm end, in which accepted requests are answered."""
+"""The server process: a socket, an event loop, and a graceful shutdown that answers the requests already accepted."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ from bertie.errors import InputError, in_python, spelling
 from bertie.extras import need
 from bertie.serving.cohere_routes import ROUTES as COHERE
 from bertie.serving.generate_routes import ROUTES as GENERATE
+from bertie.serving.hardened_protocol import ACCEPTED_AT_ONCE, HardenedProtocol, allow_connections
 from bertie.serving.http_app import Application
 from bertie.serving.openai_routes import ROUTES as OPENAI
 from bertie.serving.openapi import route_of
-from bertie.serving.patient_protocol import ACCEPTED_AT_ONCE, PatientProtocol, allow_connections
 from bertie.serving.playground import ROUTES as PLAYGROUND
 from bertie.serving.scheduler import Step
 from bertie.serving.served_model import ServedModel
@@ -31,41 +31,41 @@ from bertie.serving.service_metrics import Metrics
 from bertie.serving.task_routes import ROUTES as TASKS
 from bertie.serving.tei_routes import ROUTES as TEI
 from bertie.serving.vllm_routes import ROUTES as VLLM
-from bertie.serving.worker_processes import Seat, WorkerProcesses, hold_hangups, reloads_on_hangup
+from bertie.serving.worker_processes import WorkerProcesses, WorkerSlot, block_sighup, reloads_on_sighup
 
 if TYPE_CHECKING:
     from bertie.serving.tracing import Tracing
 
-# connections that may wait to be accepted
+# pending connections that a socket may hold
 BACKLOG = 2_048
 ROUTES = (*PLAYGROUND, *TEI, *OPENAI, *COHERE, *VLLM, *TASKS, *GENERATE)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, and to whom: all that a process needs to know."""
+    """Everything that a server process needs to know."""
 
-    models: tuple[str, ...]  # folders or names, as `ServedModel.open` takes them with the device and tokens of a batch
+    models: tuple[str, ...]  # folders or names, as `ServedModel.open` takes them
     limits: Limits
-    keys: tuple[str, ...] = ()  # of which clients must send one, if there are any
+    keys: tuple[str, ...] = ()  # if any, clients must send one of them
     device: str | None = None
     batch_tokens: int | None = None
     log: bool = True  # whether each request is logged
-    otlp_endpoint: str | None = None  # the OpenTelemetry collector that spans are sent to
-    announce: bool = True  # whether it is said where it serves
+    otlp_endpoint: str | None = None  # the OpenTelemetry collector that receives the spans
+    announce: bool = True  # whether to print the address
 
 
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> int:
     """Serve models until SIGTERM or Ctrl-C; then accept nothing more, answer what was accepted, and return.
 
-    SIGHUP reads the models anew. Returns the exit code: above 0 if a process of several failed.
+    SIGHUP reloads the models. Returns the exit code: above 0 if one of several processes failed.
     """
     if workers == 1:
-        _serve_at(settings, lambda: _listening(host, port), Seat(0, [0.0]))
+        _serve_at(settings, lambda: _listen(host, port), WorkerSlot(0, [0.0]))
         return 0
     _log_to_stderr(logging.ERROR)
     with ExitStack() as stack:
-        listeners = [stack.enter_context(one) for one in _sharing_a_port(host, port, workers)]
+        listeners = [stack.enter_context(one) for one in _listen_on_shared_port(host, port, workers)]
         return WorkerProcesses(partial(_serve_in_worker, settings), listeners).run()
 
 
@@ -90,25 +90,25 @@ def make_service(
 
 
 class _Server(uvicorn.Server):
-    """A server that says where it listens once all processes do, and tells its service when it is to end."""
+    """A server that prints its address once all processes serve, and tells its service when to drain."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, seat: Seat, announce: bool) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, slot: WorkerSlot, announce: bool) -> None:
         super().__init__(config)
-        self._service, self._seat, self._parent = service, seat, parent_process()
-        self._announced = seat.number != 0 or not announce
+        self._service, self._slot, self._parent = service, slot, parent_process()
+        self._announced = slot.number != 0 or not announce
         self._reloading: asyncio.Future[None] | None = None
-        self._changed = False  # whether files may have changed since the models were last begun to be read
+        self._changed = False  # whether files may have changed since the last reload started
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self._service.draining = True
-        self._seat.leave()
+        self._slot.leave()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
-            listener.listen(BACKLOG)  # what uvicorn is told is taken for both
-        if reloads_on_hangup():
+            listener.listen(BACKLOG)  # asyncio takes one number for this queue and for the accepts per turn
+        if reloads_on_sighup():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._note_change)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
@@ -124,10 +124,10 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if not self.should_exit:
-            self._seat.beat()
+            self._slot.beat()
         if self._parent is not None and not self._parent.is_alive():
-            self.should_exit = self._service.draining = True  # nobody would ever end it
-        if not self._announced and self._seat.all_taken:
+            self.should_exit = self._service.draining = True  # an orphan would never be told to stop
+        if not self._announced and self._slot.all_serving:
             self._announced = True
             self._announce()
         return await super().on_tick(counter)
@@ -139,20 +139,20 @@ class _Server(uvicorn.Server):
         print(f"bertie: serving {names} at http://{host}:{port}", file=sys.stderr, flush=True)
 
 
-def _serve_in_worker(settings: Settings, listener: socket.socket, seat: Seat) -> None:
-    _serve_at(settings, lambda: listener, seat)
+def _serve_in_worker(settings: Settings, listener: socket.socket, slot: WorkerSlot) -> None:
+    _serve_at(settings, lambda: listener, slot)
 
 
-def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
-    """Serve at the socket that ``listen`` gives when the models are open."""
-    hold_hangups()
+def _serve_at(settings: Settings, listen: Any, slot: WorkerSlot) -> None:
+    """Load the models, then serve on the socket that ``listen`` returns."""
+    block_sighup()
     opened = [ServedModel.open(model, settings.device, settings.batch_tokens) for model in settings.models]
     tracing = _tracing_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    service, app = make_service(opened, settings.limits, settings.keys, tracing, Metrics(seat.counts, seat.number))
-    # uvicorn would show a traceback of what a model cannot compute
+    service, app = make_service(opened, settings.limits, settings.keys, tracing, Metrics(slot.counts, slot.number))
+    # here, because uvicorn would print a traceback if a model failed
     asyncio.run(service.warm_up(service.models.values()))
     allow_connections()
-    service.is_complete = lambda: seat.all_taken
+    service.is_complete = lambda: slot.all_serving
     _log_to_stderr(logging.INFO if settings.log else logging.WARNING)
 
     async def note_load() -> None:
@@ -160,7 +160,7 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
 
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=HardenedProtocol,
         ws="none",
         log_config=None,
         log_level="error",
@@ -172,9 +172,9 @@ def _serve_at(settings: Settings, listen: Any, seat: Seat) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.limits.seconds) + 5,
     )
-    # clients give fields of JSON, not options of the command that serves
-    with listen() as listener, _signals_end_calmly(), spelling(in_python):
-        _Server(config, service, seat, settings.announce).run([listener])
+    # errors name JSON fields, not command-line options
+    with listen() as listener, _without_reraised_signals(), spelling(in_python):
+        _Server(config, service, slot, settings.announce).run([listener])
     if tracing is not None:
         tracing.close()
 
@@ -186,8 +186,8 @@ def _tracing_to(endpoint: str) -> "Tracing":
     return Tracing.to(endpoint)
 
 
-def _listening(host: str, port: int, **shared: bool) -> socket.socket:
-    """Return a socket that listens, which uvicorn would refuse in words of its own."""
+def _listen(host: str, port: int, **shared: bool) -> socket.socket:
+    """Return a listening socket; uvicorn's own error would be a traceback."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG, **shared)
@@ -198,18 +198,18 @@ def _listening(host: str, port: int, **shared: bool) -> socket.socket:
         ) from error
 
 
-def _sharing_a_port(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return sockets among which the system divides the connections to one port."""
+def _listen_on_shared_port(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return sockets among which the system distributes the connections to one port."""
     if not hasattr(socket, "SO_REUSEPORT"):
-        raise InputError("This system does not divide a port among processes; leave out --workers.")
-    with _listening(host, port) as alone:  # one of another program could be shared without a word
-        port = alone.getsockname()[1]
-    return [_listening(host, port, reuse_port=True) for _ in range(count)]
+        raise InputError("This system cannot share a port among processes (SO_REUSEPORT); leave out --workers.")
+    with _listen(host, port) as exclusive:  # SO_REUSEPORT would silently share a port that another program has
+        port = exclusive.getsockname()[1]
+    return [_listen(host, port, reuse_port=True) for _ in range(count)]
 
 
 @contextmanager
-def _signals_end_calmly() -> Iterator[None]:
-    """Let uvicorn, which raises the signal that ended it once more at the end, return instead."""
+def _without_reraised_signals() -> Iterator[None]:
+    """Let uvicorn return, where it would raise once more the signal that ended it."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

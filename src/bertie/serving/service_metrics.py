@@ -1,7 +1,7 @@
 """Prometheus metrics under the names of text-embeddings-inference, and bertie's own beside them.
 
-What a process counts is a row of numbers. Several processes have their rows in memory that they share: each tells the
-sums, and the row of one that ended is continued by the one in its place.
+The counters of a process are a row of numbers. Several processes keep their rows in shared memory: each reports the
+sums, and a replacement process continues the row of the one it replaces.
 """
 
 from array import array
@@ -21,7 +21,7 @@ from bertie.serving.service import Answers
 
 SECONDS = tuple(1e-5 * 1.5**power for power in range(1, 36))
 COUNTS = tuple(float(2**power) for power in range(20))
-# what a task is called in the names of metrics
+# a task → its group in the names of metrics
 _GROUPS = {"embed": "embed", "text-classification": "predict", "reranking": "predict"}
 _DURATIONS = {
     group: [f"te_{group}{part}_duration" for part in ("", "_tokenization", "_queue", "_inference")]
@@ -30,8 +30,8 @@ _DURATIONS = {
 
 
 @dataclass(frozen=True)
-class _Numbers:
-    """One number, or one for each value of a label; of a value that never occurred nothing is said."""
+class _Scalar:
+    """One number, or one for each value of a label; label values that never occurred are left out."""
 
     name: str
     text: str
@@ -40,8 +40,8 @@ class _Numbers:
     values: Sequence[str] = ("",)
 
     @property
-    def places(self) -> Sequence[str]:
-        """What each number is called."""
+    def slots(self) -> Sequence[str]:
+        """The keys of the numbers."""
         return [f"{self.name} {value}" if self.label else self.name for value in self.values]
 
     def family(self, numbers: Sequence[float]) -> Metric:
@@ -54,15 +54,15 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class _Histogram:
-    """How many values lie up to each bound and above the one before, how many above all, and the sum of all."""
+    """The number of values in each bucket, the last one unbounded, and the sum of all values."""
 
     name: str
     text: str
     bounds: Sequence[float]
 
     @property
-    def places(self) -> Sequence[str]:
-        """What each number is called."""
+    def slots(self) -> Sequence[str]:
+        """The keys of the numbers."""
         return [self.name, *(f"{self.name} {bound}" for bound in self.bounds), f"{self.name}_sum"]
 
     def family(self, numbers: Sequence[float]) -> Metric:
@@ -73,13 +73,13 @@ class _Histogram:
 
 _METHODS = ("batch", "single")
 _FAILURES = sorted({kind.failure for kind in KINDS})
-_PADDING = "Tokens of padding that a step did without, which a rectangle of its texts has"
-METRICS: tuple[_Numbers | _Histogram, ...] = (
-    _Numbers("te_request_count", "Requests", "untyped", "method", _METHODS),
-    _Numbers("te_request_success", "Requests that were answered", "untyped", "method", _METHODS),
-    _Numbers("te_request_failure", "Requests that were refused, by what kind of error", "untyped", "err", _FAILURES),
+_PADDING = "Padding tokens that a step avoided by packing its texts"
+METRICS: tuple[_Scalar | _Histogram, ...] = (
+    _Scalar("te_request_count", "Requests", "untyped", "method", _METHODS),
+    _Scalar("te_request_success", "Requests that were answered", "untyped", "method", _METHODS),
+    _Scalar("te_request_failure", "Requests that were refused, by kind of error", "untyped", "err", _FAILURES),
     *(
-        _Numbers(f"te_{group}_{what}", f"Inputs to {group}, {what}", "untyped")
+        _Scalar(f"te_{group}_{what}", f"Inputs to {group}, {what}", "untyped")
         for group in ("embed", "predict")
         for what in ("count", "success")
     ),
@@ -91,26 +91,26 @@ METRICS: tuple[_Numbers | _Histogram, ...] = (
     _Histogram("te_request_input_length", "Tokens of a request", COUNTS),
     _Histogram("te_batch_next_size", "Texts in a step", COUNTS),
     _Histogram("te_batch_next_tokens", "Tokens in a step", COUNTS),
-    _Numbers("te_queue_size", "Requests that wait for their first step", "gauge"),
-    _Numbers("bertie_requests_in_flight", "Requests that are being answered", "gauge"),
-    _Numbers("bertie_tokens_total", "Tokens computed", "counter"),
-    _Numbers("bertie_step_seconds_total", "Seconds in which a thread computed", "counter"),
-    _Numbers("bertie_tokens_cut_total", "Tokens that were cut off texts too long", "counter"),
+    _Scalar("te_queue_size", "Requests waiting for their first step", "gauge"),
+    _Scalar("bertie_requests_in_flight", "Requests being answered", "gauge"),
+    _Scalar("bertie_tokens_total", "Tokens computed", "counter"),
+    _Scalar("bertie_step_seconds_total", "Seconds spent computing, summed over threads", "counter"),
+    _Scalar("bertie_tokens_cut_total", "Tokens cut off texts that were too long", "counter"),
 )
-_PLACES = {name: place for place, name in enumerate(chain.from_iterable(metric.places for metric in METRICS))}
-# how many numbers a process counts
-WIDTH = len(_PLACES)
+_SLOTS = {key: index for index, key in enumerate(chain.from_iterable(metric.slots for metric in METRICS))}
+# the numbers in the row of a process
+WIDTH = len(_SLOTS)
 
 
 class Metrics:
-    """What happened since the start, of one ``process`` of those that have rows in ``numbers``."""
+    """The counters of one ``process``, a row of the shared ``numbers``; by default it has the only row."""
 
     def __init__(self, numbers: Any = None, process: int = 0) -> None:
         self._all = memoryview(array("d", bytes(8 * WIDTH)) if numbers is None else numbers).cast("B").cast("d")
         self._own = self._all[process * WIDTH : (process + 1) * WIDTH]
 
     def on_step(self, step: Step) -> None:
-        """Note a step."""
+        """Count a step."""
         self._observe("te_batch_next_size", COUNTS, step.rows)
         self._observe("te_batch_next_tokens", COUNTS, step.tokens)
         self._observe("bertie_step_padding", COUNTS, step.padding)
@@ -118,7 +118,7 @@ class Metrics:
         self._add("bertie_step_seconds_total", step.seconds)
 
     def on_answers(self, task: str, answers: Answers, seconds: float) -> None:
-        """Note what one question to a model took, ``seconds`` in all."""
+        """Count one call to a model that took ``seconds`` in all."""
         spent = (seconds, answers.tokenization, answers.queue, answers.inference)
         self._observe_durations("request", spent)
         self._observe("te_request_input_length", COUNTS, answers.tokens)
@@ -129,31 +129,31 @@ class Metrics:
             self._add(f"te_{group}_success", len(answers.values))
 
     def on_request(self, method: str, failure: str | None) -> None:
-        """Note a request: "single" or "batch", and by what kind of error it was refused."""
+        """Count a request, "single" or "batch", and the kind of error if it was refused."""
         self._add(f"te_request_count {method}", 1)
         self._add(f"te_request_success {method}" if failure is None else f"te_request_failure {failure}", 1)
 
     def note_load(self, waiting: int, in_flight: int) -> None:
-        """Note how many requests wait, and are being answered, in this process."""
-        self._own[_PLACES["te_queue_size"]] = waiting
-        self._own[_PLACES["bertie_requests_in_flight"]] = in_flight
+        """Set how many requests are waiting and being answered in this process."""
+        self._own[_SLOTS["te_queue_size"]] = waiting
+        self._own[_SLOTS["bertie_requests_in_flight"]] = in_flight
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all as a registry of Prometheus' client does, the sums of all processes."""
+        """Yield the sums over all processes, as a Prometheus registry does."""
         sums = iter(np.asarray(self._all).reshape(-1, WIDTH).sum(axis=0).tolist())
         for metric in METRICS:
-            yield metric.family([next(sums) for _ in metric.places])
+            yield metric.family([next(sums) for _ in metric.slots])
 
     def text(self) -> bytes:
-        """Return all in Prometheus' text format."""
-        told: Any = self
-        return generate_latest(told)
+        """Return all metrics in Prometheus' text format."""
+        registry: Any = self
+        return generate_latest(registry)
 
-    def _add(self, place: str, count: float) -> None:
-        self._own[_PLACES[place]] += count
+    def _add(self, slot: str, count: float) -> None:
+        self._own[_SLOTS[slot]] += count
 
     def _observe(self, name: str, bounds: Sequence[float], value: float) -> None:
-        first = _PLACES[name]
+        first = _SLOTS[name]
         self._own[first + bisect_left(bounds, value)] += 1
         self._own[first + len(bounds) + 1] += value
 

@@ -1,4 +1,4 @@
-"""What waits to be computed: rows of all requests to one model, taken by token budget, fairly between clients."""
+"""The queue of one model: rows of all requests, dequeued by token budget and fairly between clients."""
 
 import asyncio
 import heapq
@@ -13,62 +13,62 @@ from bertie.tasks.task import Task
 
 
 @dataclass(eq=False)
-class Work:
+class Job:
     """One request's rows."""
 
-    task: Task  # computes them; rows whose task is the same object share a step
+    task: Task  # rows whose task is the same object can share a step
     features: Features
-    client: str  # in whose turn they are taken
-    # set to what `Task.rows` keeps of each row, or to the error of one of them; whoever cancels it withdraws the rows
-    # that no step has taken
-    answered: "asyncio.Future[list[Any]]"
-    most_rows: int | None = None  # in a step of it; None: as many as its tokens allow
-    kept: list[Any] = field(init=False)  # what is known so far of each row
-    taken: int = 0  # how many rows steps have taken
-    left: int = field(init=False)  # how many rows are not computed
+    client: str
+    # resolves to what `Task.rows` returns for each row, or to the error of one of them; cancelling it withdraws the
+    # rows that no step has taken
+    future: "asyncio.Future[list[Any]]"
+    max_rows: int | None = None  # in a step; None: as many as the token budget allows
+    results: list[Any] = field(init=False)  # by row; None until computed
+    taken: int = 0  # rows that steps have taken
+    pending: int = field(init=False)  # rows that are not computed yet
     queued: float = field(default_factory=monotonic)
-    started: float | None = None  # when a step took its first row
+    started: float | None = None  # when a step took the first row
 
     def __post_init__(self) -> None:
-        self.left = len(self.features.lengths)
-        self.kept = [None] * self.left
+        self.pending = len(self.features.lengths)
+        self.results = [None] * self.pending
 
     @property
     def waiting_tokens(self) -> int:
         """The tokens of rows that no step has taken."""
         return sum(self.features.lengths[self.taken :])
 
-    def keep(self, row: int, value: Any) -> None:
-        """Take what was computed of a row, or the error of computing it."""
-        if self.answered.done():
+    def set_result(self, row: int, value: Any) -> None:
+        """Store the result of a row, or fail the job with the error of computing it."""
+        if self.future.done():
             return
         if isinstance(value, Exception):
-            self.answered.set_exception(value)
+            self.future.set_exception(value)
             return
-        self.kept[row] = value
-        self.left -= 1
-        if not self.left:
-            self.answered.set_result(self.kept)
+        self.results[row] = value
+        self.pending -= 1
+        if not self.pending:
+            self.future.set_result(self.results)
 
 
 class Share(NamedTuple):
-    """The rows of one work that a step computes."""
+    """The rows of one job that a step computes."""
 
-    work: Work
+    job: Job
     rows: range
 
 
 class StepQueue:
-    """The work that waits for one model, a lane for each client; several threads may use it.
+    """The jobs that wait for one model, a lane for each client; thread-safe.
 
-    The client who has had the fewest tokens is next (one who comes anew counts like the last one served), so a large
-    batch of one client never stands before a single text of another.
+    This is fair queueing: the client served the fewest tokens is next, and a new client starts at the count of the one
+    served last. So one client's large batch never holds up another's single text.
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[str, deque[Work]] = {}
-        self._had: dict[str, int] = {}
-        self._turn = 0
+        self._lanes: dict[str, deque[Job]] = {}
+        self._tokens_served: dict[str, int] = {}
+        self._virtual_time = 0
         self._lock = Lock()
         self.tokens = 0
 
@@ -78,60 +78,61 @@ class StepQueue:
 
     @property
     def oldest(self) -> float:
-        """When the work that waits longest came; infinity if none waits."""
+        """When the job that has waited longest was queued; infinity if none waits."""
         with self._lock:
             return min((lane[0].queued for lane in self._lanes.values()), default=float("inf"))
 
-    def add(self, work: Work) -> None:
-        """Put work behind the rest of its client's; it leaves by itself once ``answered`` is done."""
+    def add(self, job: Job) -> None:
+        """Append a job to its client's lane; it is removed once its ``future`` is done."""
         with self._lock:
-            if work.client not in self._lanes:
-                self._lanes[work.client] = deque()
-                self._had[work.client] = self._turn
-            self._lanes[work.client].append(work)
-            self.tokens += work.waiting_tokens
-        work.answered.add_done_callback(lambda _: self._withdraw(work))
+            if job.client not in self._lanes:
+                self._lanes[job.client] = deque()
+                self._tokens_served[job.client] = self._virtual_time
+            self._lanes[job.client].append(job)
+            self.tokens += job.waiting_tokens
+        job.future.add_done_callback(lambda _: self._withdraw(job))
 
     def take(self, tokens: int) -> list[Share]:
-        """Return the next rows, of ``tokens`` in all or one longer row, that are computed by one task."""
-        taken: dict[Work, range] = {}
-        task, total, rows, most = None, 0, 0, None
+        """Return the next rows of one task: at most ``tokens`` in all, or a single longer row."""
+        taken: dict[Job, range] = {}
+        task, total, rows, max_rows = None, 0, 0, None
         with self._lock:
-            turns = [(self._had[client], client) for client in self._lanes]
+            turns = [(self._tokens_served[client], client) for client in self._lanes]
             heapq.heapify(turns)
             while turns:
-                had, client = heapq.heappop(turns)
-                work = self._lanes[client][0]
-                if task is not None and work.task is not task:
+                served, client = heapq.heappop(turns)
+                job = self._lanes[client][0]
+                if task is not None and job.task is not task:
                     continue
-                length = work.features.lengths[work.taken]
-                if taken and (total + length > tokens or rows == most):
+                length = job.features.lengths[job.taken]
+                if taken and (total + length > tokens or rows == max_rows):
                     break
-                task, total, rows, most, self._turn = work.task, total + length, rows + 1, work.most_rows, had
-                self._take_row(work, length)
-                taken[work] = range(taken[work].start if work in taken else work.taken - 1, work.taken)
+                task, total, rows, max_rows = job.task, total + length, rows + 1, job.max_rows
+                self._virtual_time = served
+                self._take_row(job, length)
+                taken[job] = range(taken[job].start if job in taken else job.taken - 1, job.taken)
                 if client in self._lanes:
-                    heapq.heappush(turns, (self._had[client], client))
-        return [Share(work, rows) for work, rows in taken.items()]
+                    heapq.heappush(turns, (self._tokens_served[client], client))
+        return [Share(job, rows) for job, rows in taken.items()]
 
-    def _take_row(self, work: Work, length: int) -> None:
-        work.started = work.started or monotonic()
-        work.taken += 1
-        self._had[work.client] += length
+    def _take_row(self, job: Job, length: int) -> None:
+        job.started = job.started or monotonic()
+        job.taken += 1
+        self._tokens_served[job.client] += length
         self.tokens -= length
-        if work.taken == len(work.features.lengths):
-            self._remove(work)
+        if job.taken == len(job.features.lengths):
+            self._remove(job)
 
-    def _withdraw(self, work: Work) -> None:
-        """Forget rows that nobody waits for any more."""
+    def _withdraw(self, job: Job) -> None:
+        """Drop rows that nobody waits for any more."""
         with self._lock:
-            if work.taken < len(work.features.lengths):
-                self.tokens -= work.waiting_tokens
-                work.taken = len(work.features.lengths)
-                self._remove(work)
+            if job.taken < len(job.features.lengths):
+                self.tokens -= job.waiting_tokens
+                job.taken = len(job.features.lengths)
+                self._remove(job)
 
-    def _remove(self, work: Work) -> None:
-        lane = self._lanes[work.client]
-        lane.remove(work)
+    def _remove(self, job: Job) -> None:
+        lane = self._lanes[job.client]
+        lane.remove(job)
         if not lane:
-            del self._lanes[work.client], self._had[work.client]
+            del self._lanes[job.client], self._tokens_served[job.client]

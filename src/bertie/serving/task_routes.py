@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from bertie.serving.exchange import Exchange
-from bertie.serving.http_app import Posted
+from bertie.serving.http_app import PostRoute
 from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts, one_or_several
 from bertie.serving.served_model import ATTENTION, SPANS
@@ -17,42 +17,40 @@ from bertie.serving.task_shapes import (
     FillMaskRequest,
     NextSentenceRequest,
     TagRequest,
-    told,
-    told_lists,
+    lists_with_truncation,
+    with_truncation,
 )
-from bertie.serving.tei_shapes import pairs, tell
-from bertie.serving.vectors_and_scores import shaped
+from bertie.serving.tei_shapes import pairs, render_error
+from bertie.serving.vectors_and_scores import truncate_and_normalize
 from bertie.tasks.late_chunking import SpannedText
 
-# fills of all masks of a request, or answers of all its questions
-MOST_ANSWERS = 20_000
+# candidates for all masks of a request, or answers to all its questions
+MAX_ANSWERS = 20_000
 
 
 async def tag(exchange: Exchange, body: TagRequest) -> Any:
-    """Reply with the entities of each text, as spans of its characters; a long text is read in windows."""
+    """Reply with the entities of each text, with character offsets; a long text is read in windows."""
     model = exchange.service.model_for("token-classification", body.model)
-    usual: Any = model.task("token-classification")
-    strategy = body.aggregation_strategy or (
-        "simple" if usual.aggregation_strategy == "none" else usual.aggregation_strategy
-    )
+    task: Any = model.task("token-classification")
+    default = "simple" if task.aggregation_strategy == "none" else task.aggregation_strategy
     inputs, batch = one_or_several(body.inputs)
     answers = await exchange.answer(
         "token-classification",
         inputs,
         body.model,
-        aggregation_strategy=strategy,
+        aggregation_strategy=body.aggregation_strategy or default,
         ignore_labels=body.ignore_labels,
         windows=body.windows,
     )
-    return told("entities", answers.values, answers, batch)
+    return with_truncation("entities", answers.values, answers, batch)
 
 
 async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
-    """Reply with the parts of each context that answer its question, best first."""
+    """Reply with the spans of each context that answer its question, best first."""
     questions, batch = body.pairs()
     check_texts(questions, "inputs")
-    if len(questions) * body.top_k > MOST_ANSWERS:
-        raise Refusal(VALIDATION, f"`top_k` is {body.top_k}; {MOST_ANSWERS} answers are allowed in a request.")
+    if len(questions) * body.top_k > MAX_ANSWERS:
+        raise Refusal(VALIDATION, f"`top_k` is {body.top_k}; {MAX_ANSWERS} answers are allowed in a request.")
     answers = await exchange.answer(
         "question-answering",
         questions,
@@ -61,30 +59,31 @@ async def answer(exchange: Exchange, body: AnswerRequest) -> Any:
         handle_impossible_answer=body.handle_impossible_answer,
         max_answer_len=body.max_answer_len,
     )
-    return told_lists("answers", answers, batch)
+    return lists_with_truncation("answers", answers, batch)
 
 
 async def fill_mask(exchange: Exchange, body: FillMaskRequest) -> Any:
-    """Reply with the words that may stand at each mask of each text, best first."""
+    """Reply with the candidates for each mask of each text, best first."""
     inputs, batch = one_or_several(body.inputs)
-    words = exchange.service.model_for("fill-mask", body.model).tokenizer
-    fills = sum(text.count(words.mask_token) for text in inputs) * body.top_k
-    if fills > MOST_ANSWERS:
-        raise Refusal(VALIDATION, f"The masks have {fills} fills, `top_k` for each; {MOST_ANSWERS} are allowed.")
-    _check_targets(words, [body.targets] if isinstance(body.targets, str) else body.targets or [])
+    tokenizer = exchange.service.model_for("fill-mask", body.model).tokenizer
+    count = sum(text.count(tokenizer.mask_token) for text in inputs) * body.top_k
+    if count > MAX_ANSWERS:
+        message = f"The masks would get {count} candidates, `top_k` for each; {MAX_ANSWERS} are allowed."
+        raise Refusal(VALIDATION, message)
+    _check_targets(tokenizer, [body.targets] if isinstance(body.targets, str) else body.targets or [])
     answers = await exchange.answer("fill-mask", inputs, body.model, top_k=body.top_k, targets=body.targets)
     masks = [[value] if isinstance(value[0], dict) else value for value in answers.values]
-    return told("masks", masks, answers, batch)
+    return with_truncation("masks", masks, answers, batch)
 
 
 def _check_targets(tokenizer: Any, targets: list[str]) -> None:
     for target in targets:
         if tokenizer.convert_tokens_to_ids(target) in (None, tokenizer.unk_token_id):
-            raise Refusal(VALIDATION, f"`targets` holds {target!r:.60}, which is not a word of the model's vocabulary.")
+            raise Refusal(VALIDATION, f"`targets` contains {target!r:.60}, which is not in the model's vocabulary.")
 
 
 async def next_sentence(exchange: Exchange, body: NextSentenceRequest) -> Any:
-    """Reply with how likely the second text of each pair follows the first."""
+    """Reply with the probability that the second text of each pair follows the first."""
     inputs, batch = pairs(body.inputs)
     if not all(isinstance(one, tuple) for one in inputs):
         raise Refusal(VALIDATION, "An input is one text; give pairs, [first, second].")
@@ -97,28 +96,28 @@ async def choose(exchange: Exchange, body: ChooseRequest) -> Any:
     """Reply with the choices of each prompt, best first."""
     prompts, batch = body.prompts()
     check_texts(prompts, "inputs")
-    most = max(1, *(len(choices) for _, choices in prompts))
-    answers = await exchange.answer("multiple-choice", prompts, body.model, top_k=most)
-    return told_lists("choices", answers, batch)
+    longest = max(1, *(len(choices) for _, choices in prompts))
+    answers = await exchange.answer("multiple-choice", prompts, body.model, top_k=longest)
+    return lists_with_truncation("choices", answers, batch)
 
 
 async def embed_spans(exchange: Exchange, body: EmbedSpansRequest) -> Any:
-    """Reply with the vector of each span of a text, pooled from tokens that have seen the whole text.
+    """Reply with the vector of each span of a text, pooled from token vectors that attend to the whole text.
 
-    This is late chunking (Günther et al. 2024, arXiv 2409.04701); a long text is read in windows, and nothing is cut.
+    This is late chunking (Günther et al. 2024, arXiv 2409.04701); a long text is read in windows, never truncated.
     """
     check_texts([body.inputs], "inputs")
     check_texts(body.spans, "spans")
     width = exchange.service.model_for(SPANS, body.model).config.hidden_size
-    exchange.service.check_numbers(len(body.spans) * width)
+    exchange.service.check_answer_size(len(body.spans) * width)
     inputs = [SpannedText(body.inputs, tuple(body.spans))]
-    answers = await exchange.answer(SPANS, inputs, body.model, prompt_name=body.prompt_name, numbers_a_token=width)
-    vectors = exchange.vectors(shaped(answers.values[0], body.normalize, body.dimensions))
+    answers = await exchange.answer(SPANS, inputs, body.model, prompt_name=body.prompt_name, values_per_token=width)
+    vectors = exchange.vectors(truncate_and_normalize(answers.values[0], body.normalize, body.dimensions))
     return vectors if exchange.wants_bytes else {"vectors": vectors, "truncated": answers.truncated[0]}
 
 
 async def attention(exchange: Exchange, body: AttentionRequest) -> Any:
-    """Reply with a text's tokens, and how each of them shares one head's attention among them, to four places."""
+    """Reply with a text's tokens and the attention weights of one head, rounded to four decimals."""
     check_texts([body.inputs], "inputs")
     answers = await exchange.answer(ATTENTION, [body.inputs], body.model, layer=body.layer, head=body.head)
     tokens, weights = answers.values[0]
@@ -132,11 +131,11 @@ async def attention(exchange: Exchange, body: AttentionRequest) -> Any:
 
 
 ROUTES = (
-    Posted("/tag", TagRequest, tag, tell),
-    Posted("/answer", AnswerRequest, answer, tell),
-    Posted("/fill-mask", FillMaskRequest, fill_mask, tell),
-    Posted("/next-sentence", NextSentenceRequest, next_sentence, tell),
-    Posted("/choose", ChooseRequest, choose, tell),
-    Posted("/embed_spans", EmbedSpansRequest, embed_spans, tell),
-    Posted("/attention", AttentionRequest, attention, tell),
+    PostRoute("/tag", TagRequest, tag, render_error),
+    PostRoute("/answer", AnswerRequest, answer, render_error),
+    PostRoute("/fill-mask", FillMaskRequest, fill_mask, render_error),
+    PostRoute("/next-sentence", NextSentenceRequest, next_sentence, render_error),
+    PostRoute("/choose", ChooseRequest, choose, render_error),
+    PostRoute("/embed_spans", EmbedSpansRequest, embed_spans, render_error),
+    PostRoute("/attention", AttentionRequest, attention, render_error),
 )

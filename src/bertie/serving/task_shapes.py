@@ -1,4 +1,4 @@
-"""The bodies of bertie's own routes, for heads that other servers do not serve; answers are shaped as pipelines'."""
+"""The bodies of bertie's own routes, for heads that other servers lack; answers have the pipelines' format."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -10,13 +10,13 @@ from bertie.serving.service import Answers
 
 
 class OwnRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What bertie alone asks for: no client sends fields that it could do without, and a misspelt one is refused."""
+    """A request to one of bertie's own routes; unknown fields are refused, as no existing client sends extra ones."""
 
     model: str | None = None
 
 
 class TagRequest(OwnRequest, kw_only=True):
-    """``inputs``: a text, several, or several lists of words."""
+    """``inputs``: one text, several, or several lists of words."""
 
     inputs: str | list[str | list[str]]
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = None
@@ -25,7 +25,7 @@ class TagRequest(OwnRequest, kw_only=True):
 
 
 class EmbedSpansRequest(OwnRequest, kw_only=True):
-    """``spans`` of the text ``inputs``: pairs of a first character and the one behind the last."""
+    """``spans`` of the text ``inputs``: pairs (start, end) of character offsets, the end exclusive."""
 
     inputs: str
     spans: list[tuple[int, int]]
@@ -97,12 +97,13 @@ class AttentionRequest(OwnRequest, kw_only=True):
     head: int = 0
 
 
-def told(name: str, values: Sequence[Any], answers: Answers, batch: bool) -> Any:
-    """Return each value under a name beside what was cut off its text, as a list if the inputs came as one."""
+def with_truncation(name: str, values: Sequence[Any], answers: Answers, batch: bool) -> Any:
+    """Return each value under ``name`` beside the number of truncated tokens, as a list if the inputs were one."""
     found = [{name: value, "truncated": cut} for value, cut in zip(values, answers.truncated, strict=True)]
     return found if batch else found[0]
 
 
-def told_lists(name: str, answers: Answers, batch: bool) -> Any:
-    """As `told`, where one of several answers comes as itself."""
-    return told(name, [value if isinstance(value, list) else [value] for value in answers.values], answers, batch)
+def lists_with_truncation(name: str, answers: Answers, batch: bool) -> Any:
+    """As `with_truncation`, for tasks whose values are lists except where they hold one item."""
+    lists = [value if isinstance(value, list) else [value] for value in answers.values]
+    return with_truncation(name, lists, answers, batch)

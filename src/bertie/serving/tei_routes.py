@@ -13,7 +13,7 @@ from bertie.errors import InputError
 from bertie.serving.exchange import Exchange, check_finite, read_json
 from bertie.serving.generate_routes import generate
 from bertie.serving.generate_shapes import GenerateRequest
-from bertie.serving.http_app import Asked, Posted
+from bertie.serving.http_app import GetRoute, PostRoute
 from bertie.serving.refusals import VALIDATION, WRONG_MODEL, Refusal
 from bertie.serving.request_inputs import check_texts, one_or_several
 from bertie.serving.served_model import SPARSE, ServedModel
@@ -39,14 +39,14 @@ from bertie.serving.tei_shapes import (
     SimilarityRequest,
     TokenizeRequest,
     pairs,
+    render_error,
     several,
-    tell,
 )
 from bertie.serving.vectors_and_scores import best_first, scores_of, vectors_of
 
-# of all texts of a request to /tokenize or /decode: what is told of a token is far larger than its text
-MOST_TOKENS = 100_000
-_WEIGHED_WORD = np.dtype([("index", np.int64), ("value", np.float32)])
+# in a request to /tokenize or /decode, whose replies are far larger than the texts
+MAX_TOKENS = 100_000
+_TOKEN_WEIGHT = np.dtype([("index", np.int64), ("value", np.float32)])
 
 
 async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
@@ -65,18 +65,18 @@ async def embed(exchange: Exchange, body: EmbedRequest) -> Any:
 async def embed_all(exchange: Exchange, body: EmbedAllRequest) -> Any:
     """Reply with the vectors of each text's tokens."""
     model = exchange.service.model_for("feature-extraction", body.model)
-    inputs = _prompted(exchange, model, body, several(body.inputs))
+    inputs = _with_prompt(exchange, model, body, several(body.inputs))
     answers = await exchange.answer(
-        "feature-extraction", inputs, numbers_a_token=model.config.hidden_size, **body.options
+        "feature-extraction", inputs, values_per_token=model.config.hidden_size, **body.options
     )
     return answers.values
 
 
 async def embed_sparse(exchange: Exchange, body: EmbedSparseRequest) -> Any:
-    """Reply with the words that each text is about, and their weights."""
+    """Reply with the sparse vector of each text: vocabulary entries and their weights."""
     answers = await exchange.answer(SPARSE, several(body.inputs), **body.options)
-    exchange.service.check_numbers(sum(len(words) for words, _ in answers.values))
-    return [np.rec.fromarrays(text, dtype=_WEIGHED_WORD) for text in answers.values]
+    exchange.service.check_answer_size(sum(len(words) for words, _ in answers.values))
+    return [np.rec.fromarrays(text, dtype=_TOKEN_WEIGHT) for text in answers.values]
 
 
 async def predict(exchange: Exchange, body: PredictRequest) -> Any:
@@ -94,15 +94,15 @@ async def rerank(exchange: Exchange, body: RerankRequest) -> Any:
     """Reply with the texts' scores, best first."""
     check_texts([body.query], "query")
     check_texts(body.texts, "texts")
-    pairs_of = [(body.query, text) for text in body.texts]
-    scores, _ = await scores_of(exchange, pairs_of, raw_scores=body.raw_scores, **body.options)
+    inputs = [(body.query, text) for text in body.texts]
+    scores, _ = await scores_of(exchange, inputs, raw_scores=body.raw_scores, **body.options)
     return [
-        Ranked(place, scores[place], body.texts[place] if body.return_text else UNSET) for place in best_first(scores)
+        Ranked(index, scores[index], body.texts[index] if body.return_text else UNSET) for index in best_first(scores)
     ]
 
 
 async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
-    """Reply with the cosine of each sentence's vector with the source's."""
+    """Reply with the cosine similarity of each sentence to the source sentence."""
     check_texts(body.inputs.sentences, "sentences")
     check_texts([body.inputs.source_sentence], "source_sentence")
     parameters = body.parameters or SimilarityParameters()
@@ -114,18 +114,18 @@ async def similarity(exchange: Exchange, body: SimilarityRequest) -> Any:
 
 
 async def tokenize(exchange: Exchange, body: TokenizeRequest) -> Any:
-    """Reply with the tokens of each text, and the characters that each comes from."""
+    """Reply with the tokens of each text and their character offsets."""
     texts, _ = one_or_several(body.inputs)
     model = exchange.service.named(body.model)
-    texts = _prompted(exchange, model, body, texts)
+    texts = _with_prompt(exchange, model, body, texts)
     size = exchange.service.check_size(texts)
     return await exchange.service.reader.run(_tokens, model, texts, body.add_special_tokens, characters=size)
 
 
-def _prompted(
+def _with_prompt(
     exchange: Exchange, model: ServedModel, body: EmbedAllRequest | TokenizeRequest, texts: list[Any]
 ) -> list[Any]:
-    """Return texts behind the prompt of ``model`` that a request names."""
+    """Return the texts with the prompt that the request names prepended."""
     if body.prompt_name is None:
         return texts
     reader: Any = exchange.service.model_for("embed", model.name).task("embed", prompt_name=body.prompt_name)
@@ -138,19 +138,19 @@ def _tokens(model: ServedModel, texts: list[str], add_special_tokens: bool) -> l
     for text, row in zip(texts, rows, strict=True):
         tokens = []
         columns = zip(row.ids, row.tokens, row.special_tokens_mask, row.offsets, strict=True)
-        for token, written, special, (start, stop) in columns:
+        for token, piece, special, (start, stop) in columns:
             if special and not add_special_tokens:
                 continue
-            place = {"start": None, "stop": None} if special else {"start": start, "stop": stop}
-            shown = written if special else text[start:stop]
-            tokens.append({"id": token, "text": shown, "special": bool(special), **place})
+            offsets = {"start": None, "stop": None} if special else {"start": start, "stop": stop}
+            shown = piece if special else text[start:stop]
+            tokens.append({"id": token, "text": shown, "special": bool(special), **offsets})
         found.append(tokens)
     return found
 
 
 def _check_tokens(count: int) -> None:
-    if count > MOST_TOKENS:
-        raise Refusal(VALIDATION, f"The inputs have {count} tokens, {MOST_TOKENS} are allowed in a request.")
+    if count > MAX_TOKENS:
+        raise Refusal(VALIDATION, f"The inputs have {count} tokens; {MAX_TOKENS} are allowed in a request.")
 
 
 async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
@@ -160,7 +160,7 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
     model = exchange.service.named(body.model)
     size = model.config.get_text_config(decoder=True).vocab_size
     if (wrong := next((token for row in rows for token in row if not 0 <= token < size), None)) is not None:
-        raise InputError(f"`ids` holds {wrong}; the model's vocabulary has 0 to {size - 1}.")
+        raise InputError(f"`ids` contains {wrong}; the model's vocabulary has 0 to {size - 1}.")
     read = model.tokenizer.decode
     return await exchange.service.reader.run(
         lambda: [read(row, skip_special_tokens=body.skip_special_tokens) for row in rows],
@@ -169,16 +169,18 @@ async def decode(exchange: Exchange, body: DecodeRequest) -> Any:
 
 
 async def by_type(exchange: Exchange, body: msgspec.Raw) -> Any:
-    """Reply as the route of the first model's main task does, for platforms that know one path."""
+    """Reply as the route of the first model's main task would, for platforms with a single path."""
     task = exchange.service.named().tasks[0]
     if task not in _BY_TYPE:
-        raise Refusal(WRONG_MODEL, f"{exchange.service.named().name!r} has no route of its own here; ask by its path.")
+        raise Refusal(
+            WRONG_MODEL, f"{exchange.service.named().name!r} cannot be called at this path; use its task's own."
+        )
     shape, reply = _BY_TYPE[task]
     return await reply(exchange, read_json(bytes(body), shape))
 
 
 async def info(service: Service, _: Metrics) -> Any:
-    """Reply with what is served."""
+    """Reply with the models and limits of this server."""
     limits, (model, *others) = service.limits, service.models.values()
     return {
         "model_id": model.name,
@@ -192,16 +194,16 @@ async def info(service: Service, _: Metrics) -> Any:
         "max_batch_requests": None,
         "max_client_batch_size": limits.inputs,
         "auto_truncate": True,
-        "tokenization_workers": service.reader.count,
+        "tokenization_workers": service.reader.threads,
         "version": bertie.__version__,
         "sha": None,
         "docker_label": None,
-        "models": [_described(one) for one in (model, *others)],
+        "models": [_describe(one) for one in (model, *others)],
     }
 
 
-def _described(model: ServedModel) -> dict[str, Any]:
-    """Return what there is to know of a model before it is asked."""
+def _describe(model: ServedModel) -> dict[str, Any]:
+    """Return the description of a model in ``/info``."""
     encoder = model.config.get_text_config(encoder=True)
     return {
         "name": model.name,
@@ -216,11 +218,11 @@ def _described(model: ServedModel) -> dict[str, Any]:
 
 
 def model_type(model: ServedModel) -> dict[str, Any]:
-    """Return what a model is, in text-embeddings-inference's words where it has some."""
+    """Return the type of a model, in text-embeddings-inference's terms where it has them."""
     task = model.tasks[0]
     if task == "embed":
-        recipe: Any = model.task("embed")
-        return {"embedding": {"pooling": "+".join(recipe.recipe.modes)}}
+        embed: Any = model.task("embed")
+        return {"embedding": {"pooling": "+".join(embed.recipe.modes)}}
     if task in ("reranking", "text-classification", "token-classification"):
         labels = {str(number): label for number, label in model.config.id2label.items()}
         names = {"reranking": "reranker", "text-classification": "classifier"}
@@ -229,13 +231,13 @@ def model_type(model: ServedModel) -> dict[str, Any]:
 
 
 async def health(service: Service, _: Metrics) -> Any:
-    """Reply with nothing if every model computes."""
+    """Reply with an empty body if every model computes."""
     await service.check_health()
     return Response()
 
 
 async def metrics(service: Service, kept: Metrics) -> Any:
-    """Reply with Prometheus' text format."""
+    """Reply with the metrics in Prometheus' text format."""
     kept.note_load(service.waiting, service.in_flight)
     return Response(kept.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -253,18 +255,18 @@ _BY_TYPE: dict[str, tuple[type, Callable[[Exchange, Any], Awaitable[Any]]]] = {
     "text2text-generation": (GenerateRequest, generate),
 }
 ROUTES = (
-    Posted("/embed", EmbedRequest, embed, tell),
-    Posted("/embed_all", EmbedAllRequest, embed_all, tell),
-    Posted("/embed_sparse", EmbedSparseRequest, embed_sparse, tell),
-    Posted("/predict", PredictRequest, predict, tell),
-    Posted("/rerank", RerankRequest, rerank, tell),
-    Posted("/similarity", SimilarityRequest, similarity, tell),
-    Posted("/tokenize", TokenizeRequest, tokenize, tell),
-    Posted("/decode", DecodeRequest, decode, tell),
-    Posted("/", msgspec.Raw, by_type, tell),
-    Posted("/invocations", msgspec.Raw, by_type, tell),
-    Asked("/info", info, tell),
-    Asked("/health", health, tell, public=True, media_types=()),
-    Asked("/ping", health, tell, public=True, media_types=()),
-    Asked("/metrics", metrics, tell, public=True, media_types=("text/plain",)),
+    PostRoute("/embed", EmbedRequest, embed, render_error),
+    PostRoute("/embed_all", EmbedAllRequest, embed_all, render_error),
+    PostRoute("/embed_sparse", EmbedSparseRequest, embed_sparse, render_error),
+    PostRoute("/predict", PredictRequest, predict, render_error),
+    PostRoute("/rerank", RerankRequest, rerank, render_error),
+    PostRoute("/similarity", SimilarityRequest, similarity, render_error),
+    PostRoute("/tokenize", TokenizeRequest, tokenize, render_error),
+    PostRoute("/decode", DecodeRequest, decode, render_error),
+    PostRoute("/", msgspec.Raw, by_type, render_error),
+    PostRoute("/invocations", msgspec.Raw, by_type, render_error),
+    GetRoute("/info", info, render_error),
+    GetRoute("/health", health, render_error, public=True, media_types=()),
+    GetRoute("/ping", health, render_error, public=True, media_types=()),
+    GetRoute("/metrics", metrics, render_error, public=True, media_types=("text/plain",)),
 )

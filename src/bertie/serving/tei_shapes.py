@@ -1,4 +1,4 @@
-"""The bodies of text-embeddings-inference's routes, and its errors."""
+"""The bodies and errors of text-embeddings-inference."""
 
 from typing import Any, Literal
 
@@ -8,12 +8,12 @@ from bertie.serving.refusals import VALIDATION, Refusal
 from bertie.serving.request_inputs import check_texts
 
 Side = Literal["right", "left", "Right", "Left"]
-# one text or sequence of ids, or several; which of them `several` finds out
+# one text or sequence of ids, or several; `several` tells which
 Inputs = str | list[str | int | list[int]]
 
 
-class Cutting(Struct, kw_only=True):
-    """What becomes of texts that are too long; and, which is bertie's own, which model is asked."""
+class TruncationOptions(Struct, kw_only=True):
+    """How texts that are too long are handled; and ``model``, which is bertie's own."""
 
     truncate: bool | None = None
     truncation_direction: Side = "right"
@@ -21,12 +21,12 @@ class Cutting(Struct, kw_only=True):
 
     @property
     def options(self) -> dict[str, Any]:
-        """These as `Exchange.answer` takes them; only a text may be refused for its length by ``truncate: false``."""
+        """These as keyword arguments of `Exchange.answer`; null is ``truncate: true``."""
         side = self.truncation_direction.lower()
-        return {"refuse_cut": self.truncate is False, "truncation_side": side, "model": self.model}
+        return {"refuse_truncation": self.truncate is False, "truncation_side": side, "model": self.model}
 
 
-class EmbedSparseRequest(Cutting, kw_only=True):
+class EmbedSparseRequest(TruncationOptions, kw_only=True):
     inputs: Inputs
 
 
@@ -39,12 +39,12 @@ class EmbedRequest(EmbedAllRequest, kw_only=True):
     dimensions: int | None = None
 
 
-class PredictRequest(Cutting, kw_only=True):
+class PredictRequest(TruncationOptions, kw_only=True):
     inputs: str | list[str | list[str]]
     raw_scores: bool = False
 
 
-class RerankRequest(Cutting, kw_only=True):
+class RerankRequest(TruncationOptions, kw_only=True):
     query: str
     texts: list[str]
     raw_scores: bool = False
@@ -56,7 +56,7 @@ class SimilarityInputs(Struct):
     sentences: list[str]
 
 
-class SimilarityParameters(Cutting, kw_only=True):
+class SimilarityParameters(TruncationOptions, kw_only=True):
     prompt_name: str | None = None
 
 
@@ -97,7 +97,7 @@ def several(inputs: Inputs, name: str = "inputs") -> list[Any]:
 
 
 def pairs(inputs: str | list[str | list[str]]) -> tuple[list[Any], bool]:
-    """Return texts and pairs of texts, and whether they came as a batch: ``["a", "b"]`` is one pair."""
+    """Return texts and pairs, and whether they came as a batch: ``["a", "b"]`` is one pair."""
     single = isinstance(inputs, str) or all(isinstance(one, str) for one in inputs)
     groups: list[Any] = [inputs] if single and inputs != [] else list(inputs)
     check_texts(groups, "inputs")
@@ -111,7 +111,7 @@ def pairs(inputs: str | list[str | list[str]]) -> tuple[list[Any], bool]:
     return found, not single
 
 
-def tell(refusal: Refusal) -> tuple[int, Any]:
-    """Return a refusal as text-embeddings-inference tells it."""
+def render_error(refusal: Refusal) -> tuple[int, Any]:
+    """Return a refusal in text-embeddings-inference's format."""
     status, kind = refusal.kind.tei
     return status, {"error": str(refusal), "error_type": kind}

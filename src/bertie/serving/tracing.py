@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span for each request and each step. Imported only where a collector is named (``bertie[otel]``)."""
+"""OpenTelemetry: a span for each request and each step. Imported only if a collector is named (``bertie[otel]``)."""
 
 from collections.abc import Mapping
 from time import time_ns
@@ -14,7 +14,7 @@ from bertie.serving.scheduler import Step
 
 
 class Tracing:
-    """Makes spans of what has ended, and hands them to ``exporter`` on a thread of its own."""
+    """Records spans of finished requests and steps; a background thread passes them to ``exporter``."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._provider = TracerProvider(resource=Resource.create({"service.name": "bertie"}))
@@ -23,33 +23,33 @@ class Tracing:
 
     @classmethod
     def to(cls, endpoint: str) -> "Tracing":
-        """Return what sends spans to a collector that takes OTLP over HTTP, such as ``http://localhost:4318``."""
+        """Return a tracer for a collector that takes OTLP over HTTP, such as ``http://localhost:4318``."""
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         return cls(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"))
 
-    def on_request(self, told: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-        """Make a span of a request, by what its line in the log says, in the trace that its headers name."""
-        end = time_ns()
+    def on_request(self, record: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Record a span for a request from its log record, in the trace that its headers name."""
+        end, path, status = time_ns(), record["path"], record["status"]
         span = self._tracer.start_span(
-            f"POST {told['path']}",
+            f"POST {path}",
             context=extract(headers),
             kind=SpanKind.SERVER,
-            start_time=end - int(told["ms"] * 1e6),
-            attributes={f"bertie.{name}": value for name, value in told.items() if name != "event"}
-            | {"http.request.method": "POST", "http.route": told["path"], "http.response.status_code": told["status"]},
+            start_time=end - int(record["ms"] * 1e6),
+            attributes={f"bertie.{name}": value for name, value in record.items() if name != "event"}
+            | {"http.request.method": "POST", "http.route": path, "http.response.status_code": status},
         )
-        if told["status"] >= 500:
+        if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
         span.end(end)
 
     def on_step(self, step: Step) -> None:
-        """Make a span of a step."""
+        """Record a span for a step."""
         end = time_ns()
         attributes = {"bertie.rows": step.rows, "bertie.tokens": step.tokens}
         span = self._tracer.start_span("step", start_time=end - int(step.seconds * 1e9), attributes=attributes)
         span.end(end)
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Flush the remaining spans."""
         self._provider.shutdown()

@@ -1,4 +1,4 @@
-"""Vectors and scores as clients of all families ask for them: of length 1, with fewer numbers, raw, best first."""
+"""Vectors and scores, shared by the routes of all API families: normalised, truncated, raw, ranked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +23,16 @@ async def vectors_of(
     field: str = "dimensions",
     **options: Any,
 ) -> tuple[Array, Answers]:
-    """Return the vectors ``[N, D]`` of texts or rows of ids, and what they took.
+    """Return the vectors ``[N, D]`` of texts or rows of ids, and their `Answers`.
 
-    ``dimensions`` numbers are kept of each, None: all, as the client's ``field`` says; ``normalize`` then gives it
-    length 1, which it has anyway if the model itself normalises. Options are those of `Exchange.answer`.
+    Each vector is cut to its first ``dimensions`` numbers (None: all), then given length 1 by ``normalize``; a model
+    may normalise anyway. ``field`` is the client's name for ``dimensions``. Options are those of `Exchange.answer`.
     """
     answers = await exchange.answer("embed", inputs, model, **options)
-    return shaped(np.array(answers.values), normalize, dimensions, field), answers
+    return truncate_and_normalize(np.array(answers.values), normalize, dimensions, field), answers
 
 
-def shaped(vectors: Array, normalize: bool, dimensions: int | None, field: str = "dimensions") -> Array:
+def truncate_and_normalize(vectors: Array, normalize: bool, dimensions: int | None, field: str = "dimensions") -> Array:
     """Return vectors ``[N, D]`` as `vectors_of` does."""
     if dimensions is not None:
         if dimensions < 1:
@@ -45,8 +45,8 @@ def shaped(vectors: Array, normalize: bool, dimensions: int | None, field: str =
     return vectors
 
 
-def first_known(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:
-    """Return the first of these names that the embedding model has a prompt for."""
+def known_prompt_name(exchange: Exchange, model: str | None, names: Sequence[str]) -> str | None:
+    """Return the first of these prompt names that the embedding model has."""
     recipe = exchange.service.model_for("embed", model).task("embed").recipe  # type: ignore[attr-defined]
     return first_prompt(recipe.prompts, names)
 
@@ -59,9 +59,9 @@ async def scores_of(
     raw_scores: bool = False,
     **options: Any,
 ) -> tuple[list[float], Answers]:
-    """Return how well the passage of each pair (query, passage) answers its query, and what it took.
+    """Return the relevance score of each pair (query, passage), and their `Answers`.
 
-    ``raw_scores`` leaves the logits as they are; ``options`` are those of `Exchange.answer`.
+    ``raw_scores`` are logits; ``options`` are those of `Exchange.answer`.
     """
     function = "none" if raw_scores else None
     answers = await exchange.answer("reranking", pairs, model, function_to_apply=function, **options)
@@ -69,5 +69,5 @@ async def scores_of(
 
 
 def best_first(scores: Sequence[float]) -> list[int]:
-    """Return the places of the scores, the highest first."""
-    return sorted(range(len(scores)), key=lambda place: -scores[place])
+    """Return the indices of the scores, the highest first."""
+    return sorted(range(len(scores)), key=lambda index: -scores[index])

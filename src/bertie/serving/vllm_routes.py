@@ -1,13 +1,13 @@
-"""vLLM's routes: classes with all probabilities, and vectors of texts or tokens."""
+"""vLLM's routes: classification with all probabilities, and vectors of texts or tokens."""
 
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
 from bertie.serving.exchange import Exchange
-from bertie.serving.http_app import Posted
+from bertie.serving.http_app import PostRoute
 from bertie.serving.openai_routes import texts_of
-from bertie.serving.openai_shapes import tell, written
+from bertie.serving.openai_shapes import encoded, render_error
 from bertie.serving.vectors_and_scores import vectors_of
 
 
@@ -22,7 +22,7 @@ class PoolingRequest(ClassifyRequest, kw_only=True):
 
 
 class Classified(Struct):
-    """The best label, and bertie's own of a model of several labels at a time: those that reach their thresholds."""
+    """The best label; for multi-label models, bertie adds the ``labels`` that reach their ``thresholds``."""
 
     index: int
     label: str
@@ -38,15 +38,15 @@ async def classify(exchange: Exchange, body: ClassifyRequest) -> Any:
     model = exchange.service.model_for("text-classification", body.model)
     names = model.config.id2label
     answers = await exchange.answer("text-classification", texts, model.name, top_k=model.config.num_labels)
-    usual: Any = model.task("text-classification")
-    several = usual.kind == "multi_label_classification"
-    limits = usual.thresholds or [0.5] * len(names)
+    task: Any = model.task("text-classification")
+    multi_label = task.kind == "multi_label_classification"
+    thresholds = task.thresholds or [0.5] * len(names)
     data = []
     for number, found in enumerate(answers.values):
         scores = {one["label"]: one["score"] for one in found}
-        reached = [name for place, name in names.items() if scores[name] >= limits[place]]
+        reached = [name for label, name in names.items() if scores[name] >= thresholds[label]]
         probabilities = [scores[name] for name in names.values()]
-        own = (reached, dict(zip(names.values(), limits, strict=True))) if several else ()
+        own = (reached, dict(zip(names.values(), thresholds, strict=True))) if multi_label else ()
         data.append(Classified(number, found[0]["label"], probabilities, len(names), *own))
     return exchange.listed("classify", data)
 
@@ -56,16 +56,16 @@ async def pooling(exchange: Exchange, body: PoolingRequest) -> Any:
     texts = texts_of(body.input)
     if body.task == "embed":
         vectors, _ = await vectors_of(exchange, texts, body.model)
-        values = [written(vector, body.encoding_format) for vector in vectors]
+        values = [encoded(vector, body.encoding_format) for vector in vectors]
     else:
         width = exchange.service.model_for("feature-extraction", body.model).config.hidden_size
-        answers = await exchange.answer("feature-extraction", texts, body.model, numbers_a_token=width)
+        answers = await exchange.answer("feature-extraction", texts, body.model, values_per_token=width)
         values = list(answers.values)
     data = [{"index": number, "object": "pooling", "data": value} for number, value in enumerate(values)]
     return exchange.listed("pool", data)
 
 
 ROUTES = (
-    Posted("/classify", ClassifyRequest, classify, tell),
-    Posted("/pooling", PoolingRequest, pooling, tell),
+    PostRoute("/classify", ClassifyRequest, classify, render_error),
+    PostRoute("/pooling", PoolingRequest, pooling, render_error),
 )

@@ -1,4 +1,4 @@
-"""Several processes on one port: each serves all models; one that dies, or hangs, is replaced by a new one."""
+"""Several processes on one port, each serving all models; one that dies or hangs is replaced."""
 
 import logging
 import multiprocessing
@@ -19,73 +19,73 @@ from bertie.serving.service_metrics import WIDTH, Metrics
 from bertie.threads import available_threads
 
 logger = logging.getLogger("bertie.serving")
-# a process whose event loop is not heard of for so many seconds is ended
+# a process without a heartbeat for so long is killed
 HUNG_SECONDS = 30.0
-# one that ended before it served is not started again for so many seconds
+# the delay before a process that ended before it served is started again
 RETRY_SECONDS = 5.0
-_WATCH_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
-class Seat(NamedTuple):
-    """The place of one process among all that serve."""
+class WorkerSlot(NamedTuple):
+    """What one of several server processes shares with the others."""
 
     number: int
-    beats: MutableSequence[float]  # when each was last heard of, 0 before it serves
-    counts: MutableSequence[float] | None = None  # what all of them count, for `Metrics`; None: it serves alone
+    heartbeats: MutableSequence[float]  # the time of each process's last one, 0 before it serves
+    counts: MutableSequence[float] | None = None  # the counters of all, for `Metrics`; None: there is one process
 
     def beat(self) -> None:
-        self.beats[self.number] = monotonic()
+        self.heartbeats[self.number] = monotonic()
 
     def leave(self) -> None:
-        self.beats[self.number] = 0.0
+        self.heartbeats[self.number] = 0.0
 
     @property
-    def all_taken(self) -> bool:
+    def all_serving(self) -> bool:
         """Whether every process serves."""
-        return all(self.beats)
+        return all(self.heartbeats)
 
 
-# what a process does: serve at a socket in a seat
-Serve = Callable[[socket.socket, Seat], None]
+# what a process does: serve on a socket, in a slot
+Serve = Callable[[socket.socket, WorkerSlot], None]
 
 
-def reloads_on_hangup() -> bool:
-    """Whether SIGHUP asks for the models to be read anew; on a terminal it says that the terminal is closed."""
+def reloads_on_sighup() -> bool:
+    """Whether SIGHUP reloads the models; on a terminal it means that the terminal was closed."""
     return hasattr(signal, "SIGHUP") and not os.isatty(0)
 
 
-def hold_hangups() -> None:
-    """Have SIGHUP wait, in this process and those that it starts, until they unblock it: by itself it ends them."""
-    if reloads_on_hangup():
+def block_sighup() -> None:
+    """Hold SIGHUP back, in this process and its children, until they unblock it: its default action ends them."""
+    if reloads_on_sighup():
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 
 class WorkerProcesses:
-    """Processes that serve, one for each of the listening sockets.
+    """Server processes, one for each listening socket.
 
-    A socket stays open while its process is replaced, so connections that wait in it are not lost. The first process
-    begins alone: what is wrong with a model is said once.
+    A socket stays open while its process is replaced, so that pending connections are not lost. The first process
+    starts alone, so that an error in a model is reported once.
     """
 
     def __init__(self, serve: Serve, listeners: Sequence[socket.socket]) -> None:
-        self._context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads that it has not
+        self._context = multiprocessing.get_context("spawn")  # fork copies locks that other threads hold
         self._serve, self._listeners = serve, listeners
-        self._beats: Any = self._context.Array("d", len(listeners), lock=False)
+        self._heartbeats: Any = self._context.Array("d", len(listeners), lock=False)
         self._counts: Any = self._context.Array("d", len(listeners) * WIDTH, lock=False)
         self._processes: dict[int, SpawnProcess] = {}
         self._not_before = [0.0] * len(listeners)
-        self._silent = [0.0] * len(listeners)  # the last beat of those that were silent when they were last looked at
-        self._begun = self._ending = False
+        self._stale = [0.0] * len(listeners)  # the heartbeats that were too old at the last check
+        self._started = self._ending = False
 
     def run(self) -> int:
-        """Serve until SIGTERM or Ctrl-C, which every process gets; return the exit code."""
+        """Serve until SIGTERM or Ctrl-C, which are forwarded to every process; return the exit code."""
         handlers: dict[int, Any] = {signal.SIGINT: self._end, signal.SIGTERM: self._end}
-        if reloads_on_hangup():
-            handlers[signal.SIGHUP] = self._pass_on
+        if reloads_on_sighup():
+            handlers[signal.SIGHUP] = self._forward_signal
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         share, own = max(1, available_threads() // len(self._listeners)), dict(os.environ)
         try:
-            os.environ["OMP_NUM_THREADS"] = str(share)  # what processes start with
+            os.environ["OMP_NUM_THREADS"] = str(share)  # inherited by the processes
             return self._watch()
         finally:
             os.environ.clear()
@@ -94,50 +94,50 @@ class WorkerProcesses:
                 signal.signal(number, handler)
 
     def _watch(self) -> int:
-        """Start processes, and replace those that end or hang, until all are to end and have."""
+        """Start processes, and replace those that end or hang, until told to stop and all have ended."""
         code = 0
         while self._processes or not self._ending:
             if not self._ending:
-                self._fill_seats()
-            connection.wait([process.sentinel for process in self._processes.values()], _WATCH_SECONDS)
+                self._start_missing()
+            connection.wait([process.sentinel for process in self._processes.values()], _POLL_SECONDS)
             for number, process in list(self._processes.items()):
                 if process.is_alive():
-                    self._end_if_hung(number, process)
+                    self._kill_if_hung(number, process)
                 else:
                     del self._processes[number]
                     Metrics(self._counts, number).note_load(0, 0)
-                    code = code or self._note_end(number, process)
+                    code = code or self._handle_exit(number, process)
         return code
 
-    def _fill_seats(self) -> None:
-        self._begun = self._begun or self._beats[0] > 0
-        for number, time in enumerate(self._not_before if self._begun else self._not_before[:1]):
+    def _start_missing(self) -> None:
+        self._started = self._started or self._heartbeats[0] > 0
+        for number, time in enumerate(self._not_before if self._started else self._not_before[:1]):
             if number not in self._processes and monotonic() >= time:
-                given = (self._serve, self._listeners[number], Seat(number, self._beats, self._counts))
-                process = self._context.Process(target=_work, args=given, name=f"bertie-{number}")
-                hold_hangups()
+                given = (self._serve, self._listeners[number], WorkerSlot(number, self._heartbeats, self._counts))
+                process = self._context.Process(target=_serve_in_process, args=given, name=f"bertie-{number}")
+                block_sighup()
                 process.start()
                 self._processes[number] = process
-                if reloads_on_hangup():
+                if reloads_on_sighup():
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
-        if self._ending:  # since a process was begun that was not there to be told
-            self._pass_on(signal.SIGTERM)
+        if self._ending:  # told to stop meanwhile: a process started here has not got the signal
+            self._forward_signal(signal.SIGTERM)
 
-    def _end_if_hung(self, number: int, process: SpawnProcess) -> None:
-        """End a process that is silent at two looks: after one, all may have been held up alike."""
-        beat = self._beats[number]
-        before, self._silent[number] = self._silent[number], beat if beat < monotonic() - HUNG_SECONDS else 0.0
+    def _kill_if_hung(self, number: int, process: SpawnProcess) -> None:
+        """Kill a process whose heartbeat is stale at two checks: one may only mean that the whole machine stalled."""
+        beat = self._heartbeats[number]
+        before, self._stale[number] = self._stale[number], beat if beat < monotonic() - HUNG_SECONDS else 0.0
         if 0 < beat == before:
-            logger.error("Process %d was not heard of for %g seconds, and is ended.", process.pid, HUNG_SECONDS)
+            logger.error("Process %d did not respond for %g seconds and is killed.", process.pid, HUNG_SECONDS)
             process.kill()
 
-    def _note_end(self, number: int, ended: SpawnProcess) -> int:
-        """Say that a process ended, and when another may take its place; return the exit code if all are to end."""
-        code, served = ended.exitcode or 0, self._beats[number] > 0
-        self._beats[number] = 0.0
+    def _handle_exit(self, number: int, ended: SpawnProcess) -> int:
+        """Log that a process ended, and set when it may be replaced; return the exit code if all are to end."""
+        code, served = ended.exitcode or 0, self._heartbeats[number] > 0
+        self._heartbeats[number] = 0.0
         if self._ending:
             return int(code not in (0, -signal.SIGTERM))
-        if not self._begun:
+        if not self._started:
             self._end()
             return code if code > 0 else 1
         logger.error("Process %d ended with exit code %d; another one takes its place.", ended.pid, code)
@@ -146,19 +146,19 @@ class WorkerProcesses:
 
     def _end(self, *_: Any) -> None:
         self._ending = True
-        self._pass_on(signal.SIGTERM)
+        self._forward_signal(signal.SIGTERM)
 
-    def _pass_on(self, number: int, _: Any = None) -> None:
+    def _forward_signal(self, number: int, _: Any = None) -> None:
         for process in list(self._processes.values()):
             with suppress(ProcessLookupError):
                 if process.pid is not None and process.exitcode is None:
                     os.kill(process.pid, number)
 
 
-def _work(serve: Serve, listener: socket.socket, seat: Seat) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process tells the others
+def _serve_in_process(serve: Serve, listener: socket.socket, slot: WorkerSlot) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent forwards it as SIGTERM
     try:
-        serve(listener, seat)
+        serve(listener, slot)
     except BertieError as error:
         print(f"bertie: {printable(str(error))}", file=sys.stderr, flush=True)
         raise SystemExit(2) from None

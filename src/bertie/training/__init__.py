@@ -1,4 +1,4 @@
-"""The one training loop: what learns is a `Learner`, how is said by `Settings`, and `train` does it."""
+"""The one training loop: `train` trains a `Learner` according to `Settings`."""
 
 from bertie.extras import need_torch
 

@@ -1,4 +1,4 @@
-"""The picture of a training: its loss, and a metric of its evaluations, by step."""
+"""Training curves: the loss, and a metric of the evaluations, by step."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ def draw_curves(
     measured: str,
     loss: str = "loss",
 ) -> None:
-    """Draw the loss of training and the metric ``main`` on the data ``measured`` by step, the best step marked.
+    """Draw the training loss and the metric ``main`` on the data ``measured`` by step, with the best step marked.
 
-    ``loss`` names what of the training is drawn beside the loss on that data: all of it, or the same term.
+    ``loss`` names the training loss to draw beside the loss on that data: the whole, or the same term.
     """
     steps = [(record["step"], record[loss]) for record in records if record.get(loss) is not None]
     evaluations = [(record["step"], record["metrics"]) for record in records if record.get("metrics")]
@@ -38,7 +38,7 @@ def draw_curves(
     else:
         set_range(scores, [value for _, value in found])
     scores.set_xlim(left=0)
-    # a run of two steps has no step 0.5
+    # no ticks between steps
     scores.xaxis.get_major_locator().set_params(integer=True)
     save_figure(figure, path)
 
@@ -47,11 +47,11 @@ def _draw_losses(
     panel: Any, steps: Sequence[tuple[int, float]], found: Sequence[tuple[int, float | None]], measured: str
 ) -> None:
     if steps:
-        places, values = (np.array(column, np.float64) for column in zip(*steps, strict=True))
+        positions, values = (np.array(column, np.float64) for column in zip(*steps, strict=True))
         window = max(1, len(values) // 40)
         if window > 1:
-            panel.plot(places, values, color=GREY, linewidth=0.6, alpha=0.5)
-        smooth, middle = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (values, places))
+            panel.plot(positions, values, color=GREY, linewidth=0.6, alpha=0.5)
+        smooth, middle = (np.convolve(each, np.full(window, 1 / window), mode="valid") for each in (values, positions))
         mean = f", mean of {window} log lines" if window > 1 else ""
         panel.plot(middle, smooth, color=GREY, marker="." if len(values) < 30 else "", label=f"training{mean}")
     known = [(step, loss) for step, loss in found if loss is not None]

@@ -1,6 +1,6 @@
-"""A model on several devices: whole on each (DDP), or in shards (FSDP2); gradients are summed during the backward pass.
+"""A model on several devices: replicated (DDP) or sharded (FSDP2); gradients are reduced during the backward pass.
 
-Both average over the processes, so that each multiplies its loss by their number: a step's loss is a sum.
+Both average over the processes, so each multiplies its loss by their number: a step's loss is a sum.
 """
 
 import re
@@ -23,7 +23,7 @@ _LAYER = re.compile(r"(^|\.)encoder\.layer\.\d+$")
 
 
 class LossModule(nn.Module):
-    """A learner's loss as a module: PyTorch wraps this one, so that the model keeps its class and its names."""
+    """A learner's loss as a module, which PyTorch wraps instead of the model: that keeps its class and names."""
 
     learner: Learner
 
@@ -36,23 +36,23 @@ class LossModule(nn.Module):
 
 
 class DataParallel:
-    """How one of the processes computes gradients; with one process alone nothing is exchanged."""
+    """How a process computes gradients; this base class is for a single process, which exchanges nothing."""
 
-    is_last = False  # whether what is computed next is the last micro-batch of a step
-    exchanges = False  # whether the others wait for what is computed now, so that it cannot be computed again
+    is_last = False  # whether the next micro-batch is the last of a step
+    exchanges = False  # whether other processes take part in the current computation, so that it cannot be retried
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
         self.group, self._loss = group, LossModule(model)
 
     def set_learner(self, learner: Learner) -> None:
-        """Take the losses of this learner of the model from now on."""
+        """Use the losses of this learner from now on."""
         self._loss.learner = learner
 
     def loss(self, examples: Sequence[int]) -> Tensor:
         return self._loss(examples)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of its loss; after the last of a step they are those of all processes."""
+        """Accumulate gradients; after the last micro-batch of a step they are reduced over all processes."""
         loss.backward()
 
     def total_norm(self, gradients: Iterable[Tensor]) -> Tensor:
@@ -65,7 +65,7 @@ class DataParallel:
         yield
 
     def finish(self) -> None:
-        """Leave the model whole in every process."""
+        """Gather the whole model in every process, at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,13 +75,13 @@ class DataParallel:
 
 
 class Replicas(DataParallel):
-    """The whole model in each process: buckets of gradients are summed as soon as the backward pass has filled them."""
+    """The whole model in each process: buckets of gradients are reduced as soon as the backward pass fills them."""
 
     def __init__(self, model: nn.Module, group: Processes) -> None:
         super().__init__(model, group)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # PyTorch 2.11 has no other name
-            # a parameter that no process has used has no gradient afterwards, as with one process
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # PyTorch 2.11 has no replacement
+            # with find_unused_parameters, a parameter that no process used has no gradient, as with one process
             self._replica = DistributedDataParallel(
                 self._loss,
                 broadcast_buffers=False,
@@ -102,18 +102,18 @@ class Replicas(DataParallel):
 
 
 class Shards(DataParallel):
-    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered when they compute."""
+    """Each process keeps some rows of every parameter, gradient and moment; layers are gathered to be computed."""
 
     exchanges = True
 
     def __init__(self, model: nn.Module, group: Processes, device: torch.device) -> None:
         super().__init__(model, group)
-        self._parameters = dict(model.named_parameters())  # as they were; without numbers while there are shards
-        # between these two the model changes in place: as it was, and with fully_shard's classes and hooks
+        self._parameters = dict(model.named_parameters())  # the original ones; empty while the model is sharded
+        # the model is switched in place between these two: as it was, and with fully_shard's classes and hooks
         self._plain = _attributes_of(model)
         for module in self._plain:
             vars(module).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
-        # nothing changes what a layer returns in place
+        # safe, as nothing modifies a layer's output in place
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
         with peer_errors_explained():
             _shard(self._loss, device, group.world)
@@ -124,7 +124,7 @@ class Shards(DataParallel):
     def loss(self, examples: Sequence[int]) -> Tensor:
         with peer_errors_explained(only_lost=True):
             loss = super().loss(examples)
-            if not torch.is_grad_enabled():  # no backward pass divides the parameters again
+            if not torch.is_grad_enabled():  # otherwise the backward pass reshards
                 self._loss.reshard()  # type: ignore[operator]
         return loss
 
@@ -133,7 +133,7 @@ class Shards(DataParallel):
             super().backward(loss)
 
     def total_norm(self, gradients: Iterable[Tensor]) -> Tensor:
-        """Return the norm of the gradients of all processes, each of which has its own rows of them."""
+        """Return the norm over all processes, each of which has some rows of the gradients."""
         squares = super().total_norm(gradients).square()
         with peer_errors_explained():
             dist.all_reduce(squares)
@@ -141,7 +141,7 @@ class Shards(DataParallel):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Make the model as it was within the block, its parameters gathered in the first process."""
+        """Restore the original model within the block, with its parameters gathered in the first process."""
         self._gather(self.group.rank == 0)
         _restore(self._plain)
         try:
@@ -155,7 +155,7 @@ class Shards(DataParallel):
         _restore(self._plain)
 
     def __exit__(self, *_: object) -> None:
-        _restore(self._plain)  # without its numbers, unless the run has come to its end
+        _restore(self._plain)  # with empty parameters, unless `finish` was called
 
     @torch.no_grad()
     def _gather(self, keep: bool) -> None:
@@ -173,8 +173,8 @@ class Shards(DataParallel):
 def data_parallel(model: nn.Module, group: Processes, device: torch.device, shard: bool) -> DataParallel:
     if group.world == 1:
         if shard:
-            given = spelled("shard", True)
-            logger.warning("%s divides a model among the processes of torchrun; with one it has no effect.", given)
+            option = spelled("shard", True)
+            logger.warning("%s shards a model over the processes of torchrun; with one it has no effect.", option)
         return DataParallel(model, group)
     return Shards(model, group, device) if shard else Replicas(model, group)
 
@@ -196,7 +196,7 @@ def _restore(modules: _Attributes) -> None:
 
 def _shard(root: nn.Module, device: torch.device, world: int) -> None:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard  # imports many modules, which nothing else needs
+    from torch.distributed.fsdp import fully_shard  # imported here, as it imports many modules
 
     mesh = init_device_mesh(device.type, (world,))
     for name, module in list(root.named_modules()):

@@ -1,4 +1,4 @@
-"""Several processes that train one model: what torchrun starts, joined, and agreeing on what all must know."""
+"""The processes of torchrun that train one model together: joining them, and exchanging values."""
 
 import datetime
 import os
@@ -18,10 +18,10 @@ from torch.distributed.rendezvous import rendezvous
 from bertie.errors import BertieError, InputError
 
 Value = TypeVar("Value")
-# Long, because all wait while the first process evaluates; one that has died is noticed at once by its connection.
+# Long, because all wait while the first process evaluates; a process that dies is noticed at once by its connection.
 TIMEOUT = datetime.timedelta(hours=1)
-# How gloo and NCCL begin their messages: they raise a RuntimeError like any other.
-_LOST = re.compile(r"\bgloo\b|NCCL|ProcessGroup")
+# Marks of errors by gloo and NCCL, which are plain RuntimeErrors.
+_PEER_LOST = re.compile(r"\bgloo\b|NCCL|ProcessGroup")
 
 
 def world_size() -> int:
@@ -42,26 +42,26 @@ def local_device() -> torch.device:
     if number >= torch.cuda.device_count():
         raise InputError(
             f"Process {number} of this machine has no GPU: {torch.cuda.device_count()} are visible; "
-            "start one process a GPU (torchrun --nproc-per-node)."
+            "start one process per GPU (torchrun --nproc-per-node)."
         )
     return torch.device("cuda", number)
 
 
 @contextmanager
 def processes(device: torch.device) -> Iterator["Processes"]:
-    """Join the processes that were started together, gloo on CPU and NCCL on CUDA; leave them after the block."""
+    """Join the process group within the block, gloo on CPU and NCCL on CUDA."""
     if world_size() == 1:
         yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    ours = not _is_joined()
+    is_owner = not _is_joined()
     with peer_errors_explained():
-        if ours:
+        if is_owner:
             backend = "nccl" if device.type == "cuda" else "gloo"
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
                 store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
-                store = _of_this_start(store, rank, world)
+                store = _fresh_store(store, rank, world)
                 dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
             else:
                 dist.init_process_group(backend, timeout=TIMEOUT)
@@ -69,26 +69,26 @@ def processes(device: torch.device) -> Iterator["Processes"]:
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), control)
     finally:
-        if ours:
+        if is_owner:
             dist.destroy_process_group()
 
 
 class Processes:
-    """This process among all: ``rank`` of ``world``. With one process every method gives back what it got."""
+    """The process group: this is process ``rank`` of ``world``. With one process, methods return their arguments."""
 
     def __init__(self, rank: int, world: int, control: ProcessGroup | None) -> None:
         self.rank, self.world = rank, world
-        self.control = control  # numbers that are on the host stay there: no device is waited for
+        self.control = control  # a gloo group for values on the host, which needs no synchronisation with a device
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Return the sums of the numbers of all processes, on their device."""
+        """Sum numbers over all processes, in place on their device."""
         if self.world > 1:
             with peer_errors_explained():
                 dist.all_reduce(numbers)
         return numbers
 
-    def highest(self, *numbers: int) -> list[int]:
-        """Return, for each number, the highest that any process gave."""
+    def maximum(self, *numbers: int) -> list[int]:
+        """Return the maximum of each number over all processes."""
         if self.world == 1:
             return list(numbers)
         found = torch.tensor(numbers, dtype=torch.int64)
@@ -97,7 +97,7 @@ class Processes:
         return found.tolist()
 
     def broadcast(self, value: Value) -> Value:
-        """Return the value that the first process gave; what the others gave does not count."""
+        """Return the first process's value."""
         values = [value]
         if self.world > 1:
             with peer_errors_explained():
@@ -105,7 +105,7 @@ class Processes:
         return values[0]
 
     def gather(self, value: Value) -> list[Value]:
-        """Return the values that all processes gave, in their order."""
+        """Return the values of all processes, by rank."""
         values = [value] * self.world
         if self.world > 1:
             with peer_errors_explained():
@@ -113,8 +113,8 @@ class Processes:
         return values
 
     @torch.no_grad()
-    def share_model(self, model: nn.Module) -> None:
-        """Give every process the weights and buffers of the first."""
+    def broadcast_model(self, model: nn.Module) -> None:
+        """Copy the first process's weights and buffers to all processes."""
         if self.world > 1:
             with peer_errors_explained():
                 for tensor in (*model.parameters(), *model.buffers()):
@@ -127,23 +127,23 @@ ALONE = Processes(0, 1, None)
 
 @contextmanager
 def peer_errors_explained(only_lost: bool = False) -> Iterator[None]:
-    """Say in one sentence that another process has ended; ``only_lost`` lets errors of other kinds pass through."""
+    """Explain the failure of another process in one sentence; ``only_lost``: let other errors pass through."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        if only_lost and not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+        if only_lost and not (isinstance(error, dist.DistError) or _PEER_LOST.search(str(error))):
             raise
         first = str(error).strip().partition("\n")[0]
         raise BertieError(
-            f"Another process of this training run has ended or does not answer ({first}); see its own message, "
-            "and start all of them again, with resume to go on from the last saved state."
+            f"Another process of this training run has ended or does not respond ({first}); see its own message, "
+            "and start all of them again, with resume to continue from the last saved state."
         ) from error
 
 
-def _of_this_start(store: Store, rank: int, world: int) -> Store:
-    """Return a part of torchrun's store that is empty."""
-    # torchrun keeps it when it starts the processes again, with the addresses of those that are gone (pytorch/pytorch
-    # issue 135712): what is answered here bears a name that none of them knew
+def _fresh_store(store: Store, rank: int, world: int) -> Store:
+    """Return an empty namespace of torchrun's store, agreed on by all processes."""
+    # torchrun keeps its store when it restarts processes, with the addresses of those that are gone (pytorch/pytorch
+    # issue 135712). The first process therefore makes up a new name, and hands it out to the others.
     name = uuid4().hex
     if rank > 0:
         store.set(f"bertie/hello/{rank}", name)

@@ -1,4 +1,4 @@
-"""Evaluations during training: when, with which metrics, and which of them says what is best."""
+"""Evaluations during training: their metrics, and the one that decides which weights are best."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Check = Callable[[Mapping[str, float]], str | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the caller wants to know of the model: see ``evaluate``, ``metric`` and ``check`` of `train`."""
+    """The arguments ``evaluate``, ``metric`` and ``check`` of `train`."""
 
     evaluate: Evaluate | None
     metric: str | None
     check: Check | None
 
     def metrics(self, model: nn.Module, history: History, group: Processes, signals: Signals) -> MetricValues | None:
-        """Return the first process's metrics, with None for NaN; None instead of them if a signal came meanwhile."""
+        """Return the first process's metrics, with None for NaN; return None if a signal interrupted it."""
         assert self.evaluate is not None
         metrics: MetricValues | None = None
         model.eval()
@@ -43,7 +43,7 @@ class Evaluation:
         return group.broadcast(metrics)
 
     def score(self, metrics: MetricValues) -> float | None:
-        """Return the metric that decides, less than 0 where less is better; None if it is NaN."""
+        """Return the metric that decides, negated if lower is better; None if it is NaN."""
         name = self.metric if self.metric is not None else next(iter(metrics), "")
         if name not in metrics:
             raise InputError(f"evaluate() gave no metric {name!r}; it gave: {', '.join(metrics) or 'nothing'}.")

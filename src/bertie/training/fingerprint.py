@@ -1,4 +1,4 @@
-"""What a run was started with, so that it is resumed only with the same data, model, settings and processes."""
+"""The fingerprint of a run, so that it is resumed only with the same data, model and settings."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,25 +15,25 @@ from bertie.training.sampler import LookedUpSizes, Sampler
 
 Fingerprint = dict[str, Any]
 _DIGEST = "sha256:"
-PROCESSES = "number of processes"  # may change: see `goes_on_with`
-# what older runs call these
+PROCESSES = "number of processes"  # may change: see `describe_process_change`
+# names in older runs → today's
 _NAMES = {"the rows to tune on": "the rows of dev"}
 
 
 def fingerprint(
     model: nn.Module, sampler: Sampler, settings: Settings, total: int, world: int, data: Mapping[str, Any]
 ) -> Fingerprint:
-    """Return what must be equal for two runs to be one; ``data`` is what the caller knows of it, in JSON's kinds."""
+    """Return what must be equal for a run to be resumed; ``data`` is the caller's part of it, as JSON values."""
     learned = trainable(model)
     shapes = repr([(name, tuple(each.shape)) for name, each in learned.items()])
     first, sizes = sampler.examples(0), sampler.sizes
-    # those that are looked up are too many to be read for this: the caller's data tells them from others
+    # looked-up sizes are too many to be read for this; the caller's ``data`` identifies them
     lengths = sizes[first] if isinstance(sizes, LookedUpSizes) else sizes
     return {
         "examples": len(sampler.sizes),
         "the lengths of the examples": digest([np.asarray(lengths, dtype=np.int64).tobytes()]),
         "the parameters that learn": digest([shapes.encode()]),
-        # these are in no state
+        # saved states do not have them
         "the values of parameters that do not learn": digest_of_tensors(
             {name: each for name, each in model.named_parameters() if name not in learned}
         ),
@@ -49,7 +49,7 @@ def fingerprint(
 
 
 def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
-    """Refuse to resume a run in ``folder`` that was started otherwise."""
+    """Refuse to resume a run in ``folder`` that was started differently."""
     old, new = _flat(before), _flat(now)
     for kind, free in (("settings", ("total", "epochs", "steps", "warmup")), ("rest", (PROCESSES,))):
         for name in dict.fromkeys((*new[kind], *old[kind])):
@@ -61,23 +61,23 @@ def refuse_other(before: Fingerprint, now: Fingerprint, folder: str) -> None:
                     f"The run in {folder!r} cannot be resumed: {what}; give what it was started with, or start a new "
                     "run in another folder."
                 )
-    can_be_longer = now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
-    if before.get("total") != now["total"] and not can_be_longer:
+    is_extensible = now["settings"]["schedule"] == "constant" and before.get("warmup") == now["warmup"]
+    if before.get("total") != now["total"] and not is_extensible:
         raise InputError(
             f"The run in {folder!r} cannot be resumed with {now['total']} steps instead of {before.get('total')}: its "
-            "learning rates depend on its length. Give the same length; a run that is to be made longer needs "
-            f"{spelled('schedule', 'constant')} from its start, and {spelled('warmup')} in steps."
+            "learning rates depend on its length. Give the same length; a run can only be extended if it was started "
+            f"with {spelled('schedule', 'constant')} and {spelled('warmup')} in steps."
         )
 
 
-def goes_on_with(before: Fingerprint, now: Fingerprint) -> str | None:
-    """Return a sentence if a run goes on with another number of processes."""
+def describe_process_change(before: Fingerprint, now: Fingerprint) -> str | None:
+    """Return a warning if a run continues with another number of processes."""
     old, new = before.get(PROCESSES), now[PROCESSES]
     if old == new:
         return None
     return (
-        f"The run goes on with {counted(new, 'process', 'processes')} instead of {old}: the examples of each step are "
-        "the same, but dropout and rounding are not, so that the result is no longer that of a run without a stop."
+        f"The run continues with {counted(new, 'process', 'processes')} instead of {old}: the examples of each step "
+        "are the same, but dropout and rounding are not, so the result differs from that of an uninterrupted run."
     )
 
 
@@ -89,7 +89,7 @@ def _flat(found: Fingerprint) -> dict[str, dict[str, Any]]:
 
 
 def digest(parts: Iterable[bytes | memoryview]) -> str:
-    """Return a digest of these bytes, which a refusal does not show."""
+    """Return a digest of these bytes, with a prefix by which error messages leave it out."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part)

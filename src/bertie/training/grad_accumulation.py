@@ -1,4 +1,4 @@
-"""The gradients of one step: micro-batches within a token budget, in the precision of the device, past full memory."""
+"""Gradient accumulation: the micro-batches of one step, within a token budget that shrinks when memory runs out."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -12,52 +12,52 @@ from bertie.errors import BertieError, InputError
 from bertie.progress import logger
 from bertie.training.data_parallel import DataParallel
 from bertie.training.learner import Learner
-from bertie.training.sampler import Integers, Sizes, micro_batches, shares
+from bertie.training.sampler import Integers, Sizes, micro_batches, split_by_tokens
 
-# Fewer and larger micro-batches cost less: each adds to all gradients once. Activations of a model of 12 layers and
-# width 768 take about a megabyte a token.
+# Fewer and larger micro-batches are faster, as each is added to all gradients. Activations of a model with 12 layers
+# and width 768 take about a megabyte per token.
 CPU_MICRO_TOKENS = 4_096
 GPU_MICRO_TOKENS = 16_384
 
 
 def micro_tokens(device: torch.device) -> int:
-    """Return how many tokens are computed at a time where the settings do not say."""
+    """Return the default number of tokens in a micro-batch."""
     return CPU_MICRO_TOKENS if device.type == "cpu" else GPU_MICRO_TOKENS
 
 
 def precision_on(device: torch.device, precision: str) -> Literal["bf16", "fp32"]:
-    """Return in which precision the forward pass is computed where the settings say ``precision``."""
-    able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    if precision == "bf16" and not able:
-        raise InputError(f"precision is 'bf16', which {torch.cuda.get_device_name(device)} cannot do; give 'fp32'.")
-    return "bf16" if precision == "bf16" or (precision == "auto" and able and device.type == "cuda") else "fp32"
+    """Return the precision of the forward pass for the setting ``precision``."""
+    supported = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "bf16" and not supported:
+        name = torch.cuda.get_device_name(device)
+        raise InputError(f"precision is 'bf16', which {name} does not support; give 'fp32'.")
+    return "bf16" if precision == "bf16" or (precision == "auto" and supported and device.type == "cuda") else "fp32"
 
 
 def means_of(sums: Tensor, counts: float | Mapping[str, float]) -> Tensor:
-    """Return a sum ``[]`` over its count, or several sums ``[K]`` each over its own."""
+    """Return a sum ``[]`` divided by its count, or sums ``[K]`` each divided by its own."""
     if isinstance(counts, Mapping):
         return sums / sums.new_tensor([count or 1.0 for count in counts.values()])
     return sums / (counts or 1.0)
 
 
 class GradAccumulator:
-    """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is no sum over examples."""
+    """Computes gradients in micro-batches of ``tokens`` tokens, or ``whole`` if the loss is not a sum over examples."""
 
     def __init__(self, parallel: DataParallel, tokens: int, precision: Literal["bf16", "fp32"], whole: bool) -> None:
         self._parallel, self.tokens, self._precision, self._whole = parallel, tokens, precision, whole
 
     def set_learner(self, learner: Learner, sizes: Sizes) -> None:
-        """Take the losses of this learner, whose examples have these sizes, from now on."""
+        """Use the losses of this learner, whose examples have these sizes, from now on."""
         self._learner, self._sizes = learner, sizes
         self._parallel.set_learner(learner)
 
     def compute(
         self, examples: Integers, divisor: float | Mapping[str, float], seed: int, device: torch.device
     ) -> Tensor:
-        """Add the gradients of a step's losses over ``divisor`` to the parameters'.
+        """Accumulate the gradients of a step's loss divided by ``divisor``, reduced over all processes.
 
-        Returns this process's part of the loss ``[]``, or of the K terms ``[K]`` that it is the sum of. Gradients are
-        afterwards those of all processes.
+        Returns this process's part of the loss ``[]``, or of its K terms ``[K]``.
         """
         while True:
             torch.manual_seed(seed)
@@ -68,10 +68,10 @@ class GradAccumulator:
                     raise
                 if self._parallel.exchanges:
                     raise BertieError(
-                        "The memory is exhausted while gradients are summed with other processes, so that the step "
-                        f"cannot be computed again; give micro_tokens below {self.tokens}, or gradient_checkpointing."
+                        "Memory ran out while gradients were summed with other processes, so the step cannot be "
+                        f"computed again; give micro_tokens below {self.tokens}, or gradient_checkpointing."
                     ) from error
-            # what is there may be half of a micro-batch's gradient: the step is computed again from its start
+            # gradients may be incomplete: the step is computed again from its start
             for parameter in self._learner.model.parameters():
                 parameter.grad = None
             if torch.cuda.is_available():
@@ -88,35 +88,35 @@ class GradAccumulator:
                 means = means_of(sums.to(torch.promote_types(sums.dtype, torch.float32)), divisor)
                 loss = means.sum()
             if not loss.requires_grad:
-                raise InputError("The loss does not depend on any parameter that learns; unfreeze what it is made of.")
+                raise InputError("The loss does not depend on any trainable parameter; unfreeze some that it uses.")
             self._parallel.backward(loss if weight == 1 else loss * weight)
             total = total + (means.detach() if weight else torch.zeros_like(means))
         return total
 
     def _batches(self, examples: Integers) -> list[tuple[list[int], int]]:
-        """Return this process's micro-batches, as many as all have, each with what its loss is multiplied by."""
+        """Return this process's micro-batches, equally many in all processes, each with the weight of its loss."""
         if self._whole:
             return [(examples.tolist(), 1)]
         group, sizes = self._parallel.group, self._sizes
-        parts = [micro_batches(each, sizes, self.tokens) for each in shares(examples, sizes, group.world)]
-        own, most = parts[group.rank], max(map(len, parts))
-        # all exchange something in each: one with fewer computes an example again, which does not count
+        parts = [micro_batches(each, sizes, self.tokens) for each in split_by_tokens(examples, sizes, group.world)]
+        own, count = parts[group.rank], max(map(len, parts))
+        # all processes must take part in every exchange: those with fewer batches repeat an example with weight 0
         shortest = [int(examples[sizes[examples].argmin()])]
-        return [*((batch, group.world) for batch in own), *[(shortest, 0)] * (most - len(own))]
+        return [*((batch, group.world) for batch in own), *[(shortest, 0)] * (count - len(own))]
 
     def _halve(self, examples: Integers) -> None:
         lengths = self._sizes[examples]
         largest = int(lengths.max())
         if self._whole:
             raise BertieError(
-                f"A step of {len(examples)} examples exhausts the memory, and its loss compares them with each other, "
-                "so that it cannot be divided; give a smaller batch_size or use gradient_checkpointing."
+                f"A step of {len(examples)} examples does not fit into memory, and its loss compares them with each "
+                "other, so it cannot be divided; give a smaller batch_size or use gradient_checkpointing."
             )
         if self.tokens <= largest:
             longest = [int(examples[lengths.argmax()])]
             raise BertieError(
-                f"One example alone, with its {largest} tokens, exhausts the memory "
-                f"({self._learner.describe(longest)}); cut it, use gradient_checkpointing, or free memory."
+                f"A single example of {largest} tokens does not fit into memory "
+                f"({self._learner.describe(longest)}); shorten it, use gradient_checkpointing, or free memory."
             )
         self.tokens = max(largest, min(self.tokens, int(lengths.sum())) // 2)
-        logger.warning("The memory is exhausted; from now on %d tokens are computed at a time.", self.tokens)
+        logger.warning("Memory ran out; from now on %d tokens are computed at a time.", self.tokens)

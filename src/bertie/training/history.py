@@ -1,4 +1,4 @@
-"""What a run has done so far: its log lines, its best score, and all that is needed to go on; and who is told of it."""
+"""The history of a run: its log lines, its best score, and everything needed to resume it; and callbacks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import nn
 
 Record = dict[str, Any]
 Log = Callable[[Record], None]
-# what older runs call these
+# names in older runs → today's
 _NAMES = {"figures": "metrics", "best_figures": "best_metrics"}
 
 
@@ -17,55 +17,52 @@ _NAMES = {"figures": "metrics", "best_figures": "best_metrics"}
 class History:
     """A run up to now; `train` returns it."""
 
-    total: int = 0  # steps of the whole run, were it not to stop early; under a budget as planned last
+    total: int = 0  # steps of the whole run, if it does not stop early; under a budget, as last planned
     step: int = 0  # finished steps
-    ends: list[int] = field(default_factory=list)  # steps at which the run was finished, before it was made longer
-    # under a budget, each number of steps that was planned: after which step, what share of the run was done by then,
-    # the steps in all, and the seconds passed without evaluations (see `budget`)
+    ends: list[int] = field(default_factory=list)  # steps at which the run was finished before it was extended
+    # under a budget, each plan: the step at which it was made, the share of the run that was done, the total steps, and
+    # the seconds passed without evaluations (see `budget`)
     plans: list[list[float]] = field(default_factory=list)
-    evaluating: float = 0.0  # the seconds of all evaluations
-    overhead: float = 0.0  # the seconds of the last evaluation and the last saved state
+    evaluating: float = 0.0  # seconds of all evaluations
+    overhead: float = 0.0  # seconds of the last evaluation and the last saved state
     phases: list[int] = field(default_factory=lambda: [0])  # the first step of each phase that has begun
-    more: int = 0  # how many epochs the run was made longer by
-    # log lines. Of steps: step, epoch, loss and, of a loss that is a sum, each term as NAME_loss, learning_rate,
-    # grad_norm, tokens (of all steps so far), tokens_per_second, seconds; of evaluations: step, epoch, metrics, score
-    # (the metric that decides; higher is better), is_best, seconds
+    more: int = 0  # epochs that the run was extended by
+    # log lines. For steps: step, epoch, loss, the terms of a loss that is a sum as NAME_loss, learning_rate, grad_norm,
+    # tokens (of all steps so far), tokens_per_second, seconds. For evaluations: step, epoch, metrics, score (the metric
+    # that decides; higher is better), is_best, seconds
     records: list[Record] = field(default_factory=list)
     best_step: int | None = None  # of the best evaluation; None before the first
     best_score: float | None = None
     best_metrics: dict[str, float | None] = field(default_factory=dict)
     waited: int = 0  # evaluations since the best
-    evaluated: int = 0  # the step after which the last evaluation was made
-    told: int = 0  # the step after which callbacks were last told of an epoch's end
+    evaluated: int = 0  # the step of the last evaluation
+    told: int = 0  # the step at which callbacks were last called for the end of an epoch
     stopped_early: bool = False  # by ``patience``
     asked_to_stop: bool = False  # by a callback
-    skipped: list[int] = field(default_factory=list)  # steps left out because a number in them was not finite
-    rewound: list[list[int]] = field(default_factory=list)  # steps with a spike, and those gone back to
-    recent: list[float] = field(default_factory=list)  # the losses that the next one is compared with
-    warnings: list[str] = field(default_factory=list)  # sentences for the user
-    seconds: float = 0.0  # training time, that of earlier sessions of a resumed run included
-    losses: list[float] = field(default_factory=list)  # of the steps since the last log line, and so are these
+    skipped: list[int] = field(default_factory=list)  # steps skipped because of NaN or infinity
+    rewound: list[list[int]] = field(default_factory=list)  # steps with a spike, each with the step it went back to
+    recent: list[float] = field(default_factory=list)  # losses to detect spikes by
+    warnings: list[str] = field(default_factory=list)  # messages for the user
+    seconds: float = 0.0  # training time, including sessions before a resume
+    losses: list[float] = field(default_factory=list)  # since the last log line, as are the next three
     norms: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
     tokens: int = 0
-    micro_tokens: int = 0  # tokens computed at a time; less after memory was exhausted
-    settings: dict[str, Any] = field(default_factory=dict)  # with what was used for each that was left open
+    micro_tokens: int = 0  # tokens in a micro-batch; reduced when memory runs out
+    settings: dict[str, Any] = field(default_factory=dict)  # with defaults filled in
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` was made of; a run that was begun by an older bertie may lack a field.
-
-        Metrics were called figures there.
-        """
+        """Return the history from `to_dict`; fields that a run of an older bertie lacks get their defaults."""
         found = _renamed(values) | {"records": list(map(_renamed, values.get("records", ())))}
         return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
 
     @property
     def is_over(self) -> bool:
-        """Whether no step is left, or there was a reason to stop."""
+        """Whether no step is left, or the run was stopped early or by a callback."""
         return self.step >= self.total or self.stopped_early or self.asked_to_stop
 
     def progress(self, step: int) -> float:
@@ -76,16 +73,16 @@ class History:
         return step / self.total
 
     def last(self, name: str) -> Any:
-        """Return what the last log line that has ``name`` says of it; None if there is none."""
+        """Return the value of ``name`` in the last log line that has it; None if none has."""
         return next((record[name] for record in reversed(self.records) if name in record), None)
 
     def note(self) -> str:
-        """Return loss and speed as a progress bar shows them; empty before the first log line."""
+        """Return loss and speed for the progress bar; empty before the first log line."""
         lines = [record for record in self.records[-2:] if record.get("loss") is not None]
         return f"loss {lines[-1]['loss']:.4f}, {lines[-1]['tokens_per_second']:,.0f} tokens/s" if lines else ""
 
     def line_of_steps(self, epoch: float, rate: float, seconds: float) -> Record:
-        """Return the log line of the steps since the last one, and reset what they add up."""
+        """Return the log line for the steps since the last one, and reset the running sums."""
         computing = seconds - max((record["seconds"] for record in self.records), default=0.0)
         record: Record = {
             "step": self.step,
@@ -102,19 +99,19 @@ class History:
         return record
 
     def is_better(self, score: float | None) -> bool:
-        """Whether ``score`` is higher than all before; the first of equal ones stays the best, NaN (None) is none."""
+        """Whether ``score`` is higher than all before; on a tie the first remains the best, and NaN (None) never is."""
         return score is not None and (self.best_score is None or score > self.best_score)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a callback is called with.
+    """The argument of a callback.
 
     Attributes:
-        kind: "steps" or "evaluation" for a log line of steps or of an evaluation, "epoch" for the end of an epoch.
-        record: the log line as in ``metrics.jsonl``; of an epoch's end ``step``, ``epoch`` and ``seconds``.
-        model: as it is at this moment, in eval mode; one that learns adapters is wrapped by peft.
-        history: all that has happened so far, what came before a resume included.
+        kind: "steps" or "evaluation" for the log line of steps or an evaluation, "epoch" for the end of an epoch.
+        record: the log line as in ``metrics.jsonl``; at the end of an epoch, ``step``, ``epoch`` and ``seconds``.
+        model: the current model, in eval mode; with adapters it is wrapped by peft.
+        history: the run so far, including what came before a resume.
     """
 
     kind: Literal["steps", "evaluation", "epoch"]
@@ -123,12 +120,12 @@ class Event:
     history: History
 
 
-# One that returns True ends the training after this step, as if it were its last.
+# A callback that returns True ends the training after this step, as if it were the last.
 Callback = Callable[[Event], object]
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the metrics with None for what is no finite number, which JSON does not have."""
+    """Return the metrics with None for NaN and infinity, which JSON does not have."""
     return {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where the log lines of a training go: a file in its folder, TensorBoard, functions of the caller."""
+"""Where the log lines of a training run go: a file in its folder, TensorBoard, functions of the caller."""
 
 import json
 import os
@@ -19,24 +19,24 @@ _EVENTS = "events.out.tfevents.*"
 
 @contextmanager
 def logs(folder: Path | None, report_to: Sequence[str | Log] = ()) -> Iterator[Log | None]:
-    """Give what writes each log line into the folder, for TensorBoard and to functions; None where it goes nowhere."""
+    """Return a log that writes to the folder, to TensorBoard and to functions; None if there is nowhere to write."""
     with ExitStack() as stack:
-        told: list[Log] = [] if folder is None else [JsonLines(folder / LOG)]
+        found: list[Log] = [] if folder is None else [JsonLines(folder / LOG)]
         for one in report_to if is_first() else ():
             if callable(one):
-                told.append(one)
+                found.append(one)
             elif folder is not None:
-                told.append(stack.enter_context(closing(TensorBoard(folder / TENSORBOARD))))
+                found.append(stack.enter_context(closing(TensorBoard(folder / TENSORBOARD))))
 
-        def tell(record: Record) -> None:
-            for log in told:
+        def write(record: Record) -> None:
+            for log in found:
                 log(dict(record))
 
-        yield tell if told else None
+        yield write if found else None
 
 
 class JsonLines:
-    """A log that writes every record as a line of a file; what the file held before goes at the first record."""
+    """A log that writes every record as a line of a file, whose old content is replaced at the first record."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path, self._is_new = Path(path), True
@@ -52,7 +52,7 @@ class JsonLines:
 
 
 def check_tensorboard() -> None:
-    """Refuse to log for TensorBoard where its package is not installed."""
+    """Raise an error if the package for TensorBoard logs is not installed."""
     need("tensorboard", extra="tensorboard", what="A log for TensorBoard")
 
 
@@ -68,10 +68,10 @@ class TensorBoard:
     def __call__(self, record: Record) -> None:
         if self._writer is None:
             self._open(record)
-        metrics, room = (record["metrics"], "dev") if "metrics" in record else (record, "train")
+        metrics, group = (record["metrics"], "dev") if "metrics" in record else (record, "train")
         for name, value in metrics.items():
             if value is not None and name not in ("step", "epoch", "seconds"):
-                self._writer.add_scalar(f"{room}/{name}", value, record["step"], self._began + record["seconds"])
+                self._writer.add_scalar(f"{group}/{name}", value, record["step"], self._began + record["seconds"])
         self._writer.flush()
 
     def close(self) -> None:
@@ -84,5 +84,5 @@ class TensorBoard:
         for path in self._folder.glob(_EVENTS):
             path.unlink()
         self._writer = SummaryWriter(str(self._folder))
-        # a resumed run writes its earlier lines again: their times, too, are counted from its beginning
+        # a resumed run writes its earlier lines again, with times counted from its beginning too
         self._began = time.time() - first["seconds"]

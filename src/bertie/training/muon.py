@@ -1,4 +1,4 @@
-"""Muon for the matrices of a model's blocks, as PyTorch has it, and AdamW for all else."""
+"""PyTorch's Muon for the matrices of a model's blocks, and AdamW for all else."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,8 @@ from bertie.training.param_groups import Group, count_layers
 class Muon(AdamW):
     """The loop's AdamW, with ``torch.optim.Muon`` (Jordan et al. 2024) for the matrices of ``encoder.layer.*``.
 
-    Its updates are scaled to the size of AdamW's, so that both share rate and decay (Liu et al. 2025, "Muon is scalable
-    for LLM training", section 2.2). Whether a step is finite is asked of the device.
+    Its updates are scaled to match AdamW's, so that both share learning rate and decay (Liu et al. 2025, "Muon is
+    scalable for LLM training", section 2.2). Checking that a step is finite synchronises with the device.
     """
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -30,16 +30,17 @@ class Muon(AdamW):
 
     def tensors(self) -> dict[str, Tensor]:
         states = {name: muon.state.get(self._parameters[name], {}) for name, muon in self._by_name().items()}
-        kept = {f"momentum.{name}": state["momentum_buffer"] for name, state in states.items() if state}
-        return {**super().tensors(), **kept}
+        momenta = {f"momentum.{name}": state["momentum_buffer"] for name, state in states.items() if state}
+        return {**super().tensors(), **momenta}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         super().load(tensors)
         for muon in self._muons.values():
             muon.state.clear()
         for name, muon in self._by_name().items():
-            if (kept := tensors.get(f"momentum.{name}")) is not None:
-                muon.state[self._parameters[name]]["momentum_buffer"] = kept.to(self._parameters[name].device).clone()
+            if (momentum := tensors.get(f"momentum.{name}")) is not None:
+                parameter = self._parameters[name]
+                muon.state[parameter]["momentum_buffer"] = momentum.to(parameter.device).clone()
 
     def _by_name(self) -> dict[str, Any]:
         return {name: muon for group, muon in self._muons.items() for name in group.names if name in self._matrices}

@@ -1,7 +1,8 @@
 """AdamW (arXiv 1711.05101) with bias correction and clipping, in one fused pass.
 
-The update is PyTorch's own; `torch.optim.AdamW` around it costs 1.7 s of processor time before the first step of every
-run, for it imports ``torch._dynamo`` and 820 other modules (PyTorch 2.13), and takes no tables by rows.
+The update is PyTorch's functional `adamw`. `torch.optim.AdamW` around it would cost 1.7 s of processor time before the
+first step of every run, as it imports ``torch._dynamo`` and 820 other modules (PyTorch 2.13), and it cannot update
+single rows of a table.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ EPSILON = 1e-8
 
 
 class AdamW:
-    """The optimiser of a run; the parameters named in ``tables`` are updated by rows."""
+    """The optimiser of a run; the parameters named in ``tables`` are updated by row."""
 
     def __init__(
         self,
@@ -37,14 +38,14 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, rate: float, max_norm: float | None, loss: Tensor) -> Tensor:
-        """Update all parameters that have a gradient, and return its norm before clipping, ``[]`` on the device."""
+        """Update all parameters that have gradients, and return the norm before clipping, ``[]`` on the device."""
         gradients = {
             name: self._gather(name, own_rows(parameter.grad))
             for name, parameter in self._parameters.items()
             if parameter.grad is not None
         }
         norm = self._total_norm(gradients.values()).float()
-        # such a step changes nothing: the device decides that by itself, so that the host need not wait for it
+        # such a step changes nothing; the device decides that, so the host need not wait for it
         bad = (~(norm + loss).isfinite()).float()
         scale = None if max_norm is None else ((norm + 1e-6) / max_norm).clamp(min=1.0)
         if scale is not None and scale.device.type == "cpu" and scale == 1:
@@ -59,7 +60,7 @@ class AdamW:
         return norm
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the state as named tensors, not copied."""
+        """Return the optimiser state as named tensors, not copied."""
         return {
             f"{part}.{name}": tensor
             for name, moments in self._moments.items()
@@ -67,7 +68,7 @@ class AdamW:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave; the weights must already be those of that time."""
+        """Restore the state from `tensors`; the weights must already be those of the same step."""
         self._moments.clear()
         for name in self._parameters:
             if f"step.{name}" in tensors:
@@ -77,7 +78,7 @@ class AdamW:
                 )
 
     def _gather(self, name: str, gradient: Tensor) -> Tensor:
-        """Return the gradient of what is updated of a parameter: of a table, of the rows that have had one."""
+        """Return the gradient of the values to update: for a table, of the rows seen so far."""
         return self._moments_of(name).gather(gradient)
 
     def _moments_of(self, name: str) -> Moments:

@@ -1,4 +1,4 @@
-"""Which parameters learn, which decay, and how fast each layer learns, by the names that BERT models use."""
+"""Parameter groups: which parameters are trained, which decay, and the learning rate of each layer, by BERT's names."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class Group(NamedTuple):
-    """Parameters by name that are updated alike: ``rate`` is their share of the learning rate."""
+    """Names of parameters that are updated alike; ``rate`` is their share of the learning rate."""
 
     names: tuple[str, ...]
     rate: float
@@ -37,7 +37,7 @@ def count_layers(names: Iterable[str]) -> int:
 
 
 def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
-    """Return the groups of all parameters of ``model`` that learn; vectors (biases, LayerNorm) do not decay."""
+    """Return the groups of all trainable parameters; vectors (biases, LayerNorm) do not decay."""
     layers = count_layers(name for name, _ in model.named_parameters())
     found: dict[tuple[float, float], list[str]] = {}
     for name, parameter in trainable(model).items():
@@ -47,12 +47,12 @@ def groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[Gr
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that learn; of several names of one parameter, the first."""
+    """Return the trainable parameters; of several names of a parameter, the first."""
     if any(parameter.dtype == torch.int8 for parameter in model.parameters()):
         raise InputError(CANNOT_BE_TRAINED)
     found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not found:
-        raise InputError("No parameter of the model learns (requires_grad is False everywhere); unfreeze some.")
+        raise InputError("No parameter of the model is trainable (requires_grad is False everywhere); unfreeze some.")
     for name, parameter in found.items():
         if parameter.dtype in _HALF:
             raise InputError(
@@ -63,11 +63,11 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def same_device(tensors: Mapping[str, torch.Tensor]) -> torch.device:
-    """Return the device on which all parameters that learn lie."""
+    """Return the device of all trainable parameters."""
     found = {tensor.device for tensor in tensors.values()}
     if len(found) > 1:
         raise InputError(
-            f"The parameters that learn lie on several devices ({', '.join(sorted(map(str, found)))}); "
+            f"The trainable parameters are on several devices ({', '.join(sorted(map(str, found)))}); "
             "call model.to() with one of them."
         )
     return found.pop()
@@ -82,28 +82,29 @@ def frozen(model: nn.Module, layers: int | None) -> Iterator[None]:
         raise InputError(
             f"freeze is {layers}, but the model has {count} layers; allowed: 'embeddings' or 1 to {count}."
         )
-    still = [
+    to_freeze = [
         parameter
         for name, parameter in parameters.items()
         if layers is not None and parameter.requires_grad and depth(name, count) <= layers
     ]
     try:
-        for parameter in still:
+        for parameter in to_freeze:
             parameter.requires_grad_(False)
         yield
     finally:
-        for parameter in still:
+        for parameter in to_freeze:
             parameter.requires_grad_(True)
 
 
 @contextmanager
 def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
-    """Compute activations anew in the backward pass within the block, if ``wanted``."""
+    """Enable gradient checkpointing within the block, if ``wanted``."""
     if not wanted or getattr(model, "is_gradient_checkpointing", False):
         yield
         return
     if not hasattr(model, "gradient_checkpointing_enable"):
-        raise InputError(f"gradient_checkpointing is True, but a {type(model).__name__} cannot do it; leave it out.")
+        kind = type(model).__name__
+        raise InputError(f"gradient_checkpointing is True, but a {kind} does not support it; leave it out.")
     model.gradient_checkpointing_enable()
     try:
         yield
@@ -112,35 +113,35 @@ def checkpointed(model: Any, wanted: bool) -> Iterator[None]:
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return what training changes: the parameters that learn, and all buffers, by name; not copied.
+    """Return what training changes: the trainable parameters and all buffers, by name, not copied.
 
-    Of parameters in shards it is this process's own rows.
+    Of sharded parameters it is this process's rows.
     """
     tensors: Mapping[str, torch.Tensor] = {**trainable(model), **dict(model.named_buffers())}
     return {name: own_rows(tensor.detach()) for name, tensor in tensors.items()}
 
 
 def is_sharded(parameters: Mapping[str, torch.Tensor]) -> bool:
-    """Whether each of several processes has some rows of the parameters."""
+    """Whether the parameters are sharded over several processes."""
     return any(hasattr(parameter, "to_local") for parameter in parameters.values())
 
 
 def own_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the rows of a tensor that are in this process: of a `DTensor` its shard, of any other all of it."""
+    """Return this process's rows of a tensor: the shard of a `DTensor`, all of any other."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 @torch.no_grad()
 def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write what `snapshot` took back into the model, in place."""
+    """Copy a `snapshot` back into the model, in place."""
     for name, tensor in snapshot(model).items():
         tensor.copy_(tensors[name])
         torch.autograd.graph.increment_version(tensor)
 
 
 @contextmanager
-def left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Restore PyTorch's random numbers and the model's mode after the block, and leave no gradients."""
+def training_state_preserved(model: nn.Module) -> Iterator[None]:
+    """Restore PyTorch's random state and the model's mode after the block, and leave no gradients."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), keep_modes(model):
         try:

@@ -1,4 +1,4 @@
-"""The folder of a run: one process at work in it, and what is refused."""
+"""The folder of a run: locked for one process, and refused if it has other contents."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,8 +12,8 @@ from bertie.training.distributed import is_first
 
 
 @contextmanager
-def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
-    """Keep the folder of a run's results for this process within the block, and say how a stopped run goes on."""
+def exclusive_run(folder: Path | None, refuse: Callable[[set[str]], None]) -> Iterator[None]:
+    """Lock the folder of a run for this process within the block, and say how to resume the run if it is stopped."""
     if folder is None:
         yield
         return
@@ -28,30 +28,30 @@ def at_work_in(folder: Path | None, refuse: Callable[[set[str]], None]) -> Itera
                 raise
             code = getattr(stopped, "exit_code", 130)
             raise Stopped(
-                f"The run was stopped; {spelled('resume', True)} goes on from {str(folder)!r}.", code - 128
+                f"The run was stopped; {spelled('resume', True)} continues from {str(folder)!r}.", code - 128
             ) from stopped
 
 
-def refuse_other_content(folder: Path | None, names: set[str], begun: tuple[str, ...] = ()) -> None:
-    """Refuse a folder whose ``names`` show no unfinished run: no plan, no state, none that is ``begun`` so."""
+def refuse_other_content(folder: Path | None, names: set[str], prefixes: tuple[str, ...] = ()) -> None:
+    """Refuse a folder unless it is empty or its ``names`` show an unfinished run: a plan, a state, or a prefix."""
     refuse_finished(folder, names)
-    if names and not any(name in (RUN, STATE) or name.startswith(begun) for name in names):
+    if names and not any(name in (RUN, STATE) or name.startswith(prefixes) for name in names):
         raise InputError(
             f"{str(folder)!r} is not empty and holds no run of bertie; give another folder with {spelled('out')}."
         )
 
 
-def refuse_finished(folder: Path | None, names: set[str], way_on: str = "") -> None:
-    """Refuse a folder with ``names`` that holds a finished run; ``way_on`` says how to go on with it."""
+def refuse_finished(folder: Path | None, names: set[str], hint: str = "") -> None:
+    """Refuse a folder whose ``names`` show a finished run; ``hint`` says how to continue it."""
     if REPORT in names:
         raise InputError(
-            f"{str(folder)!r} holds a finished run; {way_on}give another folder with {spelled('out')}, or remove this "
-            "one."
+            f"{str(folder)!r} holds a finished run; {hint}give another folder with {spelled('out')}, or remove "
+            "this one."
         )
 
 
 def _names_in(folder: Path) -> set[str]:
-    """Return what lies in a folder for results; nothing if there is no such folder yet."""
+    """Return the names in a run's folder; none if there is no such folder yet."""
     if not folder.is_dir():
         return {folder.name} if folder.exists() else set()
     names = {path.name for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Which examples each step takes: pure functions of sizes and seed, the same for any number of processes."""
+"""The examples of each step: a pure function of sizes and seed, the same for any number of processes."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -12,23 +12,23 @@ from bertie.batching import batches
 from bertie.errors import InputError
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of so many: no more sizes are in memory at once.
+# Examples with `LookedUpSizes` are cut into steps by tokens in blocks of this many, to bound the memory for sizes.
 BLOCK = 2**16
-# The share of a step's examples that the first one takes where the size of steps warms up.
+# The share of its full size that the first step has under batch warm-up.
 FIRST_BATCH = 1 / 8
-ROUNDS = 6  # of the Feistel network in `shuffled_part`
+ROUNDS = 6  # of the Feistel network in `shuffled_at`
 
 
 @dataclass(frozen=True)
 class LookedUpSizes:
-    """The sizes of ``count`` examples that are too many for a number each in memory: they are looked up by the step.
+    """The sizes of ``count`` examples, looked up for each step instead of kept in memory.
 
-    They are numbered on through the epochs: epoch ``e``, whose examples may be new ones, begins with ``e * count``.
+    Numbering continues through the epochs: epoch ``e``, whose examples may be new ones, begins with ``e * count``.
     """
 
-    count: int  # how many examples an epoch has
-    sizes_of: Callable[[Integers], Integers]  # takes examples [n] and returns their tokens [n], always the same
-    usual: int | None = None  # the mean of their tokens, by which steps have equally many examples; None: cut by sizes
+    count: int  # examples in an epoch
+    sizes_of: Callable[[Integers], Integers]  # takes examples [n] and returns their tokens [n]; must be deterministic
+    mean: int | None = None  # mean tokens, for steps of equally many examples; None: steps are cut by sizes
 
     def __len__(self) -> int:
         return self.count
@@ -45,11 +45,11 @@ def shuffled(count: int, seed: int, epoch: int) -> Integers:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Integers:
-    """Return the examples at some positions of an order of ``count`` examples that is never in memory as a whole.
+def shuffled_at(positions: Integers, count: int, seed: int, epoch: int) -> Integers:
+    """Return the examples at these positions of a shuffle of ``count`` examples, without computing all of it.
 
-    A Feistel network permutes as many bits as ``count`` has, an even number; what leads beyond ``count`` is followed
-    until it comes back (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
+    A Feistel network permutes the numbers of as many bits as ``count`` has, rounded up to even; results beyond
+    ``count`` are permuted again (cycle walking: Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
     half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
@@ -58,7 +58,7 @@ def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Int
     def network(numbers: np.ndarray) -> np.ndarray:
         left, right = numbers >> half, numbers & mask
         for key in keys:
-            left, right = right, left ^ (_mixed(right ^ key) & mask)
+            left, right = right, left ^ (_mix(right ^ key) & mask)
         return left << half | right
 
     found = network(positions.astype(np.uint64))
@@ -67,15 +67,15 @@ def shuffled_part(positions: Integers, count: int, seed: int, epoch: int) -> Int
     return found.astype(np.int64)
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Return 64 bits that each depend on all bits of a number (the end of SplitMix64, Steele et al. 2014)."""
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """Mix the bits of 64-bit numbers (the finalizer of SplitMix64, Steele et al. 2014)."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def cuts(sizes: Integers, tokens: int) -> Integers:
-    """Return where ``sizes`` are cut into steps of at most ``tokens`` tokens or one example, 0 and N too."""
+def step_bounds(sizes: Integers, tokens: int) -> Integers:
+    """Return the bounds, from 0 to N, that cut ``sizes`` into steps of at most ``tokens`` tokens, or one example."""
     ends, bounds = np.cumsum(sizes), [0]
     while bounds[-1] < len(sizes):
         before = ends[bounds[-1] - 1] if bounds[-1] else 0
@@ -83,14 +83,14 @@ def cuts(sizes: Integers, tokens: int) -> Integers:
     return np.array(bounds)
 
 
-def shares(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
-    """Return the examples of a step that each of ``world`` processes computes, if any; tokens are divided evenly."""
+def split_by_tokens(examples: Integers, sizes: Sizes, world: int) -> list[Integers]:
+    """Divide the examples of a step among ``world`` processes, with tokens as even as possible; some may get none."""
     if world == 1:
         return [examples]
     lengths, tokens, owners = sizes[examples], [0] * world, np.empty(len(examples), dtype=np.int64)
-    for place in np.argsort(-lengths, kind="stable"):
-        owners[place] = owner = min(range(world), key=tokens.__getitem__)
-        tokens[owner] += int(lengths[place])
+    for index in np.argsort(-lengths, kind="stable"):
+        owners[index] = owner = min(range(world), key=tokens.__getitem__)
+        tokens[owner] += int(lengths[index])
     return [examples[owners == rank] for rank in range(world)]
 
 
@@ -99,16 +99,16 @@ def micro_batches(examples: Integers, sizes: Sizes, tokens: int) -> list[list[in
     return [examples[batch].tolist() for batch in batches(sizes[examples].tolist(), tokens)]
 
 
-def seed_of_step(seed: int, step: int, rank: int) -> int:
-    """Return what the random numbers of a step start from, different for each step and process."""
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the random seed of a step, different for each step and process."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Sampler:
     """The steps of a run: each epoch is a shuffle of all examples, cut into steps by number or by tokens.
 
-    Step ``begun`` of the run is the first of these. Over ``batch_warmup`` steps the share of their examples that is
-    taken grows in a line from `FIRST_BATCH` to all.
+    The sampler begins at step ``first_step`` of the run. Over ``batch_warmup`` steps, the share of its examples that a
+    step uses grows linearly from `FIRST_BATCH` to all.
     """
 
     def __init__(
@@ -118,17 +118,17 @@ class Sampler:
         batch_size: int | None,
         batch_tokens: int | None,
         batch_warmup: int = 0,
-        begun: int = 0,
+        first_step: int = 0,
     ) -> None:
         if len(sizes) == 0:
             raise InputError("There is no example to learn from; give at least one.")
-        self.is_drawn = not isinstance(sizes, LookedUpSizes)
+        self.is_in_memory = not isinstance(sizes, LookedUpSizes)
         self.sizes: Sizes = sizes if isinstance(sizes, LookedUpSizes) else np.asarray(sizes, dtype=np.int64)
-        if batch_tokens is not None and isinstance(sizes, LookedUpSizes) and sizes.usual is not None:
-            batch_size, batch_tokens = max(1, batch_tokens // sizes.usual), None
+        if batch_tokens is not None and isinstance(sizes, LookedUpSizes) and sizes.mean is not None:
+            batch_size, batch_tokens = max(1, batch_tokens // sizes.mean), None
         self.seed, self._batch_size, self._batch_tokens = seed, batch_size, batch_tokens
-        self._batch_warmup, self.begun = batch_warmup, begun
-        self._block = len(sizes) if self.is_drawn else BLOCK
+        self._batch_warmup, self.first_step = batch_warmup, first_step
+        self._block = len(sizes) if self.is_in_memory else BLOCK
         self._blocks = -(-len(sizes) // self._block)  # of an epoch
         self._starts = [0]  # the first step of each block so far, through all epochs
         self._drawn = lru_cache(maxsize=2)(partial(shuffled, len(sizes), seed))
@@ -146,31 +146,31 @@ class Sampler:
         return self._starts[epoch * self._blocks]
 
     def locate(self, step: int) -> tuple[int, int]:
-        """Return the epoch that step number ``step`` of the run is part of, and its place in it."""
-        step -= self.begun
+        """Return the epoch of step number ``step`` of the run, and its number in that epoch."""
+        step -= self.first_step
         epoch = step // self.steps_in(0) if self._batch_size is not None else self._block_of(step) // self._blocks
         return epoch, step - self.steps_before(epoch)
 
     def examples(self, step: int) -> Integers:
         """Return the examples of step number ``step`` of the run."""
-        found, place = self._whole(step), step - self.begun
+        found, place = self._full_step(step), step - self.first_step
         if place >= self._batch_warmup:
             return found
         share = FIRST_BATCH + (1 - FIRST_BATCH) * place / self._batch_warmup
         return found[: max(1, round(share * len(found)))]
 
-    def _whole(self, step: int) -> Integers:
-        """Return the examples of a step that does not grow."""
+    def _full_step(self, step: int) -> Integers:
+        """Return the examples of a step at full size."""
         if self._batch_size is None:
-            block = self._block_of(step - self.begun)
+            block = self._block_of(step - self.first_step)
             order, bounds = self._cut(block)
-            place = step - self.begun - self._starts[block]
+            place = step - self.first_step - self._starts[block]
             return order[bounds[place] : bounds[place + 1]]
         epoch, place = self.locate(step)
         return self._order(epoch, place * self._batch_size, (place + 1) * self._batch_size)
 
     def epochs_done(self, steps: int) -> float:
-        """Return how many epochs the steps before step ``steps`` are."""
+        """Return the number of epochs, with fractions, that ``steps`` steps are."""
         epoch, place = self.locate(steps)
         return epoch + place / self.steps_in(epoch)
 
@@ -183,14 +183,14 @@ class Sampler:
         self._starts.append(self._starts[-1] + len(self._cut(len(self._starts) - 1)[1]) - 1)
 
     def _cut_block(self, number: int) -> tuple[Integers, Integers]:
-        """Return the examples of a block in their order, and where they are cut into steps."""
+        """Return the shuffled examples of a block, and the bounds of its steps."""
         assert self._batch_tokens is not None
         epoch, place = divmod(number, self._blocks)
         order = self._order(epoch, place * self._block, (place + 1) * self._block)
-        return order, cuts(self.sizes[order], self._batch_tokens)
+        return order, step_bounds(self.sizes[order], self._batch_tokens)
 
     def _order(self, epoch: int, start: int, stop: int) -> Integers:
-        if self.is_drawn:
+        if self.is_in_memory:
             return self._drawn(epoch)[start:stop]
         positions = np.arange(start, min(stop, len(self.sizes)))
-        return shuffled_part(positions, len(self.sizes), self.seed, epoch) + epoch * len(self.sizes)
+        return shuffled_at(positions, len(self.sizes), self.seed, epoch) + epoch * len(self.sizes)

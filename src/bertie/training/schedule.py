@@ -1,4 +1,4 @@
-"""The schedules of the learning rate, as shares of its highest value, and more epochs for a finished run."""
+"""Learning-rate schedules, as shares of the peak rate, and the extension of finished runs."""
 
 import math
 
@@ -9,11 +9,11 @@ from bertie.training.sampler import Sampler
 
 
 def rate_factor(step: float, total: float, warmup: int, kind: str, cooldown: float = 0.0) -> float:
-    """Return the share of the highest learning rate at which step ``step`` (from 0) of ``total`` is taken.
+    """Return the share of the peak learning rate for step ``step`` (from 0) of ``total``.
 
-    Warm-up rises to 1 within ``warmup`` steps, and no step is taken at rate 0. Then ``linear``, ``cosine`` and
-    ``triangle`` fall towards 0, ``constant`` stays, and ``wsd`` (warm-up, stable, decay: Hu et al. 2024, "MiniCPM",
-    section 4) stays until the share ``cooldown`` of all steps is left, over which it falls to 0 in a line.
+    It rises to 1 within ``warmup`` steps, starting above 0. Then ``linear``, ``cosine`` and ``triangle`` fall towards
+    0, ``constant`` stays at 1, and ``wsd`` (warm-up, stable, decay: Hu et al. 2024, "MiniCPM", section 4) stays at 1
+    and falls linearly to 0 over the last ``cooldown`` (a share) of all steps.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -26,37 +26,37 @@ def rate_factor(step: float, total: float, warmup: int, kind: str, cooldown: flo
 
 
 def share_of_rate(step: int, history: History, settings: Settings) -> float:
-    """Return the share of the highest learning rate at which step ``step`` (from 0) of a run is taken."""
+    """Return the share of the peak learning rate for step ``step`` (from 0) of a run."""
     start = history.ends[-1] if history.ends else 0
     length = history.total - start
     is_flat = bool(history.ends) and settings.schedule == "constant"
     warmup = 0 if is_flat else settings.warmup_steps(length)
-    place = history.progress(step) * length if history.plans else step - start
-    return rate_factor(place, length, warmup, settings.schedule, settings.cooldown)
+    position = history.progress(step) * length if history.plans else step - start
+    return rate_factor(position, length, warmup, settings.schedule, settings.cooldown)
 
 
 def lengthen(history: History, more: int | None, resume: bool, sampler: Sampler, folder: str) -> None:
-    """Let a run go on for ``more`` epochs if it is finished, or as it was told before if that was interrupted.
+    """Extend a finished run by ``more`` epochs, or let an interrupted extension continue.
 
-    It goes on from its last step with weights and moments as they are. Its learning rate, which has come to its end,
-    warms up and falls once more over the new epochs; a constant one stays.
+    Weights and moments are kept. The learning rate, which has reached its end, warms up and falls again over the new
+    epochs; a constant one stays.
     """
     if more is None and not history.more:
         return
     if more is None:
         longer = spelled("more_epochs", history.more)
-        raise InputError(f"The run in {folder!r} was made longer; to go on with that, give {longer} too.")
+        raise InputError(f"The run in {folder!r} was extended; to continue that, give {longer} too.")
     if not history.step:
-        raise InputError(f"There is no finished run in {folder!r} that could be made longer.")
+        raise InputError(f"There is no finished run in {folder!r} to extend.")
     if resume and history.more == more:
         return
     if not history.is_over:
         again = f" with {spelled('more_epochs', history.more)}" if history.more else ""
         raise InputError(
-            f"The run in {folder!r} is not finished, so it cannot be made longer; let it end first: "
+            f"The run in {folder!r} is not finished, so it cannot be extended; let it finish first: "
             f"{spelled('resume', True)}{again}."
         )
     epoch, place = sampler.locate(history.step)
     history.ends.append(history.step)
-    history.total, history.more = sampler.begun + sampler.steps_before(epoch + more) + place, more
+    history.total, history.more = sampler.first_step + sampler.steps_before(epoch + more) + place, more
     history.waited, history.stopped_early, history.asked_to_stop = 0, False, False

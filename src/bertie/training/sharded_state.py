@@ -1,7 +1,7 @@
-"""Tensors of which each process has some rows, through ``torch.distributed.checkpoint``, which divides them anew.
+"""Sharded training states, through ``torch.distributed.checkpoint``, which reshards them for other process counts.
 
-Its own files hold pickles; here each process writes one safetensors file, in which a piece is named by its tensor and
-by where it begins: ``model/classifier.weight@4,0``.
+Its own files contain pickles; here each process writes one safetensors file, in which a piece is named by its tensor
+and its offsets: ``model/classifier.weight@4,0``.
 """
 
 import warnings
@@ -36,50 +36,50 @@ from bertie.training.param_groups import own_rows
 
 
 def write_shards(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], path: Path, group: Processes) -> None:
-    """Write this process's rows of ``tensors`` into ``path``; all processes do so together.
+    """Write this process's rows of ``tensors`` to ``path``; all processes call this together.
 
-    A tensor is divided as the parameter is whose name its own ends with.
+    A tensor is sharded like the parameter that it belongs to by its name.
     """
-    pieces = {name: _divided_like(_parameter(name, parameters), tensor) for name, tensor in tensors.items()}
-    with _failures_said():
+    pieces = {name: _sharded_like(_parameter(name, parameters), tensor) for name, tensor in tensors.items()}
+    with _failures_explained():
         save(pieces, storage_writer=_Writer(path), process_group=group.control)
 
 
 def read_shards(paths: Sequence[Path], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
-    """Return this process's rows of all tensors in these files, which another number of processes may have written."""
+    """Return this process's rows of all tensors in these files, written by any number of processes."""
     reader = _Reader(paths)
     found: dict[str, Tensor] = {}
     for name, saved in reader.metadata.state_dict_metadata.items():
         assert isinstance(saved, TensorStorageMetadata)
         parameter, dtype = _parameter(name, parameters), saved.properties.dtype
         if isinstance(parameter, DTensor) and parameter.shape == saved.size:
-            found[name] = _divided_like(parameter, torch.empty_like(parameter.to_local(), dtype=dtype))
+            found[name] = _sharded_like(parameter, torch.empty_like(parameter.to_local(), dtype=dtype))
         else:
             found[name] = torch.empty(saved.size, dtype=dtype)
-    with _failures_said(), warnings.catch_warnings():
+    with _failures_explained(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
         load(found, storage_reader=reader, process_group=group.control, no_dist=group.world == 1)
     return {name: own_rows(tensor) for name, tensor in found.items()}
 
 
 def rows_of(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], group: Processes) -> dict[str, Tensor]:
-    """Return this process's rows of whole tensors."""
+    """Return this process's rows of unsharded tensors."""
     found = dict(tensors)
     for name, whole in tensors.items():
         parameter = _parameter(name, parameters)
         if isinstance(parameter, DTensor) and parameter.shape == whole.shape:
-            chunks = whole.chunk(group.world)  # as DTensor divides rows: of few, the last processes have none
+            chunks = whole.chunk(group.world)  # as DTensor does: with few rows, the last processes get none
             found[name] = chunks[group.rank] if group.rank < len(chunks) else whole[:0]
     return found
 
 
 def _parameter(name: str, parameters: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the parameter that ``model/NAME`` or ``optimizer/exp_avg.NAME`` is of."""
+    """Return the parameter that ``model/NAME`` or ``optimizer/exp_avg.NAME`` belongs to."""
     part, _, rest = name.partition("/")
     return parameters.get(rest if part == "model" else rest.partition(".")[2])
 
 
-def _divided_like(parameter: Tensor | None, rows: Tensor) -> Tensor:
+def _sharded_like(parameter: Tensor | None, rows: Tensor) -> Tensor:
     if not isinstance(parameter, DTensor) or rows.shape != parameter.to_local().shape:
         return rows
     return DTensor.from_local(
@@ -110,8 +110,8 @@ class _Writer(StorageWriter):
         pieces: dict[str, Tensor] = {}
         for item in plan.items:
             assert item.tensor_data is not None
-            place = ",".join(map(str, item.tensor_data.chunk.offsets))
-            pieces[f"{item.index.fqn}@{place}"] = planner.resolve_data(item)  # type: ignore[assignment]
+            offsets = ",".join(map(str, item.tensor_data.chunk.offsets))
+            pieces[f"{item.index.fqn}@{offsets}"] = planner.resolve_data(item)  # type: ignore[assignment]
         with atomic(self._path) as temporary:
             write_tensors(pieces, temporary)
         return _done([WriteResult(item.index, 0, None) for item in plan.items])
@@ -131,7 +131,7 @@ class _Reader(StorageReader):
         for path in paths:
             file = SafetensorsFile(path)
             for piece, info in file.infos.items():
-                name, offsets = _place(path, piece)
+                name, offsets = _parse_piece(path, piece)
                 chunks[name].append(ChunkStorageMetadata(torch.Size(offsets), torch.Size(info.shape)))
                 dtypes[name] = getattr(torch, info.dtype)
                 self._pieces[MetadataIndex(name, offsets)] = file, piece
@@ -171,13 +171,13 @@ class _Reader(StorageReader):
         return True
 
 
-def _place(path: Path, piece: str) -> tuple[str, list[int]]:
-    """Return the tensor that a piece is of, and where in it the piece begins."""
-    name, _, place = piece.rpartition("@")
+def _parse_piece(path: Path, piece: str) -> tuple[str, list[int]]:
+    """Return the name of a piece's tensor, and the piece's offsets in it."""
+    name, _, offsets = piece.rpartition("@")
     try:
-        return name, [int(offset) for offset in place.split(",") if offset]
+        return name, [int(offset) for offset in offsets.split(",") if offset]
     except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not part of a training state: it holds {piece[:60]!r}") from error
+        raise CheckpointError(f"{str(path)!r} is not part of a training state: it contains {piece[:60]!r}") from error
 
 
 def _size(chunks: Sequence[ChunkStorageMetadata]) -> torch.Size:
@@ -192,8 +192,8 @@ def _done(value: Any) -> "Future[Any]":
 
 
 @contextmanager
-def _failures_said() -> Iterator[None]:
-    """Say what went wrong in any of the processes, which all hear of it."""
+def _failures_explained() -> Iterator[None]:
+    """Raise the error of the process that failed, which PyTorch reports to all, as one sentence."""
     try:
         yield
     except CheckpointException as error:

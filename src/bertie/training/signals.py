@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first lets the step end and its state be saved, the second ends at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first lets the step finish and its state be saved, a second ends the run at once."""
 
 import signal
 import threading
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-# SIGHUP comes when a terminal is closed or a connection to it is lost; Windows has none
+# SIGHUP is sent when a terminal is closed or its connection is lost; Windows has none
 STOPPING = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)))
 
 
 class Signals:
-    """Notes the first of these signals while it is entered; a second one does what it did before."""
+    """A context in which the first signal is only recorded, and the previous handlers restored for a second one."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -31,7 +31,7 @@ class Signals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt within the block when a signal comes: what runs there can be thrown away."""
+        """Raise KeyboardInterrupt on a signal within the block, whose work can be discarded."""
         self._at_once = True
         try:
             if self.received:

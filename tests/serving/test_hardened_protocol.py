@@ -1,4 +1,4 @@
-"""Connections that would wait for ever, and requests whose borders two programs might see in two places."""
+"""Connections that would stay open for ever, and requests that proxies and servers might delimit differently."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bertie.serving import patient_protocol
+from bertie.serving import hardened_protocol
 
 Address = tuple[str, int]
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -53,9 +53,9 @@ def body_of(connection: socket.socket) -> bytes:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    """Where an application listens that sends back what it gets."""
+    """The address of an echo server."""
     app = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/much", much)])
-    config = uvicorn.Config(app, port=0, http=patient_protocol.PatientProtocol, log_level="critical", lifespan="off")
+    config = uvicorn.Config(app, port=0, http=hardened_protocol.HardenedProtocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -67,15 +67,15 @@ def address() -> Iterator[Address]:
 
 
 @pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_what_could_be_smuggled_is_refused(address: Address, sent: bytes) -> None:
+def test_request_smuggling_is_refused(address: Address, sent: bytes) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(sent)
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 3\r\n\r\nabc", CHUNKED[len(HEAD) :] + b"3\r\nabc\r\n0\r\n\r\n"])
-def test_an_offer_of_another_protocol_is_ignored(address: Address, length: bytes) -> None:
-    """Java's clients offer HTTP/2 with each request, and the body was left out."""
+def test_an_upgrade_header_is_ignored(address: Address, length: bytes) -> None:
+    """Java's clients offer HTTP/2 with each request; httptools then drops the body."""
     offer = (
         HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n" + length
     )
@@ -85,8 +85,8 @@ def test_an_offer_of_another_protocol_is_ignored(address: Address, length: bytes
             assert body_of(connection) == b"abc"
 
 
-def test_an_offer_that_comes_too_late_to_be_ignored_is_refused(address: Address) -> None:
-    """The body that was left out was read as the next request."""
+def test_a_late_upgrade_header_is_refused(address: Address) -> None:
+    """httptools would parse the body as the next request."""
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(HEAD + b"Connection: Upgrade\r\nUpg")
         time.sleep(0.2)
@@ -95,7 +95,7 @@ def test_an_offer_that_comes_too_late_to_be_ignored_is_refused(address: Address)
         assert connection.recv(1000) == b"", "closed"
 
 
-def test_an_offer_in_a_body_is_a_part_of_it(address: Address) -> None:
+def test_an_upgrade_header_in_a_body_is_left_alone(address: Address) -> None:
     body = b"\nUpgrade: a\r\n\r\n"
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r" % len(body))
@@ -104,14 +104,14 @@ def test_an_offer_in_a_body_is_a_part_of_it(address: Address) -> None:
         assert body_of(connection) == body
 
 
-def test_chunks_are_read(address: Address) -> None:
+def test_chunked_bodies_are_read(address: Address) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n")
         assert body_of(connection) == b"abc"
 
 
-def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 0.3)
+def test_an_endless_head_times_out(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardened_protocol, "HEAD_SECONDS", 0.3)
     with socket.create_connection(address, timeout=60) as slow:
         slow.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
         assert body_of(slow) == b"abc"
@@ -119,8 +119,8 @@ def test_a_head_that_does_not_end_is_not_waited_for(address: Address, monkeypatc
         assert slow.recv(1000) == b"", "closed"
 
 
-def test_a_body_that_is_refused_is_read_before_its_connection_goes_on(address: Address) -> None:
-    """Most clients send all of a body before they read why it was refused."""
+def test_a_refused_body_is_drained(address: Address) -> None:
+    """Most clients send the whole body before they read the reply."""
     size = 5_000_000
     with socket.create_connection(address, timeout=60) as connection:
         for _ in range(2):
@@ -133,13 +133,13 @@ def test_a_body_that_is_refused_is_read_before_its_connection_goes_on(address: A
             assert connection.recv(1000) == b"", "closed: a head may not be as long"
 
 
-def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "UNREAD_SECONDS", 3.0)
+def test_an_unread_reply_times_out(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardened_protocol, "UNREAD_SECONDS", 3.0)
     with socket.create_connection(address, timeout=60) as slow, socket.create_connection(address, timeout=60) as idle:
         for connection in (slow, idle):
             connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         received = 0
-        for _ in range(10):  # one who reads slowly gets all of it
+        for _ in range(10):  # a slow reader gets all of it
             received += len(slow.recv(1_000_000))
             time.sleep(0.4)
         while part := slow.recv(1_000_000):
@@ -151,7 +151,7 @@ def test_an_answer_that_is_not_read_is_not_kept(address: Address, monkeypatch: p
 
 
 def test_an_idle_connection_makes_room_for_a_new_one(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_protocol, "most_connections", 2)
+    monkeypatch.setattr(hardened_protocol, "max_connections", 2)
     with (
         socket.create_connection(address, timeout=60) as first,
         socket.create_connection(address, timeout=60) as second,

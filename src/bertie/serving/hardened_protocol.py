@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, for clients who send a head slowly or without an end, or who do not read their answer."""
+"""uvicorn's HTTP protocol, hardened against clients that send endless or slow headers, or never read their reply."""
 
 import importlib.util
 import re
@@ -9,24 +9,24 @@ from typing import Any, Literal, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# a head that is not complete after so many seconds, or bytes, is not read any further
+# the request line and headers ("head") must be complete within this time and size
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
-# an answer of which nothing is read for so many seconds is kept no longer
+# a connection whose client reads nothing of its reply for so long is closed
 UNREAD_SECONDS = 60.0
-# httptools leaves out the body of a request that offers another protocol, as Java's clients do; a server may ignore it
+# httptools drops the body of a request with an Upgrade header, which Java's clients send; a server may ignore it
 _UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=:)")
-# connections that the event loop accepts in one turn; beside those that are counted, those of six turns may be open: of
-# three before the first is counted, and of three before one that made room is closed
+# Connections that the event loop accepts in one turn. Those of six turns may be open but uncounted: of three turns
+# before the first is counted, and of three before one that made room is closed.
 ACCEPTED_AT_ONCE = 8
-_FILES_BESIDE = 32
-# beyond so many, one that is idle makes room for a new one
-most_connections = sys.maxsize
+_OTHER_FILES = 32
+# beyond this, the connection that has been idle longest is closed for each new one
+max_connections = sys.maxsize
 
 
 def allow_connections() -> None:
-    """Raise the limit of open files, of which a connection is one, as far as can be, and stay below it."""
-    global most_connections
+    """Raise the limit on open files, which connections are too, as far as possible, and keep below it."""
+    global max_connections
     if importlib.util.find_spec("resource") is None:  # Windows
         return
     import resource
@@ -36,11 +36,11 @@ def allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft != resource.RLIM_INFINITY:
-        most_connections = max(ACCEPTED_AT_ONCE, soft - _FILES_BESIDE - 6 * ACCEPTED_AT_ONCE)
+        max_connections = max(ACCEPTED_AT_ONCE, soft - _OTHER_FILES - 6 * ACCEPTED_AT_ONCE)
 
 
-class _WholeReplies:
-    """A transport that sends the head of a reply together with its body, by one call of the system."""
+class _CoalescingTransport:
+    """A transport that sends the head of a reply together with its body, in one system call."""
 
     def __init__(self, transport: Any, loop: AbstractEventLoop) -> None:
         self._transport, self._loop, self._head = transport, loop, b""
@@ -66,23 +66,23 @@ class _WholeReplies:
             self._transport.write(head)
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """A connection that is closed when a head takes too long or grows too large, or an answer is not read."""
+class HardenedProtocol(HttpToolsProtocol):
+    """A connection that is closed when a head is too slow or too large, or the reply is not read."""
 
-    _timer: TimerHandle | None = None
-    _reader_timer: TimerHandle | None = None
-    _last = 0.0  # when something was last heard
-    _head = 0  # bytes of the head that is being read, as far as they are parsed
-    _unread = 0  # bytes that came since a request was last complete in its head
-    _part: Literal["head", "body"] | None = None  # of a request, that is being read
+    _head_timer: TimerHandle | None = None
+    _write_timer: TimerHandle | None = None
+    _last = 0.0  # when data was last received
+    _head = 0  # parsed bytes of the current head
+    _unread = 0  # bytes received since a head was last complete
+    _part: Literal["head", "body"] | None = None  # of the request that is being received
 
     def connection_made(self, transport: Any) -> None:
-        whole: Any = _WholeReplies(transport, self.loop)
-        super().connection_made(whole)
+        coalescing: Any = _CoalescingTransport(transport, self.loop)
+        super().connection_made(coalescing)
         self._last = self.loop.time()
-        if len(self.connections) > most_connections:
+        if len(self.connections) > max_connections:
             self._make_room()
-        self._wait_for_head()
+        self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
         self._last = self.loop.time()
@@ -93,26 +93,26 @@ class PatientProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._unread = 0
-            self._forget_timer()
+            self._cancel_head_timer()
             return
-        # the rest of a body that was refused is read for as long as a head may take: its sender reads why after that
+        # the rest of a refused body is read for as long as a head may take: clients read the reply only after sending
         self._unread = 0 if in_body else self._unread + len(data)
         if self._unread > HEAD_BYTES:
             self.transport.close()
-        elif self._timer is None:
-            self._wait_for_head()
+        elif self._head_timer is None:
+            self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_timer()
-        self._forget_reader()
+        self._cancel_head_timer()
+        self._cancel_write_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_reader()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
-        self._forget_reader()
+        self._cancel_write_timer()
         super().resume_writing()
 
     def on_message_begin(self) -> None:
@@ -130,7 +130,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         names = {name for name, value in self.headers if value != b"0"}
         if self.parser.should_upgrade() and names & {b"content-length", b"transfer-encoding"}:
-            raise ValueError("the body of a request that still offers another protocol would be read as the next one")
+            raise ValueError("httptools would parse the body of this upgrade request as the next request")
         self._part = "body"
         super().on_headers_complete()
 
@@ -139,39 +139,39 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _count(self, part: bytes) -> None:
-        """Count what was parsed; the parser makes of the error the answer 400."""
+        """Count parsed bytes; the parser turns the error into a 400."""
         self._head += len(part)
         if self._head > HEAD_BYTES:
             raise ValueError("the head of a request is too large")
 
-    def _wait_for_head(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def _make_room(self) -> None:
         """Close the connection that has been idle for longest."""
-        open_ones = cast("set[PatientProtocol]", self.connections)
-        min((one for one in open_ones if one._is_idle), key=lambda one: one._last).transport.abort()
+        connections = cast("set[HardenedProtocol]", self.connections)
+        min((one for one in connections if one._is_idle), key=lambda one: one._last).transport.abort()
 
     @property
     def _is_idle(self) -> bool:
         return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
 
-    def _wait_for_reader(self) -> None:
+    def _start_write_timer(self) -> None:
         unread = self.transport.get_write_buffer_size()
-        self._reader_timer = self.loop.call_later(UNREAD_SECONDS, self._leave_reader, unread)
+        self._write_timer = self.loop.call_later(UNREAD_SECONDS, self._check_write_progress, unread)
 
-    def _leave_reader(self, unread: int) -> None:
+    def _check_write_progress(self, unread: int) -> None:
         if self.transport.get_write_buffer_size() >= unread:
             self.transport.abort()
         else:
-            self._wait_for_reader()
+            self._start_write_timer()
 
-    def _forget_reader(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
