@@ -56,7 +56,7 @@ def test_several_files_written_otherwise(run: Run, start: Path, tmp_path: Path) 
     ran = run("evaluate", "sequence-classification", "--model", out, "--data", tmp_path / "part-*.csv")
     assert ran.records[0]["rows"] == 80
     assert f"{second} is not UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
-    assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
+    assert f"The columns of {first} are separated by bars (--delimiter names others)." in ran.records[0]["notes"]
 
 
 def test_a_run_is_done_again_but_for_what_is_given(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
@@ -251,10 +251,10 @@ def test_one_document_cannot_be_parted_and_it_is_said_how_to_go_on(run: Run, sta
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("finetune", "qa", "--train", tmp_path / "train.jsonl", "--model", start, "--out", tmp_path / "run")
     assert run(*given).err.splitlines()[-1] == (
-        "bertie: All 48 rows have the same context, and scoring needs another: name a file of its own (--test …), or "
+        "bertie: All 48 rows have the same context, and scoring needs another: name a separate file (--test …), or "
         "do without (--test 0: nothing is scored)."
     )
-    assert "choosing needs another: name a file of its own (--dev …)" in run(*given, "--test", "0").err
+    assert "choosing needs another: name a separate file (--dev …)" in run(*given, "--test", "0").err
     ran = run(*given, "--test", "0", "--dev", "0", "--epochs", 1, "--batch-size", 24)
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
 
@@ -264,7 +264,7 @@ def test_rows_that_choose_and_were_learned_from_are_said(run: Run, start: Path, 
     path.write_text("text,label\n" + "".join(f"word {number},{number % 2}\n" for number in range(10)))
     given = ("finetune", "classification", "--train", path, "--model", start, "--dry-run")
     said = [
-        f"10 of 10 texts of {name} stand in {known} too: the metrics on {name} look better than they are."
+        f"10 of 10 texts of {name} are in {known} too: the metrics on {name} look better than they are."
         for name, known in (("test", "train"), ("dev", "train"), ("test", "dev"))
     ]
     assert run(*given, "--dev", path, "--test", path).records[0]["warnings"] == said

@@ -57,7 +57,7 @@ def test_label_studio(tmp_path: Path) -> None:
         {"id": 8, "text": TEXT, "label": "good"},
         {"id": 9, "text": TEXT},
     ]
-    notes = ["Where Label Studio has several annotations of a text, the first is read."]
+    notes = ["If Label Studio has several annotations of a text, the first one is read."]
     assert read(tmp_path, "a.json", tasks) == (expected, notes)
     assert read(tmp_path, "a.jsonl", "\n".join(map(json.dumps, tasks))) == (expected, notes)
     assert read(tmp_path, "b.json", "\n".join(map(json.dumps, tasks))) == (expected, notes)
@@ -95,7 +95,7 @@ def test_brat(tmp_path: Path) -> None:
     ]
     assert [note.replace(f"{tmp_path}/", "") for note in found.notes] == [
         "2 files are read as one: a.ann, b.ann.",
-        "Line 5 of a.ann has a span in parts; it is read from its first part to its last.",
+        "Line 5 of a.ann has a span in parts; it is read from the start of the first to the end of the last.",
     ]
 
 
@@ -123,5 +123,5 @@ def test_contexts_with_their_questions(tmp_path: Path, name: str) -> None:
 def test_fasttext(tmp_path: Path) -> None:
     found, notes = read(tmp_path, "a.txt", "__label__good A fine film\n__label__a __label__b , both __label__\n")
     assert found == [{"text": "A fine film", "label": "good"}, {"text": "both __label__", "label": ["a", "b"]}]
-    assert notes == [f"{tmp_path}/a.txt is read as fastText writes it: labels begin with __label__."]
+    assert notes == [f"{tmp_path}/a.txt is read as a fastText file: labels begin with __label__."]
     assert read(tmp_path, "b.txt", "What __label__ is\n")[0] == [{"text": "What __label__ is"}]

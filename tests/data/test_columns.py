@@ -103,8 +103,8 @@ def test_the_users_word_goes_first() -> None:
         (ANSWER, "question context", None, "No column is known to hold the answers: the columns are 'question', "
             "'context'; name it with columns={'answers': '…'}."),
         (TAG, "3.5 x y", None, "No column is known to hold the words and tags: the columns are '3.5', 'x', 'y'; name "
-            "it with columns={'words': '…', 'tags': '…'} (if these are the first row, put a line with the columns' "
-            "names above it)."),
+            "it with columns={'words': '…', 'tags': '…'} (if these are the first row, add a line with the names of the "
+            "columns above)."),
     ],
 )  # fmt: skip
 def test_columns_that_cannot_be_found(task: str, columns: str, given: Any, message: str) -> None:
@@ -196,7 +196,7 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
     rows = [{"text": "x", "label": "pos", "sentiment": "1", "spam": "0", "idx": "0"},
             {"text": "y", "label": "neg", "sentiment": "2", "spam": "1", "idx": "1"}]  # fmt: skip
     assert ignored_data(SCHEMAS[CLASSIFY], find_columns(SCHEMAS[CLASSIFY], rows), rows) == [
-        f"The column {name!r} looks like a label and is not read; columns={{'label': {name!r}}} takes it for the label."
+        f"The column {name!r} looks like a label and is not read; columns={{'label': {name!r}}} makes it the label."
         for name in ("sentiment", "spam")
     ]
 
@@ -228,5 +228,5 @@ def test_choices_in_several_columns_are_named_with_commas() -> None:
 
 def test_short_passages_without_a_header_have_their_hint() -> None:
     row = dict.fromkeys(["what is bert", "a language model", "a puppet"], "x")
-    with pytest.raises(InputError, match="put a line with the columns' names above it"):
+    with pytest.raises(InputError, match="add a line with the names of the columns above"):
         find_columns(SCHEMAS["embed"], [row])

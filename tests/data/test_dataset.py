@@ -109,11 +109,11 @@ def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
         )
     )
     assert [example.label["answers"][0]["answer_start"] for example in found] == [16] * 5 + [26]
-    assert rows.warnings() == ["Answers that stood a few characters from their answer_start, and were found: 5."]
+    assert rows.warnings() == ["Answers that were found a few characters from their answer_start: 5."]
     rows = ExampleReader(ANSWER)
     list(rows.read([{"question": "q", "context": CONTEXT, "answer": "Ada"}]))
     assert rows.warnings() == [
-        "Answers without answer_start that stand several times in their context; the first place was taken: 1."
+        "Answers without answer_start that occur several times in their context; the first occurrence was taken: 1."
     ]
 
 
@@ -166,7 +166,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "more. "
         "Did you mean 'pos'?"),
     (CLASSIFY, {"text": "x", "label": ["a", "b"]}, {"kind": "single-label"},
-        "The label in row 0 of dev is a list, ['a', 'b'], where one label belongs; kind='multi-label' allows several."),
+        "The label in row 0 of dev is a list, ['a', 'b'], not one label; kind='multi-label' allows several."),
     (CLASSIFY, {"text": "x", "label": "n/a"}, {"kind": "regression"}, "The label in row 0 of dev is 'n/a', not a "
         "number."),
     (CLASSIFY, {"text": "x", "label": "inf"}, {"kind": "regression"}, "The label in row 0 of dev is 'inf', not a "
@@ -180,15 +180,15 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (TAG, {"words": ["a", ""], "tags": ["O", "O"]}, {}, "Word 1 of 2 in row 0 of dev is '', which has nothing to "
         "read."),
     (TAG, {"words": ["\x07\u200b"], "tags": ["O"]}, {},
-        r"Word 0 of 1 in row 0 of dev is '\x07\u200b', which has nothing to read."),
+        r"Word 0 of 1 in row 0 of dev is '\x07\u200b', which has no content."),
     (TAG, {"words": ["a"], "tags": [""]}, {}, "Word 0 of 1 in row 0 of dev, 'a', has no tag."),
     (TAG, {"words": ["a"], "tags": ["X"]}, {"labels": ["O", "B-PER"], "owner": "train"},
         "Unknown tag 'X' in row 0 of dev; train has 'B-PER', 'O'."),
     (ANSWER, {**QUESTION, "answers": [answer("1843", 30)]}, {},
-        "The answer '1843' stands at character 16 of its context, not at 30, in row 0 of dev."),
+        "The answer '1843' is at character 16 of its context, not at 30, in row 0 of dev."),
     (ANSWER, {**QUESTION, "answers": [answer("Bob", 3)]}, {},
-        "The answer 'Bob' does not stand in its context in row 0 of dev."),
-    (ANSWER, {**QUESTION, "answer": "Bob"}, {}, "The answer 'Bob' does not stand in its context in row 0 of dev."),
+        "The answer 'Bob' does not occur in its context in row 0 of dev."),
+    (ANSWER, {**QUESTION, "answer": "Bob"}, {}, "The answer 'Bob' does not occur in its context in row 0 of dev."),
     (ANSWER, {**QUESTION, "context": "", "answers": []}, {}, "The context in row 0 of dev is empty."),
     (ANSWER, {**QUESTION, "question": " ", "answers": []}, {}, "The question in row 0 of dev is empty."),
     (ANSWER, {**QUESTION, "answers": None}, {},
@@ -302,8 +302,8 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "rows", "message"),
     [
-        (CLASSIFY, "text,label\n", "FILE holds no row that can be used."),
-        (CLASSIFY, "text,label\na,b\n", "FILE holds one row; training needs 2 or more."),
+        (CLASSIFY, "text,label\n", "FILE has no usable row."),
+        (CLASSIFY, "text,label\na,b\n", "FILE has one row; training needs 2 or more."),
         (CLASSIFY, "text,label\na,x\nb,x\n", "All 2 rows of FILE have the label 'x'; a classifier needs rows of two "
             "classes."),
         (CLASSIFY, "text,label\na,2.5\nb,2.5\n", "All 2 rows of FILE have the label 2.5; training needs rows of two."),
@@ -338,24 +338,22 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
     data = load_dataset(CLASSIFY, train, dev, on_bad_row="skip")
     assert data.test == [Example("c", "pos", f"{dev}, line 2")]
     assert data.bad.count == 1
-    with pytest.raises(
-        InputError, match="test holds no row that can be used .1 bad rows were left out; the first: Unk"
-    ):
+    with pytest.raises(InputError, match="test has no usable row .1 bad rows were left out; the first: Unk"):
         load_dataset(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
 
 
 def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load_dataset(CLASSIFY, train, train).warnings == [
-        "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "1 label of test holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "2 of 2 texts of test stand in train too: the metrics on test look better than they are.",
+        "1 label of train holds a bar; kind='multi-label' treats it as the separator of several labels.",
+        "1 label of test holds a bar; kind='multi-label' treats it as the separator of several labels.",
+        "2 of 2 texts of test are in train too: the metrics on test look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
     assert load_dataset(ANSWER, questions, [questions[0]]).warnings == [
         "1 of 2 ids of train is that of another question in it.",
-        "1 of 1 texts of test stands in train too: the metrics on test look better than they are.",
-        "1 of 1 ids of test stands in train too.",
+        "1 of 1 texts of test is in train too: the metrics on test look better than they are.",
+        "1 of 1 ids of test is in train too.",
     ]
 
 
@@ -363,7 +361,7 @@ def test_46_tags_astray_are_counted() -> None:
     rows = [{"words": ["a", "b", "c"], "tags": tags} for tags in (["B-X", "I-X", "O"], ["O", "I-X", "I-Y"])]
     data = load_dataset(TAG, rows)
     assert data.labels == ["O", "B-X", "I-X", "I-Y"]
-    assert data.warnings == ["2 tags of train go on with an entity that none began, such as I- without B-."]
+    assert data.warnings == ["2 tags of train continue an entity that was not begun, such as I- without B-."]
     assert load_dataset(TAG, [{"words": ["a", "b"], "tags": ["NN", "VB"]}] * 2).labels == ["NN", "VB"]
 
 
@@ -402,7 +400,7 @@ def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels
     counts = Counter(type(example.text).__name__ for example in data.train)
     assert len(counts) == 1
     if "emotions" in name:
-        says = "43 of 5,426 texts of test stand in train too: the metrics on test look better than they are."
+        says = "43 of 5,426 texts of test are in train too: the metrics on test look better than they are."
         assert data.warnings == [says]
 
 

@@ -41,7 +41,7 @@ def test_what_parts_several_labels_is_found_and_said(tmp_path: Path, cell: str) 
     assert labels_of(data) == [["joy", "fear"], ["joy"], ["anger"]]
     separator = next(sign for sign in "|;," if sign in cell)
     assert data.read_as == (
-        f"text = text; label = labels; several labels, parted by {separator!r}, 3 classes: anger, fear, joy"
+        f"text = text; label = labels; several labels, separated by {separator!r}, 3 classes: anger, fear, joy"
     )
 
 
@@ -57,7 +57,7 @@ def test_labels_that_share_parts_are_warned_of_in_a_column_of_another_name(tmp_p
     data = loaded(tmp_path, "a.csv", 'text,mood\na,"joy, fear"\nb,joy\nc,fear\n')
     assert data.kind == "single-label"
     assert data.warnings == [
-        "1 label of train holds a comma; kind='multi-label' takes it for what parts several labels."
+        "1 label of train holds a comma; kind='multi-label' treats it as the separator of several labels."
     ]
 
 
@@ -135,8 +135,8 @@ def test_rows_that_say_that_they_have_no_label_are_left_out_and_counted(tmp_path
     assert (data.labels, labels_of(data)) == (["entailment", "neutral"], ["entailment", "neutral"])
     assert data.bad.count == 0
     assert data.warnings == [
-        "Rows of train whose label is '-', which says that there is none; they are left out: 1.",
-        "Rows of test whose label is '-1', which says that there is none; they are left out: 1.",
+        "Rows of train with the label '-', a placeholder for none, which are left out: 1.",
+        "Rows of test with the label '-1', a placeholder for none, which are left out: 1.",
     ]
     with pytest.raises(InputError, match="no row that can be used. Rows of train whose label is '-1'"):
         loaded(tmp_path, "b.csv", "text,label\na,-1\nb,-1\n")
@@ -181,7 +181,7 @@ def chosen(folder: Path, labels: Sequence[Any], **options: Any) -> tuple[list[in
 
 
 def test_choices_counted_from_1(tmp_path: Path) -> None:
-    why = " (no label is 0, and some are the number of choices)"
+    why = " (no label is 0, and some equal the number of choices)"
     line = "choices = choices; prompt = prompt; label = label; choices counted from "
     assert chosen(tmp_path, [1, 3, 2]) == ([0, 2, 1], line + "1" + why)
     assert chosen(tmp_path, [1, 2]) == ([1, 2], line + "0")
@@ -189,7 +189,7 @@ def test_choices_counted_from_1(tmp_path: Path) -> None:
     assert chosen(tmp_path, ["A", "c"]) == ([0, 2], line + "0")
     with pytest.raises(InputError, match=r"from 0 to 2 \(first_choice=1 counts from 1\), a letter"):
         chosen(tmp_path, [0, 3])
-    with pytest.raises(InputError, match="first_choice=2 cannot be: choices are counted from 0 or from 1"):
+    with pytest.raises(InputError, match="first_choice=2 is not possible: choices are numbered from 0 or from 1"):
         chosen(tmp_path, [1, 2], first_choice=2)
 
 
@@ -198,7 +198,7 @@ def test_classes_that_may_be_meant_as_none_or_as_one_are_said(tmp_path: Path) ->
     data = loaded(tmp_path, "a.csv", rows)
     assert data.labels == ["NaN", "Positive", "negative", "positive"]
     doubt, twins = data.warnings
-    assert doubt == "NaN is taken for a class; label_map={'NaN': ''} leaves out such rows, as without a label."
+    assert doubt == "NaN is read as a class; label_map={'NaN': ''} leaves out such rows as unlabelled."
     assert twins == "'Positive' and 'positive' are two classes; label_map={'Positive': 'positive'} makes them one."
     mapped = loaded(tmp_path, "a.csv", rows, label_map={"NaN": "", "Positive": "positive"})
     assert mapped.labels == ["negative", "positive"]
@@ -231,6 +231,6 @@ def test_minus_one_among_numbers_is_a_class_and_its_warning_names_regression(tmp
     data = loaded(tmp_path, "a.csv", "text,label\na,-1\nb,0\nc,1\n")
     assert (data.kind, data.labels) == ("single-label", ["-1", "0", "1"])
     assert data.warnings == [
-        "-1 is taken for a class; label_map={'-1': ''} leaves out such rows, as without a label, and "
+        "-1 is read as a class; label_map={'-1': ''} leaves out such rows as unlabelled, and "
         "kind='regression' learns numbers."
     ]

@@ -23,7 +23,7 @@ def examples(task: str, path: Path, content: str, **more: Any) -> tuple[list[tup
 def test_rows_of_one_word_are_put_together(tmp_path: Path, content: str, column: str) -> None:
     found, notes = examples("token-classification", tmp_path / "a.csv", content)
     assert found == [(["Ada", "met"], ["B-per", "O"]), (["Bo", "left"], ["B-per", "O"])]
-    assert notes[0] == f"Rows of one word each are put together by the column {column!r}."
+    assert notes[0] == f"Rows of one word each are grouped by the column {column!r}."
 
 
 def test_the_user_may_name_the_column_of_sentences(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_user_may_name_the_column_of_sentences(tmp_path: Path) -> None:
 
 
 def test_words_of_a_sentence_stand_side_by_side(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 6 is of the sentence '0', whose words do not stand side by side"):
+    with pytest.raises(InputError, match="line 6 is of the sentence '0', whose words are not consecutive"):
         examples("token-classification", tmp_path / "a.csv", SIMPLE + "0,again,O\n")
 
 
@@ -109,7 +109,7 @@ def test_negatives_that_are_not_learned_are_counted(tmp_path: Path) -> None:
     row = {"query": "q", "pos": ["a"], "neg": ["x", "y", "z"]}
     found, notes = examples("embed", tmp_path / "a.jsonl", json.dumps(row))
     assert found == [(("q", "a", "x"), None)]
-    assert notes == ["negatives that are not read, a positive passage being learned with one: 2."]
+    assert notes == ["negatives that are not read, as each positive passage is paired with one: 2."]
 
 
 def test_ms_marco(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def test_plain_text_is_parted_as_named(unit: str, expected: list[str], file: Pat
 def test_what_is_guessed_is_said(file: Path) -> None:
     documents = Documents([str(file)])
     assert list(documents) == ["One.\nTwo.", "Three."]
-    assert documents.notes == [f"blank lines part the documents of {file}; --documents says otherwise."]
+    assert documents.notes == [f"blank lines separate the documents of {file}; --documents changes that."]
     (file.parent / "b.txt").write_text("Four.", "utf-8")
     documents = Documents([str(file.parent)])
     assert list(documents) == ["One.\nTwo.\n\n \nThree.", "Four."]
-    assert documents.notes == ["each text file is a document; --documents says otherwise."]
+    assert documents.notes == ["each text file is a document; --documents changes that."]
 
 
 def test_rows_are_documents_also_beside_text_files(file: Path) -> None:
@@ -58,5 +58,5 @@ def test_what_cannot_be_read_is_named(file: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match=r"binary.txt"):
         list(Documents([str(file.parent / "binary.txt")]))
     monkeypatch.setattr(running_text, "_LIMIT", 10)
-    with pytest.raises(InputError, match="has more than 10 characters; say what parts its documents"):
+    with pytest.raises(InputError, match="has more than 10 characters; say what separates documents"):
         list(Documents([str(file)], unit="files"))

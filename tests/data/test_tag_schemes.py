@@ -92,7 +92,7 @@ def test_rules_allow_what_the_scheme_writes(case: tuple[list[Entity], int]) -> N
 def test_overlapping_entities_are_refused() -> None:
     with pytest.raises(InputError, match="overlaps"):
         make_tags([Entity("A", 0, 2), Entity("B", 2, 3)], 5, "BIO")
-    with pytest.raises(InputError, match="leaves the text of 2 words"):
+    with pytest.raises(InputError, match="is not within the text of 2 words"):
         make_tags([Entity("A", 0, 2)], 2, "BIO")
 
 

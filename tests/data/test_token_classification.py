@@ -26,7 +26,7 @@ def test_usual_spellings(tags: list[str]) -> None:
     written = TagLabels.of([tags])
     assert written.normalize(tags, "", "train", Counter()) == ["B-LOC", "I-LOC", "O"]
     said = "" if tags[0] == "B-LOC" else f" ({tags[0]} is read as B-LOC)"
-    assert written.describe(["O", "B-LOC"]) == [f"a tag a word, 2 tags: O, B-LOC{said}"]
+    assert written.describe(["O", "B-LOC"]) == [f"one tag per word, 2 tags: O, B-LOC{said}"]
     # a model's own spelling is kept when its answers are compared
     for own in SPELLED:
         assert written.restrict(own, "the model").normalize(tags, "", "data", Counter()) == own
@@ -43,7 +43,7 @@ def test_iob1_is_read_as_bio() -> None:
     written = TagLabels.of(texts)
     assert (written.written, written.wanted) == ("IOB1", "BIO")
     assert written.normalize(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
-    assert written.describe(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
+    assert written.describe(["O"]) == ["one tag per word, 1 tag: O (IOB1 is read as BIO)"]
     assert written.converted_to(None).normalize(texts[0], "", "train", Counter()) == texts[0]
     assert written.converted_to("BIOES").normalize(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
     assert TagLabels.of([["B-PER"]]).converted_to("plain").normalize(["B-PER"], "", "", Counter()) == ["B-PER"]

@@ -18,7 +18,7 @@ from bertie.data import records
 from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Window
-from bertie.tokenization.rows import TextRows, flat_ids
+from bertie.tokenization.rows import LazyRows, flat_ids
 from bertie.tokenization.truncation import truncate
 
 # letters, signs, spaces to Python or to BERT, what is dropped, what moves, and marks between texts in the engine
@@ -48,9 +48,9 @@ def test_side_by_side_as_one_by_one_and_as_tokenizers(texts: list[str], tokenize
     assert [places(row) for row in tokenizer(texts * 20).encodings] == expected * 20
 
 
-def rows_of_pieces(block: Any, call: Any, frame: Any) -> list[Any]:
-    texts = [Window.whole(block.pieces(number)) for number in range(len(block))]
-    return [truncate((text,), call, frame, False) for text in texts]
+def rows_of_pieces(encoded: Any, call: Any, template: Any) -> list[Any]:
+    texts = [Window.whole(encoded.pieces(number)) for number in range(len(encoded))]
+    return [truncate((text,), call, template, False) for text in texts]
 
 
 @QUICK
@@ -70,8 +70,8 @@ def test_rows_of_the_kernel_as_rows_made_of_pieces(
     options: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "add_special_tokens": frame}
     options |= {"return_special_tokens_mask": True, "return_offsets_mapping": True, "return_length": True}
     found = []
-    for rows in (TextRows, rows_of_pieces):
-        with patch("bertie.tokenization.tokenizer.TextRows", rows):
+    for rows in (LazyRows, rows_of_pieces):
+        with patch("bertie.tokenization.tokenizer.LazyRows", rows):
             encoding = tokenizer(texts, padding=padding, verbose=False, **options)
         found.append([encoding.data, [(row.tokens, row.word_ids, row.tokens_cut) for row in encoding.encodings]])
     assert found[0] == found[1]
@@ -100,7 +100,7 @@ def test_a_long_text_of_which_a_part_is_read(side: str, odd: str, added: tuple[s
 def test_no_more_is_counted_of_what_is_cut_off_than_there_is_a_use_for(
     text: str, side: str, mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bertie.tokenization.tokenizer.COUNTED", 10)
+    monkeypatch.setattr("bertie.tokenization.tokenizer.COUNT_LIMIT", 10)
     tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side)
     whole = tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0]
     flat = flat_ids(tokenizer.rows([text, "a"], truncation=True, max_length=22))

@@ -132,7 +132,7 @@ def test_what_the_texts_cannot_give_is_refused() -> None:
     words = {"low": 5, "lower": 2}
     with pytest.raises(bertie.errors.InputError, match=r"give a vocabulary of 14 tokens, not of 50: .* 2 times"):
         train_wordpiece(words, 50, [])
-    with pytest.raises(bertie.errors.InputError, match="5 special tokens leave room for no character"):
+    with pytest.raises(bertie.errors.InputError, match="5 special tokens leave no room for a character"):
         train_wordpiece(words, 6, SPECIAL)
     with pytest.raises(bertie.errors.InputError, match="there are no words"):
         train_wordpiece({}, 60, SPECIAL)
