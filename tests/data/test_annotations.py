@@ -1,4 +1,4 @@
-"""What annotation tools write, as their own documentation shows it, and what becomes of it."""
+"""The exports of annotation tools, as in their own documentation."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def read(folder: Path, name: str, content: Any) -> tuple[list[dict[str, Any]], l
     return [dict(record.fields) for record in found], found.notes
 
 
-def test_doccano_is_left_as_it_is(tmp_path: Path) -> None:
+def test_doccano_needs_no_conversion(tmp_path: Path) -> None:
     row = {"id": 1, "text": TEXT, "label": SPANS, "Comments": []}
     assert read(tmp_path, "a.jsonl", row) == ([row], [])
 
@@ -34,7 +34,7 @@ def test_prodigy(tmp_path: Path) -> None:
     assert notes == []
 
 
-def test_prodigys_choices_and_texts_without_a_span(tmp_path: Path) -> None:
+def test_prodigys_choices_and_texts_without_spans(tmp_path: Path) -> None:
     task = {"text": TEXT, "_task_hash": 1, "answer": "accept"}
     choices = {**task, "options": [{"id": "good", "text": "good"}], "accept": ["good"]}
     rows = [choices, {**task, "tokens": []}, {**task, "label": "good"}, {**task, "label": "good", "answer": "reject"}]
@@ -99,7 +99,7 @@ def test_brat(tmp_path: Path) -> None:
     ]
 
 
-def test_brat_that_does_not_fit(tmp_path: Path) -> None:
+def test_brat_spans_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Ada met Bo.")
     (tmp_path / "a.ann").write_text("T1\tPER 1 3\tAda\nT2 PER 0 3\n")
     with pytest.raises(InputError, match="Line 1 of .*a.ann says 'Ada' where a.txt has 'da'"):

@@ -1,4 +1,4 @@
-"""CoNLL in the forms that people have: numbered words, several columns, comments, and what is said of them."""
+"""CoNLL in its variants: numbered words, several columns, comments, and the notes on them."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_conll_2003(tmp_path: Path) -> None:
     assert note.startswith("a.conll: words are column 1 of 4, tags column 4 (")
 
 
-def test_a_word_that_begins_with_a_number_sign_is_one(tmp_path: Path) -> None:
+def test_a_word_may_begin_with_a_number_sign(tmp_path: Path) -> None:
     rows, notes = read(tmp_path, "a.conll", WNUT)
     assert [row["words"] for row in rows] == [["#fail", "in", "Rome"], ["Me"], ["#", "alone"]]
     assert notes == ["a.conll: lines that begin with # are comments: 1."]
@@ -81,18 +81,18 @@ def test_numbered_words_with_parts_of_speech_before_the_tags(tmp_path: Path) -> 
     assert note.startswith("a.conll: words are column 2 of 4, column 1 numbers them, tags column 4")
 
 
-def test_a_first_column_of_numbers_that_do_not_count_holds_words(tmp_path: Path) -> None:
+def test_a_first_column_of_numbers_out_of_sequence_holds_words(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, "a.conll", "1 CD O\n2 CD O\n4 CD O\n")
     assert rows[0]["words"] == ["1", "2", "4"]
     rows, _ = read(tmp_path, "a.conll", "1 O\n2 O\n")
     assert rows[0]["words"] == ["1", "2"]
 
 
-def test_words_alone(tmp_path: Path) -> None:
+def test_words_without_tags(tmp_path: Path) -> None:
     assert read(tmp_path, "a.conll", "EU\nrejects\n\nit\n") == ([{"words": ["EU", "rejects"]}, {"words": ["it"]}], [])
 
 
-def test_a_broken_line_is_no_comment(tmp_path: Path) -> None:
+def test_a_broken_line_is_not_a_comment(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("a\tO\n# b\nc\tO\n\nd\tO\n")
     with pytest.raises(InputError, match="Line 2 of .* has 1 column, but the first line has 2"):
         list(records(tmp_path / "a.conll"))
@@ -107,7 +107,7 @@ def test_a_broken_line_is_no_comment(tmp_path: Path) -> None:
         ("a.conll", "ner_tags lemma Word\nB-PER Ada Ada\nO run ran\n\nO yes Yes\n"),
     ],
 )
-def test_a_header_names_the_columns_and_is_no_word(tmp_path: Path, name: str, content: str) -> None:
+def test_a_header_names_the_columns_and_is_not_a_word(tmp_path: Path, name: str, content: str) -> None:
     rows, notes = read(tmp_path, name, content)
     assert [row["words"] for row in rows] == [["Ada", "ran"], ["Yes"]]
     assert [row["tags"] for row in rows] == [["B-PER", "O"], ["O"]]

@@ -1,4 +1,4 @@
-"""Records → examples: every task's forms, every kind of bad row with its sentence, and the real files."""
+"""Records → examples: the forms of every task, every kind of bad row with its message, and real files."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ CONTEXT = "Ada wrote it in 1843, and Ada was right."
 def read(
     task: str, rows: Any, kind: str | None = None, labels: Any = None, owner: str = "the model", **options: Any
 ) -> list[tuple[Any, Any]]:
-    """Return texts and labels, settled where a kind or the known labels are given."""
+    """Return texts and labels, normalized if a kind or the known labels are given."""
     reader = ExampleReader(task, options=LabelOptions(kind=kind), **options)
     written = list(reader.read(rows))
     if kind is not None or labels is not None or reader.task == CHOOSE:
@@ -97,7 +97,7 @@ def test_questions() -> None:
     assert text == {"question": "q?", "context": "c", "id": "row 0"}
 
 
-def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
+def test_answers_at_slightly_wrong_positions_are_moved_and_counted() -> None:
     rows = ExampleReader(ANSWER)
     found = list(
         rows.read(
@@ -243,7 +243,7 @@ COLUMNS = ["text", "label", "labels", "words", "tags", "question", "context", "a
     st.sampled_from([row.name for row in ROWS if row.learns]),
     st.lists(st.dictionaries(st.sampled_from(COLUMNS), ANYTHING), max_size=4),
 )
-def test_no_row_is_more_than_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
+def test_every_odd_row_is_at_worst_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
     with contextlib.suppress(InputError):
         for kind in (None, *KINDS):
             read(task, rows, kind=kind, bad=BadRows("skip"))
@@ -290,7 +290,7 @@ def test_the_kind_is_guessed(tmp_path: Path, rows: str, kind: str, labels: list[
     assert (data.kind, data.labels) == (kind, labels)
 
 
-def test_the_kind_is_said(tmp_path: Path) -> None:
+def test_the_kind_can_be_given(tmp_path: Path) -> None:
     data = classified("text,label\na,1\nb,2\n", tmp_path, kind="regression")
     assert [example.label for example in data.train] == [1.0, 2.0]
     data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", label_names=["z", "y", "x"])
@@ -322,7 +322,7 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
             "two."),
     ],
 )  # fmt: skip
-def test_45_files_that_nothing_can_be_learned_from(tmp_path: Path, task: str, rows: str, message: str) -> None:
+def test_45_files_that_cannot_be_trained_on(tmp_path: Path, task: str, rows: str, message: str) -> None:
     path = table(tmp_path, "train.csv", rows)
     with pytest.raises(InputError) as error:
         load_dataset(task, path)
@@ -342,7 +342,7 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
         load_dataset(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
 
 
-def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
+def test_45_texts_that_train_and_dev_share_are_reported(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load_dataset(CLASSIFY, train, train).warnings == [
         "1 label of train holds a bar; kind='multi-label' treats it as the separator of several labels.",
@@ -357,7 +357,7 @@ def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
     ]
 
 
-def test_46_tags_astray_are_counted() -> None:
+def test_46_tags_that_continue_nothing_are_counted() -> None:
     rows = [{"words": ["a", "b", "c"], "tags": tags} for tags in (["B-X", "I-X", "O"], ["O", "I-X", "I-Y"])]
     data = load_dataset(TAG, rows)
     assert data.labels == ["O", "B-X", "I-X", "I-Y"]
@@ -365,7 +365,7 @@ def test_46_tags_astray_are_counted() -> None:
     assert load_dataset(TAG, [{"words": ["a", "b"], "tags": ["NN", "VB"]}] * 2).labels == ["NN", "VB"]
 
 
-def test_datasets_and_frames_are_read_as_files_are() -> None:
+def test_datasets_and_data_frames_are_read_like_files() -> None:
     pandas, datasets = pytest.importorskip("pandas"), pytest.importorskip("datasets")
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
     split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
@@ -404,7 +404,7 @@ def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels
         assert data.warnings == [says]
 
 
-def test_a_file_of_words_is_conll_unless_its_name_says_else(tmp_path: Path) -> None:
+def test_a_file_of_words_is_conll_unless_its_name_says_otherwise(tmp_path: Path) -> None:
     assert read(TAG, table(tmp_path, "train.txt", "EU B-ORG\nsaid O\n")) == [(["EU", "said"], ["B-ORG", "O"])]
 
 

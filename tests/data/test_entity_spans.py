@@ -1,4 +1,4 @@
-"""Entities by characters → words and tags: aligned, and what is not is counted with an example."""
+"""Entities as character spans → words and tags; spans that do not fit are counted, with an example."""
 
 from collections import Counter
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_spans_that_do_not_fit_are_noted() -> None:
         ({"start": 0, "end": 3}, "is not a span"),
     ],
 )
-def test_what_is_no_span_is_refused(item: Any, message: str) -> None:
+def test_invalid_spans_are_refused(item: Any, message: str) -> None:
     with pytest.raises(BadRow, match=message):
         aligned([item])
 

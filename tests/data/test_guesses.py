@@ -1,4 +1,4 @@
-"""What readers guess of a file (encoding, delimiter, quotation marks, several files as one) and what they say of it."""
+"""What readers guess about a file (encoding, delimiter, quoting, several files as one), and their notes on it."""
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def test_encodings(tmp_path: Path, content: bytes, form: Any, note: str) -> None
         ("Καλημέρα", "cp1253"),
     ],
 )
-def test_other_encodings_are_asked_for(tmp_path: Path, text: str, encoding: str) -> None:
+def test_other_encodings_must_be_named(tmp_path: Path, text: str, encoding: str) -> None:
     path = written(tmp_path, "a.txt", f"plain\n{text}\n".encode(encoding))
     with pytest.raises(
         InputError,
@@ -66,7 +66,7 @@ def test_other_encodings_are_asked_for(tmp_path: Path, text: str, encoding: str)
     assert read(path, Format(encoding=encoding)) == ([{"text": "plain"}, {"text": text}], "")
 
 
-def test_a_damaged_line_among_utf_8_is_no_other_encoding(tmp_path: Path) -> None:
+def test_a_damaged_line_in_utf_8_does_not_change_the_encoding(tmp_path: Path) -> None:
     path = written(tmp_path, "a.txt", "naïve\n".encode() + "été\n".encode("cp1252") + b"fine\n")
     bad = BadRows("skip")
     assert [record.fields["text"] for record in records(path, None, bad)] == ["naïve", "fine"]
@@ -96,25 +96,25 @@ def test_delimiters(tmp_path: Path, name: str, content: str, form: Any, note: st
     assert (note in notes) if note else (notes == "")
 
 
-def test_bars_that_do_not_part_rows_are_asked_for(tmp_path: Path) -> None:
+def test_bars_that_do_not_split_rows_evenly_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "text|label\none\ntwo|1\n")
     with pytest.raises(InputError, match=r"header of .* is 'text\|label', and bars do not split all rows alike: name"):
         read(path)
     assert read(path, Format(delimiter=","))[0] == [{"text|label": "one"}, {"text|label": "two|1"}]
 
 
-def test_quotation_marks_are_text_where_only_lines_are_whole_rows(tmp_path: Path) -> None:
+def test_quotation_marks_are_text_if_only_lines_are_complete_rows(tmp_path: Path) -> None:
     lines = ['good"\t5', '"It was late\t0', 'and ""late""\t1', 'it ended"\t2']
     content = "sentence\tscore\n" + "\n".join(lines) + "\n"
     rows, notes = read(written(tmp_path, "a.tsv", content))
     assert rows == [dict(zip(("sentence", "score"), line.split("\t"), strict=True)) for line in lines]
     assert "a.tsv is read with quotation marks as text (quoting='csv' reads them as CSV)." in notes
-    # the lines hold whole rows, though csv would join two of them into one of as many cells
+    # the lines are complete rows, although csv would join two of them into one row with as many cells
     rows, _ = read(written(tmp_path, "b.tsv", 'text\tlabel\n"It was\t0\nlate"\t1\n'))
     assert rows == [{"text": '"It was', "label": "0"}, {"text": 'late"', "label": "1"}]
 
 
-def test_quotation_marks_are_csvs_where_rows_are_whole_by_them(tmp_path: Path) -> None:
+def test_quotation_marks_quote_if_they_complete_rows(tmp_path: Path) -> None:
     for text in ('It "was"\nlate', 'It "was" late', "It\twas"):
         quoted = text.replace('"', '""')
         rows, notes = read(written(tmp_path, "a.tsv", f'text\tlabel\nIt was\t0\n"{quoted}"\t1\n'))
@@ -134,7 +134,7 @@ def test_quotation_marks_are_csvs_where_rows_are_whole_by_them(tmp_path: Path) -
         ({"quoting": "nono"}, "quoting is 'nono'; it must be 'csv' or 'none'."),
     ],
 )
-def test_formats_that_there_are_not(given: dict[str, str], message: str) -> None:
+def test_formats_that_do_not_exist(given: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as error:
         Format(**given)
     assert str(error.value).startswith(message)
@@ -179,13 +179,13 @@ def test_zstandard_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read(written(tmp_path, "a.csv.zst", b""))
 
 
-def test_columns_that_excel_leaves_without_a_name(tmp_path: Path) -> None:
+def test_unnamed_columns_of_excel(tmp_path: Path) -> None:
     rows, notes = read(written(tmp_path, "spam.csv", "v1,v2,,\nham,hi,,\nspam,win,more,\n"))
     assert rows == [{"v1": "ham", "v2": "hi"}, {"v1": "spam", "v2": "win"}]
     assert "spam.csv without a name in the header are not read: 3, 4." in notes
 
 
-def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
+def test_excels_declaration_of_the_delimiter(tmp_path: Path) -> None:
     rows, notes = read(written(tmp_path, "a.csv", "\ufeffsep=;\r\ntext;label\r\none, two;1\r\n"))
     assert (rows, notes) == ([{"text": "one, two", "label": "1"}], "")
 
@@ -197,18 +197,18 @@ def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
         "#\thttp://example.org [2010]\n1\tAda\tB-per\tO\n2\tmet\tO\tO\n\n#\tx\n1\tBo\tB-per\tO\n",
     ],
 )
-def test_words_in_a_file_called_tsv(tmp_path: Path, content: str) -> None:
+def test_a_tsv_file_of_words_is_conll(tmp_path: Path, content: str) -> None:
     rows, notes = read(written(tmp_path, "a.tsv", content))
     assert [(row["words"], row["tags"]) for row in rows] == [(["Ada", "met"], ["B-per", "O"]), (["Bo"], ["B-per"])]
     assert "a.tsv is read as CoNLL, one word per line (format='tsv' reads a table)." in notes
 
 
-def test_a_table_that_the_user_names_is_no_conll(tmp_path: Path) -> None:
+def test_a_named_format_is_not_guessed_to_be_conll(tmp_path: Path) -> None:
     rows, _ = read(written(tmp_path, "a.tsv", "words\ttags\nAda\tB-per\n\nBo\tB-per\n"), "tsv")
     assert rows == [{"words": "Ada", "tags": "B-per"}, {"words": "Bo", "tags": "B-per"}]
 
 
-def test_a_table_with_blank_lines_stays_one(tmp_path: Path) -> None:
+def test_a_table_with_blank_lines_is_still_a_table(tmp_path: Path) -> None:
     for content in ("text\tlabel\n\ngood\tpos\n\nbad\tneg\n", "text\tlabel\na good one\tpos\n\nbad\tneg\n"):
         rows, _ = read(written(tmp_path, "a.tsv", content))
         assert [row["label"] for row in rows] == ["pos", "neg"]

@@ -1,4 +1,4 @@
-"""Files and objects → records: every form, every kind of damage with its line, and round trips."""
+"""Files and objects → records: every format, every kind of damage with its line, and round trips."""
 
 import bz2
 import contextlib
@@ -62,7 +62,7 @@ def test_forms(tmp_path: Path, name: str, content: str | bytes, expected: list[A
     assert fields(written(tmp_path, name, content)) == expected
 
 
-def test_a_row_is_named_by_its_first_line(tmp_path: Path) -> None:
+def test_a_row_is_located_by_its_first_line(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'text,label\n"one\ntwo",1\n\nthree,2\n')
     assert places(path) == ["a.csv, line 2", "a.csv, line 5"]
     assert places(written(tmp_path, "a.jsonl", "{}\n\n{}\n")) == ["a.jsonl, line 1", "a.jsonl, line 3"]
@@ -183,13 +183,13 @@ def test_damage_is_one_sentence(tmp_path: Path, name: str, content: Any, message
 
 
 @pytest.mark.parametrize("text", ["PAR1 receptors bind thrombin.", "SQLite format 3 is a format of files."])
-def test_a_text_may_begin_as_a_mark_does(tmp_path: Path, text: str) -> None:
+def test_a_text_may_begin_like_a_signature(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"{text}\nsecond\n", encoding="utf-8")
     assert fields(path) == [{text: "second"}]
 
 
-def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
+def test_only_bad_rows_are_skipped(tmp_path: Path) -> None:
     content = b'a,b\n1,2\n"open,2\n3,4\n5\n\xff,6\n"7\n\xff",8\n9,10\n'
     bad = BadRows("skip")
     path = written(tmp_path, "a.csv", content)
@@ -210,7 +210,7 @@ def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
     assert bad.sentences == ["Row 1 of train is a int, not a dict from column to value."]
 
 
-def test_the_account_keeps_the_first_sentences() -> None:
+def test_bad_rows_keep_the_first_sentences() -> None:
     bad = BadRows("skip")
     for number in range(1234):
         bad.add(f"Row {number} is bad.")
@@ -247,7 +247,7 @@ CELLS = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=8), st.booleans())
-def test_what_csv_writes_is_read_back(rows: list[tuple[str, str]], marked: bool) -> None:
+def test_csv_is_read_back(rows: list[tuple[str, str]], marked: bool) -> None:
     file = io.StringIO(newline="")
     csv.writer(file).writerows([("text", "label"), *rows])
     stream = io.BytesIO((b"\xef\xbb\xbf" if marked else b"") + file.getvalue().encode())
@@ -257,13 +257,13 @@ def test_what_csv_writes_is_read_back(rows: list[tuple[str, str]], marked: bool)
 
 
 @given(st.lists(st.dictionaries(CELLS, st.none() | st.booleans() | CELLS | st.lists(st.integers())), max_size=5))
-def test_what_json_writes_is_read_back(rows: list[dict[str, Any]]) -> None:
+def test_json_is_read_back(rows: list[dict[str, Any]]) -> None:
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     assert [dict(record.fields) for record in stream_records(io.BytesIO(content.encode()), "a", "jsonl")] == rows
 
 
 @given(st.binary(max_size=200), st.sampled_from(["csv", "tsv", "jsonl", "json", "conll", "lines"]))
-def test_no_bytes_are_more_than_an_input_error(content: bytes, form: str) -> None:
+def test_any_bytes_are_at_worst_an_input_error(content: bytes, form: str) -> None:
     with contextlib.suppress(InputError):
         list(stream_records(io.BytesIO(content), "a", form, BadRows("skip")))
 

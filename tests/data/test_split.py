@@ -49,7 +49,7 @@ def test_shares_are_rounded(labels: str, held: int) -> None:
     assert len(split(named(labels), 0.1)[1]) == held
 
 
-def test_the_seed_is_all_that_counts() -> None:
+def test_only_the_seed_matters() -> None:
     examples = named("ab" * 50)
     assert split(examples, 0.2, 1) == split(examples, 0.2, 1) != split(examples, 0.2, 2)
     first = [example.text for example in split(examples, 0.05, 7)[1]]
@@ -91,7 +91,7 @@ LABELS = st.none() | st.floats(0, 1) | st.sampled_from("abcd") | st.lists(st.sam
 
 
 @given(st.lists(st.builds(Example, st.sampled_from("uvwxyz"), LABELS), max_size=40), st.floats(0.01, 0.99))
-def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], fraction: float) -> None:
+def test_nothing_is_lost_and_no_text_is_in_both_parts(examples: list[Example], fraction: float) -> None:
     if len({example.text for example in examples}) < 2:
         return
     kept, held = split(examples, fraction)
@@ -110,7 +110,7 @@ def test_real_labels(shared) -> None:
 
 
 @pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
-def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
+def test_rankings_are_split_by_query_if_there_are_enough(queries: int, whole: bool) -> None:
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
     reader = ExampleReader("reranking")
     data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
@@ -121,7 +121,7 @@ def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole
     assert (sum(map(len, apart)) == queries) is whole
 
 
-def test_one_query_of_most_passages_can_still_be_parted() -> None:
+def test_a_query_with_most_of_the_passages_can_still_be_split() -> None:
     examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
     reader = ExampleReader("reranking")
     data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
@@ -194,13 +194,13 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
         folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)
 
 
-def test_no_more_are_split_off_than_tell_something(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_split_off_part_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bertie.data.split.MAX_SIZE", 3)
     left, held, _ = _split_off(named("a" * 100), None, 0, SCHEMAS["text-classification"], "dev")
     assert (len(left), len(held)) == (97, 3)
 
 
-def test_large_groups_are_parted_first() -> None:
+def test_large_groups_are_assigned_first() -> None:
     texts = "abccdddd"
     assert sorted(map(len, folds([Example(text, 0.5) for text in texts], 2))) == [4, 4]
 
@@ -226,7 +226,7 @@ def test_a_share_is_below_1_and_leaves_a_row() -> None:
             _split_off(named("ab"), share, 0, schema, "dev")
 
 
-def test_what_dev_and_tune_were_is_read_so_and_said_once(
+def test_the_old_names_of_dev_and_test_are_understood_and_reported_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_said", set())  # by another test of this process

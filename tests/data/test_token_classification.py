@@ -1,4 +1,4 @@
-"""Tags as they are written: other spellings, other schemes, and types that a model lacks."""
+"""Tags as written: other spellings, other schemes, and types that a model lacks."""
 
 import json
 from collections import Counter
@@ -27,12 +27,12 @@ def test_usual_spellings(tags: list[str]) -> None:
     assert written.normalize(tags, "", "train", Counter()) == ["B-LOC", "I-LOC", "O"]
     said = "" if tags[0] == "B-LOC" else f" ({tags[0]} is read as B-LOC)"
     assert written.describe(["O", "B-LOC"]) == [f"one tag per word, 2 tags: O, B-LOC{said}"]
-    # a model's own spelling is kept when its answers are compared
+    # the model's own spelling is kept for the comparison with its answers
     for own in SPELLED:
         assert written.restrict(own, "the model").normalize(tags, "", "data", Counter()) == own
 
 
-def test_names_that_look_like_tags_are_none() -> None:
+def test_names_that_look_like_tags() -> None:
     assert guess_scheme({"B_cell", "T_cell", "O"}) == "plain"
     assert guess_scheme({"hepatitis-B", "O"}) == "plain"
     assert TagLabels.of([["hepatitis-B", "O"]]).spelled == ""
@@ -58,7 +58,7 @@ def test_types_that_a_model_lacks_are_noted() -> None:
         known.normalize(["FAC"], "row 3", "dev", notes)
 
 
-def test_they_count_as_missed_as_seqeval_counts_them() -> None:
+def test_unknown_types_count_as_missed_as_in_seqeval() -> None:
     seqeval = pytest.importorskip("seqeval.metrics")
     gold = [["B-PER", "O", "B-FAC", "I-FAC"], ["B-FAC", "B-PER"]]
     said = [["B-PER", "O", "B-PER", "O"], ["O", "B-PER"]]
@@ -94,7 +94,7 @@ def test_dev_may_have_a_type_that_train_lacks() -> None:
 @pytest.mark.parametrize(
     ("scheme", "tags"), [(None, ["B-PER", "I-PER"]), ("IOB1", ["I-PER", "I-PER"]), ("BIOES", ["B-PER", "E-PER"])]
 )
-def test_a_named_scheme_is_what_is_learned(scheme: str | None, tags: list[str]) -> None:
+def test_tags_are_converted_to_a_given_scheme(scheme: str | None, tags: list[str]) -> None:
     train = [{"words": ["a", "b"], "tags": ["I-PER", "I-PER"]}, {"words": ["a", "b"], "tags": ["I-PER", "B-PER"]}]
     assert load_dataset("token-classification", train, scheme=scheme).train[0].label == tags
 

@@ -1,4 +1,4 @@
-"""The characters that those of a normal form come from: forms that drop, join and spread characters."""
+"""The alignment of texts with normal forms that drop, compose and expand characters."""
 
 import unicodedata
 
