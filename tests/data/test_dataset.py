@@ -314,9 +314,8 @@ def test_the_kind_can_be_given(tmp_path: Path) -> None:
             "they are classes, kind='regression' if they are numbers."),
         (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number." + SKIP),
         (TAG, "words,tags\na b,O O\nc,O\n", "All words of FILE have the tag 'O'; a tagger needs words of two tags."),
-        (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, and "
-        "others do: "
-            "BIO has O, B-… and I-…, BIOES also E-… and S-…." + SKIP),
+        (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, while "
+            "others do: BIO has O, B-… and I-…, BIOES also E-… and S-…." + SKIP),
         ("reranking", "query,passage,label\na,b,1\nc,d,1\n", "All 2 rows of FILE have the label 1; training needs "
         "rows of "
             "two."),

@@ -83,7 +83,7 @@ def test_passages_of_a_query_stay_together() -> None:
 def test_what_cannot_be_split() -> None:
     with pytest.raises(InputError, match=r"^The fraction of a split is 1.5; it must be between 0 and 1.$"):
         split(named("ab"), 1.5)
-    with pytest.raises(InputError, match="^Examples of one text cannot be split in two; give a file for"):
+    with pytest.raises(InputError, match="^Examples of a single text cannot be split in two; give a file for"):
         split([Example("same", "a")] * 3, 0.5)
 
 
