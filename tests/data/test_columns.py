@@ -97,7 +97,8 @@ def test_columns_named_by_the_user_win() -> None:
             "'text', 'text_pair', 'label'. Did you mean 'label'?"),
         (CLASSIFY, "text body label", {"text": "text+boddy"}, "There is no column 'boddy'; the columns are 'text', "
             "'body', 'label'. Did you mean 'body'?"),
-        (TAG, "a b tags", {"words": ["a", "b"]}, "columns['words'] is ['a', 'b']; it must be one column, named by a str."),
+        (TAG, "a b tags", {"words": ["a", "b"]}, "columns['words'] is ['a', 'b']; it must be one column, "
+            "named by a str."),
         ("embed", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
             "name it with columns={'text': '…', 'text_pair': '…'}."),
         (ANSWER, "question context", None, "No column is known to hold the answers: the columns are 'question', "

@@ -156,7 +156,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (CLASSIFY, {"text": float("nan"), "label": "a"}, {}, "There is no text in row 0 of dev."),
     (CLASSIFY, {"text": 42, "label": "a"}, {}, "The text in row 0 of dev is 42, not a text."),
     (CLASSIFY, {"text": "x", "label": ""}, {}, "There is no label in row 0 of dev."),
-    (CLASSIFY, {"text": "x", "labels": ""}, {}, "There is no label in row 0 of dev; where a text may have several "
+    (CLASSIFY, {"text": "x", "labels": ""}, {}, "There is no label in row 0 of dev; if a text may have several "
         "labels, [] stands for none."),
     (CLASSIFY, {**PAIR, "sentence2": "", "label": "a"}, {}, "The second text in row 0 of dev is empty."),
     (CLASSIFY, {"text": "x", "label": "foo"}, {"kind": "single-label", "labels": ["neg", "pos"], "owner": "train"},
@@ -177,8 +177,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "one tag."),
     (TAG, {"words": [], "tags": []}, {}, "There are no words in row 0 of dev."),
     (TAG, {"words": ["a"], "tags": None}, {}, "There are no tags in row 0 of dev."),
-    (TAG, {"words": ["a", ""], "tags": ["O", "O"]}, {}, "Word 1 of 2 in row 0 of dev is '', which has nothing to "
-        "read."),
+    (TAG, {"words": ["a", ""], "tags": ["O", "O"]}, {}, "Word 1 of 2 in row 0 of dev is '', which has no content."),
     (TAG, {"words": ["\x07\u200b"], "tags": ["O"]}, {},
         r"Word 0 of 1 in row 0 of dev is '\x07\u200b', which has no content."),
     (TAG, {"words": ["a"], "tags": [""]}, {}, "Word 0 of 1 in row 0 of dev, 'a', has no tag."),

@@ -29,7 +29,7 @@ TEXT = "text,label\nça va très bien,1\nfine,0\n"
     [
         (TEXT.encode("cp1252"), None, "a.csv is not UTF-8; it is read as cp1252 (encoding names another)."),
         (TEXT.encode("utf-16"), None, "a.csv is read as UTF-16 because of its byte-order mark."),
-        (b"\xff\xfe" + TEXT.replace("\n", "\r\n").encode("utf-16-le"), None, "a.csv is read as UTF-16, as its"),
+        (b"\xff\xfe" + TEXT.replace("\n", "\r\n").encode("utf-16-le"), None, "a.csv is read as UTF-16 because"),
         (TEXT.encode("utf-32"), None, "a.csv is read as UTF-32 because of its byte-order mark."),
         (TEXT.encode("utf-16-le"), Format(encoding="utf-16-le"), ""),
         (TEXT.encode("mac_roman"), Format(encoding="mac_roman"), ""),
@@ -128,7 +128,7 @@ def test_quotation_marks_quote_if_they_complete_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"delimiter": "||"}, "The delimiter is '||'; it is one character"),
+        ({"delimiter": "||"}, "The delimiter is '||'; it must be one character"),
         ({"encoding": "utf8-mb4"}, "There is no encoding 'utf8-mb4'; common ones are utf-8"),
         ({"encoding": "base64"}, "There is no encoding 'base64'"),
         ({"quoting": "nono"}, "quoting is 'nono'; it must be 'csv' or 'none'."),

@@ -138,7 +138,7 @@ def test_rows_with_a_placeholder_are_left_out_and_counted(tmp_path: Path) -> Non
         "Rows of train with the label '-', a placeholder for none, which are left out: 1.",
         "Rows of test with the label '-1', a placeholder for none, which are left out: 1.",
     ]
-    with pytest.raises(InputError, match="no row that can be used. Rows of train whose label is '-1'"):
+    with pytest.raises(InputError, match="no usable row. Rows of train with the label '-1'"):
         loaded(tmp_path, "b.csv", "text,label\na,-1\nb,-1\n")
 
 

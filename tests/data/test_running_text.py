@@ -47,7 +47,7 @@ def test_rows_are_documents_even_among_text_files(file: Path) -> None:
     packed = file.parent / "b.jsonl.gz"
     packed.write_bytes(gzip.compress(b'{"body": "Five."}\n{"body": "Six."}\n'))
     assert list(Documents([str(packed), str(file)], column="body")) == ["Five.", "Six.", "One.\nTwo.", "Three."]
-    with pytest.raises(InputError, match=r"There is no text in 'text' of .*b.jsonl.gz, line 1; its fields are 'body'"):
+    with pytest.raises(InputError, match=r"There is no text in 'text' of .*b.jsonl.gz, line 1; the fields are 'body'"):
         list(Documents([str(packed)]))
 
 

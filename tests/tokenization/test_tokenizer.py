@@ -46,6 +46,14 @@ def test_saved_files_are_read_by_both_packages(cls: type, mini: Path, tmp_path: 
     assert again.model_max_length == reference.model_max_length == 512
 
 
+def test_options_of_the_legacy_tokenizer_are_saved_by_the_fast_one(mini: Path, tmp_path: Path) -> None:
+    BertTokenizer(mini / "vocab.txt", do_basic_tokenize=False, never_split=["Foo"]).save_pretrained(tmp_path)
+    legacy = BertTokenizerLegacy.from_pretrained(tmp_path)
+    assert (legacy.do_basic_tokenize, legacy.never_split) == (False, ["Foo"])
+    theirs = transformers.BertTokenizerLegacy.from_pretrained(tmp_path)
+    assert legacy.tokenize("hello, world") == theirs.tokenize("hello, world") != ["hello", ",", "world"]
+
+
 @BOTH
 def test_files_of_the_reference(cls: type, mini: Path, tmp_path: Path) -> None:
     reference = theirs(cls).from_pretrained(mini)

@@ -26,7 +26,7 @@ def object_records(source: object, bad: BadRows, name: str | None = None) -> Ite
 def _rows(source: Any) -> Iterable[Any]:
     if isinstance(source, Mapping):
         names = ", ".join(repr(key) for key in list(source)[:10])
-        raise InputTypeError(f"The data are a mapping with {names}: choose one of these; data must be {_ALLOWED}.")
+        raise InputTypeError(f"The data are a mapping with {names}: choose one of them; data must be {_ALLOWED}.")
     if is_frame(source):
         return rows_in(source)
     if isinstance(source, bytes) or not isinstance(source, Iterable):

@@ -157,8 +157,8 @@ class Options:
 
 # the options in the signatures of BERT's tokenizers
 NAMED_OPTIONS = (
-    *("do_lower_case", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
-    *("tokenize_chinese_chars", "strip_accents"),
+    *("do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents"),
+    *("unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
 )
 _OTHER_NAMES = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
 OPTION_NAMES = tuple(field.name for field in fields(Options) if field.name not in ("special_tokens", "given"))
@@ -171,8 +171,9 @@ def read_options(where: str, named: Mapping[str, Any], options: Mapping[str, Any
         where, [name for name in options if name not in (*OPTION_NAMES, *_OTHER_NAMES)], [*named, *OPTION_NAMES]
     )
     known = {_OTHER_NAMES.get(name, name): value for name, value in options.items() if value is not None}
-    special = {name: value for name, value in {**named, **known}.items() if name.endswith("_token")}
-    given = {name: value for name, value in {**named, **known}.items() if name != "added_tokens_decoder"}
+    given = {**named, **known}
+    special = {name: value for name, value in given.items() if name.endswith("_token")}
+    given.pop("added_tokens_decoder", None)
     read = Options(special, given, **known)
     length = read.model_max_length
     # older tokenizers wrote 1e30, a float

@@ -89,10 +89,6 @@ class BertTokenizer(Tokenizer):
         super().__init__(read)
         if never_split:
             say_once("never_split has no effect on BertTokenizer; use add_tokens, or BertTokenizerLegacy")
-        self.do_lower_case: bool | None = do_lower_case
-        self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
-        self.strip_accents = strip_accents
-        self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:

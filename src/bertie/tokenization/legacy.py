@@ -7,8 +7,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from bertie.kernels.text_reader import Cut
-from bertie.tokenization import arguments
-from bertie.tokenization.arguments import Call
+from bertie.tokenization.arguments import NAMED_OPTIONS, Call, read_options
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.collate import values_without_windows
 from bertie.tokenization.encoding import Encoding
@@ -19,8 +18,6 @@ from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocab_mixin import as_special
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
-
-_NAMED = (*arguments.NAMED_OPTIONS, "do_basic_tokenize", "never_split")
 
 
 class BertTokenizerLegacy(Tokenizer):
@@ -64,13 +61,10 @@ class BertTokenizerLegacy(Tokenizer):
         vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
         **options: Any,
     ) -> None:
-        named = {name: value for name, value in locals().items() if name in _NAMED}
+        named = {name: value for name, value in locals().items() if name in NAMED_OPTIONS}
         options["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
-        read = arguments.read_options(type(self).__name__, named, options)
+        read = read_options(type(self).__name__, named, options)
         super().__init__(read)
-        self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
-        self.do_lower_case = do_lower_case
         vocabulary, source = given_vocabulary(vocab, vocab_file, self._first_tokens())
         check_vocabulary(vocabulary, self._named, source)
         self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)

@@ -42,6 +42,14 @@ class Tokenizer(VocabMixin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options.special_tokens, options.extra_special_tokens)
+        self.init_kwargs: dict[str, Any] = options.given
+        self.do_lower_case: bool | None = self.init_kwargs["do_lower_case"]
+        self.do_basic_tokenize, self.never_split = (
+            self.init_kwargs["do_basic_tokenize"],
+            self.init_kwargs["never_split"],
+        )
+        self.tokenize_chinese_chars: bool | None = self.init_kwargs["tokenize_chinese_chars"]
+        self.strip_accents: bool | None = self.init_kwargs["strip_accents"]
         self.name_or_path = options.name_or_path
         self.model_max_length: int = options.model_max_length
         self.padding_side = arguments.one_of("padding_side", options.padding_side, arguments.SIDES)
@@ -52,7 +60,6 @@ class Tokenizer(VocabMixin):
         self.pad_token_type_id = options.pad_token_type_id
         self.verbose = options.verbose
         self.chat_template: Any = None
-        self.init_kwargs: dict[str, Any] = dict(options.given)
         self.init_inputs: tuple[Any, ...] = ()
         self.deprecation_warnings: dict[str, bool] = {}
 
@@ -147,7 +154,6 @@ class Tokenizer(VocabMixin):
         max_length: int | None = None,
         split_special_tokens: bool | None = None,
         is_split_into_words: bool = False,
-        na: str = "error",
     ) -> RowStream:
         """Return the rows of texts or pairs, to be iterated over once; they know how many tokens were cut off.
 
