@@ -42,14 +42,11 @@ class Tokenizer(VocabMixin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options.special_tokens, options.extra_special_tokens)
-        self.init_kwargs: dict[str, Any] = options.given
-        self.do_lower_case: bool | None = self.init_kwargs["do_lower_case"]
-        self.do_basic_tokenize, self.never_split = (
-            self.init_kwargs["do_basic_tokenize"],
-            self.init_kwargs["never_split"],
-        )
-        self.tokenize_chinese_chars: bool | None = self.init_kwargs["tokenize_chinese_chars"]
-        self.strip_accents: bool | None = self.init_kwargs["strip_accents"]
+        given = self.init_kwargs = options.given
+        self.do_lower_case: bool | None = given["do_lower_case"]
+        self.do_basic_tokenize, self.never_split = given["do_basic_tokenize"], given["never_split"]
+        self.tokenize_chinese_chars: bool | None = given["tokenize_chinese_chars"]
+        self.strip_accents: bool | None = given["strip_accents"]
         self.name_or_path = options.name_or_path
         self.model_max_length: int = options.model_max_length
         self.padding_side = arguments.one_of("padding_side", options.padding_side, arguments.SIDES)
