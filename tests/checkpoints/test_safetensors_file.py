@@ -154,7 +154,7 @@ def test_a_real_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         ({"a": {**ONE, "dtype": {"x": "y" * 5000}}}, b"12345678", r"elements of type \{'x': 'yyy"),
         ({"a": {**ONE, "dtype": None}}, b"12345678", "elements of type None"),
         ({"a": ONE}, b"1234", "truncated"),
-        ({"a": ONE}, b"123456789", "damaged: its tensors need 8 bytes but 9"),
+        ({"a": ONE}, b"123456789", "damaged: its tensors need 8 bytes but it has 9"),
         ({"a": ONE, "b": ONE}, b"12345678", "overlaps"),
         ({"a": ONE, "b": {**ONE, "data_offsets": [4, 12]}}, b"123456789012", "overlaps"),
         ({"a": ONE, "b": {**ONE, "data_offsets": [9, 17]}}, b"12345678901234567", "hole"),

@@ -56,7 +56,7 @@ def test_several_files_of_different_formats(run: Run, start: Path, tmp_path: Pat
     ran = run("evaluate", "sequence-classification", "--model", out, "--data", tmp_path / "part-*.csv")
     assert ran.records[0]["rows"] == 80
     assert f"{second} is not UTF-8; it is read as cp1252 (--encoding names another)." in ran.records[0]["notes"]
-    assert f"The columns of {first} are parted by bars (--delimiter names others)." in ran.records[0]["notes"]
+    assert f"The columns of {first} are separated by bars (--delimiter names others)." in ran.records[0]["notes"]
 
 
 def test_config_repeats_a_run_with_changes(run: Run, start: Path, table: Path, tmp_path: Path) -> None:
@@ -251,10 +251,10 @@ def test_a_single_document_cannot_be_split(run: Run, start: Path, tmp_path: Path
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("finetune", "qa", "--train", tmp_path / "train.jsonl", "--model", start, "--out", tmp_path / "run")
     assert run(*given).err.splitlines()[-1] == (
-        "bertie: All 48 rows have the same context, and scoring needs another: name a file of its own (--test …), or "
+        "bertie: All 48 rows have the same context, and scoring needs another: name a separate file (--test …), or "
         "do without (--test 0: nothing is scored)."
     )
-    assert "choosing needs another: name a file of its own (--dev …)" in run(*given, "--test", "0").err
+    assert "choosing needs another: name a separate file (--dev …)" in run(*given, "--test", "0").err
     ran = run(*given, "--test", "0", "--dev", "0", "--epochs", 1, "--batch-size", 24)
     assert (ran.code, ran.records[0]["metrics"]) == (0, {})
 
@@ -264,7 +264,7 @@ def test_leakage_between_train_and_dev_is_reported(run: Run, start: Path, tmp_pa
     path.write_text("text,label\n" + "".join(f"word {number},{number % 2}\n" for number in range(10)))
     given = ("finetune", "classification", "--train", path, "--model", start, "--dry-run")
     said = [
-        f"10 of 10 texts of {name} stand in {known} too: the metrics on {name} look better than they are."
+        f"10 of 10 texts of {name} are in {known} too: the metrics on {name} look better than they are."
         for name, known in (("test", "train"), ("dev", "train"), ("test", "dev"))
     ]
     assert run(*given, "--dev", path, "--test", path).records[0]["warnings"] == said

@@ -70,12 +70,12 @@ def test_pairs(tmp_path: Path) -> None:
         (
             "a.jsonl",
             b'{"text": null, "body": "x"}\n',
-            "no text in 'text' of .*a.jsonl, line 1; its fields are 'text', 'body'",
+            "no text in 'text' of .*a.jsonl, line 1; the fields are 'text', 'body'",
         ),
-        ("a.csv", b"label,body\n1,x\n", "no text in 'text' of .*a.csv, line 2; its fields are 'label', 'body'"),
+        ("a.csv", b"label,body\n1,x\n", "no text in 'text' of .*a.csv, line 2; the fields are 'label', 'body'"),
         ("a.csv", b"label,text\n1\n", "Line 2 of .* has 1 cell where the header names 2: 'label', 'text'"),
-        ("a.csv", b'text,label\nfine,x\n"open,y\nlost,z\n', "Line 3 of .* begins no row of a table"),
-        ("a.tsv", b'text\tlabel\n"Open," he said\tx\nlost\n', "Line 2 of .* begins no row of a table"),
+        ("a.csv", b'text,label\nfine,x\n"open,y\nlost,z\n', "Line 3 of .* does not begin a row of a table"),
+        ("a.tsv", b'text\tlabel\n"Open," he said\tx\nlost\n', "Line 2 of .* does not begin a row of a table"),
     ],
 )
 def test_faults_have_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -87,7 +87,7 @@ def test_faults_have_their_line(tmp_path: Path, name: str, content: bytes, messa
 def test_other_faults(tmp_path: Path) -> None:
     for source, more, message in (
         (InputOptions(None, tmp_path / "none.txt"), {}, "cannot be read: No such file"),
-        (InputOptions(None, tmp_path), {}, "holds no file of rows"),
+        (InputOptions(None, tmp_path), {}, "has no data files"),
         (InputOptions(["a"], tmp_path), {}, "not both"),
         (InputOptions(None, None), {"form": FormatOptions("xml")}, "no format 'xml'"),
         (InputOptions(["a"]), {"pair": "b"}, "two by two, and 1"),

@@ -172,7 +172,7 @@ def test_rows_keep_their_columns(run: Run, tagger: Path, tmp_path: Path) -> None
     assert list(record) == ["id", "body", "input_entities", "entities"]
     assert (record["id"], record["input_entities"], ran.err) == ("7", "gold", "")
     ran = run("tag", "-m", tagger, "-i", path, "--column", "body")
-    assert ran.err == f"bertie: The columns of {path} are parted by bars (--delimiter names others).\n"
+    assert ran.err == f"bertie: The columns of {path} are separated by bars (--delimiter names others).\n"
     assert ran.records == [record]
 
 

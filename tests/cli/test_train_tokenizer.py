@@ -34,7 +34,7 @@ def test_texts_become_a_vocabulary_and_shards(run: Run, tmp_path: Path) -> None:
     assert prepared.code == 0
     (record,) = prepared.records
     assert record["tokens"] == {part: Corpus(tmp_path / "d", part).tokens for part in ("train", "heldout")}
-    assert f"bertie: blank lines part the documents of {book}; --documents says otherwise." in prepared.err
+    assert f"bertie: blank lines separate the documents of {book}; --documents changes that." in prepared.err
     assert "bertie: 256 documents with" in prepared.err
     assert json.loads((tmp_path / "d" / "manifest.json").read_text())["sources"] == str(book)
 
@@ -144,7 +144,7 @@ def test_guesses_about_files_are_reported(run: Run, mini: Path, tmp_path: Path) 
     ):
         ran = run(*command)
         assert ran.code == 0
-        assert f"bertie: The columns of {table} are parted by semicolons" in ran.err
+        assert f"bertie: The columns of {table} are separated by semicolons" in ran.err
     ran = run("extend-vocabulary", mini, table, "--add", 9, "--out", tmp_path / "n")
     assert ran.code == 2
     assert "or rarer ones (--min-frequency), or give more texts." in ran.err

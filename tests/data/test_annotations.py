@@ -1,4 +1,4 @@
-"""What annotation tools write, as their own documentation shows it, and what becomes of it."""
+"""The exports of annotation tools, as in their own documentation."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def read(folder: Path, name: str, content: Any) -> tuple[list[dict[str, Any]], l
     return [dict(record.fields) for record in found], found.notes
 
 
-def test_doccano_is_left_as_it_is(tmp_path: Path) -> None:
+def test_doccano_needs_no_conversion(tmp_path: Path) -> None:
     row = {"id": 1, "text": TEXT, "label": SPANS, "Comments": []}
     assert read(tmp_path, "a.jsonl", row) == ([row], [])
 
@@ -34,7 +34,7 @@ def test_prodigy(tmp_path: Path) -> None:
     assert notes == []
 
 
-def test_prodigys_choices_and_texts_without_a_span(tmp_path: Path) -> None:
+def test_prodigys_choices_and_texts_without_spans(tmp_path: Path) -> None:
     task = {"text": TEXT, "_task_hash": 1, "answer": "accept"}
     choices = {**task, "options": [{"id": "good", "text": "good"}], "accept": ["good"]}
     rows = [choices, {**task, "tokens": []}, {**task, "label": "good"}, {**task, "label": "good", "answer": "reject"}]
@@ -57,7 +57,7 @@ def test_label_studio(tmp_path: Path) -> None:
         {"id": 8, "text": TEXT, "label": "good"},
         {"id": 9, "text": TEXT},
     ]
-    notes = ["Where Label Studio has several annotations of a text, the first is read."]
+    notes = ["If Label Studio has several annotations of a text, the first one is read."]
     assert read(tmp_path, "a.json", tasks) == (expected, notes)
     assert read(tmp_path, "a.jsonl", "\n".join(map(json.dumps, tasks))) == (expected, notes)
     assert read(tmp_path, "b.json", "\n".join(map(json.dumps, tasks))) == (expected, notes)
@@ -95,11 +95,11 @@ def test_brat(tmp_path: Path) -> None:
     ]
     assert [note.replace(f"{tmp_path}/", "") for note in found.notes] == [
         "2 files are read as one: a.ann, b.ann.",
-        "Line 5 of a.ann has a span in parts; it is read from its first part to its last.",
+        "Line 5 of a.ann has a span in parts; it is read from the start of the first to the end of the last.",
     ]
 
 
-def test_brat_that_does_not_fit(tmp_path: Path) -> None:
+def test_brat_spans_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Ada met Bo.")
     (tmp_path / "a.ann").write_text("T1\tPER 1 3\tAda\nT2 PER 0 3\n")
     with pytest.raises(InputError, match="Line 1 of .*a.ann says 'Ada' where a.txt has 'da'"):
@@ -123,5 +123,5 @@ def test_contexts_with_their_questions(tmp_path: Path, name: str) -> None:
 def test_fasttext(tmp_path: Path) -> None:
     found, notes = read(tmp_path, "a.txt", "__label__good A fine film\n__label__a __label__b , both __label__\n")
     assert found == [{"text": "A fine film", "label": "good"}, {"text": "both __label__", "label": ["a", "b"]}]
-    assert notes == [f"{tmp_path}/a.txt is read as fastText writes it: labels begin with __label__."]
+    assert notes == [f"{tmp_path}/a.txt is read as a fastText file: labels begin with __label__."]
     assert read(tmp_path, "b.txt", "What __label__ is\n")[0] == [{"text": "What __label__ is"}]

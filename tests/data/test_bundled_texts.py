@@ -1,4 +1,4 @@
-"""The texts that come with the package are whole, labelled, and named with their sources."""
+"""The texts that come with the package are complete and labelled, and their sources are named."""
 
 import csv
 import lzma

@@ -1,4 +1,4 @@
-"""Which column is what: usual names of data sets, the user's word, and sentences where neither tells."""
+"""The roles of columns: usual names of data sets, columns named by the user, and messages if neither decides."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_usual_names(task: str, columns: str, found: dict[str, Any] | None) -> N
     assert find_columns(SCHEMAS[task], [first]).found == found
 
 
-def test_the_users_word_goes_first() -> None:
+def test_columns_named_by_the_user_win() -> None:
     first = {"text": "", "Body": "", "label": "", "Kind": "", "toxic": "", "rude": ""}
     found = find_columns(SCHEMAS[CLASSIFY], [first], {"text": "body", "label": "Kind", "text_pair": None})
     assert found.found == {"text": "Body", "label": "Kind"}
@@ -97,14 +97,15 @@ def test_the_users_word_goes_first() -> None:
             "'text', 'text_pair', 'label'. Did you mean 'label'?"),
         (CLASSIFY, "text body label", {"text": "text+boddy"}, "There is no column 'boddy'; the columns are 'text', "
             "'body', 'label'. Did you mean 'body'?"),
-        (TAG, "a b tags", {"words": ["a", "b"]}, "columns['words'] is ['a', 'b']; it is one column, named by a str."),
+        (TAG, "a b tags", {"words": ["a", "b"]}, "columns['words'] is ['a', 'b']; it must be one column, "
+            "named by a str."),
         ("embed", "text", None, "No column is known to hold the text and text pair: the columns are 'text'; "
             "name it with columns={'text': '…', 'text_pair': '…'}."),
         (ANSWER, "question context", None, "No column is known to hold the answers: the columns are 'question', "
             "'context'; name it with columns={'answers': '…'}."),
         (TAG, "3.5 x y", None, "No column is known to hold the words and tags: the columns are '3.5', 'x', 'y'; name "
-            "it with columns={'words': '…', 'tags': '…'} (if these are the first row, put a line with the columns' "
-            "names above it)."),
+            "it with columns={'words': '…', 'tags': '…'} (if these are the first row, add a line with the names of the "
+            "columns above)."),
     ],
 )  # fmt: skip
 def test_columns_that_cannot_be_found(task: str, columns: str, given: Any, message: str) -> None:
@@ -132,7 +133,7 @@ def test_a_column_of_0_and_1_beside_pairs_is_their_label() -> None:
     assert "label" not in find_columns(SCHEMAS["embed"], QUORA, {"label": ""}).found
 
 
-def test_texts_may_be_joined_and_one_that_is_ignored_is_warned_of() -> None:
+def test_texts_may_be_joined_and_ignored_texts_are_warned_of() -> None:
     found = find_columns(SCHEMAS[CLASSIFY], NEWS)
     assert (found.found, found.ignored) == ({"text": "description", "label": "class"}, ["title"])
     assert ignored_data(SCHEMAS[CLASSIFY], found, NEWS) == [
@@ -166,7 +167,7 @@ def test_what_rows_must_have(task: str, columns: str, lacking: str, lacking_besi
             find_columns(SCHEMAS[task], [first], needs_label=needs_label)
 
 
-def test_columns_are_joined_for_texts_alone() -> None:
+def test_only_columns_of_texts_are_joined() -> None:
     texts = {task: [role.name for role in schema.roles if role.is_text] for task, schema in SCHEMAS.items()}
     assert texts == {
         "text-classification": ["text", "text_pair"],
@@ -196,12 +197,12 @@ def test_ignored_negatives_and_labels_are_warned_of_and_keys_are_not() -> None:
     rows = [{"text": "x", "label": "pos", "sentiment": "1", "spam": "0", "idx": "0"},
             {"text": "y", "label": "neg", "sentiment": "2", "spam": "1", "idx": "1"}]  # fmt: skip
     assert ignored_data(SCHEMAS[CLASSIFY], find_columns(SCHEMAS[CLASSIFY], rows), rows) == [
-        f"The column {name!r} looks like a label and is not read; columns={{'label': {name!r}}} takes it for the label."
+        f"The column {name!r} looks like a label and is not read; columns={{'label': {name!r}}} makes it the label."
         for name in ("sentiment", "spam")
     ]
 
 
-def test_0_1_columns_are_found_in_all_first_rows_beside_others() -> None:
+def test_flag_columns_are_found_among_others_in_all_sampled_rows() -> None:
     rows = [{"comment_text": "x", "toxic": "1", "obscene": "0", "year": "1"},
             {"comment_text": "y", "toxic": "0", "obscene": "0", "year": "2"}]  # fmt: skip
     found = find_columns(SCHEMAS[CLASSIFY], rows)
@@ -209,12 +210,12 @@ def test_0_1_columns_are_found_in_all_first_rows_beside_others() -> None:
     assert found.ignored == ["year"]
 
 
-def test_columns_are_those_of_all_first_rows() -> None:
+def test_columns_are_those_of_all_sampled_rows() -> None:
     found = find_columns(SCHEMAS[CLASSIFY], [{"text": "x"}, {"text": "y", "label": "a"}])
     assert found.found == {"text": "text", "label": "label"}
 
 
-def test_choices_in_several_columns_are_named_with_commas() -> None:
+def test_columns_of_choices_are_separated_by_commas() -> None:
     row = {"question": "q", "A": "x", "B": "y", "answer": "A"}
     with pytest.raises(InputError, match=r"hold the choices: .*name it with columns=\{'choices': \['…', '…'\]\}\."):
         find_columns(SCHEMAS[CHOOSE], [row])
@@ -226,7 +227,7 @@ def test_choices_in_several_columns_are_named_with_commas() -> None:
         find_columns(SCHEMAS[CHOOSE], [row])
 
 
-def test_short_passages_without_a_header_have_their_hint() -> None:
+def test_short_passages_without_a_header_get_a_hint() -> None:
     row = dict.fromkeys(["what is bert", "a language model", "a puppet"], "x")
-    with pytest.raises(InputError, match="put a line with the columns' names above it"):
+    with pytest.raises(InputError, match="add a line with the names of the columns above"):
         find_columns(SCHEMAS["embed"], [row])

@@ -1,4 +1,4 @@
-"""CoNLL in the forms that people have: numbered words, several columns, comments, and what is said of them."""
+"""CoNLL in its variants: numbered words, several columns, comments, and the notes on them."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_germeval(tmp_path: Path) -> None:
     ]
     assert list(rows[0]) == ["1", "words", "tags", "4"]
     assert notes == [
-        "a.conll: words are column 2 of 4, column 1 counts them, tags column 3 (columns={'words': '…', 'tags': '…'}).",
+        "a.conll: words are column 2 of 4, column 1 numbers them, tags column 3 (columns={'words': '…', 'tags': '…'}).",
         "a.conll: lines that begin with # are comments: 2.",
     ]
 
@@ -56,10 +56,10 @@ def test_conll_u(tmp_path: Path) -> None:
     assert row["words"] == ["Zu", "dem", "Haus", "."]
     assert row["tags"] == ["ADP", "DET", "NOUN", "PUNCT"]
     assert row["3"] == ["zu", "der", "Haus", "."]
-    assert notes[0].startswith("a.conllu: words are column 2 of 10, column 1 counts them, tags column 4")
+    assert notes[0].startswith("a.conllu: words are column 2 of 10, column 1 numbers them, tags column 4")
     assert notes[1:] == [
         "a.conllu: lines that begin with # are comments: 2.",
-        "a.conllu: lines such as 1-2 and 8.1, which are no words of their own, are left out: 2.",
+        "a.conllu: lines such as 1-2 and 8.1, which are not single words of the text, are left out: 2.",
     ]
 
 
@@ -69,7 +69,7 @@ def test_conll_2003(tmp_path: Path) -> None:
     assert note.startswith("a.conll: words are column 1 of 4, tags column 4 (")
 
 
-def test_a_word_that_begins_with_a_number_sign_is_one(tmp_path: Path) -> None:
+def test_a_word_may_begin_with_a_number_sign(tmp_path: Path) -> None:
     rows, notes = read(tmp_path, "a.conll", WNUT)
     assert [row["words"] for row in rows] == [["#fail", "in", "Rome"], ["Me"], ["#", "alone"]]
     assert notes == ["a.conll: lines that begin with # are comments: 1."]
@@ -78,23 +78,23 @@ def test_a_word_that_begins_with_a_number_sign_is_one(tmp_path: Path) -> None:
 def test_numbered_words_with_parts_of_speech_before_the_tags(tmp_path: Path) -> None:
     (row,), (note,) = read(tmp_path, "a.conll", "1 EU NNP B-ORG\n2 rejects VBZ O\n")
     assert (row["words"], row["tags"]) == (["EU", "rejects"], ["B-ORG", "O"])
-    assert note.startswith("a.conll: words are column 2 of 4, column 1 counts them, tags column 4")
+    assert note.startswith("a.conll: words are column 2 of 4, column 1 numbers them, tags column 4")
 
 
-def test_a_first_column_of_numbers_that_do_not_count_holds_words(tmp_path: Path) -> None:
+def test_a_first_column_of_numbers_out_of_sequence_holds_words(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, "a.conll", "1 CD O\n2 CD O\n4 CD O\n")
     assert rows[0]["words"] == ["1", "2", "4"]
     rows, _ = read(tmp_path, "a.conll", "1 O\n2 O\n")
     assert rows[0]["words"] == ["1", "2"]
 
 
-def test_words_alone(tmp_path: Path) -> None:
+def test_words_without_tags(tmp_path: Path) -> None:
     assert read(tmp_path, "a.conll", "EU\nrejects\n\nit\n") == ([{"words": ["EU", "rejects"]}, {"words": ["it"]}], [])
 
 
-def test_a_broken_line_is_no_comment(tmp_path: Path) -> None:
+def test_a_broken_line_is_not_a_comment(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("a\tO\n# b\nc\tO\n\nd\tO\n")
-    with pytest.raises(InputError, match="Line 2 of .* has 1 column where 2 as in the first line belong"):
+    with pytest.raises(InputError, match="Line 2 of .* has 1 column, but the first line has 2"):
         list(records(tmp_path / "a.conll"))
     assert [record.fields["words"] for record in records(tmp_path / "a.conll", None, BadRows("skip"))] == [["d"]]
 
@@ -107,9 +107,9 @@ def test_a_broken_line_is_no_comment(tmp_path: Path) -> None:
         ("a.conll", "ner_tags lemma Word\nB-PER Ada Ada\nO run ran\n\nO yes Yes\n"),
     ],
 )
-def test_a_header_names_the_columns_and_is_no_word(tmp_path: Path, name: str, content: str) -> None:
+def test_a_header_names_the_columns_and_is_not_a_word(tmp_path: Path, name: str, content: str) -> None:
     rows, notes = read(tmp_path, name, content)
     assert [row["words"] for row in rows] == [["Ada", "ran"], ["Yes"]]
     assert [row["tags"] for row in rows] == [["B-PER", "O"], ["O"]]
     header = content.split("\n")[0]
-    assert notes[-1] == f"{name}: the first line, {header!r}, names the columns and is no word."
+    assert notes[-1] == f"{name}: the first line, {header!r}, names the columns and is not a word."

@@ -1,4 +1,4 @@
-"""Records → examples: every task's forms, every kind of bad row with its sentence, and the real files."""
+"""Records → examples: the forms of every task, every kind of bad row with its message, and real files."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ CONTEXT = "Ada wrote it in 1843, and Ada was right."
 def read(
     task: str, rows: Any, kind: str | None = None, labels: Any = None, owner: str = "the model", **options: Any
 ) -> list[tuple[Any, Any]]:
-    """Return texts and labels, settled where a kind or the known labels are given."""
+    """Return texts and labels, normalized if a kind or the known labels are given."""
     reader = ExampleReader(task, options=LabelOptions(kind=kind), **options)
     written = list(reader.read(rows))
     if kind is not None or labels is not None or reader.task == CHOOSE:
@@ -97,7 +97,7 @@ def test_questions() -> None:
     assert text == {"question": "q?", "context": "c", "id": "row 0"}
 
 
-def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
+def test_answers_at_slightly_wrong_positions_are_moved_and_counted() -> None:
     rows = ExampleReader(ANSWER)
     found = list(
         rows.read(
@@ -109,11 +109,11 @@ def test_answers_that_stand_a_little_off_are_moved_and_counted() -> None:
         )
     )
     assert [example.label["answers"][0]["answer_start"] for example in found] == [16] * 5 + [26]
-    assert rows.warnings() == ["Answers that stood a few characters from their answer_start, and were found: 5."]
+    assert rows.warnings() == ["Answers that were found a few characters from their answer_start: 5."]
     rows = ExampleReader(ANSWER)
     list(rows.read([{"question": "q", "context": CONTEXT, "answer": "Ada"}]))
     assert rows.warnings() == [
-        "Answers without answer_start that stand several times in their context; the first place was taken: 1."
+        "Answers without answer_start that occur several times in their context; the first occurrence was taken: 1."
     ]
 
 
@@ -156,7 +156,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (CLASSIFY, {"text": float("nan"), "label": "a"}, {}, "There is no text in row 0 of dev."),
     (CLASSIFY, {"text": 42, "label": "a"}, {}, "The text in row 0 of dev is 42, not a text."),
     (CLASSIFY, {"text": "x", "label": ""}, {}, "There is no label in row 0 of dev."),
-    (CLASSIFY, {"text": "x", "labels": ""}, {}, "There is no label in row 0 of dev; where a text may have several "
+    (CLASSIFY, {"text": "x", "labels": ""}, {}, "There is no label in row 0 of dev; if a text may have several "
         "labels, [] stands for none."),
     (CLASSIFY, {**PAIR, "sentence2": "", "label": "a"}, {}, "The second text in row 0 of dev is empty."),
     (CLASSIFY, {"text": "x", "label": "foo"}, {"kind": "single-label", "labels": ["neg", "pos"], "owner": "train"},
@@ -166,7 +166,7 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "more. "
         "Did you mean 'pos'?"),
     (CLASSIFY, {"text": "x", "label": ["a", "b"]}, {"kind": "single-label"},
-        "The label in row 0 of dev is a list, ['a', 'b'], where one label belongs; kind='multi-label' allows several."),
+        "The label in row 0 of dev is a list, ['a', 'b'], not one label; kind='multi-label' allows several."),
     (CLASSIFY, {"text": "x", "label": "n/a"}, {"kind": "regression"}, "The label in row 0 of dev is 'n/a', not a "
         "number."),
     (CLASSIFY, {"text": "x", "label": "inf"}, {"kind": "regression"}, "The label in row 0 of dev is 'inf', not a "
@@ -177,18 +177,17 @@ BAD: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "one tag."),
     (TAG, {"words": [], "tags": []}, {}, "There are no words in row 0 of dev."),
     (TAG, {"words": ["a"], "tags": None}, {}, "There are no tags in row 0 of dev."),
-    (TAG, {"words": ["a", ""], "tags": ["O", "O"]}, {}, "Word 1 of 2 in row 0 of dev is '', which has nothing to "
-        "read."),
+    (TAG, {"words": ["a", ""], "tags": ["O", "O"]}, {}, "Word 1 of 2 in row 0 of dev is '', which has no content."),
     (TAG, {"words": ["\x07\u200b"], "tags": ["O"]}, {},
-        r"Word 0 of 1 in row 0 of dev is '\x07\u200b', which has nothing to read."),
+        r"Word 0 of 1 in row 0 of dev is '\x07\u200b', which has no content."),
     (TAG, {"words": ["a"], "tags": [""]}, {}, "Word 0 of 1 in row 0 of dev, 'a', has no tag."),
     (TAG, {"words": ["a"], "tags": ["X"]}, {"labels": ["O", "B-PER"], "owner": "train"},
         "Unknown tag 'X' in row 0 of dev; train has 'B-PER', 'O'."),
     (ANSWER, {**QUESTION, "answers": [answer("1843", 30)]}, {},
-        "The answer '1843' stands at character 16 of its context, not at 30, in row 0 of dev."),
+        "The answer '1843' is at character 16 of its context, not at 30, in row 0 of dev."),
     (ANSWER, {**QUESTION, "answers": [answer("Bob", 3)]}, {},
-        "The answer 'Bob' does not stand in its context in row 0 of dev."),
-    (ANSWER, {**QUESTION, "answer": "Bob"}, {}, "The answer 'Bob' does not stand in its context in row 0 of dev."),
+        "The answer 'Bob' does not occur in its context in row 0 of dev."),
+    (ANSWER, {**QUESTION, "answer": "Bob"}, {}, "The answer 'Bob' does not occur in its context in row 0 of dev."),
     (ANSWER, {**QUESTION, "context": "", "answers": []}, {}, "The context in row 0 of dev is empty."),
     (ANSWER, {**QUESTION, "question": " ", "answers": []}, {}, "The question in row 0 of dev is empty."),
     (ANSWER, {**QUESTION, "answers": None}, {},
@@ -243,7 +242,7 @@ COLUMNS = ["text", "label", "labels", "words", "tags", "question", "context", "a
     st.sampled_from([row.name for row in ROWS if row.learns]),
     st.lists(st.dictionaries(st.sampled_from(COLUMNS), ANYTHING), max_size=4),
 )
-def test_no_row_is_more_than_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
+def test_every_odd_row_is_at_worst_an_input_error(task: str, rows: list[dict[str, Any]]) -> None:
     with contextlib.suppress(InputError):
         for kind in (None, *KINDS):
             read(task, rows, kind=kind, bad=BadRows("skip"))
@@ -290,7 +289,7 @@ def test_the_kind_is_guessed(tmp_path: Path, rows: str, kind: str, labels: list[
     assert (data.kind, data.labels) == (kind, labels)
 
 
-def test_the_kind_is_said(tmp_path: Path) -> None:
+def test_the_kind_can_be_given(tmp_path: Path) -> None:
     data = classified("text,label\na,1\nb,2\n", tmp_path, kind="regression")
     assert [example.label for example in data.train] == [1.0, 2.0]
     data = classified("text,label\na,x|y\nb,z\n", tmp_path, kind="multi-label", label_names=["z", "y", "x"])
@@ -302,8 +301,8 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "rows", "message"),
     [
-        (CLASSIFY, "text,label\n", "FILE holds no row that can be used."),
-        (CLASSIFY, "text,label\na,b\n", "FILE holds one row; training needs 2 or more."),
+        (CLASSIFY, "text,label\n", "FILE has no usable row."),
+        (CLASSIFY, "text,label\na,b\n", "FILE has one row; training needs 2 or more."),
         (CLASSIFY, "text,label\na,x\nb,x\n", "All 2 rows of FILE have the label 'x'; a classifier needs rows of two "
             "classes."),
         (CLASSIFY, "text,label\na,2.5\nb,2.5\n", "All 2 rows of FILE have the label 2.5; training needs rows of two."),
@@ -314,15 +313,14 @@ def test_the_kind_is_said(tmp_path: Path) -> None:
             "they are classes, kind='regression' if they are numbers."),
         (CLASSIFY, "text,label\na,2.5\nb,1.5\nc,n/a\n", "The label in FILE, line 4 is 'n/a', not a number." + SKIP),
         (TAG, "words,tags\na b,O O\nc,O\n", "All words of FILE have the tag 'O'; a tagger needs words of two tags."),
-        (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, and "
-        "others do: "
-            "BIO has O, B-… and I-…, BIOES also E-… and S-…." + SKIP),
+        (TAG, "words,tags\na b,B-X O\nc,X-Y\n", "The tag 'X-Y' of word 0 in FILE, line 3 fits no scheme, while "
+            "others do: BIO has O, B-… and I-…, BIOES also E-… and S-…." + SKIP),
         ("reranking", "query,passage,label\na,b,1\nc,d,1\n", "All 2 rows of FILE have the label 1; training needs "
         "rows of "
             "two."),
     ],
 )  # fmt: skip
-def test_45_files_that_nothing_can_be_learned_from(tmp_path: Path, task: str, rows: str, message: str) -> None:
+def test_45_files_that_cannot_be_trained_on(tmp_path: Path, task: str, rows: str, message: str) -> None:
     path = table(tmp_path, "train.csv", rows)
     with pytest.raises(InputError) as error:
         load_dataset(task, path)
@@ -338,36 +336,34 @@ def test_45_unknown_labels_of_dev(tmp_path: Path) -> None:
     data = load_dataset(CLASSIFY, train, dev, on_bad_row="skip")
     assert data.test == [Example("c", "pos", f"{dev}, line 2")]
     assert data.bad.count == 1
-    with pytest.raises(
-        InputError, match="test holds no row that can be used .1 bad rows were left out; the first: Unk"
-    ):
+    with pytest.raises(InputError, match="test has no usable row .1 bad rows were left out; the first: Unk"):
         load_dataset(CLASSIFY, train, [{"text": "d", "label": "foo"}], on_bad_row="skip")
 
 
-def test_45_what_train_and_dev_share_is_said(tmp_path: Path) -> None:
+def test_45_texts_that_train_and_dev_share_are_reported(tmp_path: Path) -> None:
     train = table(tmp_path, "train.csv", "text,label\na,x\nb,y|z\n")
     assert load_dataset(CLASSIFY, train, train).warnings == [
-        "1 label of train holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "1 label of test holds a bar; kind='multi-label' takes it for what parts several labels.",
-        "2 of 2 texts of test stand in train too: the metrics on test look better than they are.",
+        "1 label of train holds a bar; kind='multi-label' treats it as the separator of several labels.",
+        "1 label of test holds a bar; kind='multi-label' treats it as the separator of several labels.",
+        "2 of 2 texts of test are in train too: the metrics on test look better than they are.",
     ]
     questions = [{"question": str(n), "context": CONTEXT, "answer": "1843", "id": "same"} for n in range(2)]
     assert load_dataset(ANSWER, questions, [questions[0]]).warnings == [
         "1 of 2 ids of train is that of another question in it.",
-        "1 of 1 texts of test stands in train too: the metrics on test look better than they are.",
-        "1 of 1 ids of test stands in train too.",
+        "1 of 1 texts of test is in train too: the metrics on test look better than they are.",
+        "1 of 1 ids of test is in train too.",
     ]
 
 
-def test_46_tags_astray_are_counted() -> None:
+def test_46_tags_that_continue_nothing_are_counted() -> None:
     rows = [{"words": ["a", "b", "c"], "tags": tags} for tags in (["B-X", "I-X", "O"], ["O", "I-X", "I-Y"])]
     data = load_dataset(TAG, rows)
     assert data.labels == ["O", "B-X", "I-X", "I-Y"]
-    assert data.warnings == ["2 tags of train go on with an entity that none began, such as I- without B-."]
+    assert data.warnings == ["2 tags of train continue an entity that was not begun, such as I- without B-."]
     assert load_dataset(TAG, [{"words": ["a", "b"], "tags": ["NN", "VB"]}] * 2).labels == ["NN", "VB"]
 
 
-def test_datasets_and_frames_are_read_as_files_are() -> None:
+def test_datasets_and_data_frames_are_read_like_files() -> None:
     pandas, datasets = pytest.importorskip("pandas"), pytest.importorskip("datasets")
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
     split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
@@ -402,11 +398,11 @@ def test_real_files(shared: Path, task: str, name: str, kind: str | None, labels
     counts = Counter(type(example.text).__name__ for example in data.train)
     assert len(counts) == 1
     if "emotions" in name:
-        says = "43 of 5,426 texts of test stand in train too: the metrics on test look better than they are."
+        says = "43 of 5,426 texts of test are in train too: the metrics on test look better than they are."
         assert data.warnings == [says]
 
 
-def test_a_file_of_words_is_conll_unless_its_name_says_else(tmp_path: Path) -> None:
+def test_a_file_of_words_is_conll_unless_its_name_says_otherwise(tmp_path: Path) -> None:
     assert read(TAG, table(tmp_path, "train.txt", "EU B-ORG\nsaid O\n")) == [(["EU", "said"], ["B-ORG", "O"])]
 
 

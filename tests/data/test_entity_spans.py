@@ -1,4 +1,4 @@
-"""Entities by characters → words and tags: aligned, and what is not is counted with an example."""
+"""Entities as character spans → words and tags; spans that do not fit are counted, with an example."""
 
 from collections import Counter
 from pathlib import Path
@@ -52,7 +52,8 @@ def test_spans_that_do_not_fit_are_noted() -> None:
     assert tags[:8] == ["B-PER", "I-PER", "B-X", "O", "O", "O", "B-Y", "I-Y"]
     assert notes == {
         "Spans that overlap a longer one, which are left out, such as 'Lovelace' (ORG) in a.jsonl, line 1": 1,
-        'Spans that begin or end within a word, which take in all of it, such as "\'Ne" (Y) in a.jsonl, line 1': 2,
+        "Spans that begin or end within a word, which are extended to the whole word, "
+        'such as "\'Ne" (Y) in a.jsonl, line 1': 2,
         "Spans without a word, which are left out, such as ' ' (Z) in a.jsonl, line 1": 1,
     }
 
@@ -60,14 +61,14 @@ def test_spans_that_do_not_fit_are_noted() -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ([0, 99, "PER"], r"The span \[0, 99, 'PER'\] in a.jsonl, line 1 does not lie in its text of \d+ characters"),
-        ([3, 3, "PER"], "does not lie in its text"),
+        ([0, 99, "PER"], r"The span \[0, 99, 'PER'\] in a.jsonl, line 1 is not within its text of \d+ characters"),
+        ([3, 3, "PER"], "is not within its text"),
         ([0, 3], "is not a span: a span has start, end and label"),
         (["0", "3", "PER"], "is not a span"),
         ({"start": 0, "end": 3}, "is not a span"),
     ],
 )
-def test_what_is_no_span_is_refused(item: Any, message: str) -> None:
+def test_invalid_spans_are_refused(item: Any, message: str) -> None:
     with pytest.raises(BadRow, match=message):
         aligned([item])
 

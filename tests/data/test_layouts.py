@@ -1,4 +1,4 @@
-"""Rows that are not one example each: a word a row, and queries with several passages."""
+"""Rows that are not one example each: one word per row, and queries with several passages."""
 
 import json
 from pathlib import Path
@@ -20,10 +20,10 @@ def examples(task: str, path: Path, content: str, **more: Any) -> tuple[list[tup
 
 
 @pytest.mark.parametrize(("content", "column"), [(KAGGLE, "Sentence #"), (SIMPLE, "sentence_id")])
-def test_rows_of_one_word_are_put_together(tmp_path: Path, content: str, column: str) -> None:
+def test_rows_of_one_word_are_grouped(tmp_path: Path, content: str, column: str) -> None:
     found, notes = examples("token-classification", tmp_path / "a.csv", content)
     assert found == [(["Ada", "met"], ["B-per", "O"]), (["Bo", "left"], ["B-per", "O"])]
-    assert notes[0] == f"Rows of one word each are put together by the column {column!r}."
+    assert notes[0] == f"Rows of one word each are grouped by the column {column!r}."
 
 
 def test_the_user_may_name_the_column_of_sentences(tmp_path: Path) -> None:
@@ -36,18 +36,18 @@ def test_the_user_may_name_the_column_of_sentences(tmp_path: Path) -> None:
         examples("token-classification", tmp_path / "a.csv", content, columns={"sentence": "prt"})
 
 
-def test_words_of_a_sentence_stand_side_by_side(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 6 is of the sentence '0', whose words do not stand side by side"):
+def test_words_of_a_sentence_must_be_consecutive(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 6 is of the sentence '0', whose words are not consecutive"):
         examples("token-classification", tmp_path / "a.csv", SIMPLE + "0,again,O\n")
 
 
-def test_sentences_in_cells_stay(tmp_path: Path) -> None:
+def test_sentences_in_cells_are_kept(tmp_path: Path) -> None:
     content = "sentence_id,words,labels\n0,Ada met,B-per O\n1,Bo,B-per\n"
     found, _ = examples("token-classification", tmp_path / "a.csv", content)
     assert found == [(["Ada", "met"], ["B-per", "O"]), (["Bo"], ["B-per"])]
 
 
-def test_what_prodigys_annotator_rejected_is_not_learned(tmp_path: Path) -> None:
+def test_texts_rejected_in_prodigy_are_not_trained_on(tmp_path: Path) -> None:
     rows = [
         {"text": "a film", "label": "POS", "answer": "accept", "_task_hash": 1},
         {"text": "a bore", "label": "POS", "answer": "reject", "_task_hash": 2},
@@ -105,11 +105,11 @@ def test_embedding_of_lists_of_positives_and_negatives(tmp_path: Path) -> None:
     assert found == [(("q", "yes", "no"), None)]
 
 
-def test_negatives_that_are_not_learned_are_counted(tmp_path: Path) -> None:
+def test_unread_negatives_are_counted(tmp_path: Path) -> None:
     row = {"query": "q", "pos": ["a"], "neg": ["x", "y", "z"]}
     found, notes = examples("embed", tmp_path / "a.jsonl", json.dumps(row))
     assert found == [(("q", "a", "x"), None)]
-    assert notes == ["negatives that are not read, a positive passage being learned with one: 2."]
+    assert notes == ["negatives that are not read, as each positive passage is paired with one: 2."]
 
 
 def test_ms_marco(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files and objects → records: every form, every kind of damage with its line, and round trips."""
+"""Files and objects → records: every format, every kind of damage with its line, and round trips."""
 
 import bz2
 import contextlib
@@ -62,7 +62,7 @@ def test_forms(tmp_path: Path, name: str, content: str | bytes, expected: list[A
     assert fields(written(tmp_path, name, content)) == expected
 
 
-def test_a_row_is_named_by_its_first_line(tmp_path: Path) -> None:
+def test_a_row_is_located_by_its_first_line(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'text,label\n"one\ntwo",1\n\nthree,2\n')
     assert places(path) == ["a.csv, line 2", "a.csv, line 5"]
     assert places(written(tmp_path, "a.jsonl", "{}\n\n{}\n")) == ["a.jsonl, line 1", "a.jsonl, line 3"]
@@ -89,7 +89,7 @@ def test_squad(tmp_path: Path) -> None:
 def test_compressed(tmp_path: Path, suffix: str, pack: Any) -> None:
     packed = pack(b"text,label\n" + b"one,1\n" * 20_000)
     assert len(fields(written(tmp_path, f"a.csv{suffix}", packed))) == 20_000
-    with pytest.raises(InputError, match="a.csv.* cannot be read beyond line"):
+    with pytest.raises(InputError, match="a.csv.* cannot be read after line"):
         fields(written(tmp_path, f"a.csv{suffix}", packed[: len(packed) // 2]))
 
 
@@ -127,7 +127,7 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
     [
         ("a.csv", "", "FILE has no header: its first line must name the columns, as in text,label."),
         ("a.csv", ",,\n", "FILE has no header: its first line must name the columns, as in text,label."),
-        ("a.csv", "text,,label\n", "Column 2 of FILE has no name in the header; its first line must name each."),
+        ("a.csv", "text,,label\n", "Column 2 of FILE has no name in the header; the first line must name each."),
         ("a.csv", "text,text\n", "Two columns of FILE are called 'text'; give each a name of its own."),
         ("a.csv", b"\xff\xfet\x00\n\x00e", "Line 2 of FILE is not utf-16 text (byte 0x65 at offset 6); name its "
             "encoding, such as encoding='cp1252', or save it as UTF-8."),
@@ -142,24 +142,24 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
             "a.csv",
             '"a","b"\n"x\ny",2\nbut, why,2\n',
             "Line 4 of FILE has 3 cells where the header names 2: 'a', 'b' "
-            "(a text with the delimiter in it stands in quotation marks).",
+            "(a text that contains the delimiter must be quoted).",
         ),
         (
             "a.csv",
             'a,b\n1,2\n"open,2\n',
-            "Line 3 of FILE begins no row of a table: unexpected end of data. A text with quotation marks stands in "
-            'quotation marks, and its own are doubled: "say ""hi"""; where they are plain text, say '
+            "Line 3 of FILE does not begin a row of a table: unexpected end of data. A text with quotation marks must "
+            'be quoted, and its own marks doubled: "say ""hi"""; if they are plain text, say '
             "quoting='none'.",
         ),
-        ("a.xlsx", b"PK\x03\x04\x14\0", "FILE is a workbook of Excel or another zip archive; save the table as CSV, or "
+        ("a.xlsx", b"PK\x03\x04\x14\0", "FILE is an Excel workbook or another zip archive; save the table as CSV, or "
             "unpack the archive."),
-        ("a.csv", b"PAR1\x15\0", "FILE is a Parquet file; let its name end in .parquet."),
+        ("a.csv", b"PAR1\x15\0", "FILE is a Parquet file; its name must end in .parquet."),
         ("a.pdf", "%PDF-1.7\n", "FILE is a PDF; save its text as plain text."),
         ("a.csv", "a,b\n1\r2,3\n", "Line 2 of FILE has a carriage return within a row; save the file with line feeds."),
         ("a.jsonl", "{}\n[1]\n", 'Line 2 of FILE is not a JSON object with named fields, as in {"text": …}.'),
         ("a.jsonl", "{}\n{\n", "Line 2 of FILE is not JSON: Expecting property name enclosed in double quotes: "
             "line 2 column 1 (char 2)."),
-        ("a.conll", "EU B-ORG\nNew York B-LOC\n", "Line 2 of FILE has 3 columns where 2 as in the first line belong."),
+        ("a.conll", "EU B-ORG\nNew York B-LOC\n", "Line 2 of FILE has 3 columns, but the first line has 2."),
         ("a.json", "{\n", "FILE is not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char "
             "2); JSON lines belong in a .jsonl file."),
         ("a.json", "[3]", "Item 0 of FILE is a int, not an object with named fields."),
@@ -170,7 +170,7 @@ def test_parquet_and_the_objects_of_other_packages(tmp_path: Path) -> None:
         ("a.xyz", None, "The file 'FILE' cannot be read: No such file or directory."),
         ("a.parquet", "PAR?", "The file 'FILE' cannot be read as Parquet: Parquet file size is 4 bytes, smaller than "
             "the minimum file footer (8 bytes)."),
-        ("a.csv.gz", "text\n", "FILE cannot be read beyond line 0: Not a gzipped file (b'te')."),
+        ("a.csv.gz", "text\n", "FILE cannot be read after line 0: Not a gzipped file (b'te')."),
     ],
 )  # fmt: skip
 def test_damage_is_one_sentence(tmp_path: Path, name: str, content: Any, message: str) -> None:
@@ -183,13 +183,13 @@ def test_damage_is_one_sentence(tmp_path: Path, name: str, content: Any, message
 
 
 @pytest.mark.parametrize("text", ["PAR1 receptors bind thrombin.", "SQLite format 3 is a format of files."])
-def test_a_text_may_begin_as_a_mark_does(tmp_path: Path, text: str) -> None:
+def test_a_text_may_begin_like_a_signature(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"{text}\nsecond\n", encoding="utf-8")
     assert fields(path) == [{text: "second"}]
 
 
-def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
+def test_only_bad_rows_are_skipped(tmp_path: Path) -> None:
     content = b'a,b\n1,2\n"open,2\n3,4\n5\n\xff,6\n"7\n\xff",8\n9,10\n'
     bad = BadRows("skip")
     path = written(tmp_path, "a.csv", content)
@@ -210,7 +210,7 @@ def test_bad_rows_are_skipped_alone(tmp_path: Path) -> None:
     assert bad.sentences == ["Row 1 of train is a int, not a dict from column to value."]
 
 
-def test_the_account_keeps_the_first_sentences() -> None:
+def test_bad_rows_keep_the_first_sentences() -> None:
     bad = BadRows("skip")
     for number in range(1234):
         bad.add(f"Row {number} is bad.")
@@ -227,7 +227,7 @@ def test_other_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="standard input cannot be read as parquet, which needs a file"):
         stream_records(io.BytesIO(), "standard input", "parquet")
     for source in (7, b"abc"):
-        with pytest.raises(InputTypeError, match="they must be a file's path, a split of a datasets.DatasetDict"):
+        with pytest.raises(InputTypeError, match="they must be the path of a file, a split of a datasets.DatasetDict"):
             list(records(source))
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
@@ -247,7 +247,7 @@ CELLS = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=8), st.booleans())
-def test_what_csv_writes_is_read_back(rows: list[tuple[str, str]], marked: bool) -> None:
+def test_csv_is_read_back(rows: list[tuple[str, str]], marked: bool) -> None:
     file = io.StringIO(newline="")
     csv.writer(file).writerows([("text", "label"), *rows])
     stream = io.BytesIO((b"\xef\xbb\xbf" if marked else b"") + file.getvalue().encode())
@@ -257,13 +257,13 @@ def test_what_csv_writes_is_read_back(rows: list[tuple[str, str]], marked: bool)
 
 
 @given(st.lists(st.dictionaries(CELLS, st.none() | st.booleans() | CELLS | st.lists(st.integers())), max_size=5))
-def test_what_json_writes_is_read_back(rows: list[dict[str, Any]]) -> None:
+def test_json_is_read_back(rows: list[dict[str, Any]]) -> None:
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     assert [dict(record.fields) for record in stream_records(io.BytesIO(content.encode()), "a", "jsonl")] == rows
 
 
 @given(st.binary(max_size=200), st.sampled_from(["csv", "tsv", "jsonl", "json", "conll", "lines"]))
-def test_no_bytes_are_more_than_an_input_error(content: bytes, form: str) -> None:
+def test_any_bytes_are_at_worst_an_input_error(content: bytes, form: str) -> None:
     with contextlib.suppress(InputError):
         list(stream_records(io.BytesIO(content), "a", form, BadRows("skip")))
 

@@ -1,4 +1,4 @@
-"""Sentences by rule: equal to the rule applied to one end after the other."""
+"""Sentences by rules: equal to the rules applied to one end after another."""
 
 import re
 from collections.abc import Iterator

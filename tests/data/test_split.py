@@ -14,7 +14,16 @@ from bertie import progress
 from bertie.data.dataset import Dataset, ExampleReader, load_dataset
 from bertie.data.example import Example
 from bertie.data.schemas import SCHEMAS, by_query
-from bertie.data.split import _split_off, folds, in_usual_words, is_share, make_folds, make_splits, rare_classes, split
+from bertie.data.split import (
+    _split_off,
+    folds,
+    is_share,
+    make_folds,
+    make_splits,
+    rare_classes,
+    split,
+    without_old_names,
+)
 from bertie.errors import InputError
 
 
@@ -40,7 +49,7 @@ def test_shares_are_rounded(labels: str, held: int) -> None:
     assert len(split(named(labels), 0.1)[1]) == held
 
 
-def test_the_seed_is_all_that_counts() -> None:
+def test_only_the_seed_matters() -> None:
     examples = named("ab" * 50)
     assert split(examples, 0.2, 1) == split(examples, 0.2, 1) != split(examples, 0.2, 2)
     first = [example.text for example in split(examples, 0.05, 7)[1]]
@@ -72,9 +81,9 @@ def test_passages_of_a_query_stay_together() -> None:
 
 
 def test_what_cannot_be_split() -> None:
-    with pytest.raises(InputError, match=r"^The fraction of a split is 1.5; it must lie between 0 and 1.$"):
+    with pytest.raises(InputError, match=r"^The fraction of a split is 1.5; it must be between 0 and 1.$"):
         split(named("ab"), 1.5)
-    with pytest.raises(InputError, match="^Examples of one text cannot be split in two; give a file for"):
+    with pytest.raises(InputError, match="^Examples of a single text cannot be split in two; give a file for"):
         split([Example("same", "a")] * 3, 0.5)
 
 
@@ -82,7 +91,7 @@ LABELS = st.none() | st.floats(0, 1) | st.sampled_from("abcd") | st.lists(st.sam
 
 
 @given(st.lists(st.builds(Example, st.sampled_from("uvwxyz"), LABELS), max_size=40), st.floats(0.01, 0.99))
-def test_nothing_is_lost_and_no_text_is_on_both_sides(examples: list[Example], fraction: float) -> None:
+def test_nothing_is_lost_and_no_text_is_in_both_parts(examples: list[Example], fraction: float) -> None:
     if len({example.text for example in examples}) < 2:
         return
     kept, held = split(examples, fraction)
@@ -101,7 +110,7 @@ def test_real_labels(shared) -> None:
 
 
 @pytest.mark.parametrize(("queries", "whole"), [(20, True), (2, False)])
-def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole: bool) -> None:
+def test_rankings_are_split_by_query_if_there_are_enough(queries: int, whole: bool) -> None:
     examples = [Example((f"query {n % queries}", f"passage {n}"), float(n % 7 == 0)) for n in range(120)]
     reader = ExampleReader("reranking")
     data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
@@ -112,7 +121,7 @@ def test_rankings_are_parted_by_query_where_there_are_enough(queries: int, whole
     assert (sum(map(len, apart)) == queries) is whole
 
 
-def test_one_query_of_most_passages_can_still_be_parted() -> None:
+def test_a_query_with_most_of_the_passages_can_still_be_split() -> None:
     examples = [Example((f"query {max(n - 90, 0)}", f"passage {n}"), float(n % 7 == 0)) for n in range(100)]
     reader = ExampleReader("reranking")
     data = Dataset(examples, None, None, [], reader.bad, [], reader, reader.labelling, "", False)
@@ -181,17 +190,17 @@ def test_folds_of_labels_go_by_the_rarest_and_too_few_texts_are_refused() -> Non
         "them."
     ]
     assert rare_classes(named("aaaabbb"), 3) == []
-    with pytest.raises(InputError, match=r"folds is 3, but the 4 rows hold 2 different texts; give at most 2\."):
+    with pytest.raises(InputError, match=r"folds is 3, but the 4 rows have 2 different texts; give at most 2\."):
         folds([Example("a", "x"), Example("a", "y"), Example("b", "x"), Example("b", "y")], 3)
 
 
-def test_no_more_are_split_off_than_tell_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.data.split.MOST", 3)
+def test_the_size_of_a_split_off_part_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertie.data.split.MAX_SIZE", 3)
     left, held, _ = _split_off(named("a" * 100), None, 0, SCHEMAS["text-classification"], "dev")
     assert (len(left), len(held)) == (97, 3)
 
 
-def test_large_groups_are_parted_first() -> None:
+def test_large_groups_are_assigned_first() -> None:
     texts = "abccdddd"
     assert sorted(map(len, folds([Example(text, 0.5) for text in texts], 2))) == [4, 4]
 
@@ -207,7 +216,7 @@ def test_folds_are_numbered_from_1() -> None:
 def test_a_share_is_below_1_and_leaves_a_row() -> None:
     assert [is_share(part) for part in (None, 0, 0.2, "dev.csv", [])] == [True, True, True, False, False]
     schema = SCHEMAS["text-classification"]
-    with pytest.raises(InputError, match=r"^One row is left of train, .*\(dev=0: the last epoch is kept\)"):
+    with pytest.raises(InputError, match=r"^Only one row of train is left, .*\(dev=0: the last epoch is kept\)"):
         _split_off(named("a"), None, 0, schema, "dev")
     with pytest.raises(InputError, match="^All 2 rows have the same text, and choosing needs another"):
         _split_off([Example("same", "a"), Example("same", "b")], None, 0, schema, "dev")
@@ -217,21 +226,21 @@ def test_a_share_is_below_1_and_leaves_a_row() -> None:
             _split_off(named("ab"), share, 0, schema, "dev")
 
 
-def test_what_dev_and_tune_were_is_read_so_and_said_once(
+def test_the_old_names_of_dev_and_test_are_understood_and_reported_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_said", set())  # by another test of this process
-    assert in_usual_words("dev.csv", "test.csv", None, None) == ("dev.csv", "test.csv")
-    assert in_usual_words("dev.csv", None, None, 3) == ("dev.csv", None)
-    assert in_usual_words(None, None, None, None) == (None, None)
+    assert without_old_names("dev.csv", "test.csv", None, None) == ("dev.csv", "test.csv")
+    assert without_old_names("dev.csv", None, None, 3) == ("dev.csv", None)
+    assert without_old_names(None, None, None, None) == (None, None)
     assert caplog.messages == []
     for _ in range(2):
-        assert in_usual_words("old dev.csv", None, "old tune.csv", None) == ("old tune.csv", "old dev.csv")
-        assert in_usual_words("dev.csv", None, None, None) == ("dev.csv", None)
-    was = "test was called dev once, and dev tune"
+        assert without_old_names("old dev.csv", None, "old tune.csv", None) == ("old tune.csv", "old dev.csv")
+        assert without_old_names("dev.csv", None, None, None) == ("dev.csv", None)
+    was = "test was formerly called dev, and dev tune"
     assert caplog.messages == [
-        f"{was}: they are read so here; use the new names.",
-        f"dev chooses the best epoch, and test is what is scored ({was}).",
+        f"{was}: they are understood that way here; use the new names.",
+        f"dev chooses the best epoch, and test is scored ({was}).",
     ]
-    with pytest.raises(InputError, match="test was called dev once, and dev tune: give dev and test, without tune"):
-        in_usual_words(None, "test.csv", 0.1, None)
+    with pytest.raises(InputError, match="test was formerly called dev, and dev tune: give dev and test, without tune"):
+        without_old_names(None, "test.csv", 0.1, None)

@@ -1,4 +1,4 @@
-"""Tag schemes: rules, the best tags under them (against a search of all), entities there and back, and guesses."""
+"""Tag schemes: rules, the best tags under them (against exhaustive search), entities to and from tags, and guesses."""
 
 import itertools
 
@@ -46,14 +46,14 @@ def test_entities_of_literal_tags() -> None:
     assert find_entities([], "BIO") == []
 
 
-def test_a_type_may_hold_a_dash() -> None:
+def test_a_type_may_contain_a_hyphen() -> None:
     assert split_tag("B-work-of-art", "BIO") == ("B", "work-of-art")
     assert split_tag("X-1", "plain") == ("I", "X-1")
 
 
 @st.composite
 def lists_of_entities(draw: st.DrawFn) -> tuple[list[Entity], int]:
-    """Entities side by side, and the number of words."""
+    """Non-overlapping entities, and the number of words."""
     found, place = [], 0
     for gap, size, kind in draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(["A", "B"])))):
         found.append(Entity(kind, place + gap, place + gap + size - 1))
@@ -78,7 +78,7 @@ def test_entities_come_back_from_their_tags(case: tuple[list[Entity], int]) -> N
 
 
 @given(lists_of_entities())
-def test_rules_allow_what_the_scheme_writes(case: tuple[list[Entity], int]) -> None:
+def test_rules_allow_the_tags_that_the_scheme_writes(case: tuple[list[Entity], int]) -> None:
     found, words = case
     for scheme in SCHEMES:
         tags = make_tags(found, words, scheme)
@@ -92,12 +92,12 @@ def test_rules_allow_what_the_scheme_writes(case: tuple[list[Entity], int]) -> N
 def test_overlapping_entities_are_refused() -> None:
     with pytest.raises(InputError, match="overlaps"):
         make_tags([Entity("A", 0, 2), Entity("B", 2, 3)], 5, "BIO")
-    with pytest.raises(InputError, match="leaves the text of 2 words"):
+    with pytest.raises(InputError, match="is not within the text of 2 words"):
         make_tags([Entity("A", 0, 2)], 2, "BIO")
 
 
 def allowed(tags: list[str], scheme: str) -> bool:
-    """Whether tags keep a scheme: written out once more, from the definitions."""
+    """Whether tags obey a scheme, written independently from the definitions."""
     for before, tag in itertools.pairwise(["O", *tags, "O"]):
         (p, kind_before), (q, kind) = split_tag(before, scheme), split_tag(tag, scheme)
         same = p != "O" and q != "O" and kind == kind_before
@@ -126,7 +126,7 @@ def test_best_tags_are_the_best_of_all(scheme: str, seed: int) -> None:
     assert tuple(best_tags(scores, Rules.of(labels, scheme)).tolist()) == max(sums, key=lambda tags: sums[tags])
 
 
-def test_texts_side_by_side_have_the_tags_of_each_alone() -> None:
+def test_concatenated_texts_have_the_tags_of_each_alone() -> None:
     random = np.random.default_rng(0)
     sizes = [*random.integers(0, 12, size=700).tolist(), 0]
     for scheme, labels in LABELS.items():
@@ -139,7 +139,7 @@ def test_texts_side_by_side_have_the_tags_of_each_alone() -> None:
 def test_equal_scores_take_the_lower_label() -> None:
     rules = Rules.of(LABELS["BIO"], "BIO")
     assert best_tags(np.zeros((4, 5)), rules).tolist() == [0, 0, 0, 0]
-    # I-PER must begin: B-PER, or one of the lower number before it
+    # I-PER needs a beginning: B-PER, or the label of the lower number before it
     scores = np.array([[0.0, 0, 0, 0, 0], [0.0, 0, 9, 0, 0]])
     assert best_tags(scores, rules).tolist() == [1, 2]
     assert best_tags(np.zeros((0, 5)), rules).tolist() == []
@@ -153,12 +153,12 @@ def test_a_type_without_b_may_begin_with_i() -> None:
     assert best_tags(np.array([[0.0, 5, 0], [0.0, 0, 5]]), Rules.of(labels, "BIOES")).tolist() == [1, 2]
 
 
-def test_labels_that_can_keep_no_rule_are_taken_as_they_are() -> None:
+def test_labels_that_cannot_obey_the_rules_are_kept() -> None:
     rules = Rules.of(["B-X", "E-X"], "BIOES")
     assert best_tags(np.array([[0.0, 1.0]]), rules).tolist() == [1]
 
 
-def test_a_long_document_keeps_the_rules() -> None:
+def test_a_long_document_obeys_the_rules() -> None:
     labels = LABELS["BIOES"]
     scores = np.random.default_rng(0).normal(size=(5_000, len(labels)))
     tags = best_tags(scores, Rules.of(labels, "BIOES"))

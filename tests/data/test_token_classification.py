@@ -1,4 +1,4 @@
-"""Tags as they are written: other spellings, other schemes, and types that a model lacks."""
+"""Tags as written: other spellings, other schemes, and types that a model lacks."""
 
 import json
 from collections import Counter
@@ -26,13 +26,13 @@ def test_usual_spellings(tags: list[str]) -> None:
     written = TagLabels.of([tags])
     assert written.normalize(tags, "", "train", Counter()) == ["B-LOC", "I-LOC", "O"]
     said = "" if tags[0] == "B-LOC" else f" ({tags[0]} is read as B-LOC)"
-    assert written.describe(["O", "B-LOC"]) == [f"a tag a word, 2 tags: O, B-LOC{said}"]
-    # a model's own spelling is kept when its answers are compared
+    assert written.describe(["O", "B-LOC"]) == [f"one tag per word, 2 tags: O, B-LOC{said}"]
+    # the model's own spelling is kept for the comparison with its answers
     for own in SPELLED:
         assert written.restrict(own, "the model").normalize(tags, "", "data", Counter()) == own
 
 
-def test_names_that_look_like_tags_are_none() -> None:
+def test_names_that_look_like_tags() -> None:
     assert guess_scheme({"B_cell", "T_cell", "O"}) == "plain"
     assert guess_scheme({"hepatitis-B", "O"}) == "plain"
     assert TagLabels.of([["hepatitis-B", "O"]]).spelled == ""
@@ -43,7 +43,7 @@ def test_iob1_is_read_as_bio() -> None:
     written = TagLabels.of(texts)
     assert (written.written, written.wanted) == ("IOB1", "BIO")
     assert written.normalize(texts[0], "", "train", Counter()) == ["B-PER", "I-PER", "B-PER", "O"]
-    assert written.describe(["O"]) == ["a tag a word, 1 tag: O (IOB1 is read as BIO)"]
+    assert written.describe(["O"]) == ["one tag per word, 1 tag: O (IOB1 is read as BIO)"]
     assert written.converted_to(None).normalize(texts[0], "", "train", Counter()) == texts[0]
     assert written.converted_to("BIOES").normalize(texts[0], "", "train", Counter()) == ["B-PER", "E-PER", "S-PER", "O"]
     assert TagLabels.of([["B-PER"]]).converted_to("plain").normalize(["B-PER"], "", "", Counter()) == ["B-PER"]
@@ -58,7 +58,7 @@ def test_types_that_a_model_lacks_are_noted() -> None:
         known.normalize(["FAC"], "row 3", "dev", notes)
 
 
-def test_they_count_as_missed_as_seqeval_counts_them() -> None:
+def test_unknown_types_count_as_missed_as_in_seqeval() -> None:
     seqeval = pytest.importorskip("seqeval.metrics")
     gold = [["B-PER", "O", "B-FAC", "I-FAC"], ["B-FAC", "B-PER"]]
     said = [["B-PER", "O", "B-PER", "O"], ["O", "B-PER"]]
@@ -94,7 +94,7 @@ def test_dev_may_have_a_type_that_train_lacks() -> None:
 @pytest.mark.parametrize(
     ("scheme", "tags"), [(None, ["B-PER", "I-PER"]), ("IOB1", ["I-PER", "I-PER"]), ("BIOES", ["B-PER", "E-PER"])]
 )
-def test_a_named_scheme_is_what_is_learned(scheme: str | None, tags: list[str]) -> None:
+def test_tags_are_converted_to_a_given_scheme(scheme: str | None, tags: list[str]) -> None:
     train = [{"words": ["a", "b"], "tags": ["I-PER", "I-PER"]}, {"words": ["a", "b"], "tags": ["I-PER", "B-PER"]}]
     assert load_dataset("token-classification", train, scheme=scheme).train[0].label == tags
 

@@ -86,7 +86,7 @@ def test_a_model_learns_to_write(trained: Any, start: Path, narrow: Path) -> Non
     assert last["loss"] < first["loss"] / 2
     assert trained.pipeline("alan went to rome in rain") == [{"generated_text": "alan rome"}]
     report = (trained.folder / "report.md").read_text()
-    assert "target = summary; source = document; the target is to be written for the source" in report
+    assert "target = summary; source = document; the target is to be generated from the source" in report
     assert json.loads((trained.folder / "run.json").read_text())["model"] == [str(start), str(narrow)]
     assert (trained.folder / "curves.png").is_file()
 
@@ -235,7 +235,7 @@ def test_invalid_arguments(start: Path, more: dict[str, Any], error: type, says:
         ([{"document": "ada", "summary": ""}] * 3, "The target in row 0 of train is empty"),
         ([{"document": "ada", "summary": 3}] * 3, "The target in row 0 of train is 3, not a text"),
         ([{"document": "", "summary": "ada"}] * 3, "The source in row 0 of train is empty"),
-        (pairs(1), "train holds one row; training needs 2 or more"),
+        (pairs(1), "train has one row; training needs 2 or more"),
     ],
 )
 def test_rows_that_cannot_be_used(start: Path, rows: list[Any], says: str) -> None:

@@ -88,7 +88,7 @@ def test_arguments_that_folds_exclude(start: Path) -> None:
         ({"folds": 1}, "folds is 1; allowed: an integer of at least 2"),
         ({"test": 0.1}, "folds scores each fold of train in turn; leave test out"),
         ({"seed": [1, 2]}, "folds takes one seed, not 2"),
-        ({"folds": 46}, "folds is 46, but the 45 rows hold 45 different texts; give at most 45"),
+        ({"folds": 46}, "folds is 46, but the 45 rows have 45 different texts; give at most 45"),
     ):
         with pytest.raises(InputError, match=message):
             finetuned(start, None, **more)

@@ -108,7 +108,7 @@ def test_what_is_not_run_is_refused_by_name(tmp_path: Path) -> None:
         ({"subword_tokenizer_type": "sentencepiece"}, "sentencepiece"),
         ({"word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "unidic"}}, "unidic"),
     ):
-        with pytest.raises(InputError, match=f"'{name}', which bertie does not run"):
+        with pytest.raises(InputError, match=f"'{name}', which bertie does not support"):
             AutoTokenizer.from_pretrained(folder(tmp_path, **options))
 
 

@@ -1,4 +1,4 @@
-"""Every public name and parameter of transformers' BERT tokenizers is offered, or listed as one that isn't."""
+"""Every public name and parameter of transformers' BERT tokenizers exists here, or is listed as an exception."""
 
 import inspect
 from typing import Any
@@ -13,12 +13,12 @@ from bertie.tokenization.batch_encoding import BatchEncoding
 _TEMPLATES = {"apply_chat_template", "encode_message_with_chat_template", "get_chat_template", "save_chat_templates"}
 _TEMPLATES |= {"get_response_parser", "parse_response"}
 _HUB = {"push_to_hub", "register_for_auto_class"}
-# steps of the reference's own way to make a row, which no program calls by themselves
+# steps of the reference's own implementation, which programs don't call
 _INSIDE = {"convert_added_tokens", "convert_to_native_format", "pretrained_vocab_files_map", "slow_tokenizer_class"}
 _INSIDE |= {"set_truncation_and_padding", "update_post_processor", "add_bos_token", "add_eos_token", "model"}
 _INSIDE |= {"prepare_for_tokenization", "truncate_sequences"}
 NOT_OFFERED = _TEMPLATES | _HUB | _INSIDE
-# of programs, not of BERT's tokenizers: the reference's formats and its registry
+# of the reference's formats and registry, not of BERT's tokenizers
 PARAMETERS_NOT_OFFERED = {"save_pretrained": {"save_format"}, "from_pretrained": {"init_inputs", "inputs"}}
 
 PAIRS: list[tuple[Any, Any]] = [
@@ -32,7 +32,7 @@ PAIRS: list[tuple[Any, Any]] = [
 
 
 def names(cls: Any, ours: Any) -> set[str]:
-    """What an instance has: names of the class, and those set when one is made."""
+    """The names of an instance: those of the class, and those set by its constructor."""
     made = set() if ours in (BatchEncoding, bertie.AutoTokenizer) else set(vars(bertie.BertTokenizerLegacy()))
     return set(dir(cls)) | made
 
@@ -56,7 +56,7 @@ def test_parameters(theirs: Any, ours: Any) -> None:
             continue
         given, offered = parameters(getattr(theirs, name)), parameters(getattr(ours, name))
         missing = given - offered - PARAMETERS_NOT_OFFERED.get(name, set()) - {"self"}
-        # what goes to the parent's constructor
+        # arguments of the parent's constructor
         missing -= parameters(bertie.BertTokenizerLegacy.__init__) if name == "__init__" else set()
         assert not missing, name
         compared += 1
@@ -64,7 +64,7 @@ def test_parameters(theirs: Any, ours: Any) -> None:
 
 
 def parameters(method: Any) -> set[str]:
-    """The names of what a method takes; ``args`` and ``kwargs`` are no names."""
+    """The parameters of a method, except ``args`` and ``kwargs``."""
     found = inspect.signature(method).parameters.values()
     return {one.name for one in found if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
 

@@ -1,4 +1,4 @@
-"""Ids, masks, types, offsets and words are those of transformers' tokenizers, on 194 languages, prose and odd text.
+"""Ids, masks, types, offsets and words equal those of transformers' tokenizers, on 194 languages, prose and odd text.
 
 ``python tests/parity/test_tokenizers.py`` prints how many texts were compared and how many differed.
 """
@@ -45,7 +45,7 @@ def tokenizers_of(vocabulary: Path, variant: str) -> tuple[Any, Any, Any, Any]:
 
 
 def languages(shared: Path, lines: int | None = None) -> list[str]:
-    """Lines of the declaration of human rights, up to ``lines`` of each language."""
+    """Lines of the Declaration of Human Rights, up to ``lines`` of each language."""
     texts: list[str] = []
     with lzma.open(shared / "data" / "languages.jsonl.xz", "rt", encoding="utf-8") as file:
         for record in file:
@@ -55,7 +55,7 @@ def languages(shared: Path, lines: int | None = None) -> list[str]:
 
 
 def prose(shared: Path, characters: int) -> list[str]:
-    """Paragraphs of the corpus, about ``characters`` in all, from documents all over it."""
+    """Paragraphs from documents all over the corpus, about ``characters`` in total."""
     texts: list[str] = []
     with lzma.open(shared / "data" / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
         for record in islice(file, 0, None, 100):
@@ -64,7 +64,7 @@ def prose(shared: Path, characters: int) -> list[str]:
 
 
 def rows(tokenizer: Any, encoding: Any, fast: bool) -> list[dict[str, Any]]:
-    """What is compared of each text of an encoded batch."""
+    """The values of each text of an encoded batch that are compared."""
     found = [{name: encoding[name][i] for name in encoding} for i in range(len(encoding["input_ids"]))]
     if fast:
         for i, row in enumerate(found):
@@ -119,7 +119,7 @@ def compare_words(shared: Path, vocabulary: Path) -> Compared:
 
 
 def modes(pair: bool) -> Iterator[dict[str, Any]]:
-    """Every way to pad and cut that a call can ask for."""
+    """Every combination of padding and truncation."""
     strategies = ["longest_first", "only_first"] + ["only_second"] * pair
     for padding, multiple, side in product((False, True, "max_length"), (None, 8), ("right", "left")):
         yield {"padding": padding, "pad_to_multiple_of": multiple, "padding_side": side, "max_length": 72}
@@ -162,7 +162,7 @@ def compare_modes(shared: Path, vocabulary: Path) -> Compared:
 
 
 def cannot_fit(tokenizer: Any, texts: list[str], second: list[list[str]], mode: dict[str, Any]) -> bool:
-    """Whether a mode asks one text of a pair to make room that it does not have; both refuse that (`bad_inputs` 13)."""
+    """Whether a mode would have to shorten one text of a pair to nothing; both packages refuse it (`bad_inputs` 13)."""
     strategy = mode.get("truncation")
     if not second or strategy not in ("only_first", "only_second"):
         return False
@@ -190,7 +190,7 @@ def test_same_as_the_reference(
 
 @pytest.mark.slow
 def test_a_million_lines(shared: Path, mini: Path) -> None:
-    """Ids, offsets and words of the languages and of the corpus, line by line, as ``tokenizers`` itself gives them."""
+    """Ids, offsets and words of the languages and of the corpus, line by line, equal those of ``tokenizers`` itself."""
     ours, *_ = tokenizers_of(mini / "vocab.txt", "uncased")
     rust, count = ours.backend_tokenizer, 0
     for some in batched(lines(shared), 10_000):
@@ -202,14 +202,14 @@ def test_a_million_lines(shared: Path, mini: Path) -> None:
 
 
 def lines(shared: Path) -> Iterator[str]:
-    """A million lines: those of the languages, as they are and reversed, and then stretches of the corpus."""
+    """A million lines: those of the languages, forwards and reversed, and then parts of the corpus."""
     known = languages(shared)
     texts = chain(known, (text[::-1] for text in known), _stretches(shared, 40), _stretches(shared, 97))
     yield from islice(texts, 1_000_000)
 
 
 def _stretches(shared: Path, size: int) -> Iterator[str]:
-    """The corpus in texts of ``size`` characters, whatever they cut through."""
+    """The corpus in texts of ``size`` characters, split anywhere."""
     with lzma.open(shared / "data" / "corpus.jsonl.xz", "rt", encoding="utf-8") as file:
         for record in file:
             text = json.loads(record)["text"]
@@ -271,7 +271,7 @@ def test_odd_pairs_cut(first: str, second: str, length: int, stride: int, mini: 
 
 
 WHOLE_UNICODE = [*range(0xD800), *range(0xE000, 0x110000)]
-# what lies between the last ideographs and the end is private or of no use yet
+# the code points between the last ideographs and the end are private or unassigned
 IN_USE = [*range(0xD800), *range(0xE000, 0x33500), *range(0xE0000, 0xE0200)]
 
 
@@ -280,8 +280,8 @@ IN_USE = [*range(0xD800), *range(0xE000, 0x33500), *range(0xE0000, 0xE0200)]
     [("uncased", IN_USE), *(pytest.param(v, WHOLE_UNICODE, marks=pytest.mark.slow) for v in VARIANTS)],
     ids=["in use", *VARIANTS],
 )
-def test_every_character_that_is_taken_from_rust(variant: str, codes: list[int], mini: Path) -> None:
-    """All of Unicode: a character that the kernel takes becomes what ``tokenizers`` makes of it (decision 30)."""
+def test_every_character_equals_tokenizers(variant: str, codes: list[int], mini: Path) -> None:
+    """All of Unicode: the kernel normalizes every character that it accepts as ``tokenizers`` does (decision 30)."""
     ours, *_ = tokenizers_of(mini / "vocab.txt", variant)
     rust, forms = ours.backend_tokenizer, forms_of(ours)
     taken = [char for char in map(chr, codes) if ord(char) in forms]
@@ -291,7 +291,7 @@ def test_every_character_that_is_taken_from_rust(variant: str, codes: list[int],
         text = "".join(f"a{char}b {char} {char}{char} Ab{char} " for char in taken[start : start + 200])
         words = [word for word, _ in rust.pre_tokenizer.pre_tokenize_str(rust.normalizer.normalize_str(text))]
         assert text.translate(table).split() == words
-        # most of Unicode is Chinese, Hangul or empty: there, some stand for their neighbours
+        # most of Unicode is Chinese, Hangul or unassigned: a sample of these is enough
         if number < 20 or number % 100 == 0:
             assert places(ours(text, verbose=False)[0]) == places(rust.encode(text))
     if ours.do_lower_case if ours.strip_accents is None else ours.strip_accents:
@@ -299,7 +299,7 @@ def test_every_character_that_is_taken_from_rust(variant: str, codes: list[int],
 
 
 def forms_of(tokenizer: Any) -> dict[int, tuple[str, bool]]:
-    """What the kernel's table makes of each code point that it takes, and whether that is a word of its own."""
+    """The normal form of each code point in the kernel's table, and whether it is a word of its own."""
     lower = tokenizer.do_lower_case
     table = characters(lower, lower if tokenizer.strip_accents is None else tokenizer.strip_accents)
     entries = table.entries.reshape(-1, PAGE)[table.pages].ravel()
@@ -319,9 +319,9 @@ def places(row: Any) -> list[Any]:
 
 
 def kept_in_place(normalize: Callable[[str], str], taken: list[str]) -> None:
-    """Stripping accents puts the marks that it leaves in order: none that is taken changes places with its neighbours.
+    """Stripping accents reorders the marks that it keeps: no accepted character changes places with its neighbours.
 
-    The probe begins with a mark that goes behind all others and ends with one that goes before them.
+    The probe begins with a mark that is moved after all others and ends with one that is moved before them.
     """
     probe = "\u08d4\U0001d16d\u302e\U0001d165\u1b44\U0001e94a"
     assert normalize(probe) != probe
@@ -337,14 +337,14 @@ LONG_WORDS = st.text(st.sampled_from("abcdxyzéß0ñабвгдеёжй각가힣�
 @HYPOTHESIS
 @given(words=st.lists(LONG_WORDS, max_size=4), variant=st.sampled_from(sorted(VARIANTS)))
 def test_long_words(words: list[str], variant: str, mini: Path) -> None:
-    """Words that Rust is not let cut, because its time would grow with the square of their length."""
+    """Words that are kept from Rust, whose time grows with the square of their length."""
     ours, theirs, *_ = tokenizers_of(mini / "vocab.txt", variant)
     assert not differing(ours, theirs, [" ".join(words)], **EVERYTHING)
     assert not differing(ours, theirs, [words], is_split_into_words=True, **EVERYTHING)
 
 
 def main() -> None:
-    """Print what every comparison found."""
+    """Print the results of every comparison."""
     transformers.logging.set_verbosity_error()
     shared = Path(__file__).resolve().parents[3] / "shared"
     total = wrong = 0

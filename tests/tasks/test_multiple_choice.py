@@ -154,7 +154,7 @@ def test_temperature_and_metrics(model: Any) -> None:
     [
         ("a prompt", InputTypeError, "Input 1 is 'a prompt'"),
         ({"prompt": "a"}, InputTypeError, "has 'prompt' and 'choices', not"),
-        (("a", "b"), InputTypeError, "choices are 'b'"),
+        (("a", "b"), InputTypeError, "choices of input 1 are 'b'"),
         (("a", ["b", 3]), InputTypeError, "Input 1 holds 3"),
         (("a", []), InputError, "Input 1 has no choices"),
     ],

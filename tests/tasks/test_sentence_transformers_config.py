@@ -80,7 +80,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
                 "modules": modules("Transformer", "Pooling", "Dense"),
                 "2_Dense__config": {"module_output_name": "scores"},
             },
-            "makes 'scores' of 'sentence_embedding'",
+            "turns 'sentence_embedding' into 'scores'",
         ),
         (
             {"modules": [{"type": OLD + "Transformer", "path": ""}, {"type": OLD + "Pooling", "path": "../x"}]},

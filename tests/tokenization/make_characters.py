@@ -1,8 +1,8 @@
-"""Writes ``characters.npz``: what each character of Unicode becomes in a text, asked of the package ``tokenizers``.
+"""Writes ``characters.npz``: the normal form of each Unicode character, obtained from the package ``tokenizers``.
 
     python tests/tokenization/make_characters.py
 
-An entry says what a character is and what is written instead: kind | count << 3 | (code or place in ``forms``) << 8.
+An entry holds the kind of a character and its replacement: kind | count << 3 | (code or index in ``forms``) << 8.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ import bertie.tokenization
 from bertie.tokenization.characters import BLANK, DROPPED, IDEOGRAPH, LETTER, PAGE, SIGN, UNLISTED, VARIANTS
 
 PATH = Path(bertie.tokenization.__file__).with_name("characters.npz")
-# two marks that stay where accents are stripped, but are put in order: one goes behind others, one before them
+# two marks that are kept where accents are stripped, but reordered: one moves after others, one before them
 _LATE, _EARLY = "\U0001d16d", "\u1b44"
 CODES = [*range(0xD800), *range(0xE000, 0x110000)]
-_part = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+_split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
 
 
-def read(lower: bool, strip: bool) -> Callable[[int], tuple[int, str]]:
-    """Return what says of a code point which kind it is and what it becomes."""
+def classifier(lower: bool, strip: bool) -> Callable[[int], tuple[int, str]]:
+    """Return the function from a code point to its kind and normal form."""
     options: dict[str, Any] = {"clean_text": True, "strip_accents": strip, "lowercase": lower}
     normalize = normalizers.BertNormalizer(handle_chinese_chars=False, **options).normalize_str
-    parted = normalizers.BertNormalizer(handle_chinese_chars=True, **options).normalize_str
+    normalize_chinese = normalizers.BertNormalizer(handle_chinese_chars=True, **options).normalize_str
 
     def kind_of(code: int) -> tuple[int, str]:
         char = chr(code)
@@ -35,14 +35,14 @@ def read(lower: bool, strip: bool) -> Callable[[int], tuple[int, str]]:
             return DROPPED, ""
         if normalize(_LATE + char + _EARLY) != _LATE + form + _EARLY:
             return UNLISTED, ""
-        words = [word for word, _ in _part(f"a{form}a")]
+        words = [word for word, _ in _split(f"a{form}a")]
         if words == ["a", "a"]:
             return BLANK, ""
         if words == ["a", form, "a"]:
             return SIGN, form
         if words != [f"a{form}a"]:
             raise ValueError(f"{char!r} becomes several words: {words}")
-        return (LETTER, form) if parted(char) == form else (IDEOGRAPH, form)
+        return (LETTER, form) if normalize_chinese(char) == form else (IDEOGRAPH, form)
 
     return kind_of
 
@@ -54,7 +54,7 @@ def main() -> None:
     numbers = []
     for variant in VARIANTS:
         entries = np.full(0x110000, DROPPED, np.uint32)
-        kind_of = read(*variant)
+        kind_of = classifier(*variant)
         for code in CODES:
             kind, form = kind_of(code)
             value = 0
@@ -62,7 +62,7 @@ def main() -> None:
                 place = places.setdefault(form, len(forms))
                 forms += form if len(form) > 1 and place == len(forms) else ""
                 value = len(form) << 3 | (ord(form) if len(form) == 1 else place) << 8
-                # so that ids never need more room than bytes
+                # so that the ids of a text are never more than its bytes
                 assert len(form) <= len(chr(code).encode())
             entries[code] = kind | value
         numbers.append([pages.setdefault(page.tobytes(), len(pages)) for page in entries.reshape(-1, PAGE)])

@@ -1,4 +1,4 @@
-"""The kernel, the package ``tokenizers`` and what stands between them: ids, offsets and words are ``tokenizers``'."""
+"""The kernel with its fallback, the package ``tokenizers``: ids, offsets and words are those of ``tokenizers``."""
 
 import copy
 import pickle
@@ -18,10 +18,10 @@ from bertie.data import records
 from bertie.kernels import text_reader
 from bertie.tokenization.backend import BertBackend
 from bertie.tokenization.encoding import Window
-from bertie.tokenization.rows import TextRows, flat_ids
+from bertie.tokenization.rows import LazyRows, flat_ids
 from bertie.tokenization.truncation import truncate
 
-# letters, signs, spaces to Python or to BERT, what is dropped, what moves, and marks between texts in the engine
+# letters, punctuation, spaces to Python or to BERT, dropped and reordered characters, and the kernel's text separator
 CHARACTERS = st.one_of(
     st.sampled_from(" \t\n,.!ABcde'[]\0\1\x0b\x1c\x85\u3000éÜßİ你，،\u0301\u302e\u1b44\ufffd"),
     st.characters(codec="utf-8"),
@@ -42,15 +42,15 @@ def places(row: Any) -> list[Any]:
 
 @QUICK
 @given(texts=TEXTS)
-def test_side_by_side_as_one_by_one_and_as_tokenizers(texts: list[str], tokenizer: Any) -> None:
+def test_a_batch_equals_single_texts_and_tokenizers(texts: list[str], tokenizer: Any) -> None:
     expected = [places(row) for row in tokenizer.backend_tokenizer.encode_batch(texts)]
     assert [places(tokenizer(text)[0]) for text in texts] == expected
     assert [places(row) for row in tokenizer(texts * 20).encodings] == expected * 20
 
 
-def rows_of_pieces(block: Any, call: Any, frame: Any) -> list[Any]:
-    texts = [Window.whole(block.pieces(number)) for number in range(len(block))]
-    return [truncate((text,), call, frame, False) for text in texts]
+def rows_of_pieces(encoded: Any, call: Any, template: Any) -> list[Any]:
+    texts = [Window.whole(encoded.pieces(number)) for number in range(len(encoded))]
+    return [truncate((text,), call, template, False) for text in texts]
 
 
 @QUICK
@@ -62,16 +62,16 @@ def rows_of_pieces(block: Any, call: Any, frame: Any) -> list[Any]:
     padding=st.sampled_from([False, True, "max_length"]),
     side=st.sampled_from(["left", "right"]),
 )
-def test_rows_of_the_kernel_as_rows_made_of_pieces(
+def test_rows_of_the_kernel_equal_rows_made_of_pieces(
     texts: list[str], truncation: bool, max_length: int, frame: bool, padding: Any, side: str, mini: Path
 ) -> None:
-    """Those of texts without partners come cut and framed from the kernel."""
+    """The kernel itself truncates the rows of single texts and adds their special tokens."""
     tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side, padding_side=side)
     options: dict[str, Any] = {"truncation": truncation, "max_length": max_length, "add_special_tokens": frame}
     options |= {"return_special_tokens_mask": True, "return_offsets_mapping": True, "return_length": True}
     found = []
-    for rows in (TextRows, rows_of_pieces):
-        with patch("bertie.tokenization.tokenizer.TextRows", rows):
+    for rows in (LazyRows, rows_of_pieces):
+        with patch("bertie.tokenization.tokenizer.LazyRows", rows):
             encoding = tokenizer(texts, padding=padding, verbose=False, **options)
         found.append([encoding.data, [(row.tokens, row.word_ids, row.tokens_cut) for row in encoding.encodings]])
     assert found[0] == found[1]
@@ -80,8 +80,8 @@ def test_rows_of_the_kernel_as_rows_made_of_pieces(
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("odd", ["", "\u302e", "[MASK]", "newyork", "[SEP] ", "x" * 9000])
 @pytest.mark.parametrize("added", [(), ("new york", "newyork")])
-def test_a_long_text_of_which_a_part_is_read(side: str, odd: str, added: tuple[str, ...], mini: Path) -> None:
-    """What is kept is the same wherever in the text something stands that the kernel leaves to others."""
+def test_only_a_part_of_a_long_text_is_read(side: str, odd: str, added: tuple[str, ...], mini: Path) -> None:
+    """The kept tokens are the same wherever in the text something occurs that the kernel leaves to ``tokenizers``."""
     tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side)
     tokenizer.add_tokens(list(added))
     words = "Unaffable words of a new york, and more of them "
@@ -97,10 +97,10 @@ def test_a_long_text_of_which_a_part_is_read(side: str, odd: str, added: tuple[s
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("text", ["a word " * 300, "word" * 20 + " a" * 300, "\u4f60" * 500, "x" * 9000])
-def test_no_more_is_counted_of_what_is_cut_off_than_there_is_a_use_for(
+def test_the_count_of_tokens_cut_off_is_limited(
     text: str, side: str, mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bertie.tokenization.tokenizer.COUNTED", 10)
+    monkeypatch.setattr("bertie.tokenization.tokenizer.COUNT_LIMIT", 10)
     tokenizer = BertTokenizer.from_pretrained(mini, truncation_side=side)
     whole = tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0]
     flat = flat_ids(tokenizer.rows([text, "a"], truncation=True, max_length=22))
@@ -118,7 +118,7 @@ def test_without_the_kernel(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert tokenizer(texts, truncation=True, max_length=4, padding=True)["input_ids"][0] == [101, 7592, 1010, 102]
 
 
-def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
+def test_threads_share_a_new_tokenizer(mini: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(mini)
     texts = [f"unaffableness{number} of things{number % 7}ed é{number}й" for number in range(2000)]
     expected = [row.ids for row in tokenizer.backend_tokenizer.encode_batch(texts)]
@@ -128,8 +128,8 @@ def test_threads_share_a_tokenizer_that_has_met_nothing(mini: Path) -> None:
 
 
 @needs_kernel
-def test_what_is_remembered_of_words_changes_nothing(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A word takes the place of another all the time."""
+def test_the_cache_of_words_changes_nothing(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is so small that words keep replacing each other."""
     monkeypatch.setattr(text_reader, "_FEWEST_LINES", 8)
     tokenizer = BertTokenizer.from_pretrained(mini)
     texts = [f"unaffable{number} é{number}й naïve¿{number} {'я' * (number % 20)}" for number in range(60)] * 3
@@ -161,7 +161,7 @@ def test_a_cache_that_grows_keeps_what_it_holds(most: int, mini: Path, monkeypat
     "text", ["cheung" * 4 + "\u085b\u1baa", "versity" * 4 + "\u085b\u1baa x", "[MASK] " + "uni" * 9 + "\u1baa\u085b."]
 )
 @pytest.mark.parametrize("plain", [False, True])
-def test_marks_that_are_put_in_order_at_the_end_of_a_long_word(text: str, plain: bool, tokenizer: Any) -> None:
+def test_reordered_marks_at_the_end_of_a_long_word(text: str, plain: bool, tokenizer: Any) -> None:
     rust = tokenizer.backend_tokenizer
     rust.encode_special_tokens = plain
     assert places(tokenizer(text, split_special_tokens=plain)[0]) == places(rust.encode(text))
@@ -171,7 +171,7 @@ def test_marks_that_are_put_in_order_at_the_end_of_a_long_word(text: str, plain:
     "token", ["a", "re", "cover", "%", "#", " ", "\t", "é", "你", "x y", AddedToken("Re", normalized=False)]
 )
 def test_added_tokens_within_words(token: Any, mini: Path) -> None:
-    """Whatever is added, texts that may hold it are read by ``tokenizers``."""
+    """Whatever the added token, ``tokenizers`` reads the texts that may hold it."""
     tokenizer = BertTokenizer.from_pretrained(mini)
     tokenizer.add_tokens([token, AddedToken("ő", normalized=False), AddedToken("[X", normalized=False)])
     rust = tokenizer.backend_tokenizer
@@ -185,7 +185,7 @@ def test_added_tokens_within_words(token: Any, mini: Path) -> None:
         assert places(tokenizer(text)[0]) == places(rust.encode(text)), text
 
 
-def test_tokens_of_the_vocabulary_are_added_without_the_package(mini: Path) -> None:
+def test_tokens_of_the_vocabulary_are_added_without_tokenizers(mini: Path) -> None:
     tokenizer = BertTokenizer.from_pretrained(mini)
     backend = tokenizer._backend
     assert isinstance(backend, BertBackend)

@@ -1,4 +1,4 @@
-"""Bad texts and bad files (bad_inputs 1-17): each is survived, or refused in one clear sentence."""
+"""Bad texts and bad files (bad_inputs 1-17): each is handled, or refused in one clear sentence."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_4_empty_list(cls: type) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\0", "\x07", "\u200b", "\ufffd", "\x85", "\u00ad", "\ue000"])
-def test_5_characters_that_are_no_text(odd: str, mini: Path) -> None:
+def test_5_characters_that_are_dropped(odd: str, mini: Path) -> None:
     text = f"he{odd}llo {odd} wor{odd}ld"
     encoding = BertTokenizer(mini / "vocab.txt")(text, return_offsets_mapping=True)
     assert encoding.tokens() == ["[CLS]", "hello", "world", "[SEP]"]
@@ -137,7 +137,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_9_a_million_characters_of_one_kind(name: str, mini: Path) -> None:
-    """The same ids as those of a part of it."""
+    """Its ids begin with those of its beginning."""
     tokenizer, text = BertTokenizer(mini / "vocab.txt"), FLOODS[name]
     ids = tokenizer(text, verbose=False)["input_ids"]
     expected = RustTokenizer.from_file(str(mini / "tokenizer.json")).encode(text[:9_999]).ids
@@ -254,7 +254,9 @@ def test_14_an_empty_line_keeps_its_id(cls: type, tmp_path: Path, caplog: pytest
     assert cls.from_pretrained(tmp_path / "given as a dict").get_vocab() == tokenizer.get_vocab()
 
 
-def test_14_a_token_that_is_no_line_is_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_14_a_token_that_does_not_fit_on_a_line_is_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tokenizer = BertTokenizer(vocab={**{token: i for i, token in enumerate(WORDS)}, "": len(WORDS)})
     tokenizer.save_pretrained(tmp_path)
     assert "vocab.txt was not written" in caplog.text
@@ -274,7 +276,7 @@ def test_14_a_vocabulary_of_500_megabytes(cls: type, tmp_path: Path) -> None:
 def test_15_files_that_disagree(tmp_path: Path) -> None:
     make().save_pretrained(tmp_path)
     write(tmp_path, lines().replace(b"hello\nworld", b"world\nhello"))
-    with pytest.raises(CheckpointError, match="differ: 'hello' has the id 5 in the one and 6 in the other"):
+    with pytest.raises(CheckpointError, match="differ: 'hello' has the id 5 in the first and 6 in the second"):
         BertTokenizer.from_pretrained(tmp_path)
 
 
@@ -336,7 +338,7 @@ def test_15_damaged_files(file: str, content: str, tmp_path: Path) -> None:
         ("added_tokens", [{"id": 0, "content": "a", "lstrip": 3}], "an added token: 'lstrip' is 3"),
     ],
 )
-def test_15_a_value_of_another_kind_is_named(part: str, stated: Any, says: str, tmp_path: Path) -> None:
+def test_15_a_value_of_the_wrong_type_is_named(part: str, stated: Any, says: str, tmp_path: Path) -> None:
     make().save_pretrained(tmp_path)
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), part: stated}))
@@ -345,7 +347,9 @@ def test_15_a_value_of_another_kind_is_named(part: str, stated: Any, says: str, 
 
 
 @pytest.mark.parametrize("wrong", [{"ids": []}, {"tokens": []}, {"ids": [2, 3]}])
-def test_15_a_post_processor_whose_ids_and_tokens_do_not_pair(tmp_path: Path, wrong: dict[str, list[int]]) -> None:
+def test_15_a_post_processor_with_unequal_numbers_of_ids_and_tokens(
+    tmp_path: Path, wrong: dict[str, list[int]]
+) -> None:
     make().save_pretrained(tmp_path)
     stated = json.loads((tmp_path / "tokenizer.json").read_text())
     stated["post_processor"]["special_tokens"]["[SEP]"] |= wrong
@@ -354,17 +358,17 @@ def test_15_a_post_processor_whose_ids_and_tokens_do_not_pair(tmp_path: Path, wr
         BertTokenizer.from_pretrained(tmp_path)
 
 
-def test_15_a_model_that_cannot_cut_a_text(tmp_path: Path) -> None:
+def test_15_a_model_that_cannot_encode_a_text(tmp_path: Path) -> None:
     make().save_pretrained(tmp_path)
     stated = json.loads((tmp_path / "tokenizer.json").read_text())
     stated["model"]["unk_token"] = "no such token"
     (tmp_path / "tokenizer.json").write_text(json.dumps(stated))
-    with pytest.raises(CheckpointError, match="no such token|cannot cut these texts"):
+    with pytest.raises(CheckpointError, match="no such token|cannot encode these texts"):
         BertTokenizer.from_pretrained(tmp_path)("zebra")
 
 
 @BOTH
-def test_16_length_tells_the_embeddings_that_are_needed(cls: type) -> None:
+def test_16_the_length_is_the_number_of_embeddings_needed(cls: type) -> None:
     tokenizer = make(cls)
     assert len(tokenizer) == tokenizer.vocab_size == len(WORDS)
     assert tokenizer.add_tokens(["new", "newer"]) == 2
@@ -390,12 +394,12 @@ def test_17_threads_share_one_tokenizer(cls: type, mini: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_17_fork_after_use(mini: Path) -> None:
-    """In a process of its own: what is looked for is a warning that Rust writes to the error stream."""
+    """In a process of its own, because the test looks for a warning that Rust writes to standard error."""
     program = f"""
 import os
 from bertie import BertTokenizer
 tokenizer = BertTokenizer({str(mini / "vocab.txt")!r})
-# added tokens are found by Rust, which has threads of its own
+# Rust, which has threads of its own, reads texts with added tokens
 texts = ["привет [MASK] мир", "hello world"] * 50
 expected = tokenizer(texts).data
 child = os.fork()
@@ -412,7 +416,7 @@ assert tokenizer(texts).data == expected
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_17_fork_while_threads_encode(mini: Path) -> None:
-    """In a process of its own: a child that waits for a lock of its parent's threads would wait forever."""
+    """In a process of its own, because a child that waits for a lock of its parent's threads would wait forever."""
     program = f"""
 import itertools, os, signal, threading
 from bertie import BertTokenizer
@@ -437,7 +441,7 @@ for _ in range(20):
 print("done", flush=True)
 os._exit(0)
 """
-    # newer Pythons give every such fork a DeprecationWarning
+    # newer Pythons warn of every such fork
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("done\n", "")
@@ -472,7 +476,7 @@ def test_no_vocabulary_in_the_folder(tmp_path: Path, minilm: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 2**31, True, 1.5])
-def test_an_id_that_no_token_can_have(number: Any) -> None:
+def test_invalid_ids_are_refused(number: Any) -> None:
     tokens = {token: place for place, token in enumerate(("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"))}
     with pytest.raises(TypeError, match=f"'a' the id {number}; ids are integers from 0 to 2147483647"):
         BertTokenizer({**tokens, "a": number})

@@ -1,4 +1,4 @@
-"""``tokenizer_class``: BERT's names are read, what a tokenizer.json states is run, the others are refused by name."""
+"""``tokenizer_class``: names of BERT's class are read, a tokenizer.json is run, other classes are refused by name."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def folder(
 
 @pytest.mark.parametrize("name", ["BertTokenizerFast", "BertTokenizer", "ElectraTokenizerFast", "MobileBertTokenizer"])
 @pytest.mark.parametrize("where", ["tokenizer_config.json", "config.json"])
-def test_other_names_of_bert_s(name: str, where: str, tmp_path: Path) -> None:
+def test_other_names_of_berts_class(name: str, where: str, tmp_path: Path) -> None:
     for door in (AutoTokenizer, BertTokenizer, BertTokenizerLegacy):
         assert door.from_pretrained(folder(tmp_path, name, where))("hello world")["input_ids"] == [2, 9, 10, 3]
 
@@ -40,7 +40,7 @@ def test_other_names_of_bert_s(name: str, where: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["MPNetTokenizer", "RoFormerTokenizerFast", "KoBertTokenizer", "XLMRobertaTokenizer"])
 @pytest.mark.parametrize("where", ["tokenizer_config.json", "config.json"])
 @pytest.mark.parametrize("door", [AutoTokenizer, BertTokenizer, BertTokenizerLegacy])
-def test_others_are_refused_by_name(name: str, where: str, door: Any, tmp_path: Path) -> None:
+def test_other_classes_are_refused_by_name(name: str, where: str, door: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"is a {name.removesuffix('Fast')}, .* transformers"):
         door.from_pretrained(folder(tmp_path, name, where))
 
@@ -50,7 +50,7 @@ def test_a_class_that_runs_its_file_needs_one(tmp_path: Path) -> None:
         AutoTokenizer.from_pretrained(folder(tmp_path, "PreTrainedTokenizerFast"))
 
 
-def test_what_a_file_cannot_say_is_refused_with_it(tmp_path: Path) -> None:
+def test_a_class_that_does_more_than_its_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"RoFormerTokenizer, which cuts Chinese into words with jieba"):
         AutoTokenizer.from_pretrained(folder(tmp_path, "RoFormerTokenizer", serialized=True))
 
@@ -69,7 +69,7 @@ def test_a_file_is_run_whatever_the_class(name: str, tmp_path: Path) -> None:
     assert len(ours) == len(WORDS)
 
 
-def test_mpnet_s_own_class_gives_the_same(tmp_path: Path) -> None:
+def test_mpnets_own_class_gives_the_same(tmp_path: Path) -> None:
     ours = AutoTokenizer.from_pretrained(folder(tmp_path, "MPNetTokenizerFast", serialized=True))
     theirs = transformers.MPNetTokenizer.from_pretrained(tmp_path)
     for pair in ((), ("world",)):
@@ -77,7 +77,7 @@ def test_mpnet_s_own_class_gives_the_same(tmp_path: Path) -> None:
 
 
 def test_a_class_without_token_types(tmp_path: Path) -> None:
-    """As the reference, neither a call nor a task gives types to a model whose class has none."""
+    """As in the reference, neither a call nor a task passes token types to a model whose class has none."""
     ours = AutoTokenizer.from_pretrained(folder(tmp_path, "DistilBertTokenizer"))
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert dict(ours("hello", "world")) == dict(theirs("hello", "world"))
@@ -89,7 +89,7 @@ def test_a_class_without_token_types(tmp_path: Path) -> None:
     assert "token_type_ids" not in AutoTokenizer.from_pretrained(tmp_path / "saved")("hello", "world")
 
 
-def test_no_first_token_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_missing_cls_token_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"cls_token is None, .* name a token"):
         AutoTokenizer.from_pretrained(folder(tmp_path, "BertTokenizer", cls_token=None))
     tokenizer = BertTokenizer(tmp_path / "vocab.txt")
@@ -97,7 +97,7 @@ def test_no_first_token_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(bertie.InputError, match=r"cls_token is None, .* set tokenizer.cls_token"):
         tokenizer("hello")
     assert tokenizer("hello", add_special_tokens=False)["input_ids"] == [9]
-    # a tokenizer.json says by itself what a row begins with
+    # a tokenizer.json has its own template of rows
     ours = AutoTokenizer.from_pretrained(folder(tmp_path, "BertTokenizer", serialized=True, cls_token=None))
     assert ours.cls_token is None
     assert ours("hello")["input_ids"] == [5, 9, 6]
@@ -115,7 +115,7 @@ def test_a_missing_vocabulary_is_also_a_value_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cls", [BertTokenizer, BertTokenizerLegacy])
-def test_options_of_other_tokenizers_are_taken_and_said(
+def test_options_of_other_tokenizers_are_accepted_and_reported(
     cls: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_said", set())

@@ -1,4 +1,4 @@
-"""The characters that those of a normal form come from: forms that drop, join and spread characters."""
+"""The alignment of texts with normal forms that drop, compose and expand characters."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.tokenization.origins import Form, spans_of
+from bertie.tokenization.origins import Normalize, original_spans
 from bertie.tokenization.wordpiece import BasicTokenizer
 
 
@@ -35,14 +35,14 @@ def compatible(text: str) -> str:
         (uncased, "", []),
     ],
 )
-def test_spans(form: Form, text: str, expected: list[tuple[int, int]]) -> None:
-    assert spans_of(text, form) == expected
+def test_spans(form: Normalize, text: str, expected: list[tuple[int, int]]) -> None:
+    assert original_spans(text, form) == expected
 
 
 @given(text=st.text(st.sampled_from("aé\u0301\u200b\0 İß中가\u1100\u1161-ﬁ"), max_size=20))
 @pytest.mark.parametrize("form", [cased, uncased, compatible])
-def test_every_character_has_a_span_in_order(form: Form, text: str) -> None:
-    spans = spans_of(text, form)
+def test_every_character_has_a_span_in_order(form: Normalize, text: str) -> None:
+    spans = original_spans(text, form)
     assert len(spans) == len(form(text))
     assert spans == sorted(spans)
     assert all(0 <= start < stop <= len(text) for start, stop in spans)

@@ -1,4 +1,4 @@
-"""The collators of transformers and `datasets.map` take our tokenizers as their own (decision 21)."""
+"""The collators of transformers and `datasets.map` work with our tokenizers as with their own (decision 21)."""
 
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def test_pad(name: str, kind: str | None, mini: Path) -> None:
 
 
 def test_a_mask_of_more_dimensions(mini: Path) -> None:
-    """It is taken as it is, as long as nothing has to be filled up."""
+    """It is accepted as long as nothing has to be padded."""
     features = [{"input_ids": [101, 7, 102], "attention_mask": torch.ones(1, 3, 3)}] * 2
     ours, theirs = both("BertTokenizer", mini)
     for tokenizer in (ours, theirs):

@@ -1,4 +1,4 @@
-"""What a tokenizer does beside cutting texts: files, copies, added tokens, ids back to text, rows by hand."""
+"""Everything about a tokenizer except its algorithm: files, copies, added tokens, decoding, rows made of ids."""
 
 import copy
 import pickle
@@ -31,7 +31,7 @@ def loaded(cls: type, folder: Path, **options: Any) -> Any:
 
 
 @BOTH
-def test_files_go_both_ways(cls: type, mini: Path, tmp_path: Path) -> None:
+def test_saved_files_are_read_by_both_packages(cls: type, mini: Path, tmp_path: Path) -> None:
     tokenizer = loaded(cls, mini, truncation_side="left")
     tokenizer.add_tokens(["newword", AddedToken("other", lstrip=True)])
     tokenizer.add_special_tokens({"extra_special_tokens": ["<x>"]})
@@ -44,6 +44,14 @@ def test_files_go_both_ways(cls: type, mini: Path, tmp_path: Path) -> None:
     assert again.truncation_side == "left"
     assert again.extra_special_tokens == reference.extra_special_tokens == ["<x>"]
     assert again.model_max_length == reference.model_max_length == 512
+
+
+def test_options_of_the_legacy_tokenizer_are_saved_by_the_fast_one(mini: Path, tmp_path: Path) -> None:
+    BertTokenizer(mini / "vocab.txt", do_basic_tokenize=False, never_split=["Foo"]).save_pretrained(tmp_path)
+    legacy = BertTokenizerLegacy.from_pretrained(tmp_path)
+    assert (legacy.do_basic_tokenize, legacy.never_split) == (False, ["Foo"])
+    theirs = transformers.BertTokenizerLegacy.from_pretrained(tmp_path)
+    assert legacy.tokenize("hello, world") == theirs.tokenize("hello, world") != ["hello", ",", "world"]
 
 
 @BOTH
@@ -176,7 +184,7 @@ def test_legacy_tokens_and_added_tokens(mini: Path) -> None:
 
 
 def steps_of(work: Callable[[], Any]) -> int:
-    """Return how many instructions the interpreter takes for it."""
+    """Return the number of bytecode instructions that the interpreter executes."""
     count = 0
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
@@ -194,7 +202,7 @@ def steps_of(work: Callable[[], Any]) -> int:
     return count
 
 
-def test_many_added_tokens_cost_no_more_each(mini: Path) -> None:
+def test_the_cost_of_added_tokens_is_linear(mini: Path) -> None:
     def steps(count: int) -> int:
         tokenizer = loaded(BertTokenizerLegacy, mini)
         before, words = len(tokenizer), [f"<{number}>" for number in range(count)]
@@ -205,7 +213,7 @@ def test_many_added_tokens_cost_no_more_each(mini: Path) -> None:
     assert steps(2_000) < 5 * steps(500), "each of them looks through all added tokens"
 
 
-def test_long_words_cost_no_more_each(mini: Path) -> None:
+def test_the_cost_of_long_words_is_linear(mini: Path) -> None:
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=99)) for _ in range(400)]
 
@@ -225,7 +233,7 @@ def test_length_as_in_the_reference(cls: type, mini: Path) -> None:
 
 
 @BOTH
-def test_rows_by_hand(cls: type, mini: Path) -> None:
+def test_rows_made_of_ids(cls: type, mini: Path) -> None:
     tokenizer, reference = loaded(cls, mini), theirs(BertTokenizerLegacy).from_pretrained(mini)
     first, second = [7592, 2088, 999], [2023]
     for pair in (None, second):
@@ -294,7 +302,7 @@ def test_targets_and_other_arguments(cls: type, mini: Path, caplog: pytest.LogCa
     assert caplog.text.count("a text has 602 tokens, but the model takes 512") == 1
 
 
-def test_batch_encoding_asks_like_the_reference(mini: Path) -> None:
+def test_batch_encoding_answers_like_the_reference(mini: Path) -> None:
     tokenizer, reference = loaded(BertTokenizer, mini), transformers.BertTokenizer.from_pretrained(mini)
     seconds = ["The second, unaffable text", "b", "c d", "e"]
     for side, padding in (("right", True), ("left", True), ("right", False)):
@@ -356,7 +364,7 @@ def test_rows_know_what_was_cut(cls: type, mini: Path) -> None:
 
 
 def test_many_added_tokens_are_found(mini: Path) -> None:
-    """Those with spaces, with capitals, with signs, of one sign alone, and of characters beyond the usual."""
+    """Added tokens with spaces, capitals and punctuation, of a single character, and of unusual characters."""
     added = [f"tok{number}" for number in range(50)] + ["c++", "New York", "Ünï", "你好", "don't", "\u302ea", "x y"]
     added += [AddedToken("<E>", normalized=False), AddedToken("W X", normalized=False), AddedToken("%", lstrip=True)]
     texts = [

@@ -1,4 +1,4 @@
-"""The readable algorithm, by small examples and against a version that only says what is meant."""
+"""The readable algorithm, by small examples and against a literal version of the definition."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ def plainly(word: str, vocabulary: dict[str, int]) -> list[str]:
     inner=st.sets(st.text("ab", min_size=1, max_size=7), max_size=12),
     word=st.text("ab", min_size=1, max_size=20),
 )
-def test_same_as_trying_every_end(entries: set[str], inner: set[str], word: str) -> None:
+def test_equal_to_the_plain_definition(entries: set[str], inner: set[str], word: str) -> None:
     tokens = ["[UNK]", *sorted(entries), *(f"##{text}" for text in sorted(inner))]
     vocabulary = {token: i for i, token in enumerate(tokens)}
     assert WordPiece(vocabulary, "[UNK]").tokens(word) == plainly(word, vocabulary)

@@ -1,4 +1,4 @@
-"""Vocabularies trained from texts: the definition, literally; the trainer of ``tokenizers``; sizes, ties and faults."""
+"""Vocabularies trained from texts, compared with the literal definition and the trainer of ``tokenizers``; errors."""
 
 from collections import Counter
 from itertools import pairwise
@@ -20,7 +20,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def by_definition(words: dict[str, int], size: int) -> list[str]:
-    """Merge the most frequent pair, counting anew each time."""
+    """Merge the most frequent pair, recounting all pairs each time."""
     letters = sorted(set("".join(words)))
     within = set("".join(word for word in words if len(word) > 1))
     pieces = [*letters, *("##" + letter for letter in letters if letter in within)]
@@ -43,7 +43,7 @@ def by_definition(words: dict[str, int], size: int) -> list[str]:
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=9), st.integers(1, 2**40), min_size=1, max_size=12))
-def test_merges_are_those_of_the_definition_in_whatever_order_words_come(words: dict[str, int]) -> None:
+def test_merges_equal_the_definition_for_any_order_of_words(words: dict[str, int]) -> None:
     least = 2 * len(set("".join(words)))
     sizes = [size for size in range(least, least + 30) if _is_reached(words, size)]
     for size in sizes:
@@ -60,7 +60,7 @@ def _is_reached(words: dict[str, int], size: int) -> bool:
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_words_are_counted_as_the_tokenizer_reads_whole_texts(lower: bool, shared: Path) -> None:
+def test_word_counts_equal_those_of_whole_texts(lower: bool, shared: Path) -> None:
     texts = [str(row.fields["text"]) for row in records(shared / "data" / "languages.jsonl.xz")]
     texts += ["a\x0bb c\x1cd\x85e\xa0f\u3000g", "un\u0301 \u0301e I\u0307 \u4e00\u4e8c,x"]
     rust = bertie.BertTokenizer(do_lower_case=lower).backend_tokenizer
@@ -102,7 +102,7 @@ def test_the_size_is_exact_and_the_files_open_in_transformers(size: int, tmp_pat
     assert theirs(texts[:50])["input_ids"] == tokenizer(texts[:50])["input_ids"]
 
 
-def test_no_token_is_there_twice() -> None:
+def test_tokens_are_unique() -> None:
     plain = bertie.BertTokenizer()
     trained = plain.train_new_from_iterator(["ab ab"], 11, new_special_tokens=["[X]", "[X]", "[CLS]"])
     assert list(trained.get_vocab().values()) == list(range(11))
@@ -122,17 +122,17 @@ def test_special_tokens_are_renamed_and_added() -> None:
     assert len(tokenizer) == 300
 
 
-def test_what_can_only_be_unknown_has_no_say() -> None:
+def test_words_that_can_only_be_unknown_are_ignored() -> None:
     words = {"ab": 5, "x" * 101: 1000, "cé": 7}
     # room for two characters: c and é occur most often, a and b are left out, and ab with them
     assert train_wordpiece(words, 5, [], limit_alphabet=2) == ["c", "é", "##c", "##é", "cé"]
 
 
-def test_what_the_texts_cannot_give_is_refused() -> None:
+def test_impossible_vocabularies_are_refused() -> None:
     words = {"low": 5, "lower": 2}
     with pytest.raises(bertie.errors.InputError, match=r"give a vocabulary of 14 tokens, not of 50: .* 2 times"):
         train_wordpiece(words, 50, [])
-    with pytest.raises(bertie.errors.InputError, match="5 special tokens leave room for no character"):
+    with pytest.raises(bertie.errors.InputError, match="5 special tokens leave no room for a character"):
         train_wordpiece(words, 6, SPECIAL)
     with pytest.raises(bertie.errors.InputError, match="there are no words"):
         train_wordpiece({}, 60, SPECIAL)

@@ -1,4 +1,4 @@
-"""brat: annotated spans in a file ``.ann``, by characters of the text in the file ``.txt`` beside it."""
+"""brat: annotated spans in an ``.ann`` file, in characters of the text in the ``.txt`` file beside it."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from bertie.data.record import BadRows, Record
 from bertie.errors import InputError
 from bertie.messages import wrong_byte
 
-# T1 <tab> Person 0 12 <tab> Ada Lovelace; a span in several parts has a semicolon between them
+# T1 <tab> Person 0 12 <tab> Ada Lovelace; semicolons separate the parts of a discontinuous span
 _SPAN = re.compile(r"T\S*\t(\S+) (\d+(?: \d+;\d+)* \d+)(?:\t(.*))?")
 
 
 def brat_records(path: Path, bad: BadRows, written: Format, notes: list[str]) -> Iterator[Record]:
-    """Yield each line that is not blank, with ``text`` and ``entities``, of the document beside the file ``.ann``."""
+    """Yield each non-blank line of the document beside the ``.ann`` file, with ``text`` and ``entities``."""
     document = path.with_suffix(".txt")
     text = _content(document, written)
     entities = list(_entities(path, text, written, bad, notes))
@@ -43,16 +43,16 @@ def _entities(path: Path, text: str, written: Format, bad: BadRows, notes: list[
             bad.add(f"{where} says {said!r:.60} where {path.stem}.txt has {here!r:.60}.")
             continue
         if "\n" in text[first:last]:
-            notes.append(f"{where} has a span that goes on over a line break; it is left out.")
+            notes.append(f"{where} has a span across a line break; it is left out.")
         elif len(numbers) > 2:
-            notes.append(f"{where} has a span in parts; it is read from its first part to its last.")
+            notes.append(f"{where} has a span in parts; it is read from the start of the first to the end of the last.")
         yield first, last, kind
 
 
 def _content(path: Path, written: Format) -> str:
     encoding = written.encoding or "utf-8"
     try:
-        # decoded as bytes: line ends count as they stand
+        # text mode would translate line endings, and shift the offsets
         return path.read_bytes().decode(encoding)
     except OSError as error:
         raise InputError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error

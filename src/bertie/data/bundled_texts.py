@@ -9,7 +9,7 @@ from pathlib import Path
 
 _BOOK = "treasure_island.txt.xz"
 _FILM_SENTENCES = ("film_sentences_train.csv.xz", "film_sentences_dev.csv.xz")
-# Texts of these many sentences are taken from the book, so that their lengths are as mixed as in practice.
+# The numbers of sentences of the texts taken from the book, whose lengths are thus as mixed as in practice.
 _SENTENCES = (1, 1, 2, 3, 1, 2, 5, 8)
 
 
@@ -19,7 +19,7 @@ def book_sentences() -> list[str]:
 
 
 def book_texts(count: int = 256) -> list[str]:
-    """Return texts of one to eight sentences, spread over the book."""
+    """Return texts of one to eight sentences, spread evenly over the book."""
     sentences = book_sentences()
     step = len(sentences) // count
     return [
@@ -30,7 +30,7 @@ def book_texts(count: int = 256) -> list[str]:
 
 @contextmanager
 def film_sentences() -> Iterator[tuple[Path, Path]]:
-    """Yield the files of labelled sentences about films: to train on, and to measure on."""
+    """Yield the files of labelled sentences about films: for training, and for evaluation."""
     with ExitStack() as stack:
         train, test = (stack.enter_context(as_file(_bundled(name))) for name in _FILM_SENTENCES)
         yield train, test

@@ -1,4 +1,4 @@
-"""What stands in a cell: texts, lists, numbers and nothing, each refused with its place if it is something else."""
+"""The values of cells: texts, lists, numbers and missing values; errors say where a cell is."""
 
 import ast
 import json
@@ -12,12 +12,12 @@ _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "tru
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a cell is empty: None, NaN, or a text without a letter."""
+    """Whether a cell is missing: None, NaN, or blank."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def flag_in(value: object) -> bool | None:
-    """Return what a cell of 0 and 1, or of true and false, says; None if it is none."""
+    """Return the value of a cell of 0 or 1, or of true or false; None if it is neither."""
     return _FLAGS.get(str(name_in(value)).casefold())
 
 
@@ -32,15 +32,15 @@ def text_in(value: object, role: str, where: str) -> str:
 
 
 def has_content(text: str) -> bool:
-    """Whether a tokenizer finds anything in a text: control and format characters and U+FFFD are dropped."""
+    """Whether a tokenizer finds anything in a text; it drops control and format characters and U+FFFD."""
     return any(
         not one.isspace() and one != "\ufffd" and (one.isprintable() or unicodedata.category(one)[0] != "C")
         for one in text
     )
 
 
-def list_in(value: object, gap: str | None = None) -> list[Any] | None:
-    """Return the list in a cell, also in JSON or Python, or parted by ``gap`` without brackets; None: it is none."""
+def list_in(value: object, separator: str | None = None) -> list[Any] | None:
+    """Return the list in a cell, also as JSON or Python source, or as text with a ``separator``; None for no list."""
     if isinstance(value, list | tuple):
         return list(value)
     if not isinstance(value, str):
@@ -53,7 +53,7 @@ def list_in(value: object, gap: str | None = None) -> list[Any] | None:
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
             return items if isinstance(items, list) else None
-    return [item for item in stripped.split(gap) if item] if gap is not None and stripped else None
+    return [item for item in stripped.split(separator) if item] if separator is not None and stripped else None
 
 
 def number_in(value: object, where: str) -> float:
@@ -64,7 +64,7 @@ def number_in(value: object, where: str) -> float:
 
 
 def number_or_none(value: Any) -> float | None:
-    """Return the finite number in a cell, None if there is none."""
+    """Return the finite number in a cell, or None."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -73,7 +73,7 @@ def number_or_none(value: Any) -> float | None:
 
 
 def name_in(value: object) -> str | None:
-    """Return a label's name as CSV would write it, None if there is none; a whole number has no decimal point."""
+    """Return a label's name as CSV has it, or None if the cell is missing; a whole number has no decimal point."""
     if is_nothing(value):
         return None
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""Which column holds what: by the names that data sets usually give, by what stands in them, or as the user says."""
+"""Which column has which role: by the usual names of columns, by their content, or as the user says."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,8 +20,9 @@ from bertie.data.schema import (
 )
 from bertie.errors import InputError, nearest, spelled
 
+# between columns that the user names together
 _JOINED, _LISTED = "+", ","
-# the usual names of the columns of two texts
+# the usual names of the columns of a pair
 _PAIRS = (
     "sentence1 sentence2",
     "text1 text2",
@@ -43,7 +44,7 @@ _LABELS = frozenset(" ".join((*LABEL_NAMES, *SCORE_NAMES)).split())
 def find_columns(
     schema: Schema, rows: Sequence[Mapping[str, Any]], given: Mapping[str, Any] | None = None, needs_label: bool = True
 ) -> Columns:
-    """Return the column of each role, by the first ``rows`` and by what the user says, as for `bertie.finetune`."""
+    """Return the column of each role, from the first ``rows``; ``given`` are the user's, as in `bertie.finetune`."""
     return _Finder(schema, rows, given or {}).find(needs_label)
 
 
@@ -62,10 +63,10 @@ class _Finder:
                 self._find_pair()
             if role.is_sought(self.found):
                 self._find_by_name(role)
-        for name, guess, said in self.schema.guesses:
+        for name, guess, reason in self.schema.guesses:
             if name not in self.found and name not in self.given and (column := guess(self._rest())) is not None:
                 self.found[name] = column
-                how |= {name: said} if said else {}
+                how |= {name: reason} if reason else {}
         if missing := [role.name for role in roles if role.is_missing(self.found, needs_label)]:
             what = " and ".join(name.replace("_", " ") for name in missing)
             raise InputError(
@@ -73,7 +74,7 @@ class _Finder:
             )
         if self.schema.role("answers") and not {"answers", "answer_text"} & set(self.found):
             self.found["answers"] = "answers"
-        flags = self._places()
+        flags = self._label_flags()
         found = {role.name: self.found[role.name] for role in roles if role.name in self.found}
         return Columns(found, how, flags, [name for name in self._rest() if name not in flags])
 
@@ -104,8 +105,8 @@ class _Finder:
             raise self._ambiguous("text", [*both, *(column for column in alone if column not in both)])
         self.found["text"], self.found["text_pair"] = pairs[0]
 
-    def _places(self) -> list[str]:
-        """Return the columns of 0 and 1 that say the same as the lists in the label's column, place by place."""
+    def _label_flags(self) -> list[str]:
+        """Return the columns of 0 and 1 whose values equal, element by element, the lists in the label's column."""
         column = self.found.get("label")
         if not self.schema.has_flags or not isinstance(column, str):
             return []
@@ -120,13 +121,13 @@ class _Finder:
         return [column for column in self.columns if key(column) == name]
 
     def _rest(self) -> dict[str, list[Any]]:
-        """Return the cells of the columns that neither the user nor a name has given a role."""
+        """Return the cells of the columns without a role so far."""
         taken: set[str] = set()
         for column in (*self.found.values(), *self.given.values()):
             taken |= set(column) if isinstance(column, list) else {column}
         return {name: [row.get(name) for row in self.rows] for name in self.columns if name not in taken}
 
-    # the user's word, and what cannot be found
+    # what the user names, and errors
 
     def _given(self, name: str, named: Any) -> Any:
         roles = [role.name for role in self.schema.roles]
@@ -139,7 +140,7 @@ class _Finder:
             named = [part.strip() for part in named.split(between)]
         if isinstance(named, Sequence) and not isinstance(named, str):
             if not between:
-                raise InputError(f"columns[{name!r}] is {named!r:.60}; it is one column, named by a str.")
+                raise InputError(f"columns[{name!r}] is {named!r:.60}; it must be one column, named by a str.")
             return [self._given(name, one) for one in named]
         if named in self.columns or named == "":
             return named
@@ -161,7 +162,9 @@ class _Finder:
         looks_like_data = any(
             len(column) > 40 or column.count(" ") > 1 or column.replace(".", "").isdigit() for column in self.columns
         )
-        return " (if these are the first row, put a line with the columns' names above it)" if looks_like_data else ""
+        return (
+            " (if these are the first row, add a line with the names of the columns above)" if looks_like_data else ""
+        )
 
 
 def _how(roles: Sequence[str]) -> str:
@@ -169,7 +172,7 @@ def _how(roles: Sequence[str]) -> str:
 
 
 def ignored_data(schema: Schema, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for each ignored column that looks like data, with what would have it read."""
+    """Return a sentence for each ignored column that looks like data, with the option that reads it."""
     found = []
     texts = [role.name for role in schema.roles if role.is_text and role.name in columns.found]
     label = next((role for role in schema.roles if role.name in ("label", "tags")), None)
@@ -179,18 +182,18 @@ def ignored_data(schema: Schema, columns: Columns, rows: Sequence[Mapping[str, A
             continue
         if "positive" in columns.found and NEGATIVE.fullmatch(key(name)):
             if "negative" in columns.found:
-                said = "looks like more negatives and is not read: a row has one negative."
+                warning = "looks like more negatives and is not read: a row has one negative."
             else:
-                said = f"looks like negatives and is not read; {spelled('columns', {'negative': name})} reads it."
+                warning = f"looks like negatives and is not read; {spelled('columns', {'negative': name})} reads it."
         elif label and _looks_like_label(label, name, cells):
             how = spelled("columns", {label.name: name})
-            said = f"looks like a label and is not read; {how} takes it for the label."
+            warning = f"looks like a label and is not read; {how} makes it the label."
         elif texts and _looks_like_text(cells):
             how = spelled("columns", {texts[0]: _joined(name, columns.found[texts[0]], rows)})
-            said = f"holds texts and is not read; {how} reads both."
+            warning = f"holds texts and is not read; {how} reads both."
         else:
             continue
-        found.append(f"The column {name!r} {said}")
+        found.append(f"The column {name!r} {warning}")
     return found
 
 
@@ -201,12 +204,12 @@ def _looks_like_label(role: Role, name: str, cells: Sequence[Any]) -> bool:
 
 
 def _looks_like_text(cells: Sequence[Any]) -> bool:
-    """Whether at least half of the cells are texts of several words, and most of them differ."""
+    """Whether at least half of the cells are texts of several words, and more than half are distinct."""
     texts = [cell.strip() for cell in cells if isinstance(cell, str)]
     return 2 * sum(" " in text for text in texts) >= max(len(cells), 1) and 2 * len(set(texts)) > len(cells)
 
 
 def _joined(name: str, column: str | list[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return both columns as the user would name them, in the order in which they stand."""
+    """Return both columns as the user would name them, in the order of the file."""
     both = {name, *([column] if isinstance(column, str) else column)}
     return _JOINED.join(dict.fromkeys(one for row in rows for one in row if one in both))

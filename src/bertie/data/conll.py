@@ -1,4 +1,4 @@
-"""CoNLL: a word and its tags a line, a blank line after each sentence; with CoNLL-U's comments and numbered words."""
+"""CoNLL: one word and its tags per line, blank lines between sentences; also CoNLL-U's comments and word numbers."""
 
 import re
 from collections import Counter
@@ -9,25 +9,25 @@ from bertie.data.lines import Lines
 from bertie.data.record import Record
 from bertie.errors import counted, spelled
 
-# not str.split(): a word may hold a no-break space or any other of Unicode's
+# not str.split(): a word may contain a no-break space or another of Unicode's spaces
 _GAP = re.compile("[ \t]+")
 _DOCUMENT = "-DOCSTART-"
 _COMMENT = re.compile(r"#(\s|$)")
-# lines 1-2 and 8.1 of CoNLL-U: a form that covers two words, and a word that is not in the text
+# the ids 1-2 and 8.1 of CoNLL-U: a multiword token, and an empty node, which is not in the text
 _NO_WORD = re.compile(r"\d+[-.]\d+")
-# what a header may call the columns of words and tags
+# names in a header for the columns of words and tags
 _WORDS_NAME = re.compile(r"words?|tokens?|form", re.IGNORECASE)
 _TAGS_NAME = re.compile(r"((ner|pos|chunk|bio|iob)[_ -]?)?(tags?|labels?)|ner|pos|upos|entity|entities", re.IGNORECASE)
-# lines by which columns are guessed
-_FEW = 200
+# lines from which the columns are guessed
+_SAMPLE = 200
 
 
 def conll_records(lines: Lines) -> Iterator[Record]:
-    """Yield each sentence, column by column: ``words`` and ``tags``, and each other column under its number from 1.
+    """Yield each sentence, column by column: ``words`` and ``tags``, and every other column under its number from 1.
 
-    A tab or blanks part the columns. A first line such as ``token label`` names those of words and tags. Without it,
-    words are the first column and tags the last; where the first counts the words, words are the second and tags as
-    CoNLL-U (part of speech) and GermEval (outer entities) have them. A file of one column has ``words`` alone. A
+    Columns are separated by tabs or spaces. A first line such as ``token label`` names those of words and tags.
+    Otherwise words are the first column and tags the last; if the first numbers the words, words are the second and
+    tags those of CoNLL-U (part of speech) or GermEval (outer entities). A file of one column has only ``words``. A
     sentence with a bad line is bad as a whole, so that no tag is ever shifted to another word.
     """
     layout = _find_layout(lines)
@@ -39,14 +39,14 @@ def conll_records(lines: Lines) -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns of a file: what parts them, those of words and tags (from 0), and whether the first counts words."""
+    """The columns of a file: their separator, those of words and tags (from 0), and whether the first numbers words."""
 
     columns: int
     is_tabbed: bool = False
     words: int = 0
     tags: int | None = None
-    is_counted: bool = False
-    header: str | None = None  # the line that names them, if there is one
+    is_numbered: bool = False
+    header: str | None = None  # the line that names the columns, if there is one
 
     def cells(self, text: str) -> list[str]:
         return text.split("\t") if self.is_tabbed else _GAP.split(text.strip(" "))
@@ -59,20 +59,20 @@ class _Layout:
         return found
 
     def skips(self, text: str, cells: Sequence[str], is_first: bool) -> str | None:
-        """Return why a line is no word: it is a comment or one of CoNLL-U's; a word # has its tags beside it."""
+        """Return why a line is not a word: it is a comment (the word # would have tags), or not a word in CoNLL-U."""
         is_comment = is_first and len(cells) != self.columns and _COMMENT.match(text)
-        if is_comment or (self.is_counted and text.startswith("#")):
+        if is_comment or (self.is_numbered and text.startswith("#")):
             return "lines that begin with # are comments"
-        if self.is_counted and _NO_WORD.fullmatch(cells[0]):
-            return "lines such as 1-2 and 8.1, which are no words of their own, are left out"
+        if self.is_numbered and _NO_WORD.fullmatch(cells[0]):
+            return "lines such as 1-2 and 8.1, which are not single words of the text, are left out"
         return None
 
 
 def _find_layout(lines: Lines) -> _Layout:
-    """Return how the columns look by the first lines, and note it where there are more than two."""
-    sample = [line.rstrip("\r\n") for line in lines.peek(_FEW)]
+    """Guess the layout from the first lines, and note it if there are more than two columns."""
+    sample = [line.rstrip("\r\n") for line in lines.peek(_SAMPLE)]
     rows = [line for line in sample if line.strip(" \t") and not line.startswith(_DOCUMENT)]
-    # a word may begin with that sign too, and a file begin with it
+    # all lines may begin with #, where it is a word
     rows = [line for line in rows if not line.startswith("#")] or rows
     is_tabbed = bool(rows) and "\t" in rows[0]
     cells = _Layout(1, is_tabbed).cells
@@ -84,31 +84,33 @@ def _find_layout(lines: Lines) -> _Layout:
         [at for at, cell in enumerate(first) if name.fullmatch(cell.strip())] for name in (_WORDS_NAME, _TAGS_NAME)
     ]
     if all(named):
-        lines.notes.append(f"{lines.name}: the first line, {rows[0].strip()!r:.60}, names the columns and is no word.")
+        lines.notes.append(
+            f"{lines.name}: the first line, {rows[0].strip()!r:.60}, names the columns and is not a word."
+        )
         return _Layout(columns, is_tabbed, named[0][0], named[1][-1], header=rows[0])
-    is_counted = columns > 2 and _counts([cells(line)[0] for line in sample if not line.startswith("#")])
-    tags = _tags_of_counted([cells(line) for line in rows], columns) if is_counted else columns - 1
+    is_numbered = columns > 2 and _are_word_numbers([cells(line)[0] for line in sample if not line.startswith("#")])
+    tags = _numbered_tags([cells(line) for line in rows], columns) if is_numbered else columns - 1
     if columns > 2:
-        first_counts = ", column 1 counts them" if is_counted else ""
+        first_numbers = ", column 1 numbers them" if is_numbered else ""
         how = spelled("columns", {"words": "…", "tags": "…"})
         lines.notes.append(
-            f"{lines.name}: words are column {1 + is_counted} of {columns}{first_counts}, tags column {tags + 1} "
+            f"{lines.name}: words are column {1 + is_numbered} of {columns}{first_numbers}, tags column {tags + 1} "
             f"({how})."
         )
-    return _Layout(columns, is_tabbed, int(is_counted), tags, is_counted)
+    return _Layout(columns, is_tabbed, int(is_numbered), tags, is_numbered)
 
 
-def _tags_of_counted(rows: Sequence[Sequence[str]], columns: int) -> int:
-    """Return the column of the tags, from 0, in a file whose first column counts the words."""
+def _numbered_tags(rows: Sequence[Sequence[str]], columns: int) -> int:
+    """Return the column of the tags, from 0, in a file whose first column numbers the words."""
     if columns == 10:
         return 3  # CoNLL-U: the part of speech
     if columns == 4 and any(row[2:3] == ["O"] for row in rows):
-        return 2  # GermEval: the outer entities, before those within them
+        return 2  # GermEval: the outer entities, followed by the nested ones
     return columns - 1
 
 
-def _counts(cells: Sequence[str]) -> bool:
-    """Whether the first cells of lines count the words of each sentence from 1; a blank line begins anew."""
+def _are_word_numbers(cells: Sequence[str]) -> bool:
+    """Whether the first cells of lines number the words of each sentence from 1; a blank line starts a new sentence."""
     numbers = [cell for cell in cells if not _NO_WORD.fullmatch(cell) and cell != _DOCUMENT]
     before, words = 0, 0
     for cell in numbers:
@@ -119,7 +121,7 @@ def _counts(cells: Sequence[str]) -> bool:
 
 
 def _sentences(lines: Lines, header: str | None) -> Iterator[list[tuple[int, str | None]]]:
-    """Yield the numbered lines of each sentence; None is one that could not be decoded."""
+    """Yield the numbered lines of each sentence; None stands for a line that could not be decoded."""
     sentence: list[tuple[int, str | None]] = []
     for line in lines:
         text, is_whole = line.rstrip("\r\n"), lines.forget()
@@ -136,7 +138,7 @@ def _sentences(lines: Lines, header: str | None) -> Iterator[list[tuple[int, str
 def _record(
     sentence: list[tuple[int, str | None]], layout: _Layout, lines: Lines, skipped: Counter[str]
 ) -> Iterator[Record]:
-    """Yield the record of a sentence that has words, all of them good."""
+    """Yield the record of a sentence, unless it is empty or a line of it is bad."""
     rows: list[list[str]] = []
     first = 0
     for number, text in sentence:
@@ -149,7 +151,7 @@ def _record(
         first = first or number
         if len(cells) != layout.columns:
             found = counted(len(cells), "column")
-            lines.refuse(f"has {found} where {layout.columns} as in the first line belong.", number)
+            lines.refuse(f"has {found}, but the first line has {layout.columns}.", number)
             return
         rows.append(cells)
     if rows:

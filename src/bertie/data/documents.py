@@ -1,4 +1,4 @@
-"""JSON documents (SQuAD's layout, or a list of objects), JSON lines, and plain lines, fastText's among them."""
+"""JSON documents (SQuAD's layout, or a list of objects), JSON lines, and plain lines, also of fastText."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,17 +9,17 @@ from bertie.data.lines import Lines
 from bertie.data.record import BadRows, Record
 from bertie.errors import InputError
 
-# the fields of an object of spaCy's pairs, as annotation tools for it write them
-_LISTED_BY_CLASSES = {"classes", "annotations"}
-# what fastText puts before each label, and the labels before the text
+# the fields of an object that annotation tools for spaCy write
+_SPACY_EXPORT = {"classes", "annotations"}
+# fastText's prefix of each label; labels precede the text
 _LABEL = "__label__"
 
 
 def plain_lines(lines: Lines) -> Iterator[Record]:
-    """Yield each line, blank ones too, as the field ``text``; fastText's labels before it as the field ``label``."""
+    """Yield each line, also blank ones, as the field ``text``, and fastText's labels before it as ``label``."""
     is_labelled = _LABEL in "".join(line.split(" ")[0] for line in lines.peek(1))
     if is_labelled:
-        lines.notes.append(f"{lines.name} is read as fastText writes it: labels begin with {_LABEL}.")
+        lines.notes.append(f"{lines.name} is read as a fastText file: labels begin with {_LABEL}.")
     for line in lines.rows():
         text = line.rstrip("\r\n")
         yield lines.record(_labelled(text) if is_labelled else {"text": text})
@@ -35,7 +35,7 @@ def _labelled(text: str) -> dict[str, Any]:
 
 
 def json_lines(lines: Lines) -> Iterator[Record]:
-    """Yield the JSON object of each line that is not blank, annotated texts with their fields in plain form."""
+    """Yield the JSON object of each non-blank line; those of annotation tools as plain fields."""
     for line in filter(str.strip, lines.rows()):
         try:
             fields = plain_fields(json.loads(line), lines.notes)
@@ -49,15 +49,15 @@ def json_lines(lines: Lines) -> Iterator[Record]:
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
-    """Yield one record a question of SQuAD 1.1 or 2.0, or each object of a list, alone or as the field ``data``.
+    """Yield one record per question of SQuAD 1.1 or 2.0, or each object of a list, itself or as the field ``data``.
 
-    Objects with ``context`` and ``qas`` may be the list's own items. A file of JSON lines is read line by line.
+    Objects with ``context`` and ``qas`` may be items of the list themselves. JSON lines are read line by line.
     """
     first = next(lines, "")
     document = _parsed(first)
-    is_listed = isinstance(document, dict) and set(document) >= _LISTED_BY_CLASSES
-    # a task of Label Studio, which has an object as its data, is a row of its own
-    if isinstance(document, dict) and not is_listed and isinstance(document.get("data", {}), dict):
+    is_spacy_export = isinstance(document, dict) and set(document) >= _SPACY_EXPORT
+    # a Label Studio task, whose data is an object, is one row
+    if isinstance(document, dict) and not is_spacy_export and isinstance(document.get("data", {}), dict):
         lines.put_back(0)
         yield from json_lines(lines)
         return
@@ -69,7 +69,7 @@ def json_records(lines: Lines) -> Iterator[Record]:
             why = str(error)[:100]
             raise InputError(f"{lines.name} is not JSON: {why}; JSON lines belong in a .jsonl file.") from error
     if isinstance(document, dict):
-        document = document.get("annotations" if set(document) >= _LISTED_BY_CLASSES else "data")
+        document = document.get("annotations" if set(document) >= _SPACY_EXPORT else "data")
     if not isinstance(document, list):
         raise InputError(
             f"{lines.name} has neither SQuAD's layout (an object whose 'data' is a list) nor a list of objects."
@@ -98,7 +98,7 @@ def _parsed(line: str) -> Any:
 
 
 def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines) -> Iterator[Record]:
-    """Yield the records of an object: its sentences, its questions, or itself."""
+    """Yield the records of an object: its sentences, its questions, or the object itself."""
     if is_spacy_document(fields):
         yield from (Record(sentence, where) for sentence in spacy_sentences(fields))
     elif "paragraphs" in fields or ("context" in fields and isinstance(fields.get("qas"), list)):
@@ -108,10 +108,10 @@ def _of_object(fields: Mapping[str, Any], where: str, number: int, lines: Lines)
 
 
 def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows) -> Iterator[Record]:
-    """Yield the questions of an article, or of a paragraph that stands alone; ``number`` and ``name`` say where."""
+    """Yield the questions of an article or a single paragraph; ``number`` and ``name`` are for messages."""
     title = article.get("title", "")
     paragraphs = article.get("paragraphs", article)
-    # a paragraph that is none is refused in the loop
+    # invalid paragraphs are refused in the loop
     for place, paragraph in enumerate(paragraphs if isinstance(paragraphs, list) else [paragraphs]):
         questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
         if not isinstance(questions, list):
@@ -121,7 +121,7 @@ def _questions(article: Mapping[str, Any], number: int, name: str, bad: BadRows)
         for count, question in enumerate(questions):
             at = f"{count} of paragraph {place} of article {number}"
             if isinstance(question, dict):
-                # in a file of one line, the id is what can be searched for
+                # in a file of one line, an id can be searched for
                 where = f"{name}, question {question.get('id', at)}"
                 yield Record({"title": title, "context": paragraph.get("context"), **question}, where)
             else:

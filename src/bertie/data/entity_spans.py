@@ -1,4 +1,4 @@
-"""Entities by characters of a text → words and tags; what does not fit is counted, with an example."""
+"""Entities as character spans → words and tags; spans that do not fit are counted, with an example."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,21 +15,21 @@ _LABELS = ("label", "labels", "entity", "entity_group", "type", "tag")
 
 class _Span(NamedTuple):
     start: int
-    end: int  # the first character behind it
+    end: int  # exclusive
     label: str
 
 
 def are_spans(items: Sequence[Any]) -> bool:
-    """Whether items are spans of characters, ``[start, end, label]`` or mappings of these; none are, too."""
+    """Whether all items look like spans of characters: ``[start, end, label]``, or mappings of these."""
     return all(isinstance(one, list | tuple | Mapping) for one in items)
 
 
 def tagged_words(text: str, items: Sequence[Any], where: str, notes: Counter[str]) -> tuple[list[str], list[str]]:
-    """Return the words of a text, as BERT's tokenizer parts them, and their tags in BIO; what does not fit is noted."""
+    """Return the words of a text, split as by BERT's tokenizer, and their BIO tags; spans that do not fit are noted."""
     words = [(start, end) for start, end in _words(text) if has_content(text[start:end])]
     found: list[Entity] = []
     for span in sorted({_span(one, text, where) for one in items}, key=lambda span: (span.start - span.end, span)):
-        inside = [place for place, (start, end) in enumerate(words) if start < span.end and end > span.start]
+        inside = [number for number, (start, end) in enumerate(words) if start < span.end and end > span.start]
         example = f"{text[span.start : span.end]!r:.60} ({span.label}) in {where}"
         if not inside:
             _note(notes, "Spans without a word, which are left out", example)
@@ -37,22 +37,22 @@ def tagged_words(text: str, items: Sequence[Any], where: str, notes: Counter[str
             _note(notes, "Spans that overlap a longer one, which are left out", example)
         else:
             if words[inside[0]][0] < span.start or words[inside[-1]][1] > span.end:
-                _note(notes, "Spans that begin or end within a word, which take in all of it", example)
+                _note(notes, "Spans that begin or end within a word, which are extended to the whole word", example)
             found.append(Entity(span.label, inside[0], inside[-1]))
     return [text[start:end] for start, end in words], make_tags(found, len(words), "BIO")
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the characters of each word: a run of them without spaces, a sign, or a Chinese character."""
+    """Yield the span of each word: a sequence without spaces, a punctuation mark, or a Chinese character."""
     start = 0
-    for place, char in enumerate(f"{text} "):
+    for i, char in enumerate(f"{text} "):
         is_alone = is_punctuation(char) or is_chinese(char)
         if is_alone or char.isspace():
-            if start < place:
-                yield start, place
+            if start < i:
+                yield start, i
             if is_alone:
-                yield place, place + 1
-            start = place + 1
+                yield i, i + 1
+            start = i + 1
 
 
 def _span(item: Any, text: str, where: str) -> _Span:
@@ -65,14 +65,14 @@ def _span(item: Any, text: str, where: str) -> _Span:
         label = label[0] if isinstance(label, list) and label else label
     else:
         start, end, label = (*item, None, None, None)[:3]
-    are_places = all(isinstance(one, int) and not isinstance(one, bool) for one in (start, end))
-    if not are_places or not isinstance(label, str) or not label:
+    are_integers = all(isinstance(one, int) and not isinstance(one, bool) for one in (start, end))
+    if not are_integers or not isinstance(label, str) or not label:
         raise BadRow(f"{shown(item)} in {where} is not a span: a span has start, end and label, as in [0, 4, 'PER'].")
     if not 0 <= start < end <= len(text):
-        raise BadRow(f"The span {shown(item)} in {where} does not lie in its text of {len(text)} characters.")
+        raise BadRow(f"The span {shown(item)} in {where} is not within its text of {len(text)} characters.")
     return _Span(start, end, label)
 
 
 def _note(notes: Counter[str], what: str, example: str) -> None:
-    """Count one more of a kind; the first is the example."""
+    """Count one more of a kind; the first one's example is kept."""
     notes[next((note for note in notes if note.startswith(what)), f"{what}, such as {example}")] += 1

@@ -1,4 +1,4 @@
-"""How a file is written, as far as the user says; its readers guess the rest."""
+"""The format of a file, as far as the user states it; readers guess the rest."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,24 +10,26 @@ QUOTING = ("csv", "none")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a file is written. What is None is taken from its name and its content."""
+    """The format of a file. None is inferred from its name and content."""
 
     name: str | None = None  # one of `bertie.data.FORMS`
-    delimiter: str | None = None  # one character that parts the columns of a table; "tab" means a tab
-    encoding: str | None = None  # of the text, a name that Python knows, such as cp1252
-    quoting: str | None = None  # of a table: csv, or none where quotation marks are text
+    delimiter: str | None = None  # one character between the columns of a table; "tab" means a tab
+    encoding: str | None = None  # one that Python knows, such as cp1252
+    quoting: str | None = None  # of a table: csv, or none if quotation marks are text
 
     def __post_init__(self) -> None:
         if self.delimiter in ("tab", "\\t"):
             object.__setattr__(self, "delimiter", "\t")
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise InputError(f"The delimiter is {self.delimiter!r}; it is one character, such as '|', ';' or 'tab'.")
+            raise InputError(
+                f"The delimiter is {self.delimiter!r}; it must be one character, such as '|', ';' or 'tab'."
+            )
         if self.quoting not in (None, *QUOTING):
             raise InputError(
-                f"quoting is {self.quoting!r}; it is 'csv' or 'none'.{nearest(str(self.quoting), QUOTING)}"
+                f"quoting is {self.quoting!r}; it must be 'csv' or 'none'.{nearest(str(self.quoting), QUOTING)}"
             )
         try:
-            # a codec of bytes, such as base64, is no encoding of text
+            # a codec of bytes, such as base64, is not a text encoding
             "".encode(self.encoding or "utf-8")
         except (LookupError, ValueError):
             raise InputError(

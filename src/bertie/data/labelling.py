@@ -1,4 +1,4 @@
-"""How the labels of a source are written, and what a user says of them."""
+"""How the labels of a source are written, and the user's options for them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,34 +16,34 @@ Notes = Counter[str]
 
 @dataclass(frozen=True)
 class Labelling:
-    """From a label as it is written to what a task learns, the same for all rows; this one changes nothing."""
+    """Converts labels as written to what a task is trained on, all rows in the same way; this one changes nothing."""
 
-    known: tuple[str, ...] | None = None  # all labels there may be, in order; None allows any
-    owner: str = "the model"  # who has these, for messages
+    known: tuple[str, ...] | None = None  # all allowed labels, in order; None allows any
+    owner: str = "the model"  # where these come from, for messages
     kind: str | None = None  # of a classification, one of `KINDS`
 
     def normalize(self, raw: Any, where: str, name: str, notes: Notes) -> Any:
-        """Return a label in the form in which it is learned; None: the row has none."""
+        """Return the label in the form a task is trained on, or None if the row has none."""
         return raw
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
-        """Return the classes, in order, of labels in the form in which they are learned."""
+        """Return the classes of normalized labels, in order."""
         return []
 
     def restrict(self, classes: Sequence[str], owner: str) -> Self:
-        """Return how labels of another source are written, in which no others may stand than these of the owner."""
+        """Return the labelling of another source that may have only these classes of the owner."""
         return self
 
     def converted_to(self, scheme: str | None) -> Self:
-        """Return how tags of a model's scheme are read, or of a model of which none is known: as they are written."""
+        """Return the labelling with tags converted to a model's scheme; None, where that is unknown, keeps them."""
         return self
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        """Return in words what the labels are."""
+        """Return a description of the labels."""
         return []
 
     def ambiguities(self, classes: Sequence[str]) -> list[str]:
-        """Return a sentence for each thing that was read in one way and may mean another."""
+        """Return a sentence for everything that was read one way but may have been meant differently."""
         return []
 
     @cached_property
@@ -56,12 +56,12 @@ AS_WRITTEN = Labelling()
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
-    """What a user says of labels."""
+    """The user's options for labels."""
 
     kind: str | None = None  # of a classification; None: guessed
-    label_names: Sequence[str] = ()  # of places in lists of 0 and 1, of class numbers, or all classes in their order
-    label_map: Mapping[str, str] = field(default_factory=dict)  # as a label is written → what it is called; "" for none
-    first_choice: int | None = None  # the number that labels give the first choice, 0 or 1; None: guessed
+    label_names: Sequence[str] = ()  # for multi-hot lists, for class numbers, or all classes in order
+    label_map: Mapping[str, str] = field(default_factory=dict)  # label as written → its name; "" for no label
+    first_choice: int | None = None  # the label of the first choice, 0 or 1; None: guessed
 
     def __post_init__(self) -> None:
         if self.kind not in (None, *KINDS):
@@ -70,7 +70,7 @@ class LabelOptions:
             )
         if self.first_choice not in (None, 0, 1):
             how = spelled("first_choice", self.first_choice)
-            raise InputError(f"{how} cannot be: choices are counted from 0 or from 1.")
+            raise InputError(f"{how} is not possible: choices are numbered from 0 or from 1.")
 
     @classmethod
     def of(

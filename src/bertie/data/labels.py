@@ -1,4 +1,4 @@
-"""What the labels of a classification are: one name a text, several, or a number; and in which order classes stand."""
+"""The labels of a classification: one name per text, several, or a number; and the order of the classes."""
 
 import re
 from collections import Counter
@@ -16,16 +16,16 @@ from bertie.messages import listed
 BAR = "|"
 SEPARATORS = (BAR, ";", ",")
 NO_LABEL = ("-", "-1")
-"""Written for an unknown label: in SNLI where annotators disagreed, in GLUE where the label is secret."""
-# names, without their case, that are seldom meant as a class: what pandas and Excel write where nothing is
+"""Placeholders of an unknown label: in SNLI if annotators disagreed, in GLUE if the label is secret."""
+# names, ignoring case, that are seldom meant as a class: pandas and Excel write them for missing values
 _NOTHING = ("-1", "nan", "null", "#n/a")
 
 Raw = str | list[str]
 
-# columns of these names may hold several labels
+# columns with these names may hold several labels
 _PLURAL = ("labels", "classes", "targets", "categories", "emotions", "topics", "genres", "tags")
 _GENERIC = re.compile(r"label_(\d+)")
-# as pandas writes whole numbers of a column in which some are missing
+# pandas writes integers as 1.0 if some of the column are missing
 _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
@@ -33,32 +33,32 @@ def guess_kind(labels: Sequence[Raw], separator: str = "") -> str:
     if any(isinstance(label, list) and len(label) != 1 for label in labels) or separator:
         return "multi-label"
     numbers = [number for label in labels if (number := number_or_none(unwrapped(label))) is not None]
-    # of labels that are mostly numbers, those that are none are bad rows then
+    # if most labels are numbers, the others are bad rows
     if 2 * len(numbers) >= len(labels) and not all(number.is_integer() for number in numbers):
         return "regression"
     return "single-label"
 
 
 def unwrapped(label: Raw) -> Raw:
-    """Return the label of a list that holds one; all others as they are."""
+    """Return the label of a list of one; all other labels unchanged."""
     return label[0] if isinstance(label, list) and len(label) == 1 else label
 
 
 def find_separator(labels: Sequence[Raw], kind: str | None, column: object) -> str:
-    """Return what parts several labels in a cell; empty if nothing does."""
+    """Return the separator of several labels in one cell; empty if there is none."""
     if kind not in (None, "multi-label") or (kind is None and str(column).strip().casefold() not in _PLURAL):
         return ""
     cells = Counter(label for label in labels if isinstance(label, str))
     for separator in SEPARATORS:
         joined = [cell for cell in cells if separator in cell]
-        # it belongs to the names where no part stands in another cell, and each cell in several rows
+        # it is part of the names if no part occurs in another cell, and each cell occurs in several rows
         if joined and (kind or separator == BAR or recur(cells, separator) or min(cells[one] for one in joined) == 1):
             return separator
     return ""
 
 
 def recur(cells: Collection[str], separator: str) -> bool:
-    """Whether some part of a cell stands in another one."""
+    """Whether some part of a cell also occurs in another one."""
     parts = Counter(part for cell in cells for part in set(split_cell(cell, separator)))
     return any(parts[part] > 1 for cell in cells if separator in cell for part in split_cell(cell, separator))
 
@@ -72,7 +72,7 @@ def all_names(labels: Iterable[Raw]) -> Iterator[str]:
 
 
 def without_decimals(name: str) -> str:
-    """Return the label of a whole number without its decimal point, 1 for 1.0; all others as they are."""
+    """Return 1 for 1.0, and so on; labels other than whole numbers unchanged."""
     found = _WHOLE.fullmatch(name)
     return found[1] if found else name
 
@@ -88,20 +88,20 @@ def have_decimal_points(labels: Iterable[Raw]) -> bool:
 
 
 def no_labels(labels: Sequence[Raw], kind: str | None) -> frozenset[str]:
-    """Return which of `NO_LABEL` mean that there is no label."""
+    """Return which of `NO_LABEL` are placeholders of a missing label."""
     names = {label for one in labels if isinstance(label := unwrapped(one), str)}
     found = {"-"} if "-" in names and "+" not in names else set()
     others = names - set(NO_LABEL)
     numbers = sorted(number for name in others if (number := number_or_none(name)) is not None)
-    # beside fewer class numbers, as in −1, 0, 1, it may well be a class
-    is_counted = len(others) > 2 and numbers == [*range(len(others))]
-    if "-1" in names and kind != "regression" and (is_counted or not numbers):
+    # with fewer class numbers, as in −1, 0, 1, it may well be a class
+    are_class_numbers = len(others) > 2 and numbers == [*range(len(others))]
+    if "-1" in names and kind != "regression" and (are_class_numbers or not numbers):
         found.add("-1")
     return frozenset(found)
 
 
 def multi_hot_length(labels: Sequence[Raw]) -> int:
-    """Return the length of lists of 0 and 1 that say for each label whether a text has it; 0 if they are none."""
+    """Return the length of multi-hot lists, of 0 or 1 for each label; 0 if the labels are not such lists."""
     lengths = {len(label) if isinstance(label, list) and is_multi_hot(label) else 0 for label in labels}
     return lengths.pop() if len(lengths) == 1 and min(lengths) > 1 else 0
 
@@ -111,12 +111,12 @@ def is_multi_hot(label: Raw) -> bool:
 
 
 def matching(name: str, known: Mapping[str, str]) -> str | None:
-    """Return the known name that is the same in other letters, or as LABEL_0 and 0.0 are 0."""
+    """Return the known name that is equal ignoring case, or as LABEL_0 and 0.0 are equal to 0."""
     return known.get(_spelling(name))
 
 
 def by_spelling(known: Iterable[str]) -> dict[str, str]:
-    """Return names for `matching`, without those that differ from another in letters only."""
+    """Return names for `matching`, without those that are equal to another in that sense."""
     names = list(known)
     counts = Counter(map(_spelling, names))
     return {_spelling(name): name for name in names if counts[_spelling(name)] == 1}
@@ -133,28 +133,28 @@ def check_known(names: Iterable[str], known: Collection[str], where: str, owner:
         if name not in known:
             hint = nearest(name, known)
             if what == "label" and not hint:
-                hint = f" ({spelled('label_map', {name: '…'})} says which of them it is.)" if name.isdecimal() else ""
+                hint = f" ({spelled('label_map', {name: '…'})} says which label it is.)" if name.isdecimal() else ""
             raise BadRow(
                 f"Unknown {what} {shown(name)} in {where}; {owner} has {listed(ordered(known), LISTED)}.{hint}"
             )
 
 
 def find_joined(labels: Sequence[str], name: str) -> list[str]:
-    """Return a sentence if labels seem to be several in one, though they were not parted."""
+    """Return a sentence if labels that were not split seem to be several in one."""
     cells = Counter(labels)
     for sign, separator in zip(("bar", "semicolon", "comma"), SEPARATORS, strict=True):
         count = sum(times for cell, times in cells.items() if separator in cell)
         if count and (separator == BAR or recur(cells, separator)):
             how = spelled("kind", "multi-label")
             return [
-                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} takes it "
-                "for what parts several labels."
+                f"{counted(count, 'label')} of {name} {plural(count, 'holds', 'hold')} a {sign}; {how} treats it "
+                "as the separator of several labels."
             ]
     return []
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Return names in the order of class numbers: numbers by value, then names by the alphabet."""
+    """Return names in the order of class numbers: numbers by value, then names alphabetically."""
     return sorted(set(names), key=lambda name: (number_or_none(name) is None, number_or_none(name) or 0.0, name))
 
 
@@ -171,7 +171,7 @@ def ordered_tags(tags: Iterable[str]) -> list[str]:
 def find_class_labels(
     labels: Sequence[Raw], options: LabelOptions, column: str | list[str] | None, flags: Sequence[str]
 ) -> "ClassLabels":
-    """Return how labels are written in a column; ``flags`` are columns that name the places of lists of 0 and 1."""
+    """Return how labels are written in a column; ``flags`` are columns that name the elements of multi-hot lists."""
     decimal = have_decimal_points(labels)
     labels = list(map(_all_without_decimals, labels)) if decimal else labels
     none = no_labels(labels, options.kind)
@@ -197,18 +197,18 @@ def find_class_labels(
 class ClassLabels(Labelling):
     """One name, several, or a number."""
 
-    separator: str = ""  # what parts several in a cell; empty with ``known``: whatever makes known ones of it
-    multi_hot: tuple[str, ...] = ()  # the label of each place in lists of 0 and 1
-    fixed: tuple[str, ...] = ()  # the classes, in order, where they do not follow from the labels alone
+    separator: str = ""  # of several labels in a cell; empty: guessed from each cell
+    multi_hot: tuple[str, ...] = ()  # the label of each element of multi-hot lists
+    fixed: tuple[str, ...] = ()  # the classes, in order, if they do not follow from the labels alone
     by_number: bool = False  # labels are numbers of the fixed classes
-    none: frozenset[str] = frozenset()  # names that mean that there is no label
-    decimal: bool = False  # labels are whole numbers with a decimal point, which is left off
+    none: frozenset[str] = frozenset()  # placeholders of a missing label
+    decimal: bool = False  # labels are whole numbers with a decimal point, which is dropped
 
     def normalize(self, raw: Raw, where: str, name: str, notes: Notes) -> Any:
         raw = _all_without_decimals(raw) if self.decimal else raw
         raw = self._from_flags(raw, where) if self.multi_hot and is_multi_hot(raw) else raw
         if (label := unwrapped(raw)) in ("", *self.none):
-            notes[f"Rows of {name} whose label is {label!r}, which says that there is none; they are left out"] += 1
+            notes[f"Rows of {name} with the label {label!r}, a placeholder for none, which are left out"] += 1
             return None
         if self.kind == "regression":
             return number_in(label, where)
@@ -219,9 +219,7 @@ class ClassLabels(Labelling):
             return list(dict.fromkeys(names))
         if len(names) != 1:
             how = spelled("kind", "multi-label")
-            raise BadRow(
-                f"The label in {where} is a list, {shown(raw)}, where one label belongs; {how} allows several."
-            )
+            raise BadRow(f"The label in {where} is a list, {shown(raw)}, not one label; {how} allows several.")
         return names[0]
 
     def classes(self, labels: Iterable[Any]) -> list[str]:
@@ -242,7 +240,7 @@ class ClassLabels(Labelling):
             return ["a number"]
         names = ", ".join(classes[:LISTED]) + ", …" * (len(classes) > LISTED)
         kind = "several labels" if self.kind == "multi-label" else "one label"
-        how = f", parted by {self.separator!r}" if self.separator else ""
+        how = f", separated by {self.separator!r}" if self.separator else ""
         how += f" ({classes[0]}.0 is read as {classes[0]})" if self.decimal and classes else ""
         return [f"{kind}{how}, {counted(len(classes), 'class', 'classes')}: {names}"]
 
@@ -250,16 +248,13 @@ class ClassLabels(Labelling):
         found = []
         if self.multi_hot and self.multi_hot == tuple(map(str, range(len(self.multi_hot)))):
             how = spelled("label_names", ["…"] * len(self.multi_hot))
-            found.append(
-                "The labels are lists of 0 and 1 that nothing names; they are called by their places: "
-                f"{how} names them."
-            )
+            found.append(f"The labels are lists of 0 and 1 without names, so they are numbered; {how} names them.")
         is_number = all(number_or_none(name) is not None for name in classes)
         for name in classes:
             if name.lower() in _NOTHING:
                 how = spelled("label_map", {name: ""})
                 numbers = f", and {spelled('kind', 'regression')} learns numbers" if is_number else ""
-                found.append(f"{name} is taken for a class; {how} leaves out such rows, as without a label{numbers}.")
+                found.append(f"{name} is read as a class; {how} leaves out such rows as unlabelled{numbers}.")
             same = next((one for one in classes if one > name and one.lower() == name.lower()), None)
             if same is not None:
                 how = spelled("label_map", {name: same})

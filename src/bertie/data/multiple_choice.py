@@ -1,4 +1,4 @@
-"""Rows of multiple choice: a prompt, two or more texts, and which of them is right."""
+"""Rows of multiple choice: a prompt, two or more choices, and the right one."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class MultipleChoiceSchema(Schema):
         choices, names = _choices(row)
         texts = choices
         if "prompt_end" in row.found:
-            # as in SWAG: the beginning of a sentence that each choice ends
+            # as in SWAG: the beginning of a sentence that each choice completes
             beginning = row.text("prompt_end", "second part of the prompt")
             texts = [f"{beginning} {choice}" for choice in choices]
         text = {"prompt": prompt, "choices": texts}
@@ -54,10 +54,10 @@ class MultipleChoiceSchema(Schema):
         return row.example(text)
 
     def find_labelling(self, labels: Sequence[Any], options: LabelOptions, columns: Columns) -> "ChoiceLabels":
-        """Return how choices are counted: from 1 if no label is 0, and some are the number of choices."""
+        """Return how choices are numbered: from 1 if no label is 0, and some equal the number of choices."""
         if options.first_choice is not None:
             return ChoiceLabels(first=options.first_choice)
-        numbers = [(label.counted, len(label.choices)) for label in labels if label.counted is not None]
+        numbers = [(label.written_number, len(label.choices)) for label in labels if label.written_number is not None]
         from_1 = all(number for number, _ in numbers) and any(number == count for number, count in numbers)
         return ChoiceLabels(first=int(from_1), is_guess=from_1)
 
@@ -82,22 +82,22 @@ def _choices(row: Row) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class WrittenChoice:
-    """The label of a multiple choice as it is written, and what it may mean: a number, a letter, or a choice's text."""
+    """The label of a multiple choice as written, which may be a number, a letter, or the text of a choice."""
 
     value: Any
     choices: Sequence[str]
     names: Sequence[str]
 
     @property
-    def counted(self) -> int | None:
-        """The number that is written, if choices are counted; None for a letter, a text or a name."""
+    def written_number(self) -> int | None:
+        """The label as a number; None if it is a letter, a text or the name of a choice."""
         name = str(name_in(self.value))
         return int(name) if name.isdecimal() and not self.names[0].isdigit() else None
 
     def number(self, first: int, where: str) -> int:
-        """Return the number, from 0, of the choice that is meant, where labels give the first one ``first``."""
+        """Return the number of the right choice, from 0; ``first`` is the label of the first one."""
         name, count = str(name_in(self.value)), len(self.choices)
-        meant = {self.counted - first} & set(range(count)) if self.counted is not None else set()
+        meant = {self.written_number - first} & set(range(count)) if self.written_number is not None else set()
         meant |= {number for number, other in enumerate(self.names) if name.upper() == other.upper()}
         if not isinstance(self.value, int):
             meant |= {number for number, choice in enumerate(self.choices) if name == choice.strip()}
@@ -105,7 +105,7 @@ class WrittenChoice:
             return meant.pop()
         if meant:
             raise BadRow(f"The label {shown(self.value)} in {where} may mean several choices; give the letter of one.")
-        hint = f" ({spelled('first_choice', 1)} counts from 1)" if not first and self.counted == count else ""
+        hint = f" ({spelled('first_choice', 1)} counts from 1)" if not first and self.written_number == count else ""
         raise BadRow(
             f"The label {shown(self.value)} in {where} is none of its {count} choices; it must be a number from "
             f"{first} to {first + count - 1}{hint}, a letter from {self.names[0]} to {self.names[-1]}, or a choice's "
@@ -115,7 +115,7 @@ class WrittenChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceLabels(Labelling):
-    """The number of the right choice, counted from ``first``, its letter or its text."""
+    """The number of the right choice, counting from ``first``, its letter or its text."""
 
     first: int = 0
     is_guess: bool = False
@@ -124,5 +124,5 @@ class ChoiceLabels(Labelling):
         return raw.number(self.first, where)
 
     def describe(self, classes: Sequence[str]) -> list[str]:
-        why = " (no label is 0, and some are the number of choices)" if self.is_guess else ""
+        why = " (no label is 0, and some equal the number of choices)" if self.is_guess else ""
         return [f"choices counted from {self.first}{why}"]

@@ -1,4 +1,4 @@
-"""Python objects as records: dicts, `datasets` objects and DataFrames, recognised by what they can do."""
+"""Python objects as records: dicts, `datasets` objects and DataFrames, recognized by their attributes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from bertie.data.record import BadRows, Record
 from bertie.errors import InputTypeError
 from bertie.frames import is_frame, rows_in
 
-_TAKES = "a file's path, a split of a datasets.DatasetDict, a DataFrame, or an iterable of dicts"
+_ALLOWED = "the path of a file, a split of a datasets.DatasetDict, a DataFrame, or an iterable of dicts"
 
 
 def object_records(source: object, bad: BadRows, name: str | None = None) -> Iterator[Record]:
@@ -26,11 +26,11 @@ def object_records(source: object, bad: BadRows, name: str | None = None) -> Ite
 def _rows(source: Any) -> Iterable[Any]:
     if isinstance(source, Mapping):
         names = ", ".join(repr(key) for key in list(source)[:10])
-        raise InputTypeError(f"The data are a mapping with {names}: choose one of them; rows come as {_TAKES}.")
+        raise InputTypeError(f"The data are a mapping with {names}: choose one of them; data must be {_ALLOWED}.")
     if is_frame(source):
         return rows_in(source)
     if isinstance(source, bytes) or not isinstance(source, Iterable):
-        raise InputTypeError(f"The data are a {type(source).__name__}; they must be {_TAKES}.")
+        raise InputTypeError(f"The data are a {type(source).__name__}; they must be {_ALLOWED}.")
     return source
 
 
@@ -40,14 +40,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | list):
         return value
     try:
-        # NaN, NaT and pandas.NA are what pandas writes for nothing; none of them equals itself
+        # pandas' missing values are NaN, NaT and pandas.NA; none of them equals itself
         return value if value == value else None
-    except (TypeError, ValueError):  # pandas.NA has no truth
+    except (TypeError, ValueError):  # pandas.NA has no truth value
         return None
 
 
 def _classes(source: object) -> dict[str, list[str]]:
-    """Return the names of each column of class numbers, which ``datasets`` keeps in ``features``."""
+    """Return the class names of each column of class numbers, which ``datasets`` keeps in ``features``."""
     features = getattr(source, "features", None)
     found: dict[str, list[str]] = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
@@ -60,5 +60,5 @@ def _classes(source: object) -> dict[str, list[str]]:
 def _named(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_named(one, names) for one in value]
-    # -1 is written for a label that is kept secret
+    # -1 stands for a label that is kept secret
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None

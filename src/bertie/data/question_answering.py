@@ -1,4 +1,4 @@
-"""Rows of question answering: a question, its context, and answers that are checked against it."""
+"""Rows of question answering: a question, its context, and answers that are checked against the context."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from bertie.data.record import BadRow
 from bertie.data.schema import Role, Row, Schema
 from bertie.errors import counted, plural
 
-# how far from its answer_start an answer is looked for: counts of characters go wrong by one or two
-_REACH = 5
-_MOVED = "Answers that stood a few characters from their answer_start, and were found"
-_PLACED = "Answers without answer_start that stand several times in their context; the first place was taken"
+# the maximum distance, in characters, between an answer and its answer_start, which is often off by one or two
+_MAX_DISTANCE = 5
+_MOVED = "Answers that were found a few characters from their answer_start"
+_PLACED = "Answers without answer_start that occur several times in their context; the first occurrence was taken"
 
 
 class QuestionAnsweringSchema(Schema):
-    """An example's answers have their right places in the context; a question without one has an empty list."""
+    """Answers have their correct positions in the context; an unanswerable question has an empty list of them."""
 
     name = "question-answering"
     roles = (
         Role("question", ("question", "query"), needed=True, is_text=True),
         Role("context", ("context", "passage paragraph document text"), needed=True, is_text=True),
-        # a row of SQuAD 2.0 without an answer may lack the field that others have
+        # in SQuAD 2.0, rows of unanswerable questions may lack the field of answers
         Role("is_impossible", ("isimpossible",)),
         Role("answers", ("answers",), needed=True, is_label=True, spared_by=("answer_text", "is_impossible")),
         Role("answer_text", ("answertext answertexts", "answer")),
@@ -53,7 +53,7 @@ class QuestionAnsweringSchema(Schema):
 
 
 def _answers(row: Row) -> list[tuple[str, Any]] | None:
-    """Return text and start of each answer, None where nothing is said about answers."""
+    """Return the text and start of each answer; None if the row says nothing about answers."""
     if str(row.cell("is_impossible")).lower() in ("true", "1"):
         return []
     is_listed = "answers" in row.found
@@ -93,33 +93,33 @@ def _paired(texts: list[Any], starts: list[Any] | None, where: str) -> list[tupl
 
 
 def _checked(text: Any, start: Any, context: str, row: Row) -> dict[str, Any]:
-    """Return the answer with the place where it stands."""
+    """Return the answer with its position in the context."""
     text = text_in(text, "answer", row.where)
-    blanks = len(text) - len(text.lstrip())
+    num_spaces = len(text) - len(text.lstrip())
     text = text.strip()
     first = context.find(text)
     if start is None:
         row.notes[_PLACED] += context.count(text) > 1
-        place = first
+        position = first
     else:
         number = number_or_none(start)
         if number is None or not number.is_integer():
             raise BadRow(f"The answer_start in {row.where} is {shown(start)}, not a number of characters.")
-        place = _near(text, int(number) + blanks, context)
-        row.notes[_MOVED] += place not in (-1, int(number) + blanks)
+        position = _nearest(text, int(number) + num_spaces, context)
+        row.notes[_MOVED] += position not in (-1, int(number) + num_spaces)
     if first < 0:
-        raise BadRow(f"The answer {shown(text)} does not stand in its context in {row.where}.")
-    if place < 0:
+        raise BadRow(f"The answer {shown(text)} does not occur in its context in {row.where}.")
+    if position < 0:
         raise BadRow(
-            f"The answer {shown(text)} stands at character {first} of its context, not at {start}, in {row.where}."
+            f"The answer {shown(text)} is at character {first} of its context, not at {start}, in {row.where}."
         )
-    return {"text": text, "answer_start": place}
+    return {"text": text, "answer_start": position}
 
 
-def _near(text: str, start: int, context: str) -> int:
-    """Return where ``text`` stands nearest to ``start``, at most `_REACH` from it; -1 if nowhere there."""
-    for distance in range(_REACH + 1):
-        for place in (start - distance, start + distance):
-            if place >= 0 and context.startswith(text, place):
-                return place
+def _nearest(text: str, start: int, context: str) -> int:
+    """Return the occurrence of ``text`` nearest to ``start``, within `_MAX_DISTANCE`, or -1."""
+    for distance in range(_MAX_DISTANCE + 1):
+        for position in (start - distance, start + distance):
+            if position >= 0 and context.startswith(text, position):
+                return position
     return -1

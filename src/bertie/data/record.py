@@ -1,4 +1,4 @@
-"""A row of any source with its place, and the account of rows that could not be used."""
+"""A row of any source with its location, and the rows that could not be used."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,32 +13,32 @@ Made = TypeVar("Made")
 
 
 class BadRow(Exception):
-    """A row that no example can be made of; its only argument is the sentence that says why."""
+    """A row that cannot become an example; the only argument is a sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One row."""
 
-    fields: Mapping[str, Any]  # a cell of CSV is always a str; other sources have values of their own types
+    fields: Mapping[str, Any]  # a cell of CSV is always a str; other sources have values of other types
     where: str  # "train.csv, line 17": lines of files count from 1, rows of objects and of Parquet from 0
 
     def text(self, column: str) -> str:
-        """Return the text in a column; that there is none is an `InputError`."""
+        """Return the text in a column, or raise `InputError`."""
         value = self.fields.get(column)
         if not isinstance(value, str):
             has = ", ".join(map(repr, self.fields))
-            raise InputError(f"There is no text in {column!r} of {self.where}; its fields are {has} (see --column).")
+            raise InputError(f"There is no text in {column!r} of {self.where}; the fields are {has} (see --column).")
         return value
 
 
 @dataclass
 class BadRows:
-    """What becomes of rows that cannot be used: the first is an error, or all are left out and counted."""
+    """Rows that cannot be used: the first one is an error, or all are left out and counted."""
 
-    on_bad_row: str | None = None  # "error" or "skip"; None is an error where the user has no such option
+    on_bad_row: str | None = None  # "error" or "skip"; None is an error whose message does not name this option
     count: int = 0
-    sentences: list[str] = field(default_factory=list)  # what was wrong with the first 20 of them
+    sentences: list[str] = field(default_factory=list)  # what was wrong with the first `SHOWN` of them
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in (None, *ON_BAD_ROW):
@@ -49,7 +49,7 @@ class BadRows:
 
     def add(self, sentence: str) -> None:
         """Count a row that is left out; ``sentence`` says where it is, what is wrong with it and what was expected."""
-        # the error that found it says no more
+        # `from None`: the original error adds nothing
         if self.on_bad_row is None:
             raise InputError(sentence) from None
         if self.on_bad_row == "error":
@@ -59,7 +59,7 @@ class BadRows:
             self.sentences.append(sentence)
 
     def usable(self, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-        """Yield what is made of each item, without those that are a `BadRow`."""
+        """Yield ``make(item)`` of each item, and count those that raise `BadRow`."""
         for item in items:
             try:
                 made = make(item)
@@ -69,7 +69,7 @@ class BadRows:
                 yield made
 
     def summary(self) -> str:
-        """Return how many rows were left out, with one line for each of the first; empty if there were none."""
+        """Return how many rows were left out, and a line for each of the first ones; empty if there were none."""
         if not self.count:
             return ""
         head = f"{counted(self.count, 'bad row was', 'bad rows were')} left out"

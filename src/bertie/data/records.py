@@ -1,4 +1,4 @@
-"""The way in: which files a source names, and which reader each needs, by its form, its name or its kind."""
+"""Reads the rows of a source: its files or object, each by the reader for its format, name or type."""
 
 import glob
 import os
@@ -39,14 +39,14 @@ _SUFFIXES = {
 }
 _OF_SUFFIX = {suffix: form for form, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-# parts of a data set that are never meant to be read as one
+# splits of a data set, which are never meant to be read together
 _PARTS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
-# a document stands on one line as often as not; no other line is this long
+# a JSON document is often a single line, longer than the lines of other files
 _DOCUMENT_LIMIT = 2**32
 
 
 class Records(Iterator[Record]):
-    """The rows of a source, one by one; ``notes``, whole at their end, say what was guessed of the files."""
+    """The rows of a source, one by one; ``notes``, complete after the last row, say what was guessed about files."""
 
     def __init__(self, rows: Iterator[Record], notes: list[str] | None = None) -> None:
         self._rows = rows
@@ -67,14 +67,13 @@ def records(
     """Return the rows of ``source``, one by one; memory does not grow with them (JSON documents excepted).
 
     Args:
-        source: a file's path (with .gz, .bz2, .xz or .zst it is unpacked as it is read), a folder of files, a pattern
-            such as ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a DataFrame, or any iterable of
-            dicts. Several files are read one after the other, those of a folder or pattern sorted by name.
-        form: one of `FORMS`, or a `Format` that also says delimiter, encoding and quoting; None takes all of it from
-            the files.
-        bad: takes rows that cannot be read; None makes the first of them an error.
-        name: what to call an object, which has no file name, in messages.
-        default: the form of a file whose name says none.
+        source: the path of a file (.gz, .bz2, .xz and .zst are decompressed), a folder of files, a pattern such as
+            ``train-*.jsonl``, a list of these, a ``datasets.Dataset``, a DataFrame, or any iterable of dicts. Several
+            files are read one after the other, those of a folder or pattern sorted by name.
+        form: one of `FORMS`, or a `Format` that also states delimiter, encoding and quoting; None infers all of it.
+        bad: collects rows that cannot be read; None makes the first of them an error.
+        name: the name of an object, which has no file name, in messages.
+        default: the form of a file whose name does not show one.
     """
     bad, written = bad or BadRows(), Format.of(form)
     if not is_paths(source):
@@ -85,14 +84,14 @@ def records(
 
 
 def stream_records(stream: IO[bytes], name: str, form: str | Format, bad: BadRows | None = None) -> Records:
-    """Return the rows of an open stream as they come, for instance of standard input; ``name`` is for messages."""
+    """Return the rows of an open stream, such as standard input, as they arrive; ``name`` is for messages."""
     notes: list[str] = []
     written = Format.of(form)
     return Records(_of_stream(stream, name, written.name or "", written, bad or BadRows(), notes), notes)
 
 
 def form_of(path: Path, form: str | None = None, default: str = "lines") -> str:
-    """Return ``form``, or what the name of the file says."""
+    """Return ``form``, or the form that the name of the file shows."""
     if form is None:
         return _OF_SUFFIX.get(plain_suffix(path), default)
     if form not in FORMS:
@@ -126,7 +125,7 @@ def _of_stream(
 
 
 def is_paths(source: object) -> TypeGuard[Paths]:
-    """Whether a source is a path, or a list of them."""
+    """Whether a source is a path or a list of paths."""
     if isinstance(source, list | tuple):
         return bool(source) and all(isinstance(one, str | os.PathLike) for one in source)
     return isinstance(source, str | os.PathLike)
@@ -141,12 +140,12 @@ def _listed(source: Paths) -> Sequence[str | os.PathLike[str]]:
 
 
 def files_of(source: Paths, suffixes: Collection[str]) -> list[Path]:
-    """Return the files that a source names, in the order of reading; those of a folder or a pattern by name."""
+    """Return the files of a source in the order of reading; those of a folder or a pattern are sorted by name."""
     return [file for path in _listed(source) for file in _files(Path(path), suffixes)]
 
 
 def digests_of(source: object) -> dict[str, str]:
-    """Return the SHA-256 of each file that a source names; nothing of an object, or of a pipe, which is read once."""
+    """Return the SHA-256 of each file of a source; none for an object, or for a pipe, which can be read only once."""
     found = files_of(source, _OF_SUFFIX) if is_paths(source) else []
     return {str(file): sha256(file) for file in found if file.is_file()}
 
@@ -158,19 +157,19 @@ def _files(path: Path, suffixes: Collection[str]) -> list[Path]:
         return [path]
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
     if not found:
-        raise InputError(f"No file fits the pattern {str(path)!r}.")
+        raise InputError(f"No file matches the pattern {str(path)!r}.")
     return found
 
 
 def _of_folder(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if (folder / "dataset_info.json").exists():
-        raise InputError(f"{str(folder)!r} is a saved datasets.Dataset: give what datasets.load_from_disk opens.")
+        raise InputError(f"{str(folder)!r} is a saved datasets.Dataset: give the result of datasets.load_from_disk.")
     here = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     annotated = [path for path in here if path.suffix == ".ann"]
     known = annotated or [path for path in here if plain_suffix(path) in suffixes]
     found = known or [path for path in here if plain_suffix(path) == ".txt"]
     if not found:
-        raise InputError(f"The folder {str(folder)!r} holds no file of rows ({', '.join(suffixes)}).")
+        raise InputError(f"The folder {str(folder)!r} has no data files ({', '.join(suffixes)}).")
     parts = {part for path in found for part in [_PARTS.get(path.name.split(".")[0].split("-")[0].lower())] if part}
     if len(parts) > 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Files of running text → documents: rows of a table or of JSON lines, or plain text by files, blank lines or lines."""
+"""Files of running text → documents: rows of tables or JSON lines; of plain text files, blocks or lines."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -14,9 +14,9 @@ _LIMIT = 2**28
 
 
 class Documents(Iterator[str]):
-    """The documents of files, one by one; memory holds one at a time. ``notes`` say what was guessed, a sentence each.
+    """The documents of files, one at a time in memory. ``notes`` holds a sentence for each guess.
 
-    A ``unit`` of None: plain text has a document a file where there are several, else one between blank lines.
+    ``unit`` is what a document of plain text is; None: a file if there are several, else a block between blank lines.
     """
 
     def __init__(self, paths: list[str], form: Format | None = None, column: str = "text", unit: str | None = None):
@@ -28,8 +28,12 @@ class Documents(Iterator[str]):
         plain = [path for path in self.files if self._is_plain(path)]
         self._unit = unit or ("files" if len(plain) > 1 else "blank-lines")
         if plain and unit is None:
-            says = "each text file is a document" if len(plain) > 1 else f"blank lines part the documents of {plain[0]}"
-            self.notes.append(f"{says}; --documents says otherwise.")
+            guess = (
+                "each text file is a document"
+                if len(plain) > 1
+                else f"blank lines separate the documents of {plain[0]}"
+            )
+            self.notes.append(f"{guess}; --documents changes that.")
         self._documents = self._read()
 
     def __next__(self) -> str:
@@ -64,7 +68,7 @@ class Documents(Iterator[str]):
             size += len(line) + 1
             if size > _LIMIT:
                 raise InputError(
-                    f"A document of {str(path)!r} has more than {_LIMIT:,} characters; say what parts its documents "
+                    f"A document of {str(path)!r} has more than {_LIMIT:,} characters; say what separates documents "
                     "with --documents blank-lines or lines."
                 )
         return "\n".join(parts)

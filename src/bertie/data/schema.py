@@ -1,4 +1,4 @@
-"""What the rows of a task hold and mean: its roles, the usual names of their columns, and how a row is read.
+"""The schema of a task's data: the roles of columns, their usual names, and how a row is read.
 
 `schemas` has the schema of each task.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from bertie.data.dataset import ExampleReader
 
 Found = dict[str, str | list[str]]
-"""Role → column; several for flags of labels, for choices, and for texts that are joined."""
+"""Role → column, or several columns: of label flags, of choices, or of texts to be joined."""
 
-# Names by rank: one of the first rank settles it; of a later one only if it is there alone.
-# Names are compared in lower case and without spaces, underscores and hyphens.
+# The usual names by rank: the first rank that names a column decides. Names are compared in lower case, without spaces,
+# underscores and hyphens.
 TEXT_NAMES = (
     "text",
     "sentence content review reviewtext body comment commenttext tweet message document utterance headline post "
@@ -35,41 +35,41 @@ LABEL_NAMES = (
     "goldlabel gold genre genres polarity score y tag tags output",
 )
 SCORE_NAMES = ("score", "similarity similarityscore label relatedness relatednessscore")
-# columns that number the rows, and are never a text or a label
+# columns that identify rows, and are never a text or a label
 _KEY = re.compile(r"(q|question|sent|sentence|pair|row|u|doc|document)?id\d*|idx|index|guid|unnamed0")
 NEGATIVE = re.compile(r"(hard)?neg(ative)?s?(passages?|texts?)?\d*")
 ONLY_OTHER = "the only other column"
-# roles that several columns may have without being joined
+# roles of which several columns are not joined
 SEVERAL = ("label", "choices")
 
 
 def key(column: str) -> str:
-    """Return a column's name as names are compared."""
+    """Return the form of a column's name in which names are compared."""
     return re.sub(r"[\W_]+", "", column.casefold())
 
 
 def is_key(column: str) -> bool:
-    """Whether a column numbers the rows, by its name."""
+    """Whether a column identifies rows, by its name."""
     return _KEY.fullmatch(key(column)) is not None
 
 
 def are_flags(cells: Sequence[Any]) -> bool:
-    """Whether cells hold 0 and 1 (or true and false) alone."""
+    """Whether cells hold only 0 and 1 (or true and false)."""
     filled = [cell for cell in cells if not is_nothing(cell)]
     return bool(filled) and all(flag_in(cell) is not None for cell in filled)
 
 
 Cells = Mapping[str, Sequence[Any]]
-"""Columns that no role has taken, each with the cells of the first rows."""
+"""Columns without a role, each with the cells of the first rows."""
 
 
 def flag_columns(cells: Cells) -> list[str]:
-    """Return the columns that hold 0 and 1 alone."""
+    """Return the columns that hold only 0 and 1."""
     return [name for name, values in cells.items() if not is_key(name) and are_flags(values)]
 
 
 def only_column(cells: Cells) -> str | None:
-    """Return the column that is left, if there is one."""
+    """Return the remaining column, if there is exactly one."""
     rest = [name for name in cells if not is_key(name)]
     return rest[0] if len(rest) == 1 else None
 
@@ -78,14 +78,14 @@ def only_column(cells: Cells) -> str | None:
 class Role:
     """What a column may hold."""
 
-    name: str  # as the user calls it
+    name: str  # in the user's options
     ranks: tuple[str, ...] = ()  # usual names of its column
     needed: bool = False  # whether rows must have it
-    is_label: bool = False  # it is needed only where rows need labels
-    is_text: bool = False  # columns may be joined for it
-    beside: str = ""  # the role that must have been found for this one to be looked for
-    without: str = ""  # the role that must not
-    spared_by: tuple[str, ...] = ()  # roles of which any, where found, makes this one unnecessary
+    is_label: bool = False  # needed only if rows need labels
+    is_text: bool = False  # several columns may be joined
+    beside: str = ""  # searched for only if this role was found
+    without: str = ""  # searched for only if this role was not found
+    spared_by: tuple[str, ...] = ()  # not needed if any of these roles was found
 
     def is_sought(self, found: Found) -> bool:
         return (not self.beside or self.beside in found) and self.without not in found
@@ -97,18 +97,18 @@ class Role:
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a source are taken for."""
+    """The roles of a source's columns."""
 
     found: Found = field(default_factory=dict)
-    how: Mapping[str, str] = field(default_factory=dict)  # by role, where neither a usual name nor the user told
-    flags: Sequence[str] = ()  # of 0 and 1, that name the places of lists of 0 and 1 in the label's column
+    how: Mapping[str, str] = field(default_factory=dict)  # role → reason, if neither a usual name nor the user decided
+    flags: Sequence[str] = ()  # columns of 0 and 1 that name the elements of multi-hot lists in the label's column
     ignored: Sequence[str] = ()
 
     def describe(self) -> list[str]:
         """Return each role with its column, as in ``text = comment_text``."""
-        return [self._said(role, column) for role, column in self.found.items()]
+        return [self._description(role, column) for role, column in self.found.items()]
 
-    def _said(self, role: str, column: str | list[str]) -> str:
+    def _description(self, role: str, column: str | list[str]) -> str:
         how = [self.how[role]] if role in self.how else []
         if role == "label" and self.flags:
             how.append(f"lists of 0 and 1 for {', '.join(self.flags)}")
@@ -120,7 +120,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Row:
-    """A record, and what its source's columns are taken for; ``notes`` counts what is said of all rows together."""
+    """A record, and the roles of its columns; ``notes`` counts what is reported for all rows together."""
 
     record: Record
     found: Found
@@ -132,7 +132,7 @@ class Row:
         return self.record.where
 
     def cell(self, role: str) -> Any:
-        """Return what stands in the column of a role; of several columns their texts, joined."""
+        """Return the cell in the column of a role, or the joined texts of several columns."""
         column, fields = self.found.get(role), self.record.fields
         if not isinstance(column, list):
             return None if column is None else fields.get(column)
@@ -143,12 +143,12 @@ class Row:
         return text_in(self.cell(role), name or role, self.where)
 
     def texts(self) -> str | tuple[str, str]:
-        """Return the text, or both of a pair."""
+        """Return the text, or both texts of a pair."""
         first = self.text("text")
         return (first, self.text("text_pair", "second text")) if "text_pair" in self.found else first
 
     def number(self, is_needed: bool) -> float | None:
-        """Return the label where it is a number."""
+        """Return the label as a number."""
         value = self.cell("label")
         if is_nothing(value) and is_needed:
             raise BadRow(f"There is no label in {self.where}.")
@@ -159,44 +159,44 @@ class Row:
 
 
 class Schema:
-    """What is known of the labelled data of a task before it is read. A subclass says how one row is parsed."""
+    """How the labelled data of a task is read. A subclass parses one row."""
 
     name: str  # of the task
     roles: tuple[Role, ...]  # in the order of the search
-    # made in this order for roles that no name has settled, each with what the user is told of it
+    # role, guess and the reason that the user sees; tried in order for roles without a usual name among the columns
     guesses: tuple[tuple[str, Callable[[Cells], str | list[str] | None], str], ...] = ()
-    has_flags = False  # columns of 0 and 1 may say what lists of 0 and 1 in the label's column mean
-    default_form = "lines"  # of a file whose name says none
-    unit = "text"  # what examples of the same part of a split have in common
+    has_flags = False  # columns of 0 and 1 may name the elements of multi-hot lists in the label's column
+    default_form = "lines"  # of a file whose name does not show one
+    unit = "text"  # what keeps examples in the same part of a split
 
     def role(self, name: str) -> Role | None:
         return next((role for role in self.roles if role.name == name), None)
 
     def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
-        """Yield a record an example, of rows that may hold a part of one, or several."""
+        """Yield one record per example, from rows that may hold a part of one, or several."""
         return rows
 
     def parse(self, row: Row) -> Example:
-        """Return the example of a row; a `BadRow` says why there is none."""
+        """Return the example of a row, or raise `BadRow`."""
         raise NotImplementedError
 
     def find_labelling(self, labels: Sequence[Any], options: LabelOptions, columns: Columns) -> Labelling:
-        """Return how the labels of a source are written, from all of them (or the first)."""
+        """Return how the labels of a source are written, from all or the first of them."""
         return AS_WRITTEN
 
     def meaning(self, found: Found) -> list[str]:
-        """Return in words what the label of a task without classes of its own says."""
+        """Return a description of the label of a task whose classes are not the data's."""
         return []
 
     def check(self, examples: Sequence[Example], labelling: Labelling, name: str) -> None:
-        """Refuse data from which nothing can be learned."""
+        """Refuse data that nothing can be learned from."""
 
     def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
-        """Return a sentence for each thing that is allowed but odd within one part of the data."""
+        """Return a sentence for everything in one part of the data that is allowed but odd."""
         return []
 
     def together(self, examples: Sequence[Example]) -> Callable[[Example], Hashable]:
-        """Return what tells which examples go to the same part of a split."""
+        """Return the key of an example; examples with equal keys go to the same part of a split."""
         return by_text
 
 
@@ -208,7 +208,7 @@ def check_varied(examples: Sequence[Example], name: str) -> None:
 
 
 def text_key(example: Example) -> Hashable:
-    """Return what two examples have in common if their texts are the same."""
+    """Return the key that examples with the same texts share."""
     text = example.text
     if isinstance(text, dict):
         return text.get("question"), text.get("context"), text.get("prompt"), tuple(text.get("choices", ()))
@@ -216,6 +216,6 @@ def text_key(example: Example) -> Hashable:
 
 
 def by_text(example: Example) -> Hashable:
-    """Return what examples of the same text have in common, and questions of the same context."""
+    """Return the key that examples with the same text share, and questions with the same context."""
     context = example.text.get("context") if isinstance(example.text, dict) else None
     return text_key(example) if context is None else context

@@ -1,4 +1,4 @@
-"""The schema of every task. Those whose examples are a text, a pair or a triplet are here, others in their own file."""
+"""The schema of every task; those whose examples are not a text, a pair or a triplet have their own files."""
 
 import re
 from collections import Counter
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from bertie.data.dataset import ExampleReader
 
 _POSITIVE = re.compile(r"pos(itive)?s?(passages?|texts?)?\d*")
-_LEFT_OUT = "negatives that are not read, a positive passage being learned with one"
-# fewer queries than this are too few to part; their passages are parted then
-_QUERIES = 3
+_LEFT_OUT = "negatives that are not read, as each positive passage is paired with one"
+# with fewer queries than this, it is their passages that are split
+_MIN_QUERIES = 3
 
 
 class SequenceClassificationSchema(Schema):
@@ -64,7 +64,7 @@ class SequenceClassificationSchema(Schema):
             return row.example(text, _flags(row, column))
         label = _names(row.cell("label"))
         if label is None and row.needs_label:
-            hint = "; where a text may have several labels, [] stands for none"
+            hint = "; if a text may have several labels, [] stands for none"
             raise BadRow(f"There is no label in {row.where}{hint if str(column).lower() == 'labels' else ''}.")
         return row.example(text, label)
 
@@ -85,12 +85,12 @@ class SequenceClassificationSchema(Schema):
             )
 
     def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
-        """Return a sentence if labels seem to be several in one, though they were not parted."""
+        """Return a sentence if labels that were not split seem to be several in one."""
         return find_joined([example.label for example in examples], name) if labelling.kind == "single-label" else []
 
 
 def _names(value: Any) -> Raw | None:
-    """Return the label as one name or a list of them; what they mean is settled when all are known."""
+    """Return the label as one name or a list of names, which are interpreted once all rows are known."""
     items = list_in(value)
     return name_in(value) if items is None else [name for item in items if (name := name_in(item)) is not None]
 
@@ -116,7 +116,7 @@ class MaskedLMSchema(Schema):
     guesses = (("text", only_column, ONLY_OTHER),)
 
     def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
-        # blank lines part the documents of plain text, and are no mistake there
+        # blank lines separate the documents of plain text, and are not bad rows
         return (record for record in rows if record.fields.get("text") != "")
 
     def parse(self, row: Row) -> Example:
@@ -139,7 +139,7 @@ class NextSentenceSchema(Schema):
         value = None if isinstance(row.found.get(role), list) else row.cell(role)
         if is_nothing(value) and not row.needs_label:
             return row.example(text)
-        # the reference's label 0 says that the second follows the first; a column is_next says so by 1
+        # the reference's label 0 means that the second text follows the first; in a column is_next, 1 does
         meanings = {"0": 0, "1": 1} if role == "label" else {"1": 0, "true": 0, "0": 1, "false": 1}
         label = {**meanings, "isnext": 0, "notnext": 1}.get(str(name_in(value)).lower())
         if label is None:
@@ -148,14 +148,14 @@ class NextSentenceSchema(Schema):
         return row.example(text, label)
 
     def meaning(self, found: Found) -> list[str]:
-        return ["the label 0 says that the second text follows the first"] if "label" in found else []
+        return ["the label 0 means that the second text follows the first"] if "label" in found else []
 
     def check(self, examples: Sequence[Example], labelling: Labelling, name: str) -> None:
         check_varied(examples, name)
 
 
 class EmbeddingSchema(Schema):
-    """An example is a pair, perhaps with how alike its texts are, or an anchor with a positive and a negative."""
+    """An example is a pair, optionally with a similarity score, or an anchor with a positive and a negative."""
 
     name = "embed"
     roles = (
@@ -175,7 +175,7 @@ class EmbeddingSchema(Schema):
     )
 
     def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
-        """Yield a record for each positive passage, with one negative, in turn."""
+        """Yield a record for each positive passage, each with one of the negatives in turn."""
         for record in rows:
             good, poor, rest = _passages(record)
             if not any(isinstance(record.fields[name], list) for name in record.fields.keys() - rest.keys()):
@@ -195,25 +195,25 @@ class EmbeddingSchema(Schema):
 
     def meaning(self, found: Found) -> list[str]:
         if "label" in found:
-            return ["the label says how alike two texts are"]
+            return ["the label is the similarity of two texts"]
         return ["the texts of a row belong together"]
 
     def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
-        """Return a sentence if pairs to learn from have a text at the place where another pair has the same one."""
+        """Return a sentence if training pairs share their first or their second text."""
         if name != "train" or examples[0].label is not None:
             return []
-        counts = [Counter(example.text[place] for example in examples) for place in (0, 1)]
-        repeated = sum(any(counts[place][example.text[place]] > 1 for place in (0, 1)) for example in examples)
+        counts = [Counter(example.text[side] for example in examples) for side in (0, 1)]
+        repeated = sum(any(counts[side][example.text[side]] > 1 for side in (0, 1)) for example in examples)
         if not repeated:
             return []
         return [
             f"{repeated:,} of {len(examples):,} rows of {name} share their anchor or their partner with others; within "
-            "a step none of these takes a partner of the same text for a stranger."
+            "a step, a partner of the same text never counts as a negative."
         ]
 
 
 class Seq2SeqSchema(Schema):
-    """A label is the right targets, of which the first is learned; a cell holds one, or a list of several."""
+    """A label is a tuple of reference targets, the first of which is trained on; a cell holds one or a list of them."""
 
     name = "text2text-generation"
     roles = (
@@ -233,11 +233,11 @@ class Seq2SeqSchema(Schema):
         return row.example(row.text("source"), tuple(text_in(one, "target", row.where) for one in targets))
 
     def meaning(self, found: Found) -> list[str]:
-        return ["the target is to be written for the source"]
+        return ["the target is to be generated from the source"]
 
 
 class RerankingSchema(Schema):
-    """An example is a query and a passage, and how relevant this is. A query's passages stay in one part of a split."""
+    """An example is a query and a passage, with its relevance. All passages of a query are in one part of a split."""
 
     name = "reranking"
     roles = (
@@ -264,7 +264,7 @@ class RerankingSchema(Schema):
         check_varied(examples, name)
 
     def together(self, examples: Sequence[Example]) -> Callable[[Example], Hashable]:
-        return by_query if len(set(map(by_query, examples))) >= _QUERIES else by_text
+        return by_query if len(set(map(by_query, examples))) >= _MIN_QUERIES else by_text
 
 
 def by_query(example: Example) -> Hashable:
@@ -272,6 +272,7 @@ def by_query(example: Example) -> Hashable:
 
 
 def _passages(record: Record) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
+    """Return the positive passages, the negative ones, and the other fields."""
     fields = record.fields
     good, poor = ([name for name in fields if which.fullmatch(key(name))] for which in (_POSITIVE, NEGATIVE))
     rest = {name: value for name, value in fields.items() if name not in (*good, *poor)}
@@ -279,7 +280,7 @@ def _passages(record: Record) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
 
 
 def _in_columns(fields: Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
-    """Return the passages of columns; one may be a mapping with a text, and a title before it."""
+    """Return the passages of columns; a passage may be a mapping with ``text`` and ``title``."""
     cells = [one for column in columns for one in list_in(fields[column]) or [fields[column]]]
     return [_text(one) for one in cells if not is_nothing(one) and one != []]
 

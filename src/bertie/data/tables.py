@@ -1,4 +1,4 @@
-"""Tables: CSV and TSV, whose first line names the columns and where a broken row costs no other; and Parquet."""
+"""Tables: CSV and TSV, whose first line names the columns, read so that a broken row spoils no other; and Parquet."""
 
 import csv
 import re
@@ -12,29 +12,31 @@ from bertie.errors import InputError, counted, spelled
 from bertie.extras import need
 
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-# rows by which a delimiter is chosen, and lines by which it is seen whether quotation marks are text
-_FEW, _MANY = 20, 10_000
-# lines that show whether a file holds a word a line or a table
-_WORDS = 200
-# characters that no name of a column has
+# the number of rows from which the delimiter is guessed, and of lines from which the quoting is
+_SAMPLE, _QUOTING_SAMPLE = 20, 10_000
+# the number of lines that show whether a file is a table or has one word per line
+_WORDS_SAMPLE = 200
+# the names of columns are shorter
 _LONG = 60
 
 
 def csv_records(lines: Lines) -> Iterator[Record]:
-    """Yield the rows of comma-separated values; where the header has no comma, tabs, semicolons or bars part it."""
+    """Yield the rows of a table with commas, or with tabs, semicolons or bars if these fit its header better."""
     return _records(lines, ",")
 
 
 def tsv_records(lines: Lines) -> Iterator[Record]:
-    """Yield the rows of tab-separated values, or of CoNLL, a word a line, unless the user says tsv."""
-    if lines.format.name is None and _are_words(lines.peek(_WORDS)):
-        lines.notes.append(f"{lines.name} is read as CoNLL, a word a line ({spelled('format', 'tsv')} reads a table).")
+    """Yield the rows of tab-separated values, or of CoNLL, one word per line, unless the user says tsv."""
+    if lines.format.name is None and _are_words(lines.peek(_WORDS_SAMPLE)):
+        lines.notes.append(
+            f"{lines.name} is read as CoNLL, one word per line ({spelled('format', 'tsv')} reads a table)."
+        )
         return conll_records(lines)
     return _records(lines, "\t")
 
 
 def _are_words(lines: Sequence[str]) -> bool:
-    """Whether blank lines part blocks of lines, all of which but comments have as many cells without a blank."""
+    """Whether blank lines separate blocks of lines that, except comments, have equally many cells without spaces."""
     blocks = "".join(line.rstrip(" \r\n") + "\n" for line in lines).strip("\n").split("\n\n")
     rows = [[line for line in block.split("\n") if not line.startswith("#")] for block in blocks]
     cells = [line.split("\t") for block in rows for line in block]
@@ -51,16 +53,16 @@ def _records(lines: Lines, usual: str) -> Iterator[Record]:
             yield lines.record(fields, first)
             continue
         found, columns = counted(len(cells), "cell"), ", ".join(map(repr, header))
-        hint = " (a text with the delimiter in it stands in quotation marks)" if len(cells) > len(header) else ""
+        hint = " (a text that contains the delimiter must be quoted)" if len(cells) > len(header) else ""
         lines.refuse(f"has {found} where the header names {len(header)}: {columns}{hint}.", first)
 
 
 class _Unquoted(Exception):
-    """Raised within csv's reader at a line from which on quotation marks are seen to be text."""
+    """Raised within csv's reader at the line that shows that quotation marks are text."""
 
 
 def _rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row with the number of its first line; blank lines are none."""
+    """Yield the cells of each row with the number of its first line, skipping blank lines."""
     lines.forget()
     if lines.format.quoting != "none":
         try:
@@ -75,11 +77,11 @@ def _rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[int, lis
 
 
 def _quoted_rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[int, list[str]]]:
-    # the limit is the process's: it is only ever raised
+    # the limit is global to the process, so it is only ever raised
     csv.field_size_limit(max(csv.field_size_limit(), LIMIT))
     is_sure = lines.format.quoting == "csv" or delimiter != "\t"
     source = lines if is_sure else _watched(lines, delimiter, columns)
-    # strict: a quotation mark that is never closed must not swallow the rest of the file in silence
+    # strict: an unclosed quotation mark must not silently swallow the rest of the file
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     while True:
         try:
@@ -96,11 +98,13 @@ def _quoted_rows(lines: Lines, delimiter: str, columns: int) -> Iterator[tuple[i
 
 
 def _watched(lines: Lines, delimiter: str, columns: int) -> Iterator[str]:
-    """Yield lines until one has a cell that begins with a quotation mark: that and the next decide what these mean."""
+    """Yield the lines. The first one with a cell that begins with a quotation mark, and those after it, decide whether
+    quotation marks are text.
+    """
     begins_quoted = re.compile(f'(?:^|{re.escape(delimiter)})"')
     for line in lines:
         if begins_quoted.search(line):
-            if _are_plain([line, *lines.peek(_MANY)], delimiter, columns):
+            if _are_plain([line, *lines.peek(_QUOTING_SAMPLE)], delimiter, columns):
                 raise _Unquoted
             yield line
             break
@@ -109,7 +113,7 @@ def _watched(lines: Lines, delimiter: str, columns: int) -> Iterator[str]:
 
 
 def _are_plain(lines: Sequence[str], delimiter: str, columns: int) -> bool:
-    """Whether each line is a whole row if quotation marks are text, and csv's rows are broken or hide lines."""
+    """Whether each line is a complete row if quotation marks are text, and CSV's rows are broken or span lines."""
     lines = [line for line in lines if line.strip()]
     if any(line.count(delimiter) + 1 != columns for line in lines):
         return False
@@ -123,14 +127,14 @@ def _broken(error: csv.Error) -> str:
     if "new-line" in str(error):
         return "has a carriage return within a row; save the file with line feeds."
     return (
-        f"begins no row of a table: {error}. A text with quotation marks stands in quotation marks, and its own are "
-        f'doubled: "say ""hi"""; where they are plain text, say {spelled("quoting", "none")}.'
+        f"does not begin a row of a table: {error}. A text with quotation marks must be quoted, and its own marks "
+        f'doubled: "say ""hi"""; if they are plain text, say {spelled("quoting", "none")}.'
     )
 
 
 def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
     line = next(filled := filter(str.strip, lines), "")
-    if named := re.fullmatch(r"sep=(.)\s*", line):  # the delimiter, as Excel may name it on a line before the header
+    if named := re.fullmatch(r"sep=(.)\s*", line):  # Excel's declaration of the delimiter, before the header
         line = next(filled, "")
     if not lines.is_whole:
         raise InputError(f"The header of {lines.name} is not UTF-8 text; {remedy()}.")
@@ -150,7 +154,7 @@ def _header(lines: Lines, usual: str) -> tuple[list[str], str]:
 
 
 def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
-    """Return the names of the columns that MS MARCO's files have, if a first line is one of theirs and no header."""
+    """Return the names of the columns of MS MARCO's files, if a first line is a row of theirs rather than a header."""
     if len(cells) == 4 and all(cell.isdecimal() for cell in cells[:2]):
         return ["qid", "pid", "query", "passage"]
     are_passages = len(cells) == 3 and all(len(cell) > _LONG for cell in cells[1:])
@@ -158,28 +162,28 @@ def _names_of_ms_marco(cells: Sequence[str]) -> list[str]:
 
 
 def _delimiter(header: str, lines: Lines, usual: str) -> str:
-    """Return what parts the columns: the usual, unless another one is in the header and parts all rows alike."""
+    """Return the delimiter: the usual one, unless another is in the header and splits all rows alike."""
     present = [one for one in (usual, *_DELIMITERS) if one in header]
     if not present or set(present) == {usual}:
         return usual
-    rows = lines.peek(_FEW)
-    fitting = [one for one in present if _parts(one, [header, *rows], is_cut=len(rows) == _FEW)]
+    rows = lines.peek(_SAMPLE)
+    fitting = [one for one in present if _splits_evenly(one, [header, *rows], is_cut=len(rows) == _SAMPLE)]
     if usual in fitting or (usual in present and not fitting):
         return usual
     if not fitting and present == ["|"]:
         raise InputError(
-            f"The header of {lines.name} is {header.strip()!r:.60}, and bars do not part all rows alike: name the "
+            f"The header of {lines.name} is {header.strip()!r:.60}, and bars do not split all rows alike: name the "
             f"delimiter, such as {spelled('delimiter', '|')}."
         )
     found = (fitting or present)[0]
     lines.notes.append(
-        f"The columns of {lines.name} are parted by {_DELIMITERS[found]} ({spelled('delimiter')} names others)."
+        f"The columns of {lines.name} are separated by {_DELIMITERS[found]} ({spelled('delimiter')} names others)."
     )
     return found
 
 
-def _parts(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
-    """Whether a delimiter parts all rows into as many cells; of ``lines`` that are cut off the last row is left out."""
+def _splits_evenly(delimiter: str, lines: Sequence[str], is_cut: bool) -> bool:
+    """Whether a delimiter splits all rows into equally many cells, except the last if ``lines`` may cut it off."""
     try:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
     except csv.Error:
@@ -191,14 +195,14 @@ def _check(header: list[str], lines: Lines) -> None:
     name = lines.name
     if not any(header):
         raise InputError(f"{name} has no header: its first line must name the columns, as in text,label.")
-    # pandas writes its index as a first column without a name, which nobody asks for
+    # pandas writes its index as a first column without a name
     unnamed = [number for number, column in enumerate(header, 1) if not column and number > 1]
     if unnamed and not any(header[unnamed[0] :]):
-        # Excel writes commas as far as any cell of the sheet was ever filled
+        # Excel writes commas up to the last column that was ever used
         numbers = ", ".join(map(str, unnamed))
-        lines.notes.append(f"Columns of {name} that have no name in the header are not read: {numbers}.")
+        lines.notes.append(f"Columns of {name} without a name in the header are not read: {numbers}.")
     elif unnamed:
-        raise InputError(f"Column {unnamed[0]} of {name} has no name in the header; its first line must name each.")
+        raise InputError(f"Column {unnamed[0]} of {name} has no name in the header; the first line must name each.")
     doubled = next((column for column in header if column and header.count(column) > 1), None)
     if doubled is not None:
         raise InputError(f"Two columns of {name} are called {doubled!r}; give each a name of its own.")

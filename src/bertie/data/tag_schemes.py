@@ -1,4 +1,4 @@
-"""Tag schemes: which tag may follow which, the best tags under that rule, and entities to and from tags."""
+"""Tag schemes: which tag may follow which, Viterbi decoding under these rules, and entities to and from tags."""
 
 import re
 from collections import defaultdict
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from bertie.errors import InputError, nearest
 
 SCHEMES = ("BIO", "BIOES", "IO", "IOB1", "plain")
-"""``BIO``: B- begins every entity, I- goes on. ``BIOES``: E- ends one, S- is one of a single word (BILOU's letters are
-read too). ``IO``: I- alone. ``IOB1``: I- begins an entity, B- only one beside another of its type. ``plain``: labels
-without prefixes, each a type of its own."""
+"""``BIO``: B- begins every entity, I- continues it. ``BIOES``: E- ends an entity, S- is a single-word one (BILOU's
+letters are read too). ``IO``: only I-. ``IOB1``: I- begins an entity, B- only one adjacent to another of its type.
+``plain``: labels without prefixes, each a type of its own."""
 OUTSIDE = "O"
-# how other papers call the same prefixes
+# the same prefixes under other letters
 _BIOES_OF = {"L": "E", "U": "S", "M": "I", "W": "S"}
-# the letter before the type, as in B-PER and B_PER, or behind it, as in PER-B and PER_B, or alone
-_BEFORE, _BEHIND = re.compile(r"([BIESLUMW])(?:[-_](.+))?"), re.compile(r"(.+)[-_]([BIESLUMW])")
-TOGETHER = 256
-"""Texts whose tags are searched together."""
-_BEGINNING, _GOING_ON, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
+# the letter before the type, as in B-PER and B_PER, or alone; or after it, as in PER-B and PER_B
+_BEFORE, _AFTER = re.compile(r"([BIESLUMW])(?:[-_](.+))?"), re.compile(r"(.+)[-_]([BIESLUMW])")
+BATCH_SIZE = 256
+"""The number of texts that are decoded together."""
+_BEGINNING, _CONTINUING, _ENDING = ("B", "S"), ("I", "E"), ("E", "S")
 
 
 class Entity(NamedTuple):
@@ -57,18 +57,18 @@ def usual_tag(tag: str) -> str:
 
 @lru_cache(4096)
 def _letter_and_type(tag: str) -> tuple[str, str]:
-    """Return the letter of a tag and its type; a tag of no scheme has no letter."""
+    """Return the letter of a tag and its type; a tag without a scheme has no letter."""
     if before := _BEFORE.fullmatch(tag):
         return before[1], before[2] or ""
-    behind = _BEHIND.fullmatch(tag)
-    return (behind[2], behind[1]) if behind else ("", tag)
+    after = _AFTER.fullmatch(tag)
+    return (after[2], after[1]) if after else ("", tag)
 
 
 def guess_scheme(labels: Iterable[str], sequences: Iterable[Sequence[str]] = ()) -> str:
-    """Return the scheme of labels, ``plain`` where they fit no other; ``sequences`` of tags tell IOB1 from BIO."""
+    """Return the scheme of labels, ``plain`` if they fit no other; ``sequences`` of tags distinguish IOB1 from BIO."""
     inside = [label for label in labels if label != OUTSIDE]
     prefixes = {_letter_and_type(label)[0] for label in inside}
-    # a name such as B_cell or hepatitis-B is no tag unless others go on with an I, nor is a size S or M alone
+    # names such as B_cell or hepatitis-B, or sizes S and M, are not tags unless others have an I
     is_written = all(label in prefixes or label[1:2] == "-" for label in inside)
     is_sure = {"B", "I"} <= prefixes or (is_written and (bool({"B", "I"} & prefixes) or prefixes.isdisjoint(inside)))
     if not inside or "" in prefixes or not is_sure:
@@ -94,18 +94,18 @@ def _is_iob1(sequences: Iterable[Sequence[str]]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TagTable:
-    """What C tags mean where texts stand side by side; what breaks their scheme is read as by conlleval."""
+    """The meaning of C tags, for concatenated texts; tags that break their scheme are read as by conlleval."""
 
-    names: Sequence[str]  # what the entity of each tag is called
-    kinds: NDArray[np.int64]  # [C], a number for each type; -1 where a tag is outside every entity
-    begins: NDArray[np.bool_]  # [C], whether an entity begins with the tag whatever precedes it
-    ends: NDArray[np.bool_]  # [C], whether one ends with it whatever follows
+    names: Sequence[str]  # the entity type of each tag
+    kinds: NDArray[np.int64]  # [C], a number for each type; -1 for tags outside entities
+    begins: NDArray[np.bool_]  # [C], whether the tag begins an entity whatever precedes it
+    ends: NDArray[np.bool_]  # [C], whether it ends one whatever follows
 
     @classmethod
     def of(cls, tags: Sequence[str], scheme: str | None) -> "TagTable":
-        """Return the meaning of tags in a scheme, or without one as transformers' pipeline reads them.
+        """Return the meaning of tags in a scheme, or as in transformers' pipeline if it is None.
 
-        There only B- begins an entity anew, a tag with neither B- nor I- is a type of its own, and so is O.
+        There, only B- begins a new entity, and a tag with neither B- nor I- is a type of its own, also O.
         """
         if scheme is None:
             kinds = [tag[2:] if tag.startswith(("B-", "I-")) else tag for tag in tags]
@@ -121,11 +121,11 @@ class TagTable:
         return cls(names, np.array(numbers, np.int64), np.array(begins, np.bool_), np.array(ends, np.bool_))
 
     def runs(self, tags: NDArray[np.int64], is_first: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the places of the first and the last tag of each entity; ``is_first`` ``[U]`` where a text begins."""
+        """Return the indices of the first and last tag of each entity; ``is_first`` ``[U]``: whether a text begins."""
         kinds = self.kinds[tags]
-        goes_on = np.zeros(len(tags), np.bool_)
-        goes_on[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
-        starts = np.flatnonzero(~(goes_on & ~is_first))
+        continues = np.zeros(len(tags), np.bool_)
+        continues[1:] = (kinds[1:] == kinds[:-1]) & ~self.begins[tags[1:]] & ~self.ends[tags[:-1]]
+        starts = np.flatnonzero(~(continues & ~is_first))
         lasts = np.append(starts, len(tags))[1:] - 1
         inside = kinds[starts] >= 0
         return starts[inside], lasts[inside]
@@ -136,30 +136,30 @@ def find_entities(tags: Sequence[str], scheme: str) -> list[Entity]:
     table = TagTable.of(known, scheme)
     numbers = np.fromiter(map(known.index, tags), np.int64, len(tags))
     starts, lasts = table.runs(numbers, np.zeros(len(tags), np.bool_))
-    places = zip(starts.tolist(), lasts.tolist(), strict=True)
-    return [Entity(table.names[numbers[first]], first, last) for first, last in places]
+    runs = zip(starts.tolist(), lasts.tolist(), strict=True)
+    return [Entity(table.names[numbers[first]], first, last) for first, last in runs]
 
 
 def make_tags(entities: Iterable[Entity], words: int, scheme: str) -> list[str]:
-    """Return the tags of a text of so many words; in ``IO`` and ``plain`` neighbours of one type become one."""
+    """Return the tags of a text of ``words`` words; in ``IO`` and ``plain`` adjacent entities of one type merge."""
     tags = [OUTSIDE] * words
     for kind, first, last in sorted(entities, key=lambda entity: entity.first):
         if not 0 <= first <= last < words or any(tag != OUTSIDE for tag in tags[first : last + 1]):
             raise InputError(
-                f"The entity {kind!r} of words {first} to {last} overlaps another one or leaves the text of {words} "
-                "words; give entities side by side."
+                f"The entity {kind!r} of words {first} to {last} overlaps another one or is not within the text of "
+                f"{words} words; give entities that do not overlap."
             )
-        beside = first > 0 and split_tag(tags[first - 1], scheme)[1] == kind and tags[first - 1] != OUTSIDE
-        tags[first : last + 1] = _tags(kind, last + 1 - first, scheme, beside)
+        is_adjacent = first > 0 and split_tag(tags[first - 1], scheme)[1] == kind and tags[first - 1] != OUTSIDE
+        tags[first : last + 1] = _tags(kind, last + 1 - first, scheme, is_adjacent)
     return tags
 
 
-def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
-    """Return the tags of one entity; ``beside`` says that one of its type ends where it begins."""
+def _tags(kind: str, words: int, scheme: str, is_adjacent: bool) -> list[str]:
+    """Return the tags of one entity; ``is_adjacent``: one of the same type ends just before it."""
     if scheme == "plain":
         return [kind] * words
     prefixes = ["I"] * words
-    if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and beside):
+    if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and is_adjacent):
         prefixes[0] = "B"
     if scheme == "BIOES":
         prefixes[-1] = "E" if words > 1 else "S"
@@ -167,7 +167,7 @@ def _tags(kind: str, words: int, scheme: str, beside: bool) -> list[str]:
 
 
 def convert_tags(tags: Sequence[str], scheme: str, other: str) -> list[str]:
-    """Return a text's tags in another scheme: ``convert_tags(["I-PER", "I-PER"], "IOB1", "BIO")`` begins with B-PER."""
+    """Return a text's tags in another scheme: ``convert_tags(["I-PER"], "IOB1", "BIO")`` is ``["B-PER"]``."""
     return make_tags(find_entities(tags, scheme), len(tags), other)
 
 
@@ -183,8 +183,8 @@ class Rules:
     def of(cls, labels: Sequence[str], scheme: str) -> "Rules":
         """Return the rules of labels under a scheme.
 
-        A type that has no label to begin (or end) with may begin (or end) with any it has: a model that never saw
-        E-PER can still find a person.
+        A type without a label that begins (or ends) an entity may begin (or end) with any of its labels: a model that
+        never saw E-PER can still find a person.
         """
         check_scheme(scheme)
         parts = [split_tag(label, scheme) for label in labels]
@@ -195,7 +195,7 @@ class Rules:
         allowed = np.array(
             [[_may_follow(before, after, scheme, prefixes_of) for after in outside] for before in outside], np.bool_
         )
-        # what stands before a text, and behind it, is outside every entity
+        # the positions before and after a text are outside
         return cls(allowed[0, 1:], allowed[1:, 1:], allowed[1:, 0])
 
 
@@ -210,7 +210,7 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, pr
     if scheme == "BIO":
         return start == OUTSIDE or inside or begins
     open_before = end in ("B", "I")
-    if inside and open_before and start in _GOING_ON:
+    if inside and open_before and start in _CONTINUING:
         return True
     closed = not open_before or prefixes_of[kind_before].isdisjoint(_ENDING)
     return closed and (start == OUTSIDE or begins)
@@ -219,25 +219,25 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str, pr
 def best_tags(
     scores: NDArray[Any], rules: Rules, sizes: Sequence[int] | NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Return the labels ``[n]`` that keep the rules and have the highest sum of ``scores [n, C]``, by Viterbi.
+    """Return the labels ``[n]`` that obey the rules and have the highest sum of ``scores [n, C]``, by Viterbi.
 
-    ``sizes`` are the words of texts side by side. Of labels that do equally well the lower number is taken, from the
-    text's end on; where no tags keep the rules, each word has its best label.
+    ``sizes`` are the numbers of words of concatenated texts. Ties go to the lower number, from the end of the text; if
+    no tags obey the rules, each word has its best label.
     """
     free: NDArray[np.int64] = scores.argmax(axis=1)
     lengths = np.array([len(scores)] if sizes is None else sizes, np.int64)
     stops = np.cumsum(lengths)
     starts = stops - lengths
-    # the best labels of all are the best that keep the rules, if they do
+    # where the best label of each word obeys the rules, it is also the best under them
     wrong = np.zeros(len(free), np.bool_)
     wrong[1:] = ~rules.follow[free[:-1], free[1:]]
     wrong[starts[lengths > 0]] = ~rules.first[free[starts[lengths > 0]]]
     wrong[stops[lengths > 0] - 1] |= ~rules.last[free[stops[lengths > 0] - 1]]
     texts = np.unique(np.searchsorted(stops, np.flatnonzero(wrong), "right"))
-    # texts of like length go through the steps together
+    # texts of similar length are decoded together
     texts = texts[np.argsort(-lengths[texts], kind="stable")]
-    for begin in range(0, len(texts), TOGETHER):
-        some = texts[begin : begin + TOGETHER]
+    for begin in range(0, len(texts), BATCH_SIZE):
+        some = texts[begin : begin + BATCH_SIZE]
         _viterbi(scores, starts[some], lengths[some], rules, free)
     return free
 
@@ -245,21 +245,23 @@ def best_tags(
 def _viterbi(
     scores: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64], rules: Rules, tags: NDArray[np.int64]
 ) -> None:
-    """Write the best tags of B texts, the longest first, into ``tags``; what has no tags that keep the rules stays."""
+    """Write the best tags of B texts, the longest first, into ``tags``; texts without tags that obey the rules keep
+    theirs.
+    """
     texts = np.arange(len(starts))
-    barred = np.where(rules.follow, 0.0, -np.inf)
+    transitions = np.where(rules.follow, 0.0, -np.inf)
     best = np.where(rules.first, scores[starts].astype(np.float64), -np.inf)
-    origins = np.zeros((int(lengths[0]), len(starts), scores.shape[1]), np.int32)
-    for place in range(1, len(origins)):
-        going = int(np.searchsorted(-lengths, -place, "left"))
-        through = best[:going, :, None] + barred
-        origins[place, :going] = through.argmax(axis=1)
-        best[:going] = through.max(axis=1) + scores[starts[:going] + place]
+    back = np.zeros((int(lengths[0]), len(starts), scores.shape[1]), np.int32)
+    for step in range(1, len(back)):
+        active = int(np.searchsorted(-lengths, -step, "left"))
+        paths = best[:active, :, None] + transitions
+        back[step, :active] = paths.argmax(axis=1)
+        best[:active] = paths.max(axis=1) + scores[starts[:active] + step]
     best = np.where(rules.last, best, -np.inf)
     tag = best.argmax(axis=1)
     possible = best[texts, tag] > -np.inf
-    for place in range(len(origins) - 1, -1, -1):
-        here = possible & (place < lengths)
-        tags[starts[here] + place] = tag[here]
-        # a text's first word has no origin
-        tag = np.where(here, origins[place, texts, tag], tag) if place else tag
+    for step in range(len(back) - 1, -1, -1):
+        here = possible & (step < lengths)
+        tags[starts[here] + step] = tag[here]
+        # the first word has no back pointer
+        tag = np.where(here, back[step, texts, tag], tag) if step else tag

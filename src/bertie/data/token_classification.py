@@ -1,4 +1,4 @@
-"""Rows of tagging: words and a tag for each, a text with annotated spans, or a table with a word a row."""
+"""Rows of token classification: words and their tags, a text with annotated spans, or a table with one word per row."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,14 +22,14 @@ from bertie.errors import InputError, counted, plural, spelled
 if TYPE_CHECKING:
     from bertie.data.dataset import ExampleReader
 
-# names of the column that says which sentence a word is of, and what stands in it: 17, or Sentence: 17
+# names of the column with the sentence of a word, and its content: 17, or Sentence: 17
 _SENTENCE = re.compile(r"(sent|sentence)(id|idx|no|number|num)?")
 _NUMBER = re.compile(r"\D*\d+")
-_FEW = 20
-# a tag as BIO, BIOES, BILOU and the like write it
+_SAMPLE = 20
+# a tag of BIO, BIOES, BILOU and the like
 _PREFIXED = re.compile("[BIESLUMW](-.+)?")
-# schemes that say the same of any text
-_EQUAL = ("BIO", "BIOES", "IOB1")
+# schemes that can express the same entities
+_EQUIVALENT = ("BIO", "BIOES", "IOB1")
 
 
 class TokenClassificationSchema(Schema):
@@ -37,7 +37,7 @@ class TokenClassificationSchema(Schema):
 
     name = "token-classification"
     roles = (
-        # of tables with one word a row: which sentence it is of, which is found before anything else
+        # of tables with one word per row: the number of its sentence, found before all other roles
         Role("sentence"),
         Role("words", ("words tokens", "word token", "text sentence"), needed=True),
         Role(
@@ -50,8 +50,8 @@ class TokenClassificationSchema(Schema):
     default_form = "conll"
 
     def regroup(self, rows: Records, reader: "ExampleReader") -> Iterator[Record]:
-        """Yield records with words and tags as lists; those that have one word each are put together."""
-        first = list(islice(rows, _FEW))
+        """Yield records with words and tags as lists; rows of one word each are grouped into sentences."""
+        first = list(islice(rows, _SAMPLE))
         given = dict(reader.columns or {})
         column = given.pop("sentence", None)
         fields = [record.fields for record in first]
@@ -60,10 +60,10 @@ class TokenClassificationSchema(Schema):
             if column is None:
                 how = spelled("columns", {"sentence": "…"})
                 raise InputError(
-                    f"Each row has one word, from {first[0].where} on, and no column says which sentence it is of: "
-                    f"{how} names it."
+                    f"Each row has one word, from {first[0].where} on, and no column says which sentence it belongs "
+                    f"to: {how} names it."
                 )
-            rows.notes.append(f"Rows of one word each are put together by the column {column!r}.")
+            rows.notes.append(f"Rows of one word each are grouped by the column {column!r}.")
         rest = chain(first, rows)
         yield from (
             rest if column is None or not fields or column not in fields[0] else _sentences(rest, column, reader.bad)
@@ -82,13 +82,13 @@ class TokenClassificationSchema(Schema):
         spans = list_in(tags)
         if isinstance(text, str) and spans is not None and are_spans(spans):
             return row.example(*tagged_words(text_in(text, "text", where), spans, where, row.notes))
-        words = list_in(text, gap=" ")
+        words = list_in(text, separator=" ")
         if not words:
             raise BadRow(f"There are no words in {where}.")
         for place, word in enumerate(words):
             if not isinstance(word, str) or not has_content(word):
-                raise BadRow(f"Word {place} of {len(words)} in {where} is {shown(word)}, which has nothing to read.")
-        return row.example(words, _tags(list_in(tags, gap=" "), words, row))
+                raise BadRow(f"Word {place} of {len(words)} in {where} is {shown(word)}, which has no content.")
+        return row.example(words, _tags(list_in(tags, separator=" "), words, row))
 
     def find_labelling(self, labels: Sequence[Any], options: LabelOptions, columns: Columns) -> "TagLabels":
         return TagLabels.of(labels)
@@ -100,7 +100,7 @@ class TokenClassificationSchema(Schema):
             )
 
     def find_oddities(self, examples: Sequence[Example], labelling: Labelling, name: str) -> list[str]:
-        """Return a sentence if tags go on with what nothing began."""
+        """Return a sentence if tags continue entities that were not begun."""
         sequences = [example.label for example in examples]
         scheme = guess_scheme({tag for tags in sequences for tag in tags}, sequences)
         has_beginnings = scheme in ("BIO", "BIOES")
@@ -109,8 +109,8 @@ class TokenClassificationSchema(Schema):
         if not count:
             return []
         return [
-            f"{counted(count, 'tag')} of {name} {plural(count, 'goes', 'go')} on with an entity that none began, such "
-            "as I- without B-."
+            f"{counted(count, 'tag')} of {name} {plural(count, 'continues', 'continue')} an entity that was not begun, "
+            "such as I- without B-."
         ]
 
 
@@ -121,14 +121,14 @@ def _says_sentence(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _sentences(rows: Iterator[Record], column: str, bad: BadRows) -> Iterator[Record]:
-    """Yield the sentences, in which all columns but that of the sentence are lists; where it is empty, one goes on."""
+    """Yield sentences, with lists in all columns but that of the sentence; an empty cell continues the sentence."""
     seen: set[Any] = set()
     sentence: list[Record] = []
     for record in rows:
         value = record.fields.get(column)
         begins = not sentence or (not is_nothing(value) and value != sentence[0].fields.get(column))
         if begins and value in seen:
-            bad.add(f"The word in {record.where} is of the sentence {value!r}, whose words do not stand side by side.")
+            bad.add(f"The word in {record.where} is of the sentence {value!r}, whose words are not consecutive.")
             continue
         if begins and sentence:
             yield _joined(sentence, column)
@@ -164,16 +164,16 @@ def _tags(tags: list[Any] | None, words: Sequence[str], row: Row) -> list[str] |
 
 @dataclass(frozen=True, kw_only=True)
 class TagLabels(Labelling):
-    """Tags as they are written → as they are learned and scored: in their usual spelling, in one scheme."""
+    """Converts tags as written to those for training and scoring: in their usual spelling, and in one scheme."""
 
-    written: str = "plain"  # the scheme of the tags as they are written
-    wanted: str = "plain"  # that which they are brought to: another one only among those that say the same
-    spelled: str = ""  # a tag that is not spelled ``B-PER``, if there is any
-    odd: frozenset[str] = frozenset()  # tags of no scheme, where others have one
+    written: str = "plain"  # the scheme of the tags as written
+    wanted: str = "plain"  # the scheme they are converted to, an equivalent one
+    spelled: str = ""  # an example of tags that are not spelled like ``B-PER``, if any
+    odd: frozenset[str] = frozenset()  # tags without a scheme, if others have one
 
     @classmethod
     def of(cls, labels: Iterable[Sequence[str]]) -> Self:
-        """Return how the tags of texts are written; IOB1 is learned as BIO, which says the same with more certainty."""
+        """Return how the tags of texts are written; IOB1 is converted to the equivalent, less ambiguous BIO."""
         sequences = list(labels)
         tags = {tag for text in sequences for tag in text}
         written = guess_scheme(tags, sequences)
@@ -184,11 +184,11 @@ class TagLabels(Labelling):
         return cls(odd=frozenset(odd if any(tag.startswith("B-") for tag in tags) else ()))
 
     def converted_to(self, scheme: str | None) -> Self:
-        wanted = scheme if scheme in _EQUAL and self.written in _EQUAL else self.written
+        wanted = scheme if scheme in _EQUIVALENT and self.written in _EQUIVALENT else self.written
         return replace(self, wanted=wanted)
 
     def normalize(self, raw: Sequence[str], where: str, name: str, notes: Notes) -> Sequence[str]:
-        """As `Labelling.normalize`; tags of types that the owner of the known ones lacks stay, and are noted."""
+        """As `Labelling.normalize`; tags of types that are unknown to the owner are kept, and noted."""
         if self.odd:
             self._check_odd(raw, where)
         tags = list(map(usual_tag, raw)) if self.spelled else raw
@@ -206,12 +206,12 @@ class TagLabels(Labelling):
         for place, tag in enumerate(tags):
             if tag in self.odd:
                 raise BadRow(
-                    f"The tag {tag!r} of word {place} in {where} fits no scheme, and others do: BIO has O, B-… and "
+                    f"The tag {tag!r} of word {place} in {where} fits no scheme, while others do: BIO has O, B-… and "
                     "I-…, BIOES also E-… and S-…."
                 )
 
     def _unknown(self, tags: Collection[str], where: str) -> list[str]:
-        """Return a tag of each type that the owner of the known ones lacks."""
+        """Return one tag of each type that is unknown to the owner."""
         unknown = set(tags) - self._all - {OUTSIDE}
         if self._scheme != "plain":
             check_known(
@@ -229,9 +229,9 @@ class TagLabels(Labelling):
     def describe(self, classes: Sequence[str]) -> list[str]:
         how = [f"{self.spelled} is read as {usual_tag(self.spelled)}"] if self.spelled else []
         how += [f"{self.written} is read as {self.wanted}"] if self.written != self.wanted else []
-        said = f"a tag a word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"
-        said += ", …" * (len(classes) > LISTED)
-        return [said + (f" ({', '.join(how)})" if how else "")]
+        tags = f"one tag per word, {counted(len(classes), 'tag')}: {', '.join(classes[:LISTED])}"
+        tags += ", …" * (len(classes) > LISTED)
+        return [tags + (f" ({', '.join(how)})" if how else "")]
 
     @cached_property
     def _own(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from bertie.data import Format
 from bertie.data.dataset import Dataset
 from bertie.data.labelling import LabelOptions
 from bertie.data.records import is_paths, path_names
-from bertie.data.split import Splits, in_usual_words
+from bertie.data.split import Splits, without_old_names
 from bertie.errors import InputError, InputTypeError, spelled
 from bertie.finetuning.tuning import check_metric
 from bertie.hub import DEFAULT_EMBEDDING_MODEL, DEFAULT_PRETRAINED_MODEL
@@ -71,7 +71,7 @@ class Plan:
     show_progress: bool | None = None
 
     def __post_init__(self, tune: Any) -> None:
-        dev, test = in_usual_words(self.dev, self.test, tune, self.folds)
+        dev, test = without_old_names(self.dev, self.test, tune, self.folds)
         object.__setattr__(self, "dev", dev)
         object.__setattr__(self, "test", test)
         learns = self.row.load_trainable()

@@ -24,7 +24,7 @@ from bertie.progress import logger, say_once
 from bertie.run_files import RUN, STATE
 from bertie.tasks.features import Features
 from bertie.tasks.task import TrainableTask
-from bertie.tokenization.tokenizer import COUNTED
+from bertie.tokenization.tokenizer import COUNT_LIMIT
 from bertie.training import History, is_first, train
 from bertie.training.logs import logs
 from bertie.training.state import States
@@ -192,7 +192,7 @@ def _on_cut_texts(task: TrainableTask, features: Features) -> list[str]:
     if not (cut := features.num_truncated):
         return []
     advice = f"; {spelled('windows', True)} reads them whole" if "windows" in task.options() else ""
-    at_least = "at least " if max(features.truncated) >= COUNTED else ""
+    at_least = "at least " if max(features.truncated) >= COUNT_LIMIT else ""
     return [
         f"{cut:,} of {counted(features.num_inputs, 'text')} to learn from {plural(cut, 'is', 'are')} longer than "
         f"the model reads and lost {at_least}{counted(sum(features.truncated), 'token')}{advice}."

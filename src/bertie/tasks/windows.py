@@ -43,7 +43,7 @@ def in_windows(row: Encoding, limit: int, overlap: int, windowed: int = -1) -> l
     last = max(total - room, 0)
     starts = [*range(0, last, max(room - overlap, 1)), last]
     return [
-        Encoding((*others[:place], window, *others[place:]), row.frame)
+        Encoding((*others[:place], window, *others[place:]), row.template)
         for window in (text.cut(start, min(start + room, total)) for start in starts)
     ]
 

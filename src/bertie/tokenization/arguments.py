@@ -1,4 +1,4 @@
-"""What callers say, read and checked once: the arguments of a call, and the options that a tokenizer is made with."""
+"""The arguments of a tokenizer's call and the options of its constructor, checked once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ PADDINGS = ("longest", "max_length", "do_not_pad")
 TRUNCATIONS = ("longest_first", "only_first", "only_second", "do_not_truncate")
 TENSORS = ("pt", "np", "packed")
 SIDES = ("right", "left")
-_OF_OTHERS = {
+_FOREIGN = {
     *("add_prefix_space", "from_slow", "legacy", "src_lang", "tgt_lang", "pad_to_max_length", "use_auth_token"),
     *("add_bos_token", "add_eos_token"),
 }
@@ -22,7 +22,7 @@ _OF_OTHERS = {
 
 @dataclass(slots=True, kw_only=True)  # not frozen: a query's time counts
 class Call:
-    """The arguments of a call beside its texts; `Tokenizer.__call__` says what they mean. `settle` completes them."""
+    """The arguments of a call besides its texts; `Tokenizer.__call__` documents them, and `resolve` completes them."""
 
     add_special_tokens: bool = True
     padding: bool | str = False
@@ -53,7 +53,7 @@ class Call:
         return self.padding != "do_not_pad"
 
     def width(self, longest: int) -> int:
-        """Return the length that rows are padded to when the longest of them has ``longest`` tokens."""
+        """Return the length that rows are padded to if the longest has ``longest`` tokens."""
         width = self.max_length if self.padding == "max_length" and self.max_length is not None else longest
         multiple = self.pad_to_multiple_of
         return width if not multiple else -(-width // multiple) * multiple
@@ -62,10 +62,10 @@ class Call:
 CALL_NAMES = frozenset(field.name for field in fields(Call))
 
 
-def settle(call: Call, padding_side: str, model_max_length: int) -> None:
-    """Check the arguments about lengths against each other, and fill in what the call leaves to the tokenizer.
+def resolve(call: Call, padding_side: str, model_max_length: int) -> None:
+    """Check the arguments about lengths against each other, and fill in the tokenizer's defaults.
 
-    Then ``padding`` and ``truncation`` are names, ``max_length`` is None where nothing needs it, and ``verbose`` says
+    Afterwards ``padding`` and ``truncation`` are names, ``max_length`` is None if nothing needs it, and ``verbose`` is
     whether to warn of texts that are too long for the model.
     """
     _check_numbers(call)
@@ -78,7 +78,7 @@ def settle(call: Call, padding_side: str, model_max_length: int) -> None:
     call.padding = _strategy("padding", call.padding, PADDINGS)
     call.truncation = _strategy("truncation", call.truncation, TRUNCATIONS)
     if unlimited and model_max_length > LONGEST_LIMIT:
-        # the model has no limit, so there is nothing to cut or fill up to
+        # the model has no limit, so there is no length to truncate or pad to
         call.padding = "do_not_pad" if call.padding == "max_length" else call.padding
         call.truncation = "do_not_truncate"
     elif unlimited and (call.padding == "max_length" or call.truncates):
@@ -100,13 +100,13 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     return str(text)
 
 
-def without_others(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without those that programs pass for other tokenizers: reported, as they cannot matter here."""
-    others = [name for name, value in options.items() if name in _OF_OTHERS and value is not None]
-    if others:
-        advice = "; padding='max_length' pads to max_length" if "pad_to_max_length" in others else ""
-        say_once(f"{', '.join(others)}: without effect on {where}{advice}")
-    return {name: value for name, value in options.items() if name not in _OF_OTHERS}
+def drop_foreign(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those of other tokenizers, which have no effect here; say once that they were dropped."""
+    foreign = [name for name, value in options.items() if name in _FOREIGN and value is not None]
+    if foreign:
+        advice = "; padding='max_length' pads to max_length" if "pad_to_max_length" in foreign else ""
+        say_once(f"{', '.join(foreign)}: without effect on {where}{advice}")
+    return {name: value for name, value in options.items() if name not in _FOREIGN}
 
 
 def refuse_unknown(where: str, unknown: Iterable[str], allowed: Iterable[str]) -> None:
@@ -115,7 +115,7 @@ def refuse_unknown(where: str, unknown: Iterable[str], allowed: Iterable[str]) -
 
 
 def _strategy(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """True is the first of ``allowed``; False and None are the last."""
+    """Return a strategy by its name; True is the first of ``allowed``, False and None the last."""
     if value is True:
         return allowed[0]
     if value is False or value is None:
@@ -136,7 +136,7 @@ def _check_numbers(call: Call) -> None:
 
 @dataclass(slots=True)
 class Options:
-    """The options that every tokenizer is made with; ``given`` holds them as they came, to be saved again."""
+    """The options that the constructors share; ``given`` holds the arguments unchanged, to be saved again."""
 
     special_tokens: dict[str, Any]
     given: dict[str, Any]
@@ -155,27 +155,28 @@ class Options:
     verbose: bool = False
 
 
-# those that stand in the signatures of BERT's tokenizers
+# the options in the signatures of BERT's tokenizers
 NAMED_OPTIONS = (
-    *("do_lower_case", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
-    *("tokenize_chinese_chars", "strip_accents"),
+    *("do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents"),
+    *("unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
 )
 _OTHER_NAMES = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
 OPTION_NAMES = tuple(field.name for field in fields(Options) if field.name not in ("special_tokens", "given"))
 
 
 def read_options(where: str, named: Mapping[str, Any], options: Mapping[str, Any]) -> Options:
-    """Read the arguments of a constructor: ``named`` are those in its signature, ``options`` all other."""
-    options = without_others(where, options)
+    """Read the arguments of a constructor: ``named`` are those in its signature, ``options`` all others."""
+    options = drop_foreign(where, options)
     refuse_unknown(
         where, [name for name in options if name not in (*OPTION_NAMES, *_OTHER_NAMES)], [*named, *OPTION_NAMES]
     )
     known = {_OTHER_NAMES.get(name, name): value for name, value in options.items() if value is not None}
-    special = {name: value for name, value in {**named, **known}.items() if name.endswith("_token")}
-    given = {name: value for name, value in {**named, **known}.items() if name != "added_tokens_decoder"}
+    given = {**named, **known}
+    special = {name: value for name, value in given.items() if name.endswith("_token")}
+    given.pop("added_tokens_decoder", None)
     read = Options(special, given, **known)
     length = read.model_max_length
-    # files of older tokenizers hold 1e30 as a float
+    # older tokenizers wrote 1e30, a float
     if isinstance(length, bool) or not isinstance(length, (int, float)):
         raise InputTypeError(f"model_max_length is {length!r}; it must be an integer")
     if length < 1:

@@ -11,18 +11,18 @@ _HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", 
 
 
 class AutoTokenizer:
-    """The door through which programs ask for "the tokenizer of this model", whatever its folder states."""
+    """Loads the tokenizer of a model, of the class that its folder states."""
 
     def __init__(self) -> None:
-        raise InputError("AutoTokenizer is made by AutoTokenizer.from_pretrained(name or path)")
+        raise InputError("AutoTokenizer has no instances; call AutoTokenizer.from_pretrained(name or path)")
 
     @staticmethod
     def from_pretrained(
         pretrained_model_name_or_path: str | os.PathLike[str], *, use_fast: bool = True, **options: Any
     ) -> Tokenizer:
-        """Load `BertTokenizer` (with ``use_fast=False``, `BertTokenizerLegacy`), or a `BertJapaneseTokenizer`.
+        """Load a `BertTokenizer`, a `BertTokenizerLegacy` (``use_fast=False``) or a `BertJapaneseTokenizer`.
 
-        Arguments are those of their ``from_pretrained``.
+        Other arguments are those of `BertTokenizer.from_pretrained`.
 
         Raises:
             CheckpointError: as `BertTokenizer.from_pretrained`.

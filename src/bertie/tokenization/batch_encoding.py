@@ -1,8 +1,8 @@
-"""What a tokenizer gives back: a dictionary of ids and masks that also gives each token's place in the text."""
+"""What a tokenizer returns: a dictionary of ids and masks that also knows where each token lies in its text."""
 
 from collections import UserDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,36 +10,22 @@ from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
-from bertie.tokenization.encoding import Encoding
-
-
-class CharSpan(NamedTuple):
-    """Characters ``start:end`` of a text."""
-
-    start: int
-    end: int
-
-
-class TokenSpan(NamedTuple):
-    """Tokens ``start:end`` of a row."""
-
-    start: int
-    end: int
+from bertie.tokenization.encoding import CharSpan, Encoding, TokenSpan
 
 
 class BatchEncoding(UserDict[Any, Any]):
-    """Ids, masks and what else was requested, by name; ``model(**encoding)`` takes it as it is.
+    """Ids, masks and whatever else was requested, by name; pass it on as ``model(**encoding)``.
 
-    A value is a list (of lists, for a batch) of ints, or after ``return_tensors`` an int64 tensor or array ``[B, S]``.
+    A value is a list (of lists, for a batch) of ints, or with ``return_tensors`` an int64 tensor or array ``[B, S]``.
     Values are also attributes. ``encoding[i]`` is row ``i`` with its offsets and words, and the methods below map
-    between tokens, words and characters; they take ``(row, index)``, or the index alone for row 0. Where the values
-    came without rows, they raise `InputError`.
+    between tokens, words and characters; they take ``(row, index)``, or the index alone for row 0. They raise
+    `InputError` if the values came without rows.
 
     Args:
         data: the values by name.
         encoding: the rows that the values were made from.
         tensor_type: ``"pt"`` or ``"np"``: turn the values into tensors or arrays.
-        prepend_batch_axis: put an axis of length 1 before those of the tensors.
+        prepend_batch_axis: give tensors and arrays a first axis of length 1.
         n_sequences: 1 for single texts, 2 for pairs.
     """
 
@@ -68,7 +54,7 @@ class BatchEncoding(UserDict[Any, Any]):
 
     @property
     def is_fast(self) -> bool:
-        """Whether rows with offsets and words are at hand."""
+        """Whether there are rows with offsets and words."""
         return self.encodings is not None
 
     def __getitem__(self, item: Any) -> Any:
@@ -78,10 +64,10 @@ class BatchEncoding(UserDict[Any, Any]):
             return self.encodings[item]
         if isinstance(item, slice):
             return {key: value[item] for key, value in self.data.items()}
-        raise KeyError(f"{item!r}: give a name, or a slice; single rows come from a tokenizer's call")
+        raise KeyError(f"{item!r}: give a name or a slice; only the result of a tokenizer's call has single rows")
 
     def __getattr__(self, item: str) -> Any:
-        # copying and unpickling ask for attributes before there are any
+        # copying and unpickling look up attributes before there are any
         data = self.__dict__.get("data", {})
         if item not in data:
             raise AttributeError(f"this BatchEncoding has no {item!r}; it has {', '.join(map(str, data))}")
@@ -104,11 +90,11 @@ class BatchEncoding(UserDict[Any, Any]):
         return self._row("word_ids", batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return for each token of a row 0 or 1, the text it came from; None for special tokens and padding."""
+        """Return the text, 0 or 1, of each token of a row; None for special tokens and padding."""
         return self._row("sequence_ids", batch_index).sequence_ids
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Return the text (0 or 1) that a token came from, or None."""
+        """Return the text (0 or 1) that a token comes from, or None."""
         return self._ask_row("token_to_sequence", batch_or_token_index, token_index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
@@ -117,22 +103,19 @@ class BatchEncoding(UserDict[Any, Any]):
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Return the characters of a token, or None for a special token."""
-        span = self._ask_row("token_to_chars", batch_or_token_index, token_index)
-        return None if span is None else CharSpan(*span)
+        return self._ask_row("token_to_chars", batch_or_token_index, token_index)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
         """Return the tokens of a word of text ``sequence_index``, or None."""
-        span = self._ask_row("word_to_tokens", batch_or_word_index, word_index, sequence_index)
-        return None if span is None else TokenSpan(*span)
+        return self._ask_row("word_to_tokens", batch_or_word_index, word_index, sequence_index)
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
         """Return the characters of a word of text ``sequence_index``, or None."""
-        span = self._ask_row("word_to_chars", batch_or_word_index, word_index, sequence_index)
-        return None if span is None else CharSpan(*span)
+        return self._ask_row("word_to_chars", batch_or_word_index, word_index, sequence_index)
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
@@ -147,10 +130,10 @@ class BatchEncoding(UserDict[Any, Any]):
         return self._ask_row("char_to_word", batch_or_char_index, char_index, sequence_index)
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> Self:
-        """Turn every value into a tensor (``"pt"``) or array (``"np"``), int64 where it is empty; None does nothing.
+        """Turn every value into a tensor (``"pt"``) or array (``"np"``), int64 if it is empty; None does nothing.
 
         Raises:
-            InputError: rows of different lengths make no tensor, or the type of tensor does not exist.
+            InputError: the rows have different lengths, or the type of tensor does not exist.
         """
         if tensor_type is None:
             return self
@@ -175,7 +158,7 @@ class BatchEncoding(UserDict[Any, Any]):
 
         if not isinstance(device, (str, int, torch.device)):
             # wrappers that cast a model's inputs to a dtype must not cast ids
-            logger.warning("a BatchEncoding is moved to devices only; %s was ignored", device)
+            logger.warning("a BatchEncoding can only be moved to a device; %s was ignored", device)
             return self
         for key, value in self.data.items():
             if isinstance(value, torch.Tensor):
@@ -184,11 +167,11 @@ class BatchEncoding(UserDict[Any, Any]):
 
     def _row(self, method: str, index: int) -> Encoding:
         if not self.encodings:
-            raise InputError(f"{method}() needs a text that a tokenizer encoded; this has none, or only its values")
+            raise InputError(f"{method}() needs a text that a tokenizer encoded; this BatchEncoding has only values")
         return self.encodings[index]
 
     def _ask_row(self, method: str, row_or_index: int, index: int | None, *sequence: int) -> Any:
-        """Return what the method of a row says; the index alone is one of row 0, and tokens also count from the end."""
+        """Call the method of a row. An index alone is one of row 0, and negative token indices count from the end."""
         number, index = (0, row_or_index) if index is None else (row_or_index, index)
         row = self._row(method, number)
         from_end = method.startswith("token_") and index < 0

@@ -1,8 +1,8 @@
-"""What each character becomes before words are cut to pieces: a table, made once by asking ``tokenizers`` itself.
+"""The normal form of each character, in a table made from the output of the package ``tokenizers``.
 
-No table of Python's takes part, whose Unicode is another one. A normal text is that of its characters, side by side:
-cleaning, lower-casing and parting look at one character each, and so does stripping accents, but for the few marks that
-stay and are put in order among each other. Those are not listed: a text with one of them is read by ``tokenizers``.
+Python's own Unicode tables are not used, as their version differs. A text is normalized character by character:
+cleaning, lower-casing and splitting look at one character at a time, and so does stripping accents, except for the few
+marks that are kept and reordered among each other. Those are unlisted: ``tokenizers`` reads a text with one of them.
 """
 
 from functools import lru_cache
@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 LETTER, DROPPED, BLANK, SIGN, IDEOGRAPH, UNLISTED = range(6)
-"""Kinds, as in wordpiece.h: a part of a word, nothing, what parts words, a word of its own, one if Chinese characters
-are parted, and what only ``tokenizers`` can read."""
+"""Kinds, as in wordpiece.h: part of a word, dropped, white space, a word of its own (punctuation), a word of its own if
+Chinese characters are split, and left to ``tokenizers``."""
 PAGE = 256
 VARIANTS = ((False, False), (False, True), (True, False), (True, True))
-"""Whether a table lower-cases, and whether it strips accents."""
+"""Whether the table lower-cases, and whether it strips accents."""
 
 
 class Characters(NamedTuple):
-    """``entries[pages[code // PAGE] * PAGE + code % PAGE]`` is what becomes of a code point, in the order of bits:
-    3 its kind, 5 how many characters are written instead (0: it stays), 24 that character, or where in ``forms`` they
-    are."""
+    """``entries[pages[code // PAGE] * PAGE + code % PAGE]`` is the entry of a code point. From the lowest bit, it has 3
+    bits for the kind, 5 for the number of characters that replace it (0: unchanged), and 24 for that character or, if
+    there are several, for their index in ``forms``.
+    """
 
     pages: NDArray[np.uint16]
     entries: NDArray[np.uint32]
@@ -37,6 +38,6 @@ def _tables() -> Characters:
 
 
 def characters(lower_case: bool, strip_accents: bool) -> Characters:
-    """Return the table of a tokenizer."""
+    """Return the table of a tokenizer with these options."""
     tables = _tables()
     return tables._replace(pages=tables.pages[VARIANTS.index((lower_case, strip_accents))])

@@ -1,4 +1,4 @@
-"""Rows of ids → what a call gives back: lists, arrays, tensors, or a packed batch; and rows filled up to one length."""
+"""Rows of ids → the values that a call returns: lists, arrays, tensors or a packed batch, and padding of the rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ import numpy as np
 from bertie.errors import InputError, InputTypeError
 from bertie.extras import need
 from bertie.tokenization.arguments import Call
-from bertie.tokenization.encoding import Encoding, Special
+from bertie.tokenization.encoding import Encoding, SpecialToken
 from bertie.tokenization.pieces import Integers
-from bertie.tokenization.rows import TextRows, flat_ids
+from bertie.tokenization.rows import LazyRows, flat_ids
 
 Values = dict[str, Any]
 
 
-def values_of(rows: Sequence[Encoding], call: Call, pad: Special) -> tuple[Sequence[Encoding], Values]:
-    """Return the rows, overflowing ones after their own if they are wanted, and the values that are wanted by name.
+def values_of(rows: Sequence[Encoding], call: Call, pad: SpecialToken) -> tuple[Sequence[Encoding], Values]:
+    """Return the rows, each followed by its overflowing ones if they are requested, and the requested values by name.
 
-    Where tensors are wanted, values of tokens are arrays ``[B, S]``, and all others lists.
+    If tensors are requested, ids, types and mask are arrays ``[B, S]``; all other values are lists.
     """
     samples: list[int] = []
     flat = flat_ids(rows)
@@ -32,7 +32,7 @@ def values_of(rows: Sequence[Encoding], call: Call, pad: Special) -> tuple[Seque
     side = call.padding_side or "right"
     if call.pads:
         padding = width, side, pad
-        rows = rows.padded(*padding) if isinstance(rows, TextRows) else [row.padded(*padding) for row in rows]
+        rows = rows.padded(*padding) if isinstance(rows, LazyRows) else [row.padded(*padding) for row in rows]
     table = _Table(flat.lengths, width, side, call.return_tensors is not None)
     values: Values = {"input_ids": table.of(flat.ids, pad.id)}
     if call.return_token_type_ids:
@@ -52,26 +52,26 @@ def values_of(rows: Sequence[Encoding], call: Call, pad: Special) -> tuple[Seque
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Lays out values of rows, filled up to ``width`` on ``side``, as lists or as an array."""
+    """Lays out values of rows, padded to ``width`` on ``side``, as lists or as an array."""
 
     lengths: list[int]
     width: int
     side: str
     as_array: bool
 
-    def of(self, values: Integers | int, filling: int) -> Any:
-        """Return the rows of ``values``, ``[T]`` or one for all tokens."""
+    def of(self, values: Integers | int, pad: int) -> Any:
+        """Return the rows of ``values``: ``[T]``, or one int for all tokens."""
         if self.as_array:
-            return self._rectangle(values, filling)
+            return self._rectangle(values, pad)
         if isinstance(values, int):
             rows = [[values] * length for length in self.lengths]
         else:
-            # a list of all would be looked through by each collection of garbage that so many lists bring about
+            # one long list of all ids would be traversed by every garbage collection that the many lists trigger
             flat = values.data
             rows = [flat[start:stop].tolist() for start, stop in pairwise(accumulate(self.lengths, initial=0))]
-        return [_filled(row, self.width, filling, self.side) for row in rows] if self.width else rows
+        return [_padded(row, self.width, pad, self.side) for row in rows] if self.width else rows
 
-    def _rectangle(self, values: Integers | int, filling: int) -> Integers:
+    def _rectangle(self, values: Integers | int, pad: int) -> Integers:
         widths = {max(length, self.width) for length in self.lengths}
         if len(widths) > 1:
             raise InputError(
@@ -79,7 +79,7 @@ class _Table:
                 "or return_tensors='packed' for a batch without padding"
             )
         width = widths.pop() if widths else 0
-        array = np.full((len(self.lengths), width), filling, np.int64)
+        array = np.full((len(self.lengths), width), pad, np.int64)
         lengths = np.array(self.lengths, np.int64)[:, None]
         columns = np.arange(width)
         array[columns < lengths if self.side == "right" else columns >= width - lengths] = values
@@ -87,14 +87,14 @@ class _Table:
 
 
 def values_without_windows(
-    rows: Sequence[Encoding], call: Call, pad: Special, batched: bool
+    rows: Sequence[Encoding], call: Call, pad: SpecialToken, batched: bool
 ) -> tuple[Sequence[Encoding], Values]:
-    """As `values_of`, but what was cut off comes as ``overflowing_tokens`` instead of further rows."""
+    """As `values_of`, but with the ids that were cut off as ``overflowing_tokens`` instead of further rows."""
     cuts_both = call.return_overflowing_tokens and call.truncation == "longest_first"
     if cuts_both and any(row.n_sequences > 1 for row in rows):
         raise InputError(
-            "truncation='longest_first' cuts both texts of a pair, so there is no one run of overflowing tokens; "
-            "use 'only_first' or 'only_second'"
+            "truncation='longest_first' may truncate both texts of a pair, so overflowing tokens would not be one "
+            "sequence; use 'only_first' or 'only_second'"
         )
     padded, values = values_of(rows, replace(call, return_overflowing_tokens=False), pad)
     if call.return_length and batched:
@@ -110,7 +110,7 @@ def values_without_windows(
 
 
 def _cut_off(row: Encoding, call: Call) -> tuple[list[int], int]:
-    """Return the ids that were cut off with ``stride`` of those that were not, and how many were cut off."""
+    """Return the ids that were cut off, with ``stride`` of the kept ones, and how many were cut off."""
     window = row.windows[1 if call.truncation == "only_second" and row.n_sequences > 1 else 0]
     ids = window.pieces.ids.tolist()
     count = len(ids) - len(window.ids)
@@ -121,7 +121,7 @@ def _cut_off(row: Encoding, call: Call) -> tuple[list[int], int]:
 def packed(rows: Iterable[Encoding], call: Call) -> Any:
     """Return all texts as one `Packed`, without padding."""
     if call.return_offsets_mapping or call.return_special_tokens_mask or call.return_length:
-        raise InputError("return_tensors='packed' gives ids and token types only; ask for lists to have more")
+        raise InputError("return_tensors='packed' returns ids and token types only; leave it out for other values")
     need("torch", "torch", "return_tensors='packed'")
     from bertie.packing import Packed
 
@@ -131,11 +131,11 @@ def packed(rows: Iterable[Encoding], call: Call) -> Any:
     return Packed.from_flat(flat.ids, flat.lengths, flat.types)
 
 
-# what a data collator brings back
+# padding for data collators
 
 
 def by_name(features: Any) -> Values:
-    """Return a dictionary of values by name, also from a list of such dictionaries, one for each text."""
+    """Return a dictionary of values by name, also from a list of dictionaries, one for each text."""
     if isinstance(features, Mapping):
         return dict(features.items())
     if not isinstance(features, (list, tuple)) or not all(isinstance(feature, Mapping) for feature in features):
@@ -148,8 +148,8 @@ def by_name(features: Any) -> Values:
     return {name: [feature[name] for feature in features] for name in names}
 
 
-def pad_values(values: Values, main: str, call: Call, fillings: Mapping[str, int]) -> Values:
-    """Fill up the ids named ``main``, and whatever else has a filling; one text (flat lists) like a batch of one."""
+def pad_values(values: Values, main: str, call: Call, pads: Mapping[str, int]) -> Values:
+    """Pad the ids named ``main`` and the other values of ``pads``; one text (flat lists) like a batch of one."""
     single = len(values[main]) > 0 and not isinstance(values[main][0], (list, tuple))
     if single:
         values = {name: [value] for name, value in values.items()}
@@ -162,22 +162,22 @@ def pad_values(values: Values, main: str, call: Call, fillings: Mapping[str, int
     if call.pads:
         width = call.width(max(map(len, rows), default=0))
         missing = [width - len(row) for row in rows]
-        for name in values.keys() & fillings.keys():
-            # by what the ids miss: a mask may have more dimensions than they have
+        for name in values.keys() & pads.keys():
+            # by as much as the ids: a mask may have more dimensions than they have
             values[name] = [
-                _filled(list(row), len(row) + size, fillings[name], call.padding_side or "right")
+                _padded(list(row), len(row) + size, pads[name], call.padding_side or "right")
                 for row, size in zip(values[name], missing, strict=True)
             ]
     return {name: value[0] for name, value in values.items()} if single else values
 
 
-def _filled(values: list[Any], width: int, filling: Any, side: str) -> list[Any]:
-    missing = [filling] * (width - len(values))
-    return missing + values if side == "left" else values + missing
+def _padded(values: list[Any], width: int, pad: Any, side: str) -> list[Any]:
+    padding = [pad] * (width - len(values))
+    return padding + values if side == "left" else values + padding
 
 
 def as_lists(value: Any) -> Any:
-    """Return tensors and arrays (also in lists) as lists and numbers."""
+    """Return tensors and arrays, also those in lists and mappings, as lists and numbers."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (list, tuple)):
@@ -189,7 +189,7 @@ def as_lists(value: Any) -> Any:
 
 
 def tensor_kind(value: Any) -> str | None:
-    """Return ``"pt"`` or ``"np"`` if the value is, or its first entry is, a tensor or array."""
+    """Return ``"pt"`` or ``"np"`` if the value or its first entry is a tensor or array."""
     while isinstance(value, (list, tuple)) and value:
         value = value[0]
     if isinstance(value, (np.ndarray, np.generic)):

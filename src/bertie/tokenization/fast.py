@@ -1,4 +1,4 @@
-"""BertTokenizer: the fast tokenizer, which also gives each token's place in the text."""
+"""BertTokenizer: the fast tokenizer, which also knows where each token lies in the text."""
 
 import inspect
 import os
@@ -14,33 +14,33 @@ from bertie.kernels.text_reader import Cut
 from bertie.progress import progress, say_once
 from bertie.tokenization.arguments import NAMED_OPTIONS, read_options
 from bertie.tokenization.backend import BertBackend
-from bertie.tokenization.file_backend import FileBackend, copied
 from bertie.tokenization.pieces import Integers
+from bertie.tokenization.rust_backend import FileBackend, copied
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece_trainer import count_words, train_wordpiece
 
-# arguments of a constructor that are not another vocabulary's
+# arguments of the constructor that do not fit another vocabulary
 _OF_ONE_VOCABULARY = ("vocab", "vocab_file", "tokenizer_file", "name_or_path")
 
 
 class BertTokenizer(Tokenizer):
     """BERT's tokenizer: cleaning, lower-casing, words, WordPiece. `BertTokenizerFast` is the same class.
 
-    A ``tokenizer.json`` that states another pipeline is run as it stands, whatever its model: then the arguments about
+    A ``tokenizer.json`` that states another pipeline is run unchanged, whatever its model; then the arguments about
     text have no effect, and special tokens that its vocabulary lacks are None.
 
     Args:
         vocab: token → id, or the path of ``vocab.txt``; None: a vocabulary of the five special tokens only.
         do_lower_case: lower-case the text (and strip accents, unless ``strip_accents`` says otherwise).
-        unk_token: replaces a word without pieces; ``sep_token`` ends a text, ``pad_token`` fills rows,
-            ``cls_token`` begins them, ``mask_token`` is what a masked-LM fills in.
+        unk_token: replaces a word without pieces; ``sep_token`` ends a text, ``pad_token`` pads rows,
+            ``cls_token`` begins them, ``mask_token`` is the token that a masked LM predicts.
         tokenize_chinese_chars: make each Chinese character a word.
         strip_accents: None: as ``do_lower_case``.
-        vocab_file: another name of ``vocab``.
-        tokenizer_file: the path of a ``tokenizer.json``, instead of a vocabulary; arguments that are not the defaults
-            win over it.
-        tokenizer_object: a `tokenizers.Tokenizer`, of which a copy is run.
+        vocab_file: another name for ``vocab``.
+        tokenizer_file: the path of a ``tokenizer.json``, instead of a vocabulary; arguments other than the defaults
+            override it.
+        tokenizer_object: a `tokenizers.Tokenizer`; a copy of it is run.
         do_basic_tokenize, never_split: for `BertTokenizerLegacy`; kept and saved, without effect here.
         options: ``model_max_length``, ``padding_side``, ``truncation_side``, ``model_input_names``,
             ``clean_up_tokenization_spaces``, ``split_special_tokens``, ``pad_token_type_id``, ``bos_token``,
@@ -81,7 +81,7 @@ class BertTokenizer(Tokenizer):
             raise InputError("vocab (or vocab_file), tokenizer_file and tokenizer_object exclude each other; give one")
         if tokenizer_file is not None:
             if not os.path.isfile(tokenizer_file):
-                raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check its name")
+                raise MissingVocabularyError(f"there is no tokenizer file {str(tokenizer_file)!r}; check the path")
             changed = {name: value for name, value in named.items() if value != _DEFAULTS[name]}
             self.__dict__ = type(self).from_pretrained(tokenizer_file, **changed, **options).__dict__
             return
@@ -89,20 +89,16 @@ class BertTokenizer(Tokenizer):
         super().__init__(read)
         if never_split:
             say_once("never_split has no effect on BertTokenizer; use add_tokens, or BertTokenizerLegacy")
-        self.do_lower_case: bool | None = do_lower_case
-        self.tokenize_chinese_chars: bool | None = tokenize_chinese_chars
-        self.strip_accents = strip_accents
-        self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
         if tokenizer_object is None:
             self._backend = self._bert_backend(*given_vocabulary(vocab, vocab_file, self._first_tokens()))
         else:
             given = tokenizer_object
             self._backend = given if isinstance(given, FileBackend) else FileBackend(copied(given))
-            # the file says what becomes of a text
+            # the file determines how texts are normalized
             self.do_lower_case = self.tokenize_chinese_chars = self.strip_accents = None
             for name, token in self.special_tokens_map.items():
                 if token == _DEFAULTS.get(name) and self._backend.token_to_id(token) is None:
-                    setattr(self, name, None)  # BERT's special tokens are no tokens of a vocabulary that lacks them
+                    setattr(self, name, None)  # a default that this vocabulary lacks
         self._add_first_tokens(read.added_tokens_decoder or {})
 
     def _bert_backend(self, vocabulary: dict[str, int], source: str) -> BertBackend:
@@ -116,26 +112,26 @@ class BertTokenizer(Tokenizer):
         return BertBackend(vocabulary, str(self.unk_token), normalizer)
 
     def plain_ids(self, texts: Sequence[str]) -> tuple[Integers, Integers]:
-        """Return the ids of texts side by side, int64 ``[T]``, and how many each text has, ``[N]``.
+        """Return the ids of all texts concatenated, int64 ``[T]``, and the number of ids of each text, ``[N]``.
 
-        There are no special tokens: those that are written in a text are cut like any other text.
+        Without special tokens: those written in a text are split like any other text.
         """
-        rows = self._backend.read(texts, False, True, Cut()).rows
+        rows = self._backend.encode(texts, False, True, Cut()).rows
         return rows.ids, rows.kept
 
     @property
     def can_save_slow_tokenizer(self) -> bool:
-        """Whether ``vocab.txt`` states this tokenizer, so that `BertTokenizerLegacy` can open it."""
+        """Whether ``vocab.txt`` is enough for `BertTokenizerLegacy` to open this tokenizer."""
         return self.states_bert
 
     @property
     def decoder(self) -> Any:
-        """What makes a text of tokens: a decoder of ``tokenizers``, or None."""
+        """The decoder of ``tokenizers`` that turns tokens into text, or None."""
         return self._backend.rust.decoder
 
     @property
     def backend_tokenizer(self) -> RustTokenizer:
-        """A copy of this tokenizer for the package ``tokenizers``; changes to it do not come back."""
+        """A copy of this tokenizer for the package ``tokenizers``; changes to it do not affect this one."""
         rust = copied(self._backend.rust)
         cls, sep = self.cls_token, self.sep_token
         if self.states_bert and cls is not None and sep is not None:
@@ -160,24 +156,24 @@ class BertTokenizer(Tokenizer):
         min_frequency: int = 2,
         limit_alphabet: int = 1000,
     ) -> Self:
-        """Train the vocabulary of a new tokenizer that treats texts as this one does. Equal texts give equal files.
+        """Train a new tokenizer of the same kind on texts, from scratch. Equal texts give equal files.
 
         Args:
             text_iterator: texts, or lists of them.
-            vocab_size: the entries of the vocabulary, exactly; special tokens included.
-            length: how many items ``text_iterator`` has, for the progress bar.
-            new_special_tokens: more of them.
-            special_tokens_map: a special token of this tokenizer → what it is called in the new one.
-            min_frequency: two pieces that stand together less often than this are not merged.
-            limit_alphabet: the most characters; of more, the most frequent are taken.
+            vocab_size: the exact number of tokens, special ones included.
+            length: the number of items of ``text_iterator``, for the progress bar.
+            new_special_tokens: further special tokens.
+            special_tokens_map: special token of this tokenizer → its name in the new one.
+            min_frequency: pairs of pieces that are less frequent are not merged.
+            limit_alphabet: the maximum number of characters; the most frequent ones are kept.
 
         Raises:
-            InputError: the texts do not give a vocabulary of that size, or this tokenizer is not BERT's.
+            InputError: the texts are too few for a vocabulary of that size, or this tokenizer is not BERT's.
 
         See `bertie.tokenization.wordpiece_trainer.train_wordpiece` for the algorithm.
         """
         if not self.states_bert:
-            raise InputError("only BERT's own tokenizer can be trained anew, and this one runs another tokenizer.json")
+            raise InputError("only BERT's own tokenizer can be retrained, and this one runs another tokenizer.json")
         renamed = dict(special_tokens_map or {})
         own = [renamed.get(token, token) for token in [*self._first_tokens(), *self.all_special_tokens]]
         special = list(dict.fromkeys([*own, *map(str, new_special_tokens or ())]))
@@ -188,7 +184,7 @@ class BertTokenizer(Tokenizer):
         return self.with_vocabulary(tokens, **named, extra_special_tokens=more)
 
     def with_vocabulary(self, tokens: Sequence[str], **options: Any) -> Self:
-        """Return a tokenizer of other tokens, whose ids are their places, that treats texts as this one does."""
+        """Return a tokenizer of the same kind whose vocabulary is ``tokens``, in the order of their ids."""
         kept = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
         return type(self)({token: number for number, token in enumerate(tokens)}, **{**kept, **options})
 
@@ -201,7 +197,7 @@ BertTokenizerFast = BertTokenizer
 
 
 def _counted(texts: Iterable[str | Sequence[str]], length: int | None) -> Iterator[str]:
-    """Yield single texts of batches, with a progress bar."""
+    """Yield the texts one by one, also those in lists, with a progress bar."""
     with progress("counting words", length) as advance:
         for item in texts:
             yield from [item] if isinstance(item, str) else item

@@ -1,4 +1,4 @@
-"""What a caller may give as text, read into one list of texts (and one of their partners), with each fault named."""
+"""The texts that a caller passes → one list of texts and one of their pairs' second texts; errors name the entry."""
 
 import math
 import re
@@ -14,27 +14,27 @@ from bertie.frames import is_column, values_in
 from bertie.progress import logger
 from bertie.tokenization.arguments import one_of
 
-_AT_A_TIME = 1 << 23
-"""Characters of texts whose rows are at hand together; a text counts as `_LEAST` more."""
-_LEAST = 128
+_CHUNK = 1 << 23
+"""The characters of texts whose rows are in memory together; each text counts as `_OVERHEAD` more."""
+_OVERHEAD = 128
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """``firsts`` are the texts (lists of words if they came pre-split), ``seconds`` their partners or None."""
+    """``firsts`` are the texts (lists of words if they came pre-split), ``seconds`` the second texts of pairs."""
 
     firsts: list[Any]
     seconds: list[Any] | None
     batched: bool
 
-    def parts(self) -> Iterator["Inputs"]:
-        """Yield neighbouring texts of about `_AT_A_TIME` characters together."""
-        if sum(map(len, self.firsts)) + _LEAST * len(self.firsts) <= _AT_A_TIME:
+    def chunks(self) -> Iterator["Inputs"]:
+        """Yield consecutive texts, about `_CHUNK` characters at a time."""
+        if sum(map(len, self.firsts)) + _OVERHEAD * len(self.firsts) <= _CHUNK:
             yield self
             return
-        ends = np.cumsum([len(text) + _LEAST for text in self.firsts])
-        stops = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME)) + 1
+        ends = np.cumsum([len(text) + _OVERHEAD for text in self.firsts])
+        stops = np.searchsorted(ends, np.arange(_CHUNK, ends[-1], _CHUNK)) + 1
         for start, stop in pairwise(dict.fromkeys([0, *stops.tolist(), len(self.firsts)])):
             seconds = None if self.seconds is None else self.seconds[start:stop]
             yield Inputs(self.firsts[start:stop], seconds, self.batched)
@@ -54,11 +54,11 @@ def read_inputs(text: Any, text_pair: Any, split: bool, na: str) -> Inputs:
         return _read_batch(texts, split, na)
     if isinstance(text_pair, str) or not hasattr(text_pair, "__len__"):
         raise InputTypeError(
-            f"text is a batch of {len(texts)}, so text_pair must be a list of as many, not {text_pair!r:.60}"
+            f"text is a batch of {len(texts)}, so text_pair must be a list of the same length, not {text_pair!r:.60}"
         )
     pairs = _listed(text_pair)
     if len(texts) != len(pairs):
-        raise InputError(f"text has {len(texts)} entries and text_pair {len(pairs)}; each text needs one partner")
+        raise InputError(f"text has {len(texts)} entries and text_pair {len(pairs)}; each text needs one text_pair")
     return Inputs(_all_texts(texts, "text", split, na), _all_texts(pairs, "text_pair", split, na), True)
 
 
@@ -70,7 +70,7 @@ def _read_batch(texts: Sequence[Any], split: bool, na: str) -> Inputs:
     pairs = [text if _is_pair(text, split) else (text, None) for text in texts]
     firsts = _all_texts([first for first, _ in pairs], "text", split, na)
     seconds = [
-        None if second is None and not _is_pair(text, split) else _text(second, f"the partner of text {i}", split, na)
+        None if second is None and not _is_pair(text, split) else _text(second, f"the text_pair of text {i}", split, na)
         for i, (text, (_, second)) in enumerate(zip(texts, pairs, strict=True))
     ]
     return Inputs(firsts, seconds, True)
@@ -103,7 +103,7 @@ def _advice(text: Any) -> str:
 
 
 def without_surrogates(texts: Sequence[Any], split: bool) -> Sequence[Any]:
-    """Return texts, or lists of words if ``split``, in which halves of UTF-16 characters are U+FFFD; it is logged."""
+    """Return texts, or lists of words if ``split``, with lone surrogates replaced by U+FFFD, and log it."""
     repaired: list[Any] = []
     for number, text in enumerate(texts):
         found = [_SURROGATES.subn("\ufffd", word) for word in (text if split else [text])]
@@ -121,7 +121,7 @@ def _is_batch(text: Any, split: bool) -> bool:
 
 
 def _listed(texts: Any) -> Sequence[Any]:
-    """Lists as they are; columns of NumPy, pandas, polars and datasets as lists."""
+    """Return lists unchanged, and columns of NumPy, pandas, polars and datasets as lists."""
     if isinstance(texts, (list, tuple)):
         return texts
     return values_in(texts)

@@ -1,4 +1,4 @@
-"""BertTokenizerLegacy: BERT's tokenizer in plain Python, to be read."""
+"""BertTokenizerLegacy: BERT's tokenizer in plain Python, written to be read."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,32 +7,29 @@ from typing import Any
 from tokenizers import AddedToken
 
 from bertie.kernels.text_reader import Cut
-from bertie.tokenization import arguments
-from bertie.tokenization.arguments import Call
+from bertie.tokenization.arguments import NAMED_OPTIONS, Call, read_options
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.collate import values_without_windows
 from bertie.tokenization.encoding import Encoding
 from bertie.tokenization.inputs import read_inputs
-from bertie.tokenization.pieces import Block
+from bertie.tokenization.pieces import EncodedTexts
 from bertie.tokenization.python_backend import PythonBackend
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.vocab_mixin import as_special
 from bertie.tokenization.vocabulary import check_vocabulary, given_vocabulary
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
-_NAMED = (*arguments.NAMED_OPTIONS, "do_basic_tokenize", "never_split")
-
 
 class BertTokenizerLegacy(Tokenizer):
-    """BERT's tokenizer as the algorithm it is: `BasicTokenizer` cuts a text into words, `WordPiece` words into pieces.
+    """BERT's algorithm in plain Python: `BasicTokenizer` splits a text into words, `WordPiece` words into pieces.
 
     Arguments are those of `BertTokenizer`, and:
 
     Args:
-        vocab_file: the path of ``vocab.txt``, or token → id; ``vocab`` is another name of it.
-        do_basic_tokenize: clean the text and cut it into words; without it the text is cut at white space only.
-        never_split: words that are left as they are.
-        clean_up_tokenization_spaces: take spaces before punctuation out of decoded texts.
+        vocab_file: the path of ``vocab.txt``, or token → id; ``vocab`` is another name for it.
+        do_basic_tokenize: clean the text and split it into words; False splits it at white space only.
+        never_split: words to leave unchanged.
+        clean_up_tokenization_spaces: remove spaces before punctuation from decoded texts.
 
     Raises:
         CheckpointError: a vocabulary file that cannot be read, or lacks a special token that texts need.
@@ -43,7 +40,7 @@ class BertTokenizerLegacy(Tokenizer):
     _odd_to_first = True
     _bare_second_type = 0
     saved_class = "BertTokenizerLegacy"
-    # as in the reference, token types are given only on request
+    # as in the reference, token types are returned only on request
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 (copied)
 
     def __init__(
@@ -64,13 +61,10 @@ class BertTokenizerLegacy(Tokenizer):
         vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
         **options: Any,
     ) -> None:
-        named = {name: value for name, value in locals().items() if name in _NAMED}
+        named = {name: value for name, value in locals().items() if name in NAMED_OPTIONS}
         options["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
-        read = arguments.read_options(type(self).__name__, named, options)
+        read = read_options(type(self).__name__, named, options)
         super().__init__(read)
-        self.do_basic_tokenize, self.never_split = do_basic_tokenize, never_split
-        self.tokenize_chinese_chars, self.strip_accents = tokenize_chinese_chars, strip_accents
-        self.do_lower_case = do_lower_case
         vocabulary, source = given_vocabulary(vocab, vocab_file, self._first_tokens())
         check_vocabulary(vocabulary, self._named, source)
         self.basic_tokenizer = BasicTokenizer(do_lower_case, never_split, tokenize_chinese_chars, strip_accents)
@@ -83,20 +77,20 @@ class BertTokenizerLegacy(Tokenizer):
             vocabulary, self.basic_tokenizer if self.do_basic_tokenize else None, self.wordpiece_tokenizer
         )
 
-    def _read(self, texts: Sequence[Any], call: Call, cut: Cut) -> Block:
-        split, plain = call.is_split_into_words, bool(call.split_special_tokens)
-        return self._backend.read(texts, split, plain, cut, self.all_special_tokens)
+    def _encode_texts(self, texts: Sequence[Any], call: Call, cut: Cut) -> EncodedTexts:
+        pretokenized, split_special = call.is_split_into_words, bool(call.split_special_tokens)
+        return self._backend.encode(texts, pretokenized, split_special, cut, self.all_special_tokens)
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **more: Any) -> list[str]:
         """Return the tokens of a text or pair; arguments as in a call."""
         if pair is None and not add_special_tokens and not more:
             # not by way of ids: a word that is never split may have none
-            block = self._read(read_inputs(text, None, False, "error").firsts, self._call(), Cut())
-            return [token for number in range(len(block)) for token in block.pieces(number).tokens]
+            encoded = self._encode_texts(read_inputs(text, None, False, "error").firsts, self._call(), Cut())
+            return [token for number in range(len(encoded)) for token in encoded.pieces(number).tokens]
         ids = self.encode(text, pair, add_special_tokens=add_special_tokens, **more)
         return [str(token) for token in self.convert_ids_to_tokens(ids)]
 
-    def _give_back(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
+    def _batch_encoding(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
         rows, values = values_without_windows(rows, call, self._padding_token(call), batched)
         return BatchEncoding(values, rows, call.return_tensors)
 

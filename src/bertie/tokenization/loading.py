@@ -14,7 +14,7 @@ from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import describe_folder
 from bertie.progress import say_once
 from bertie.rules import Rule
-from bertie.tokenization.arguments import OPTION_NAMES, SIDES, refuse_unknown, without_others
+from bertie.tokenization.arguments import OPTION_NAMES, SIDES, drop_foreign, refuse_unknown
 from bertie.tokenization.classes import JAPANESE, check_class, class_of_family, defaults, stated_class
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.tokenizer_json import added_tokens_of, all_of_kind, read_stated, token_of
@@ -22,14 +22,14 @@ from bertie.tokenization.vocab_mixin import NAMES
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt")
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
-# never taken from a file: they would name other files, or run code
-_IGNORED = (*("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "init_inputs", "auto_map"),)
+# never read from a file: they would name other files, or run code
+_IGNORED = ("vocab", "vocab_file", "tokenizer_file", "tokenizer_object", "name_or_path", "init_inputs", "auto_map")
 _CONFIG = (
     all_of_kind(" ".join(NAMES), "string or mapping", none=True)
     | all_of_kind("do_lower_case tokenize_chinese_chars do_basic_tokenize", "true or false")
     | all_of_kind("strip_accents split_special_tokens clean_up_tokenization_spaces", "true or false", none=True)
     | dict.fromkeys(("padding_side", "truncation_side"), Rule("a side", "choice", choices=SIDES, none=True))
-    | dict.fromkeys(("model_max_length", "max_len"), Rule("most tokens of a text", "number", 1, none=True))
+    | dict.fromkeys(("model_max_length", "max_len"), Rule("maximum number of tokens", "number", 1, none=True))
     | all_of_kind("never_split model_input_names", "list of strings", none=True)
     | {"pad_token_type_id": Rule("", "integer", 0, 65_535, none=True)}
     | all_of_kind("added_tokens_decoder", "mapping", none=True)
@@ -46,10 +46,10 @@ def load(
     options: dict[str, Any],
     auto: bool = False,
 ) -> Made:
-    """Make a tokenizer of class ``cls`` from a folder, a single file, or a model's name in the hub.
+    """Make a tokenizer of class ``cls`` from a folder, a single file, or a model's name on the hub.
 
-    ``options`` win over ``tokenizer_config.json``, and that over what ``tokenizer.json`` says of normalisation, unless
-    its class has no such options. ``auto``: the folder may name another class.
+    ``options`` override ``tokenizer_config.json``, which overrides the normalization in ``tokenizer.json`` if its class
+    has such options. ``auto``: the folder may name another class.
     """
     name = str(name_or_path)
     if options.get("use_auth_token") is not None and hub.get("token") is None:
@@ -85,7 +85,7 @@ def load(
 
 
 def _class(cls: Any, stated: str | None, name: str, auto: bool) -> Any:
-    """Return the class of what is made: ``cls``, or a Japanese tokenizer's."""
+    """Return the class to be loaded: ``cls``, or the Japanese one."""
     if stated != JAPANESE:
         return cls
     from bertie.tokenization.japanese import BertJapaneseTokenizer
@@ -93,22 +93,22 @@ def _class(cls: Any, stated: str | None, name: str, auto: bool) -> Any:
     if auto or issubclass(cls, BertJapaneseTokenizer):
         return BertJapaneseTokenizer
     raise CheckpointError(
-        f"the tokenizer of {name!r} is a {JAPANESE}, which cuts Japanese into words first; "
-        "open it with bertie.AutoTokenizer.from_pretrained"
+        f"the tokenizer of {name!r} is a {JAPANESE}, which splits Japanese into words first; "
+        "load it with bertie.AutoTokenizer.from_pretrained"
     )
 
 
 def _known_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options without those that programs pass for other tokenizers."""
+    """Return the options without those that have no effect here; refuse unknown ones."""
     ignored = ("use_fast", "proxies", "resume_download", "tokenizer_type", "config")
     accepted = _accepted(cls)
-    options = without_others(cls.__name__, options)
+    options = drop_foreign(cls.__name__, options)
     refuse_unknown(f"{cls.__name__}.from_pretrained", [n for n in options if n not in (*accepted, *ignored)], accepted)
     return {field: value for field, value in options.items() if field not in ignored}
 
 
 def _accepted(cls: type) -> list[str]:
-    """Return what the constructors of a class and its parents take by name, and all options."""
+    """Return the named parameters of the constructors of a class and its parents, and the names of all options."""
     makers = [vars(one)["__init__"] for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
     parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
     named = dict.fromkeys(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
@@ -117,7 +117,7 @@ def _accepted(cls: type) -> list[str]:
 
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the files that there are, by name."""
+    """Return the existing files by name."""
     path = Path(path_or_name(name_or_path))
     if os.path.isfile(path):
         with path.open("rb") as file:
@@ -134,7 +134,7 @@ def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict
 
 
 def _config(files: Mapping[str, Path]) -> dict[str, Any]:
-    """Return what the configuration files say; ``tokenizer_config.json`` wins over the older two."""
+    """Return the contents of the configuration files; ``tokenizer_config.json`` overrides the older two."""
     config: dict[str, Any] = {}
     if "special_tokens_map.json" in files:
         config |= read_json(files["special_tokens_map.json"], "special tokens", _CONFIG)

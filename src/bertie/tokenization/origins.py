@@ -1,4 +1,4 @@
-"""Which characters of a text those of its normal form come from, whatever normalises it."""
+"""The alignment of a normalized text with the original, for any normalization."""
 
 import re
 import unicodedata
@@ -6,39 +6,40 @@ from collections.abc import Callable, Iterator
 
 from bertie.tokenization.pieces import Span
 
-Form = Callable[[str], str]
+Normalize = Callable[[str], str]
 
 
-def spans_of(text: str, form: Form) -> list[Span]:
-    """Return, for each character of ``form(text)``, the characters ``(start, stop)`` of ``text`` that it comes from."""
+def original_spans(text: str, normalize: Normalize) -> list[Span]:
+    """Return the characters ``(start, end)`` of ``text`` from which each character of ``normalize(text)`` comes."""
     chunks = (found.span() for found in re.finditer(r"\s+|\S+", text))
-    return [span for start, stop in chunks for span in _spans_within(text, start, stop, form)]
+    return [span for start, stop in chunks for span in _spans_within(text, start, stop, normalize)]
 
 
-def _spans_within(text: str, start: int, stop: int, form: Form) -> list[Span]:
+def _spans_within(text: str, start: int, stop: int, normalize: Normalize) -> list[Span]:
     chunk = text[start:stop]
-    whole = form(chunk)
-    sizes = {char: len(form(char)) for char in set(chunk)}
+    whole = normalize(chunk)
+    sizes = {char: len(normalize(char)) for char in set(chunk)}
     if sum(map(sizes.__getitem__, chunk)) == len(whole):
-        return [(start + place, start + place + 1) for place, char in enumerate(chunk) for _ in range(sizes[char])]
-    parts = list(_independent(chunk, form))
+        return [(start + i, start + i + 1) for i, char in enumerate(chunk) for _ in range(sizes[char])]
+    parts = list(_independent_parts(chunk, normalize))
     if len(parts) > 1:
-        found = [span for a, b in parts for span in _spans_within(text, start + a, start + b, form)]
+        found = [span for a, b in parts for span in _spans_within(text, start + a, start + b, normalize)]
         if len(found) == len(whole):
             return found
+    # without the dropped characters at the end
     while whole and not sizes[text[stop - 1]] and not unicodedata.combining(text[stop - 1]):
-        stop -= 1  # what is dropped behind it
+        stop -= 1
     return [(start, stop)] * len(whole)
 
 
-def _independent(text: str, form: Form) -> Iterator[Span]:
-    """Yield the smallest parts of a text that are normalised side by side as they are alone."""
+def _independent_parts(text: str, normalize: Normalize) -> Iterator[Span]:
+    """Yield the smallest parts of a text whose normal forms, concatenated, are the text's."""
     start = 0
-    for place in range(1, len(text)):
-        before, char = text[start:place], text[place]
-        # what is dropped stays with what it follows: other characters may meet over it
-        alone = "" if unicodedata.combining(char) else form(char)
-        if alone and form(before + char) == form(before) + alone:
-            yield start, place
-            start = place
+    for i in range(1, len(text)):
+        before, char = text[start:i], text[i]
+        # a dropped character belongs to what precedes it: its neighbours may be composed across it
+        alone = "" if unicodedata.combining(char) else normalize(char)
+        if alone and normalize(before + char) == normalize(before) + alone:
+            yield start, i
+            start = i
     yield start, len(text)

@@ -1,4 +1,4 @@
-"""What a tokenizer makes of texts before rows are made of it: of one text (`Pieces`), and of many side by side."""
+"""Texts split into word pieces, before rows are made of them: one text (`Pieces`), and a batch (`EncodedTexts`)."""
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +12,15 @@ from bertie.kernels.text_reader import Cut, Read
 
 Span = tuple[int, int]
 Ids: TypeAlias = "array[int]"
-"""Ids as int64 side by side, ``array("q")``: no object an id, and joined or cut in one step."""
+"""Ids as int64, ``array("q")``: without an object for each id, and joined or sliced in one step."""
 Integers: TypeAlias = NDArray[np.int64]
-
 
 Holder = TypeVar("Holder")
 Value = TypeVar("Value")
 
 
 class lazy_property(Generic[Holder, Value]):
-    """``functools.cached_property`` without the lock of Python 3.11, for which a forked child may wait forever."""
+    """``functools.cached_property`` without the lock that Python 3.11 has, on which a forked child may wait forever."""
 
     def __init__(self, make: Callable[[Holder], Value]) -> None:
         self._make, self.__doc__ = make, make.__doc__
@@ -35,8 +34,9 @@ class lazy_property(Generic[Holder, Value]):
 
 
 class Details(NamedTuple):
-    """One entry a piece. ``offsets`` are (first character, character after the last) in the text, or in its word if it
-    came pre-split."""
+    """One entry per piece. ``offsets`` are ``(start, end)`` in characters of the text, or of its word if it came as
+    words.
+    """
 
     tokens: list[str]
     offsets: list[Span]
@@ -44,14 +44,14 @@ class Details(NamedTuple):
 
 
 class Pieces:
-    """What a tokenizer makes of one text. The ids are at hand; all else is worked out when it is first asked for."""
+    """The word pieces of one text: their ids, and details that are computed on first use."""
 
-    def __init__(self, ids: Ids, work_out: Callable[[], Details]) -> None:
-        self.ids, self._work_out = ids, work_out
+    def __init__(self, ids: Ids, compute_details: Callable[[], Details]) -> None:
+        self.ids, self._compute_details = ids, compute_details
 
     @lazy_property
     def details(self) -> Details:
-        return self._work_out()
+        return self._compute_details()
 
     @property
     def tokens(self) -> list[str]:
@@ -70,15 +70,15 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Several texts: their rows, cut and framed, and what makes the pieces of the text of a number."""
+class EncodedTexts:
+    """A batch of texts: their rows, truncated and with special tokens, and the pieces of each text by its number."""
 
     rows: Read
     pieces: Callable[[int], Pieces]
 
     @classmethod
-    def of(cls, pieces: Sequence[Pieces], cut: Cut) -> "Block":
-        """Return the block of pieces that are at hand."""
+    def of(cls, pieces: Sequence[Pieces], cut: Cut) -> "EncodedTexts":
+
         return cls(rows_of_pieces(pieces, cut), pieces.__getitem__)
 
     def __len__(self) -> int:
@@ -96,9 +96,9 @@ def rows_of_pieces(pieces: Sequence[Pieces], cut: Cut) -> Read:
 
 
 def with_others(rows: Read, others: Mapping[int, Pieces], cut: Cut) -> Read:
-    """Return rows with those of texts that were not read, by their numbers."""
-    frame = (len(cut.before) + len(cut.behind)) // 8
-    starts = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + frame))
+    """Return ``rows`` with those of ``others``, texts that the kernel did not read, inserted at their numbers."""
+    num_special = (len(cut.before) + len(cut.behind)) // 8
+    starts = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + num_special))
     kept, found = rows.kept.copy(), rows.found.copy()
     parts, start = [], 0
     for number, pieces in others.items():

@@ -1,4 +1,4 @@
-"""The backend of `BertTokenizerLegacy`: BERT's algorithm in plain Python, to be read."""
+"""The backend of `BertTokenizerLegacy`: BERT's algorithm in plain Python, written to be read."""
 
 import re
 from array import array
@@ -10,15 +10,15 @@ from tokenizers import AddedToken
 
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.inputs import without_surrogates
-from bertie.tokenization.origins import spans_of
-from bertie.tokenization.pieces import Block, Details, Pieces, Span, lazy_property
+from bertie.tokenization.origins import original_spans
+from bertie.tokenization.pieces import Details, EncodedTexts, Pieces, Span, lazy_property
 from bertie.tokenization.wordpiece import BasicTokenizer, WordPiece
 
-_MADE_LATE = ("_token_of", "_added_pattern")
+_LAZY = ("_token_of", "_added_pattern")
 
 
 class PythonBackend:
-    """A `Backend`. A text is cut at the added tokens in it, what stands between them into words by `BasicTokenizer`
+    """A `Backend`. A text is split at the added tokens in it, the text between them into words by `BasicTokenizer`
     (None: at white space), and words into pieces by `WordPiece`.
     """
 
@@ -40,8 +40,8 @@ class PythonBackend:
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
     def __getstate__(self) -> dict[str, Any]:
-        # copies and fingerprints are the same after use
-        return {name: value for name, value in vars(self).items() if name not in _MADE_LATE}
+        # copies and fingerprints stay the same after use
+        return {name: value for name, value in vars(self).items() if name not in _LAZY}
 
     def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
         return {**self.vocabulary, **self._added_ids} if with_added_tokens else self.vocabulary
@@ -67,64 +67,70 @@ class PythonBackend:
                 self._size += 1
             self._added[number] = added
             self._added_ids[added.content] = number
-        for name in _MADE_LATE:
+        for name in _LAZY:
             vars(self).pop(name, None)
         return self._size - before
 
-    def read(
-        self, texts: Sequence[Any], split: bool, plain: bool, cut: Cut, never_split: Collection[str] = ()
-    ) -> Block:
-        texts = without_surrogates(texts, split)
-        kept = () if plain else never_split
-        return Block.of([self._pieces(text if split else [text], split, plain, kept) for text in texts], cut)
+    def encode(
+        self,
+        texts: Sequence[Any],
+        pretokenized: bool,
+        split_special: bool,
+        cut: Cut,
+        never_split: Collection[str] = (),
+    ) -> EncodedTexts:
+        texts = without_surrogates(texts, pretokenized)
+        kept = () if split_special else never_split
+        pieces = [self._pieces(text if pretokenized else [text], pretokenized, split_special, kept) for text in texts]
+        return EncodedTexts.of(pieces, cut)
 
-    def _pieces(self, texts: Sequence[str], split: bool, plain: bool, kept: Collection[str]) -> Pieces:
-        cut = [self._cut(text, plain, kept) for text in texts]
-        tokens = [token for parts in cut for part in parts for word in part.tokens for token in word]
+    def _pieces(self, texts: Sequence[str], pretokenized: bool, split_special: bool, kept: Collection[str]) -> Pieces:
+        tokenized = [self._tokenize(text, split_special, kept) for text in texts]
+        tokens = [token for parts in tokenized for part in parts for word in part.tokens for token in word]
         unknown = self.vocabulary[self._wordpiece.unk_token]
         ids = [self.token_to_id(token) for token in tokens]
 
         def details() -> Details:
-            spans = [span for parts in cut for part in parts for span in self._spans(part, kept)]
-            sizes = [len(word) for parts in cut for part in parts for word in part.tokens]
-            if split:
-                sizes = [sum(len(word) for part in parts for word in part.tokens) for parts in cut]
+            spans = [span for parts in tokenized for part in parts for span in self._spans(part, kept)]
+            sizes = [len(word) for parts in tokenized for part in parts for word in part.tokens]
+            if pretokenized:
+                sizes = [sum(len(word) for part in parts for word in part.tokens) for parts in tokenized]
             numbers: list[int | None] = [number for number, size in enumerate(sizes) for _ in range(size)]
             return Details(tokens, spans, numbers)
 
         # a word that is never split may have no id
         return Pieces(array("q", [unknown if id_ is None else id_ for id_ in ids]), details)
 
-    def _cut(self, text: str, plain: bool, kept: Collection[str]) -> list["_Cut"]:
-        """Cut a text at the added tokens in it, what stands between them into words, and words into tokens."""
-        if plain or self._added_pattern is None:
+    def _tokenize(self, text: str, split_special: bool, kept: Collection[str]) -> list["_TokenizedPart"]:
+        """Split a text at the added tokens in it, the text between them into words, and words into tokens."""
+        if split_special or self._added_pattern is None:
             parts = [_Part(text, range(len(text)))]
         else:
-            parts = [part for part in self._parted(text, self._added_pattern) if part.text]
+            parts = [part for part in self._split_at_added_tokens(text, self._added_pattern) if part.text]
         found = []
         for part in parts:
-            if not plain and part.text in self._added_ids:
-                found.append(_Cut(part, None, [[part.text]]))
+            if not split_special and part.text in self._added_ids:
+                found.append(_TokenizedPart(part, None, [[part.text]]))
             else:
                 words = self._words(part.text, kept)
-                found.append(_Cut(part, words, list(map(self._tokens, words))))
+                found.append(_TokenizedPart(part, words, list(map(self._tokens, words))))
         return found
 
     def _words(self, text: str, kept: Collection[str]) -> list[str]:
-        """Cut a text without added tokens into the words of its normal form."""
+        """Return the words of the normal form of a text without added tokens."""
         return text.split() if self._basic is None else self._basic.tokenize(text, kept)
 
     def _tokens(self, word: str) -> list[str]:
         is_kept = self._basic is not None and word in self._basic.never_split
         return [word] if is_kept else self._wordpiece.tokens(word)
 
-    def _spans(self, cut: "_Cut", kept: Collection[str]) -> Iterator[Span]:
+    def _spans(self, tokenized: "_TokenizedPart", kept: Collection[str]) -> Iterator[Span]:
         """Yield the characters of the whole text that each token of a part covers."""
-        part, words, tokens = cut
+        part, words, tokens = tokenized
         if words is None:
             yield part.span(0, len(part.text))
             return
-        origins = iter(spans_of(part.text, lambda some: "".join(self._words(some, kept))))
+        origins = iter(original_spans(part.text, lambda some: "".join(self._words(some, kept))))
         for word, pieces in zip(words, tokens, strict=True):
             for size in self._sizes(word, pieces):
                 covered = list(islice(origins, size))
@@ -132,11 +138,11 @@ class PythonBackend:
 
     def _sizes(self, word: str, tokens: list[str]) -> list[int]:
         """Return how many characters of a word each of its tokens covers."""
-        # an unknown word is one token, whatever that is written like
+        # a single token covers the whole word, even if it is the unknown token
         return [len(word)] if len(tokens) == 1 else [len(token) - 2 * (i > 0) for i, token in enumerate(tokens)]
 
-    def _parted(self, text: str, pattern: re.Pattern[str]) -> list["_Part"]:
-        """Part a text at added tokens, which may take the spaces beside them or need spaces there."""
+    def _split_at_added_tokens(self, text: str, pattern: re.Pattern[str]) -> list["_Part"]:
+        """Split a text at added tokens, which may strip the spaces beside them or need spaces there."""
         bounds = [0, *chain.from_iterable(found.span() for found in pattern.finditer(text)), len(text)]
         parts = [_Part(text[start:stop], range(start, stop)) for start, stop in pairwise(bounds) if start < stop]
         for i, part in enumerate(parts):
@@ -145,9 +151,9 @@ class PythonBackend:
             token = self._added[self._added_ids[part.text]]
             before, after = parts[i - 1] if i else _NOTHING, parts[i + 1] if i + 1 < len(parts) else _NOTHING
             if token.rstrip and after.text:
-                parts[i + 1] = after.without_first_spaces()
+                parts[i + 1] = after.lstrip()
             if token.lstrip and before.text:
-                parts[i - 1] = before.without_last_spaces()
+                parts[i - 1] = before.rstrip()
             if token.single_word and before.text and before.text[-1] != " ":
                 parts[i - 1], parts[i] = parts[i - 1] + part, _NOTHING
             elif token.single_word and after.text and after.text[0] != " ":
@@ -156,31 +162,31 @@ class PythonBackend:
 
 
 class _Part(NamedTuple):
-    """A part of a text, and where each of its characters stands there."""
+    """A part of a text, and the index of each of its characters in the text."""
 
     text: str
-    places: Sequence[int]
+    indices: Sequence[int]
 
     def __add__(self, other: Any) -> "_Part":
-        return _Part(self.text + other.text, [*self.places, *other.places])
+        return _Part(self.text + other.text, [*self.indices, *other.indices])
 
-    def without_first_spaces(self) -> "_Part":
+    def lstrip(self) -> "_Part":
         text = self.text.lstrip()
-        return _Part(text, self.places[len(self.text) - len(text) :])
+        return _Part(text, self.indices[len(self.text) - len(text) :])
 
-    def without_last_spaces(self) -> "_Part":
+    def rstrip(self) -> "_Part":
         text = self.text.rstrip()
-        return _Part(text, self.places[: len(text)])
+        return _Part(text, self.indices[: len(text)])
 
     def span(self, start: int, stop: int) -> Span:
-        """Return the place in the whole text of characters of this part."""
-        return self.places[start], self.places[stop - 1] + 1
+        """Return the characters of the whole text that characters of this part are."""
+        return self.indices[start], self.indices[stop - 1] + 1
 
 
 _NOTHING = _Part("", ())
 
 
-class _Cut(NamedTuple):
+class _TokenizedPart(NamedTuple):
     """A part of a text, its words (None: it is an added token), and the tokens of each."""
 
     part: _Part

@@ -1,4 +1,4 @@
-"""Rows of several texts side by side: made together from their pieces, and flat, without padding."""
+"""Rows of many texts: an `Encoding` made on demand, and all ids concatenated without padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -7,42 +7,50 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from bertie.tokenization.arguments import Call
-from bertie.tokenization.encoding import Encoding, Frame, Special, Window
-from bertie.tokenization.pieces import Block, Integers, lazy_property
+from bertie.tokenization.encoding import Encoding, SpecialToken, Template, Window
+from bertie.tokenization.pieces import EncodedTexts, Integers, lazy_property
 from bertie.tokenization.truncation import truncate
 
 
-class Flat(NamedTuple):
-    """Rows side by side, without padding; lists have one entry a row."""
+class FlatRows(NamedTuple):
+    """Rows concatenated without padding; lists have one entry per row."""
 
     ids: Integers  # [T] int64
-    types: Integers | None  # [T] int64, or None where every token has the type 0
+    types: Integers | None  # [T] int64, or None if every token has type 0
     lengths: list[int]  # the number of tokens
-    tokens_cut: list[int]  # how many tokens truncation left out, as far as they were counted
-    empty: list[bool]  # whether the row's texts have no token, cut off or not
+    tokens_cut: list[int]  # the number of tokens that truncation removed, up to the count limit
+    empty: list[bool]  # whether the row's texts have no tokens, truncated ones included
 
 
-class TextRows(Sequence[Encoding]):
-    """The rows of single texts of one type: `flat` has them all, an `Encoding` is made when it is asked for."""
+class LazyRows(Sequence[Encoding]):
+    """The rows of single texts whose tokens have type 0: `flat` has all ids, an `Encoding` is made on access."""
 
-    def __init__(self, block: Block, call: Call, frame: Frame, padding: tuple[int, str, Special] | None = None) -> None:
-        self._block, self._call, self._frame, self._padding = block, call, frame, padding
+    def __init__(
+        self,
+        encoded: EncodedTexts,
+        call: Call,
+        template: Template,
+        padding: tuple[int, str, SpecialToken] | None = None,
+    ) -> None:
+        self._encoded, self._call, self._template, self._padding = encoded, call, template, padding
         self._made: dict[int, Encoding] = {}
 
     @lazy_property
-    def flat(self) -> "Flat":
+    def flat(self) -> "FlatRows":
         """All rows, without padding."""
-        ids, kept, found, _ = self._block.rows
+        ids, kept, found, _ = self._encoded.rows
         if self._call.truncation == "only_second" and (kept < found).any():
-            self[int(np.argmax(kept < found))]  # says what is wrong
-        return Flat(ids, None, (kept + self._frame.size).tolist(), (found - kept).tolist(), (found == 0).tolist())
+            self[int(np.argmax(kept < found))]  # raises the error
+        return FlatRows(
+            ids, None, (kept + self._template.size).tolist(), (found - kept).tolist(), (found == 0).tolist()
+        )
 
-    def padded(self, width: int, side: str, special: Special) -> "TextRows":
-        """Return these rows with padding beside each up to ``width`` tokens."""
-        return TextRows(self._block, self._call, self._frame, (width, side, special))
+    def padded(self, width: int, side: str, special: SpecialToken) -> "LazyRows":
+        """Return these rows, each padded to ``width`` tokens."""
+        return LazyRows(self._encoded, self._call, self._template, (width, side, special))
 
     def __len__(self) -> int:
-        return len(self._block)
+        return len(self._encoded)
 
     @overload
     def __getitem__(self, index: int) -> Encoding: ...
@@ -53,7 +61,7 @@ class TextRows(Sequence[Encoding]):
         if isinstance(number, range):
             return [self[one] for one in number]
         if number not in self._made:
-            row = truncate((Window.whole(self._block.pieces(number)),), self._call, self._frame, False)
+            row = truncate((Window.whole(self._encoded.pieces(number)),), self._call, self._template, False)
             self._made[number] = row.padded(*self._padding) if self._padding else row
         return self._made[number]
 
@@ -61,26 +69,26 @@ class TextRows(Sequence[Encoding]):
         return list, (list(self),)
 
 
-class RowsInTurn(Iterable[Encoding]):
-    """Rows of many texts, which can be gone through once: some are made, and gone before the next are."""
+class RowStream(Iterable[Encoding]):
+    """Rows of many texts, to be iterated over once; only one chunk of them is in memory at a time."""
 
-    def __init__(self, blocks: Iterator[Sequence[Encoding]]) -> None:
-        self.blocks = blocks
+    def __init__(self, chunks: Iterator[Sequence[Encoding]]) -> None:
+        self.chunks = chunks
 
     def __iter__(self) -> Iterator[Encoding]:
-        return chain.from_iterable(self.blocks)
+        return chain.from_iterable(self.chunks)
 
 
-def flat_ids(rows: Iterable[Encoding]) -> Flat:
-    """Return the ids of all rows of one call in one array; no list or object is made for a token."""
-    if isinstance(rows, TextRows):
+def flat_ids(rows: Iterable[Encoding]) -> FlatRows:
+    """Return the ids of all rows of a call in one array, without a Python object for each token."""
+    if isinstance(rows, LazyRows):
         return rows.flat
-    if isinstance(rows, RowsInTurn):
-        return _joined([flat_ids(block) for block in rows.blocks])
-    return _flat_ids(rows)
+    if isinstance(rows, RowStream):
+        return _concatenated([flat_ids(chunk) for chunk in rows.chunks])
+    return _flattened(rows)
 
 
-def _joined(flats: Sequence[Flat]) -> Flat:
+def _concatenated(flats: Sequence[FlatRows]) -> FlatRows:
     if len(flats) == 1:
         return flats[0]
     types = None
@@ -89,10 +97,10 @@ def _joined(flats: Sequence[Flat]) -> Flat:
     ids = np.concatenate([np.zeros(0, np.int64), *(flat.ids for flat in flats)])
     lengths = list(chain.from_iterable(flat.lengths for flat in flats))
     tokens_cut = list(chain.from_iterable(flat.tokens_cut for flat in flats))
-    return Flat(ids, types, lengths, tokens_cut, list(chain.from_iterable(flat.empty for flat in flats)))
+    return FlatRows(ids, types, lengths, tokens_cut, list(chain.from_iterable(flat.empty for flat in flats)))
 
 
-def _flat_ids(rows: Iterable[Encoding]) -> Flat:
+def _flattened(rows: Iterable[Encoding]) -> FlatRows:
     parts: list[Any] = []
     lengths: list[int] = []
     tokens_cut: list[int] = []
@@ -100,19 +108,19 @@ def _flat_ids(rows: Iterable[Encoding]) -> Flat:
     type_parts: list[bytes] = []
     typed = False
     for row in rows:
-        frame = row.frame
-        parts.append(frame.codes[0])
+        template = row.template
+        parts.append(template.id_bytes[0])
         for number, window in enumerate(row.windows, 1):
-            parts += (window.ids, frame.codes[number])
+            parts += (window.ids, template.id_bytes[number])
         lengths.append(len(row))
         tokens_cut.append(row.tokens_cut)
         empty.append(row.is_empty)
-        if frame.untyped:
+        if template.untyped:
             type_parts.append(bytes(8 * lengths[-1]))
         else:
             typed = True
             type_parts += row.type_parts()
-    # a bytearray, because tensors want memory that may be written
+    # a bytearray, because tensors need writable memory
     ids = np.frombuffer(bytearray().join(parts), np.int64)
     types = np.frombuffer(bytearray().join(type_parts), np.int64) if typed else None
-    return Flat(ids, types, lengths, tokens_cut, empty)
+    return FlatRows(ids, types, lengths, tokens_cut, empty)

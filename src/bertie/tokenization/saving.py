@@ -1,4 +1,4 @@
-"""A tokenizer → the files of a model folder, each replaced in one step."""
+"""A tokenizer → its files in a model folder, each replaced atomically."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ from bertie.files import make_folder, write_json, write_text
 from bertie.progress import say_once
 from bertie.tokenization.vocabulary import write_vocabulary
 
-# what has no effect where tokenizer.json states another pipeline
-_OF_BERT = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "do_basic_tokenize", "never_split")
+# options without effect if tokenizer.json states another pipeline
+_BERT_OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "do_basic_tokenize", "never_split")
 _NOT_SAVED = ("name_or_path", "vocab", "vocab_file", "tokenizer_file", "added_tokens_decoder", "verbose")
 
 
@@ -21,10 +21,10 @@ def save(
 ) -> tuple[str, ...]:
     """Write ``tokenizer_config.json``, ``vocab.txt`` and, from a fast tokenizer, ``tokenizer.json``.
 
-    ``legacy_format``: True leaves out ``tokenizer.json``, False leaves out ``vocab.txt``.
+    ``legacy_format``: True omits ``tokenizer.json``, False omits ``vocab.txt``.
     """
     if legacy_format is False and not tokenizer.is_fast:
-        raise InputError("BertTokenizerLegacy has no other file than vocab.txt; leave legacy_format out")
+        raise InputError("BertTokenizerLegacy has no tokenizer.json to replace vocab.txt; leave legacy_format out")
     if legacy_format and not tokenizer.states_bert:
         raise InputError("only tokenizer.json can state this tokenizer, which is not BERT's; leave legacy_format out")
     directory = make_folder(folder)
@@ -50,7 +50,7 @@ def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str 
     if not tokenizer.states_bert:
         raise InputError("vocab.txt cannot state this tokenizer, which is not BERT's; use save_pretrained")
     if not Path(folder).is_dir():
-        raise CheckpointError(f"there is no folder {str(folder)!r} to write the vocabulary into; make it first")
+        raise CheckpointError(f"there is no folder {str(folder)!r} to write the vocabulary into; create it first")
     added = {token for token, index in tokenizer.added_tokens_encoder.items() if index >= tokenizer.vocab_size}
     vocabulary = {token: index for token, index in tokenizer.get_vocab().items() if token not in added}
     name = f"{prefix}-" if prefix else ""
@@ -58,7 +58,7 @@ def save_vocabulary(tokenizer: Any, folder: str | os.PathLike[str], prefix: str 
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
-    left_out = _NOT_SAVED if tokenizer.states_bert else (*_NOT_SAVED, *_OF_BERT)
+    left_out = _NOT_SAVED if tokenizer.states_bert else (*_NOT_SAVED, *_BERT_OPTIONS)
     config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in left_out}
     config = {name: _plain(getattr(tokenizer, name, value)) for name, value in config.items()}
     config |= tokenizer.special_tokens_map
@@ -68,7 +68,7 @@ def _config(tokenizer: Any) -> dict[str, Any]:
     config["clean_up_tokenization_spaces"] = tokenizer.clean_up_tokenization_spaces
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = tokenizer.extra_special_tokens
-    # the names by which every version of transformers opens the saved files
+    # the class names by which every version of transformers loads the saved files
     config["tokenizer_class"] = tokenizer.saved_class if tokenizer.states_bert else "PreTrainedTokenizerFast"
     if not tokenizer.states_bert:
         config["model_input_names"] = tokenizer.model_input_names

@@ -1,4 +1,4 @@
-"""What both tokenizers share: the call from texts to rows of ids, and the way back."""
+"""What the tokenizers share: the call from texts to rows of ids, padding, and their files."""
 
 import os
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from bertie.progress import logger
 from bertie.tokenization import arguments, collate
 from bertie.tokenization.arguments import CALL_NAMES, Call, Options
 from bertie.tokenization.batch_encoding import BatchEncoding
-from bertie.tokenization.encoding import Encoding, Frames, Special, Window, without_types
+from bertie.tokenization.encoding import Encoding, SpecialToken, Templates, Window, without_types
 from bertie.tokenization.inputs import Inputs, read_inputs
-from bertie.tokenization.pieces import Block
-from bertie.tokenization.rows import RowsInTurn, TextRows
-from bertie.tokenization.truncation import check_room, cut_of, truncate
+from bertie.tokenization.pieces import EncodedTexts
+from bertie.tokenization.rows import LazyRows, RowStream
+from bertie.tokenization.truncation import Windows, check_room, cut_of, truncate
 from bertie.tokenization.vocab_mixin import VocabMixin
 
-COUNTED = 1 << 16
-"""Of one text that is cut, no more tokens than this are counted: the rest is not read."""
+COUNT_LIMIT = 1 << 16
+"""Of a truncated text, no more than this many of the tokens cut off are counted: the rest is not read."""
 _TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 
 
 class Tokenizer(VocabMixin):
-    """Texts to ids and back. A subclass is made of what describes a tokenizer, and makes the backend that cuts texts.
+    """Texts to ids and back. A subclass makes the backend that encodes texts.
 
-    A call reads attributes (``padding_side``, ``model_max_length``, …) and writes none, so that threads may share one
+    A call reads attributes (``padding_side``, ``model_max_length``, …) and writes none, so threads may share a
     tokenizer. ``padding_side``, ``truncation_side``, ``model_max_length`` and the special tokens may be set.
     """
 
@@ -36,12 +36,17 @@ class Tokenizer(VocabMixin):
     pad_token_type_id = 0
     is_fast = False
     saved_class: ClassVar[str]
-    """Its class in saved files, where they state BERT's pipeline."""
-    # of an odd number of places, the first text of a pair gets the one that is over
+    """The class named in saved files if they state BERT's pipeline."""
+    # whether truncation leaves the first text of a pair the extra token of an odd number
     _odd_to_first = False
 
     def __init__(self, options: Options) -> None:
         super().__init__(options.special_tokens, options.extra_special_tokens)
+        given = self.init_kwargs = options.given
+        self.do_lower_case: bool | None = given["do_lower_case"]
+        self.do_basic_tokenize, self.never_split = given["do_basic_tokenize"], given["never_split"]
+        self.tokenize_chinese_chars: bool | None = given["tokenize_chinese_chars"]
+        self.strip_accents: bool | None = given["strip_accents"]
         self.name_or_path = options.name_or_path
         self.model_max_length: int = options.model_max_length
         self.padding_side = arguments.one_of("padding_side", options.padding_side, arguments.SIDES)
@@ -52,7 +57,6 @@ class Tokenizer(VocabMixin):
         self.pad_token_type_id = options.pad_token_type_id
         self.verbose = options.verbose
         self.chat_template: Any = None
-        self.init_kwargs: dict[str, Any] = dict(options.given)
         self.init_inputs: tuple[Any, ...] = ()
         self.deprecation_warnings: dict[str, bool] = {}
 
@@ -92,13 +96,13 @@ class Tokenizer(VocabMixin):
         Args:
             text: a str, or a list of them; lists of words with ``is_split_into_words``.
             text_pair: the second text of each pair.
-            text_target: texts whose ids are given back as ``labels``.
-            text_pair_target: the second texts of those.
+            text_target: texts whose ids are returned as ``labels``.
+            text_pair_target: the second texts of the targets.
             add_special_tokens: ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``.
             padding: True or ``"longest"``; ``"max_length"``; False.
             truncation: True or ``"longest_first"``; ``"only_first"``; ``"only_second"``; False.
-            max_length: of a row, special tokens included; None: ``model_max_length``.
-            stride: tokens that neighbouring windows share when overflowing tokens are returned.
+            max_length: the length of a row, special tokens included; None: ``model_max_length``.
+            stride: the number of tokens by which consecutive windows overlap when overflowing tokens are returned.
             is_split_into_words: the texts are lists of words already.
             pad_to_multiple_of: rows are padded to a multiple of it.
             padding_side: ``"right"`` or ``"left"``; None: the tokenizer's.
@@ -106,23 +110,24 @@ class Tokenizer(VocabMixin):
                 without padding, instead of the dictionary; None: lists.
             return_token_type_ids: 0 for the first text, 1 for the second; None: if the model takes them.
             return_attention_mask: 1 for tokens, 0 for padding; None: if the model takes it.
-            return_overflowing_tokens: what truncation cut off, as further rows (``overflow_to_sample_mapping`` names
-                their texts) or, from the legacy tokenizer, as ``overflowing_tokens``.
+            return_overflowing_tokens: return what truncation cut off, as further rows
+                (``overflow_to_sample_mapping`` gives their texts' numbers) or, from the legacy tokenizer, as
+                ``overflowing_tokens``.
             return_special_tokens_mask: 1 for special tokens.
             return_offsets_mapping: the characters ``(start, end)`` of each token.
             return_length: the length of each row.
             verbose: warn of texts that are too long for the model.
             tokenizer_kwargs: more of these arguments, by name.
-            split_special_tokens: treat ``[SEP]`` and the like in a text as text; None: the tokenizer's.
+            split_special_tokens: treat ``[SEP]`` and the like in a text as plain text; None: the tokenizer's.
             max_target_length: ``max_length`` of ``text_target``.
-            na: ``"error"``, or ``"skip"`` to take None and NaN as an empty text.
+            na: ``"error"``, or ``"skip"`` to treat None and NaN as an empty text.
 
         Raises:
-            InputTypeError: a text that is no str, or an argument that does not exist.
-            InputError: a length in which no text fits, or other values that do not go together.
+            InputTypeError: a text that is not a str, or an argument that does not exist.
+            InputError: a length that leaves no room for text, or arguments that contradict each other.
         """
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
-        more = arguments.without_others("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
+        more = arguments.drop_foreign("the tokenizer", {**unknown, **(tokenizer_kwargs or {})})
         arguments.refuse_unknown("the tokenizer", [name for name in more if name not in named], named)
         named |= more
         call = self._call(**named)
@@ -130,8 +135,8 @@ class Tokenizer(VocabMixin):
             raise InputTypeError('there is no text: give text (or text_target); na="skip" takes None as an empty text')
         if text_target is None:
             return self._encode(text, text_pair, call)
-        of_targets = call if max_target_length is None else self._call(**{**named, "max_length": max_target_length})
-        targets = self._encode(text_target, text_pair_target, of_targets)
+        target_call = call if max_target_length is None else self._call(**{**named, "max_length": max_target_length})
+        targets = self._encode(text_target, text_pair_target, target_call)
         if text is None:
             return targets
         encoding = self._encode(text, text_pair, call)
@@ -146,9 +151,8 @@ class Tokenizer(VocabMixin):
         max_length: int | None = None,
         split_special_tokens: bool | None = None,
         is_split_into_words: bool = False,
-        na: str = "error",
-    ) -> RowsInTurn:
-        """Return the rows of texts or pairs, to be gone through once; they know their ids and what was cut off.
+    ) -> RowStream:
+        """Return the rows of texts or pairs, to be iterated over once; they know how many tokens were cut off.
 
         Arguments as in a call.
 
@@ -156,7 +160,7 @@ class Tokenizer(VocabMixin):
             InputError, InputTypeError: as in a call.
         """
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
-        return self._rows_in_turn(texts, None, self._call(**named, verbose=False), COUNTED)
+        return self._row_stream(texts, None, self._call(**named, verbose=False), COUNT_LIMIT)
 
     def encode(
         self,
@@ -171,19 +175,19 @@ class Tokenizer(VocabMixin):
         return_tensors: str | None = None,
         **more: Any,
     ) -> Any:
-        """Return the ids of a text or pair (or batch): ``tokenizer(...)["input_ids"]``, with the same arguments."""
+        """Return the ids of a text, pair or batch: ``tokenizer(...)["input_ids"]``, with the same arguments."""
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         return self(text, text_pair, **named, **more)["input_ids"]
 
     def _encode(self, text: Any, text_pair: Any, call: Call) -> Any:
         if call.return_tensors == "packed":
-            return collate.packed(self._rows_in_turn(text, text_pair, call), call)
+            return collate.packed(self._row_stream(text, text_pair, call), call)
         inputs = read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        rows = self._rows(inputs, call, self._frames(call.add_special_tokens))
-        return self._give_back(rows, call, inputs.batched)
+        rows = self._rows(inputs, call, self._templates(call.add_special_tokens))
+        return self._batch_encoding(rows, call, inputs.batched)
 
     def _call(self, **named: Any) -> Call:
-        """Return the arguments of a call, with what they leave to the tokenizer."""
+        """Return the arguments of a call, completed by the tokenizer's defaults."""
         call = Call(**named, truncation_side=self.truncation_side)
         if call.return_tensors is not None:
             call.return_tensors = arguments.one_of("return_tensors", call.return_tensors, arguments.TENSORS)
@@ -193,64 +197,68 @@ class Tokenizer(VocabMixin):
             call.return_attention_mask = "attention_mask" in self.model_input_names
         if call.split_special_tokens is None:
             call.split_special_tokens = self.split_special_tokens
-        arguments.settle(call, self.padding_side, self.model_max_length)
+        arguments.resolve(call, self.padding_side, self.model_max_length)
         if call.pads and self.pad_token is None:
             raise InputError("padding needs a padding token; set one, for example tokenizer.pad_token = '[PAD]'")
         return call
 
-    def _rows_in_turn(self, text: Any, text_pair: Any, call: Call, counted: int = 1) -> RowsInTurn:
-        """Return the rows; what is not kept of some texts is gone before the next are read."""
+    def _row_stream(self, text: Any, text_pair: Any, call: Call, count_limit: int = 1) -> RowStream:
+        """Return the rows, made one chunk of texts at a time."""
         inputs = read_inputs(text, text_pair, call.is_split_into_words, call.na)
-        frames = self._frames(call.add_special_tokens)
+        templates = self._templates(call.add_special_tokens)
         names = self.model_input_names
-        # where files say nothing of it, the model takes token types
+        # the default names are those of files that don't say: the model takes token types
         if not (call.return_token_type_ids or "token_type_ids" in names or names == type(self).model_input_names):
-            frames = without_types(frames[0]), without_types(frames[1])
-        return RowsInTurn(self._rows(some, call, frames, counted) for some in inputs.parts())
+            templates = without_types(templates[0]), without_types(templates[1])
+        return RowStream(self._rows(some, call, templates, count_limit) for some in inputs.chunks())
 
-    def _rows(self, inputs: Inputs, call: Call, frames: Frames, counted: int = 1) -> Sequence[Encoding]:
-        """Return the rows. Of what is cut off, ``counted`` tokens are read; the rest when it is asked for."""
-        check_room(call, inputs.seconds is not None, frames[inputs.seconds is not None].size)
+    def _rows(self, inputs: Inputs, call: Call, templates: Templates, count_limit: int = 1) -> Sequence[Encoding]:
+        """Return the rows. Only ``count_limit`` of the tokens cut off are read, and the rest on demand."""
+        check_room(call, inputs.seconds is not None, templates[inputs.seconds is not None].size)
         rows: Sequence[Encoding]
-        if inputs.seconds is None and frames[0].untyped:
-            rows = TextRows(self._read(inputs.firsts, call, cut_of(call, frames[0], counted)), call, frames[0])
+        if inputs.seconds is None and templates[0].untyped:
+            encoded = self._encode_texts(inputs.firsts, call, cut_of(call, templates[0], count_limit))
+            rows = LazyRows(encoded, call, templates[0])
         else:
-            texts = self._windows(inputs.firsts, call)
-            partners: Sequence[tuple[Window, ...]] = [()] * len(texts)
+            firsts = self._windows(inputs.firsts, call)
+            seconds: Sequence[Windows] = [()] * len(firsts)
             if inputs.seconds is not None:
                 found = iter(self._windows([text for text in inputs.seconds if text is not None], call))
-                partners = [() if text is None else (next(found),) for text in inputs.seconds]
-            rows = [self._row((text, *more), call, frames) for text, more in zip(texts, partners, strict=True)]
+                seconds = [() if text is None else (next(found),) for text in inputs.seconds]
+            rows = [self._row((first, *second), call, templates) for first, second in zip(firsts, seconds, strict=True)]
         if call.verbose:
             self._warn_of_long(rows)
         return rows
 
-    def _read(self, texts: Sequence[Any], call: Call, cut: Cut) -> Block:
-        return self._backend.read(texts, call.is_split_into_words, bool(call.split_special_tokens), cut)
+    def _encode_texts(self, texts: Sequence[Any], call: Call, cut: Cut) -> EncodedTexts:
+        return self._backend.encode(texts, call.is_split_into_words, bool(call.split_special_tokens), cut)
 
     def _windows(self, texts: Sequence[Any], call: Call) -> list[Window]:
-        block = self._read(texts, call, Cut())
-        return [Window.whole(block.pieces(number)) for number in range(len(block))]
+        encoded = self._encode_texts(texts, call, Cut())
+        return [Window.whole(encoded.pieces(number)) for number in range(len(encoded))]
 
-    def _row(self, texts: tuple[Window, ...], call: Call, frames: Frames) -> Encoding:
-        return truncate(texts, call, frames[len(texts) - 1], self._odd_to_first)
+    def _row(self, texts: Windows, call: Call, templates: Templates) -> Encoding:
+        return truncate(texts, call, templates[len(texts) - 1], self._odd_to_first)
 
-    def _give_back(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
-        """Return the rows as the caller wants them."""
+    def _batch_encoding(self, rows: Sequence[Encoding], call: Call, batched: bool) -> Any:
         rows, values = collate.values_of(rows, call, self._padding_token(call))
         if not batched and call.return_tensors is None and not call.return_overflowing_tokens:
             # as in the reference, the length of a single row is still a list of one
             values = {name: value if name == "length" else value[0] for name, value in values.items()}
         return BatchEncoding(values, rows, call.return_tensors)
 
-    def _padding_token(self, call: Call) -> Special:
-        return Special(self.pad_token_id, self.pad_token, self.pad_token_type_id) if call.pads else Special(0, "")
+    def _padding_token(self, call: Call) -> SpecialToken:
+        return (
+            SpecialToken(self.pad_token_id, self.pad_token, self.pad_token_type_id)
+            if call.pads
+            else SpecialToken(0, "")
+        )
 
     def _warn_of_long(self, rows: Sequence[Encoding]) -> None:
-        """Warn once of the first row that the model will refuse."""
+        """Warn once, of the first row that is too long for the model."""
         if self.deprecation_warnings.get(_TOO_LONG):
             return
-        lengths = rows.flat.lengths if isinstance(rows, TextRows) else map(len, rows)
+        lengths = rows.flat.lengths if isinstance(rows, LazyRows) else map(len, rows)
         too_long = next((length for length in lengths if length > self.model_max_length), None)
         if too_long is not None:
             self.deprecation_warnings[_TOO_LONG] = True
@@ -281,7 +289,7 @@ class Tokenizer(VocabMixin):
         verbose: bool = True,
         prepend_batch_axis: bool = False,
     ) -> BatchEncoding:
-        """Make a row of ids that have no special tokens yet; arguments as in a call.
+        """Make a row of ids without special tokens; arguments as in a call.
 
         Raises:
             InputError: as in a call.
@@ -291,9 +299,9 @@ class Tokenizer(VocabMixin):
             arguments.one_of("return_tensors", return_tensors, ("pt", "np"))
         call = self._call(**named)
         windows = tuple(map(Window.of_ids, [ids] if pair_ids is None else [ids, pair_ids]))
-        frames = self._frames(add_special_tokens)
-        check_room(call, pair_ids is not None, frames[pair_ids is not None].size)
-        row = self._row(windows, call, frames)
+        templates = self._templates(add_special_tokens)
+        check_room(call, pair_ids is not None, templates[pair_ids is not None].size)
+        row = self._row(windows, call, templates)
         _, values = collate.values_without_windows([row], call, self._padding_token(call), False)
         encoding = BatchEncoding(values, tensor_type=call.return_tensors)
         if call.return_tensors and not prepend_batch_axis:
@@ -315,13 +323,13 @@ class Tokenizer(VocabMixin):
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Pad what a call gave back, also as a list of dictionaries, one for each text (a data collator's input).
+        """Pad the result of a call, or a list of dictionaries, one for each text (a data collator's input).
 
-        The ids and ``attention_mask``, ``token_type_ids``, ``special_tokens_mask`` are padded; other values are not.
-        Tensors and arrays come back as such.
+        The ids, ``attention_mask``, ``token_type_ids`` and ``special_tokens_mask`` are padded; other values are not.
+        Tensors remain tensors, and arrays arrays.
 
         Raises:
-            InputError: there are no ids, or the values are of different numbers of texts.
+            InputError: there are no ids, or the values belong to different numbers of texts.
         """
         values = collate.by_name(encoded_inputs)
         main = self.model_input_names[0]
@@ -333,9 +341,9 @@ class Tokenizer(VocabMixin):
         lists = {name: collate.as_lists(value) for name, value in values.items()}
         named = {name: value for name, value in locals().items() if name in CALL_NAMES}
         call = self._call(**named, truncation=False, add_special_tokens=False)
-        fillings = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
-        fillings[main] = self.pad_token_id
-        padded = collate.pad_values(lists, main, call, fillings)
+        pads = {"attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
+        pads[main] = self.pad_token_id
+        padded = collate.pad_values(lists, main, call, pads)
         return BatchEncoding(padded, tensor_type=kind)
 
     # files
@@ -357,10 +365,10 @@ class Tokenizer(VocabMixin):
         """Load a tokenizer from a folder, from ``vocab.txt`` or ``tokenizer.json``, or from the hub by name.
 
         Args:
-            options: arguments of the constructor, which win over those in the files.
+            options: arguments of the constructor; they override those in the files.
 
         Raises:
-            CheckpointError: files that are missing, damaged, or at odds with each other.
+            CheckpointError: files that are missing or damaged, or contradict each other.
             InputTypeError: an argument that does not exist.
         """
         from bertie.tokenization.loading import load
@@ -383,12 +391,12 @@ class Tokenizer(VocabMixin):
 
         Raises:
             CheckpointError: the folder cannot be written.
-            InputError: ``push_to_hub``, which is not offered.
+            InputError: ``push_to_hub``, which is not supported.
         """
         from bertie.tokenization.saving import save
 
         if push_to_hub:
-            raise InputError("push_to_hub is not offered; upload the saved folder with `hf upload`")
+            raise InputError("push_to_hub is not supported; upload the saved folder with `hf upload`")
         return save(self, save_directory, legacy_format, filename_prefix)
 
     def save_vocabulary(
@@ -397,7 +405,7 @@ class Tokenizer(VocabMixin):
         """Write ``vocab.txt`` into a folder and return its path.
 
         Raises:
-            CheckpointError: the folder cannot be written, or the ids leave gaps.
+            CheckpointError: the folder cannot be written, or the ids have gaps.
         """
         from bertie.tokenization.saving import save_vocabulary
 

@@ -1,4 +1,4 @@
-"""What a ``tokenizer.json`` states: exactly BERT's pipeline, which the fast path runs, or one for ``tokenizers``."""
+"""``tokenizer.json``: it states exactly BERT's pipeline, which the kernel runs, or another one for ``tokenizers``."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from bertie.messages import short
 from bertie.progress import say_once
 from bertie.rules import Rule
 from bertie.tokenization.classes import defaults, is_bert
-from bertie.tokenization.encoding import Special, bert_frames
-from bertie.tokenization.file_backend import FileBackend, frames_of
+from bertie.tokenization.encoding import SpecialToken, bert_templates
+from bertie.tokenization.rust_backend import FileBackend, templates_of
 from bertie.tokenization.vocab_mixin import NAMES, checked_token
 from bertie.tokenization.vocabulary import VOCABULARY_LIMIT, Vocabulary, read_vocabulary
 from bertie.tokenization.wordpiece import MAX_WORD
@@ -25,12 +25,12 @@ _NORMALIZER_FIELDS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
-"""The constructor's names of what a ``BertNormalizer`` does."""
+"""Option of the constructor → field of ``BertNormalizer``."""
 _MODEL = {"type": "WordPiece", "continuing_subword_prefix": "##", "max_input_chars_per_word": MAX_WORD}
 _PRE_TOKENIZER = {"type": "BertPreTokenizer"}
 _DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 _POST_PROCESSORS = ("TemplateProcessing", "BertProcessing")
-LARGEST_ID = 10_000_000 - 1  # as many tokens as a config's vocab_size may count
+LARGEST_ID = 10_000_000 - 1  # a config's vocab_size is at most 10 million
 
 
 def all_of_kind(names: str, kind: str, none: bool = False) -> dict[str, Rule]:
@@ -63,9 +63,9 @@ def read_stated(
     *,
     fast: bool,
 ) -> dict[str, Any]:
-    """Return ``config`` with what ``tokenizer.json`` states: BERT's arguments, or a tokenizer to run as it stands."""
+    """Return ``config`` with what ``tokenizer.json`` states: BERT's arguments, or a tokenizer to run unchanged."""
     serialized = _read(files["tokenizer.json"], name)
-    # the class of others does nothing but run the file
+    # classes other than BERT's only run the file
     _override(serialized, {**(config if is_bert(stated) else {}), **options}, options, name)
     found = _bert_arguments(serialized, name)
     of_rows = ("unk_token", "cls_token", "sep_token")
@@ -76,7 +76,7 @@ def read_stated(
         one = next(one for one, token in named.items() if str(token) != found[one])
         raise CheckpointError(
             f"{one} is {str(named[one])!r:.60} in the tokenizer_config.json of {name!r} and {found[one]!r:.60} in its "
-            "tokenizer.json; correct the one or the other"
+            "tokenizer.json; correct one of them"
         )
     elif not fast:
         raise CheckpointError(
@@ -85,7 +85,7 @@ def read_stated(
         )
     else:
         rust = _parsed(serialized, name)
-        # what the file pads with is the padding token, where nothing else is said
+        # the token that the file pads with is the padding token, unless the config names one
         padding = {"pad_token": rust.padding["pad_token"]} if rust.padding else {}
         found = {**padding, **_without_missing(config, defaults(stated), rust)}
         found["tokenizer_object"] = FileBackend(rust)
@@ -94,17 +94,17 @@ def read_stated(
 
 
 def token_of(stated: Any, where: str) -> str | AddedToken:
-    """Return a token that a file states, as a text or with its switches."""
+    """Return a token that a file states, as a text or a mapping with its flags."""
     if not isinstance(stated, str | AddedToken) and "content" not in checked_values(stated, _ADDED_TOKEN, where):
-        raise CheckpointError(f"{where} is {short(stated)}, without its 'content'; allowed: a text, or one with it")
+        raise CheckpointError(f"{where} is {short(stated)}, without 'content'; allowed: a text, or a mapping with it")
     return checked_token(where, stated)
 
 
 def added_tokens_of(entries: Iterable[tuple[Any, Any]], where: str) -> dict[int, AddedToken]:
-    """Return id → added token from what a file holds."""
+    """Return id → added token from the entries of a file."""
     decoder: dict[int, AddedToken] = {}
     for index, token in entries:
-        # 10 million has 8 digits; a long one would not be read as a number
+        # 10 million has 8 digits; Python refuses to convert very long ones
         if not re.fullmatch(r"\d{1,8}", str(index), re.ASCII) or int(index) > LARGEST_ID:
             raise CheckpointError(
                 f"{where}: the added token {short(token)} has the id {short(index)}; "
@@ -134,7 +134,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 def _parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
     try:
         return Tokenizer.from_str(json.dumps(serialized))
-    except Exception as error:  # tokenizers raises nothing more special
+    except Exception as error:  # tokenizers raises nothing more specific
         raise CheckpointError(
             f"the tokenizer.json of {name!r} cannot be read by the package tokenizers ({str(error)[:200]}); "
             "repair it, fetch it again, or install a newer tokenizers"
@@ -142,15 +142,15 @@ def _parsed(serialized: Mapping[str, Any], name: str) -> Tokenizer:
 
 
 def _bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the arguments of `BertTokenizer` that make the same tokenizer; None if the pipeline is not BERT's."""
+    """Return the arguments of `BertTokenizer` that give the same tokenizer; None if the pipeline is not BERT's."""
     model = serialized["model"]
     vocabulary = model["vocab"]
     if model.get("type", "WordPiece") != "WordPiece" or not isinstance(vocabulary, dict):
         return None
     vocabulary = _checked(vocabulary, name)
-    # without its words, which may be many, it is read in no time
-    whole = {"type": "WordPiece", **model, "vocab": {}}
-    small = _parsed({**serialized, "model": whole, "added_tokens": [], "padding": None, "truncation": None}, name)
+    # parsed without its vocabulary, which takes long
+    emptied = {"type": "WordPiece", **model, "vocab": {}}
+    small = _parsed({**serialized, "model": emptied, "added_tokens": [], "padding": None, "truncation": None}, name)
     state = json.loads(small.to_str())
     is_bert = (
         all(state["model"][field] == value for field, value in _MODEL.items())
@@ -167,14 +167,14 @@ def _bert_arguments(serialized: Mapping[str, Any], name: str) -> dict[str, Any] 
 
 
 def _special_tokens(small: Tokenizer, vocabulary: Mapping[str, int]) -> dict[str, str] | None:
-    """Return what begins a row and what ends it, if rows are BERT's."""
-    frames = frames_of(small, True)
-    before, behind = frames[0].gaps
+    """Return the tokens that begin and end a row, or None if the post-processor's rows are not BERT's."""
+    templates = templates_of(small, True)
+    before, behind = templates[0].gaps
     if len(before) != 1 or len(behind) != 1:
         return None
     cls, sep = before[0].token, behind[0].token
-    expected = [Special(vocabulary[token], token) for token in (cls, sep) if token in vocabulary]
-    if len(expected) != 2 or frames != bert_frames(*expected):
+    expected = [SpecialToken(vocabulary[token], token) for token in (cls, sep) if token in vocabulary]
+    if len(expected) != 2 or templates != bert_templates(*expected):
         return None
     return {"cls_token": cls, "sep_token": sep}
 
@@ -189,26 +189,26 @@ def _checked(vocabulary: Mapping[str, Any], name: str) -> Vocabulary:
 
 
 def _all_added(serialized: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[int, AddedToken]:
-    """Return the added tokens of both files, with the flags of ``tokenizer.json`` wherever it has them."""
+    """Return the added tokens of both files; the flags in ``tokenizer.json`` win."""
     added = ((token.get("id"), token) for token in serialized.get("added_tokens") or ())
     own, other = added_tokens_of(added, f"the tokenizer.json of {name!r}"), config.get("added_tokens_decoder", {})
     for index in own.keys() & other.keys():
         if own[index].content != other[index].content:
             raise CheckpointError(
                 f"the added token {index} is {other[index].content!r:.60} in the tokenizer_config.json of {name!r} and "
-                f"{own[index].content!r:.60} in its tokenizer.json; remove the file that does not belong to the model"
+                f"{own[index].content!r:.60} in its tokenizer.json; remove the file that is not the model's"
             )
     return {**other, **own}
 
 
 def _without_missing(config: Mapping[str, Any], usual: Mapping[str, Any], rust: Tokenizer) -> dict[str, Any]:
-    """Return ``config`` without the usual special tokens of a class that the vocabulary lacks."""
+    """Return ``config`` without a class's default special tokens that the vocabulary lacks."""
     missing = {name for name in NAMES if name in usual and rust.token_to_id(usual[name]) is None}
     return {field: value for field, value in config.items() if field not in missing or value != usual[field]}
 
 
 def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mapping[str, Any], name: str) -> None:
-    """Let what the caller and ``tokenizer_config.json`` say of normalisation win over the normalizer of the file."""
+    """Override the file's normalizer with the options of the caller and of ``tokenizer_config.json``."""
     normalizer: Any = serialized.get("normalizer")
     known = isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer"
     for field, theirs in _NORMALIZER_FIELDS.items():
@@ -216,7 +216,7 @@ def _override(serialized: dict[str, Any], wanted: Mapping[str, Any], said: Mappi
             continue
         if not known:
             if field in said:
-                say_once(f"{field} has no effect: the tokenizer.json of {name!r} states how texts are normalised")
+                say_once(f"{field} has no effect: the tokenizer.json of {name!r} states how texts are normalized")
         elif normalizer.get(theirs) != wanted[field]:
             if field not in said:
                 say_once(
@@ -230,7 +230,7 @@ def _compare(vocabulary: Mapping[str, int], path: Path | None, name: str) -> Non
     """Refuse a ``vocab.txt`` that gives tokens other ids."""
     if path is None:
         return
-    # nearly every one holds it to the byte, which is seen in no time
+    # nearly always the file is the same vocabulary byte for byte, which is quick to check
     in_order = list(vocabulary.values()) == list(range(len(vocabulary)))
     if in_order and read_bytes(path, "vocabulary", VOCABULARY_LIMIT) == "\n".join([*vocabulary, ""]).encode():
         return
@@ -239,5 +239,5 @@ def _compare(vocabulary: Mapping[str, int], path: Path | None, name: str) -> Non
     if token is not None:
         raise CheckpointError(
             f"tokenizer.json and vocab.txt of {name!r} differ: {token!r:.60} has the id {vocabulary.get(token)} in the "
-            f"one and {other.get(token)} in the other; remove the file that does not belong to the model"
+            f"first and {other.get(token)} in the second; remove the file that is not the model's"
         )

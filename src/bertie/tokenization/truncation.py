@@ -1,19 +1,20 @@
-"""Which pieces of a text, or of a pair of texts, fit into a row, and which windows hold the rest."""
+"""Truncation of a text or a pair to the length of a row, and the windows of what does not fit."""
 
 import sys
 
 from bertie.errors import InputError
 from bertie.kernels.text_reader import Cut
 from bertie.tokenization.arguments import Call
-from bertie.tokenization.encoding import Encoding, Frame, Window
+from bertie.tokenization.encoding import Encoding, Template, Window
 
-Pair = tuple[Window, ...]
-# a row that is allowed more tokens has all of them
+Windows = tuple[Window, ...]
+"""The window of a text, or those of a pair."""
+# a larger max_length would overflow in the kernel, and cut nothing either
 _LONGEST = sys.maxsize // 2
 
 
 def check_room(call: Call, pair: bool, added: int) -> None:
-    """Refuse a length in which no piece of a text would be left."""
+    """Refuse a max_length that leaves no token for the text, or none beside the stride."""
     if not call.truncates or call.max_length is None:
         return
     room = call.max_length - added
@@ -25,33 +26,35 @@ def check_room(call: Call, pair: bool, added: int) -> None:
         )
     if call.stride >= room:
         raise InputError(
-            f"stride is {call.stride}, but max_length={call.max_length} leaves {room} tokens of text a window; "
-            f"the stride must be smaller than that"
+            f"stride is {call.stride}, but max_length={call.max_length} leaves {room} tokens of text in a window; "
+            "the stride must be smaller than that"
         )
 
 
-def cut_of(call: Call, frame: Frame, counted: int) -> Cut:
-    """Return how the rows of single texts are made; of what is cut off, up to ``counted`` tokens are counted."""
-    most = min(call.max_length, _LONGEST) - frame.size if call.truncates and call.max_length is not None else None
-    before, behind = frame.codes
-    return Cut(before, behind, most, call.truncation_side == "left", counted)
+def cut_of(call: Call, template: Template, count_limit: int) -> Cut:
+    """Return how rows of single texts are truncated; up to ``count_limit`` of the tokens cut off are counted."""
+    most = min(call.max_length, _LONGEST) - template.size if call.truncates and call.max_length is not None else None
+    before, behind = template.id_bytes
+    return Cut(before, behind, most, call.truncation_side == "left", count_limit)
 
 
-def truncate(texts: Pair, call: Call, frame: Frame, odd_to_first: bool) -> Encoding:
-    """Return the row of one or two texts, cut to fit, with the rows of what was cut off as its ``overflowing``."""
-    excess = frame.size - (call.max_length or 0)
+def truncate(texts: Windows, call: Call, template: Template, odd_to_first: bool) -> Encoding:
+    """Return the row of one or two texts, truncated to fit, with the rows of what was cut off as ``overflowing``."""
+    excess = template.size - (call.max_length or 0)
     for text in texts:
         excess += len(text.ids)
     if excess <= 0 or not call.truncates:
-        return Encoding(texts, frame)
-    rooms = _rooms(texts, excess, call, odd_to_first)
-    windows = [_windows(text, room, call) for text, room in zip(texts, rooms, strict=True)]
-    first, *rest = [Encoding(row, frame) for row in _combine(windows)]
-    return Encoding(first.windows, frame, overflowing=rest)
+        return Encoding(texts, template)
+    lengths = _lengths(texts, excess, call, odd_to_first)
+    windows = [_windows(text, length, call) for text, length in zip(texts, lengths, strict=True)]
+    first, *rest = [Encoding(row, template) for row in _combine(windows)]
+    return Encoding(first.windows, template, overflowing=rest)
 
 
-def _combine(windows: list[list[Window]]) -> list[Pair]:
-    """Pair the windows of two texts: the row itself, then later firsts with every second, then later seconds."""
+def _combine(windows: list[list[Window]]) -> list[Windows]:
+    """Pair the windows of two texts in the reference's order: the row itself, each later window of the first text with
+    every window of the second, then the first text's first window with each later one of the second.
+    """
     if len(windows) == 1:
         return [(window,) for window in windows[0]]
     firsts, seconds = windows
@@ -59,8 +62,8 @@ def _combine(windows: list[list[Window]]) -> list[Pair]:
     return [(firsts[0], seconds[0]), *later, *((firsts[0], second) for second in seconds[1:])]
 
 
-def _rooms(texts: Pair, excess: int, call: Call, odd_to_first: bool) -> list[int]:
-    """The number of pieces that each text may keep."""
+def _lengths(texts: Windows, excess: int, call: Call, odd_to_first: bool) -> list[int]:
+    """Return the number of tokens that each text keeps."""
     lengths = [len(text.ids) for text in texts]
     if len(texts) == 1 and call.truncation != "only_second":
         return [lengths[0] - excess]
@@ -75,15 +78,15 @@ def _rooms(texts: Pair, excess: int, call: Call, odd_to_first: bool) -> list[int
     if lengths[side] <= excess:
         name = ("first", "second")[side]
         raise InputError(
-            f"truncation='only_{name}' cannot bring the pair to max_length={call.max_length}: {excess} tokens are "
-            f"too many and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
+            f"truncation='only_{name}' cannot shorten the pair to max_length={call.max_length}: it is {excess} tokens "
+            f"too long and the {name} text has {lengths[side]}; use 'longest_first' or a larger max_length"
         )
     lengths[side] -= excess
     return lengths
 
 
 def _halves(first: int, second: int, room: int, odd_to_first: bool) -> tuple[int, int]:
-    """Shorten the longer text until both are equal, then both."""
+    """Shorten the longer text until both are equal, then both alike."""
     half, rest = divmod(room, 2)
     shorter = min(first, second)
     if shorter <= half:
@@ -93,25 +96,25 @@ def _halves(first: int, second: int, room: int, odd_to_first: bool) -> tuple[int
     return half, half + rest
 
 
-def _windows(text: Window, room: int, call: Call) -> list[Window]:
-    """Cut a text into windows of ``room`` pieces that share ``stride`` of them, beginning at the side that is kept."""
+def _windows(text: Window, size: int, call: Call) -> list[Window]:
+    """Split a text into windows of ``size`` tokens that overlap by ``stride``, starting at the side that is kept."""
     length = len(text.ids)
-    if room >= length:
+    if size >= length:
         return [text]
-    if room == 0:
+    if size == 0:
         return [text.cut(0, 0), text]
-    step = room - call.stride
+    step = size - call.stride
     if step < 1:
         raise InputError(
-            f"stride is {call.stride}, but only {room} tokens of one text of the pair fit into max_length="
+            f"stride is {call.stride}, but only {size} tokens of one text of the pair fit into max_length="
             f"{call.max_length}; the stride must be smaller than that"
         )
     windows = []
-    for passed in range(0, length, step):
-        start, stop = passed, min(passed + room, length)
+    for offset in range(0, length, step):
+        start, stop = offset, min(offset + size, length)
         if call.truncation_side == "left":
             start, stop = length - stop, length - start
         windows.append(text.cut(start, stop))
-        if passed + room >= length:
+        if offset + size >= length:
             break
     return windows

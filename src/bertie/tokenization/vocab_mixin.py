@@ -1,4 +1,4 @@
-"""The vocabulary side of a tokenizer: tokens, ids, special tokens by name, added tokens, and ids back to text."""
+"""The vocabulary of a tokenizer: tokens and ids, special tokens by name, added tokens, and decoding."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from bertie.errors import InputError, InputTypeError
 from bertie.tokenization import arguments
 from bertie.tokenization.backend import Backend
 from bertie.tokenization.collate import as_lists
-from bertie.tokenization.encoding import Encoding, Frames, Special, Window, bare_frames, bert_frames
-from bertie.tokenization.file_backend import FileBackend
+from bertie.tokenization.encoding import Encoding, SpecialToken, Templates, Window, bare_templates, bert_templates
+from bertie.tokenization.rust_backend import FileBackend
 from bertie.tokenization.vocabulary import check_added_ids
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_OF_DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
+_DECODE_OPTIONS = ("skip_special_tokens", "clean_up_tokenization_spaces")
 
 
 def _token(name: str) -> Any:
-    """Return a special token as a property: None or a str; it may be set to None, a str or an AddedToken."""
+    """Return the property of a special token: None or a str; it may be set to None, a str or an AddedToken."""
 
     def read(holder: "VocabMixin") -> str | None:
         token = holder._named.get(name)
@@ -29,7 +29,7 @@ def _token(name: str) -> Any:
 
 
 def _token_id(name: str) -> Any:
-    """Return the id of a special token as a property; setting it names the token that has this id."""
+    """Return the property of a special token's id; setting it names the token with that id."""
 
     def read(holder: "VocabMixin") -> int | None:
         token = holder._named.get(name)
@@ -42,7 +42,7 @@ def _token_id(name: str) -> Any:
 
 
 class VocabMixin(ABC):
-    """Tokens and ids, both ways, of the vocabulary that a backend holds."""
+    """Tokens and ids of the backend's vocabulary, in both directions."""
 
     _backend: Backend
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = list(NAMES)
@@ -52,7 +52,7 @@ class VocabMixin(ABC):
     )
     clean_up_tokenization_spaces: bool
     model_max_length: int
-    # the token type of a pair's second text when there are no special tokens
+    # the token type of a pair's second text if there are no special tokens
     _bare_second_type = 1
 
     def __init__(self, named: dict[str, Any], extra: Any) -> None:
@@ -64,19 +64,19 @@ class VocabMixin(ABC):
 
     @property
     def states_bert(self) -> bool:
-        """Whether this is BERT's own pipeline, not another that a ``tokenizer.json`` states."""
+        """Whether this is BERT's own pipeline, not another one that a ``tokenizer.json`` states."""
         return not isinstance(self._backend, FileBackend)
 
     @property
     def continuing_subword_prefix(self) -> str | None:
-        """What tokens that go on in a word begin with; None if tokens don't show it."""
+        """The prefix of tokens that continue a word; None if tokens don't show it."""
         return self._backend.prefix
 
     # special tokens by name
 
     @property
     def extra_special_tokens(self) -> list[str]:
-        """Special tokens without a name of their own."""
+        """SpecialToken tokens without a name of their own."""
         return [str(token) for token in self._extra]
 
     @extra_special_tokens.setter
@@ -116,17 +116,17 @@ class VocabMixin(ABC):
         return [int(i) for i in self.convert_tokens_to_ids(self.all_special_tokens)]
 
     def _add_first_tokens(self, decoder: Mapping[int, AddedToken]) -> None:
-        """Add the tokens that a file names with their ids, then the special ones that are still missing."""
+        """Add the tokens that files name with their ids, then the special tokens that are still missing."""
         self._add_tokens([token for _, token in sorted(decoder.items())], special=False)
         check_added_ids(self.added_tokens_encoder, decoder)
         values = [self._named[name] for name in NAMES if name in self._named] + self._extra
-        # of equal ones the first, with what an AddedToken says beside its content
+        # of equal tokens the first, with an AddedToken's flags
         special = list({str(value): value for value in reversed(values)}.values())[::-1]
         known = self.added_tokens_encoder
         self._add_tokens([as_special(token) for token in special if str(token) not in known], special=True)
 
     def _first_tokens(self) -> list[str]:
-        """Return the special tokens in the order of a vocabulary that has no others."""
+        """Return the special tokens in the order of a vocabulary of nothing else."""
         names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
         return [str(self._named[name]) for name in names if name in self._named]
 
@@ -156,7 +156,7 @@ class VocabMixin(ABC):
             InputTypeError: an argument that does not exist.
         """
         del spaces_between_special_tokens, use_source_tokenizer
-        arguments.refuse_unknown("decode", arguments.without_others("decode", unknown), _OF_DECODING)
+        arguments.refuse_unknown("decode", arguments.drop_foreign("decode", unknown), _DECODE_OPTIONS)
         ids = as_lists(token_ids)
         if isinstance(ids, dict):
             ids = ids["input_ids"]
@@ -185,7 +185,7 @@ class VocabMixin(ABC):
 
     @staticmethod
     def clean_up_tokenization(text: str) -> str:
-        """Take out the spaces that decoding leaves before punctuation and in contractions."""
+        """Remove the spaces that decoding leaves before punctuation and in contractions."""
         for spaced in (" .", " ?", " !", " ,"):
             text = text.replace(spaced, spaced[1:])
         text = text.replace(" ' ", "'")
@@ -194,7 +194,7 @@ class VocabMixin(ABC):
         return text
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """Return the id of a token, or a list of them; the unknown token's where there is none."""
+        """Return the id of a token, or of each of a list; the unknown token's if a token has none."""
         if isinstance(tokens, str):
             found = self._backend.token_to_id(tokens)
             unknown = self.unk_token if found is None else None
@@ -202,14 +202,14 @@ class VocabMixin(ABC):
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """Return the token of an id, or a list of them; None for an id that has no token."""
+        """Return the token of an id, or of each of a list; None for an id without a token."""
         ids = as_lists(ids)
         if isinstance(ids, int):
             return self._id_to_token(_checked_id(ids))
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._id_to_token(_checked_id(i)) for i in ids if i not in skipped]
 
-    # the names under which collators for whole words ask
+    # the names that transformers' collator for whole words calls
     def _convert_id_to_token(self, index: int) -> str | None:
         return self._id_to_token(index)
 
@@ -221,7 +221,7 @@ class VocabMixin(ABC):
 
     @abstractmethod
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return the text that pieces make: ``##`` pieces are joined to the one before."""
+        """Return the text of pieces: ``##`` pieces are joined to the previous one."""
 
     # tokens and ids
 
@@ -232,7 +232,7 @@ class VocabMixin(ABC):
         return self._backend.add_tokens(tokens, special) if tokens else 0
 
     def __len__(self) -> int:
-        """The number of tokens, added ones included: the rows that an embedding matrix needs."""
+        """The number of tokens, added ones included: the number of rows that an embedding matrix needs."""
         return len(self._backend.get_vocab(with_added_tokens=True))
 
     def __bool__(self) -> bool:
@@ -240,7 +240,7 @@ class VocabMixin(ABC):
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens, without those that were added."""
+        """The number of tokens, without added ones."""
         return len(self._backend.get_vocab(with_added_tokens=False))
 
     def get_vocab(self) -> dict[str, int]:
@@ -267,16 +267,16 @@ class VocabMixin(ABC):
         return self.added_tokens_encoder
 
     def add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
-        """Add a token or a list of them; return how many were new. The model needs ``len(tokenizer)`` embeddings then.
+        """Add a token or a list of them; return how many were new. The model then needs ``len(tokenizer)`` embeddings.
 
         Raises:
-            InputTypeError: one is neither a str nor an AddedToken.
+            InputTypeError: a token that is neither a str nor an AddedToken.
         """
         listed = new_tokens if isinstance(new_tokens, (list, tuple)) else [new_tokens] if new_tokens else []
         return self._add_tokens([checked_token("a new token", token) for token in listed], special_tokens)
 
     def add_special_tokens(self, special_tokens_dict: dict[str, Any], replace_extra_special_tokens: bool = True) -> int:
-        """Name special tokens, ``{"cls_token": "<c>", "extra_special_tokens": ["<a>"]}``; return how many were new.
+        """Set special tokens, ``{"cls_token": "<c>", "extra_special_tokens": ["<a>"]}``; return how many were new.
 
         Raises:
             InputError: a name that does not exist.
@@ -296,62 +296,63 @@ class VocabMixin(ABC):
             added += tokens
         return self.add_tokens(added, special_tokens=True)
 
-    # rows by hand
+    # rows of ids
 
-    def _frames(self, special_tokens: bool) -> Frames:
-        """Return what stands around a text and around a pair."""
+    def _templates(self, special_tokens: bool) -> Templates:
         if isinstance(self._backend, FileBackend):
-            return self._backend.frames(special_tokens)
+            return self._backend.templates(special_tokens)
         if not special_tokens:
-            return bare_frames(self._bare_second_type)
+            return bare_templates(self._bare_second_type)
         for name in ("cls_token", "sep_token"):
             if getattr(self, name) is None:
                 raise InputError(
-                    f"{name} is None, but BERT's rows are made of it; set tokenizer.{name}, "
+                    f"{name} is None, but every row of BERT's needs it; set tokenizer.{name}, "
                     "or pass add_special_tokens=False"
                 )
-        return bert_frames(Special(self.cls_token_id, self.cls_token), Special(self.sep_token_id, self.sep_token))
+        return bert_templates(
+            SpecialToken(self.cls_token_id, self.cls_token), SpecialToken(self.sep_token_id, self.sep_token)
+        )
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens go with a text, or with a pair."""
-        return self._frames(True)[bool(pair)].size
+        """Return the number of special tokens around a text, or around a pair."""
+        return self._templates(True)[bool(pair)].size
 
     @property
     def max_len_single_sentence(self) -> int:
-        """The tokens of a text that fit into the model."""
+        """The number of tokens of a single text that fit into the model."""
         return self.model_max_length - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """The tokens of a pair that fit into the model."""
+        """The number of tokens of a pair that fit into the model."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """Return ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, or what the tokenizer makes instead."""
-        return self._framed(token_ids_0, token_ids_1).ids
+        """Return ``[CLS] A [SEP]`` or ``[CLS] A [SEP] B [SEP]``, or this tokenizer's equivalent."""
+        return self._row_of_ids(token_ids_0, token_ids_1).ids
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        """Return 0 for ``[CLS] A [SEP]`` and 1 for ``B [SEP]``, or what the tokenizer makes instead."""
-        return self._framed(token_ids_0, token_ids_1).type_ids
+        """Return 0 for ``[CLS] A [SEP]`` and 1 for ``B [SEP]``, or this tokenizer's equivalent."""
+        return self._row_of_ids(token_ids_0, token_ids_1).type_ids
 
-    def _framed(self, *ids: list[int] | None) -> Encoding:
+    def _row_of_ids(self, *ids: list[int] | None) -> Encoding:
         windows = tuple(Window.of_ids(one) for one in ids if one is not None)
-        return Encoding(windows, self._frames(True)[len(windows) - 1])
+        return Encoding(windows, self._templates(True)[len(windows) - 1])
 
     def get_special_tokens_mask(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
     ) -> list[int]:
-        """Return 1 for each special token of the row that the ids make, or of the row that they are already.
+        """Return 1 for each special token of the row made of the ids, or of the complete row given, and 0 elsewhere.
 
         Raises:
-            InputError: a second list beside a row that is complete already.
+            InputError: a second list beside a row that is already complete.
         """
         if not already_has_special_tokens:
-            return self._framed(token_ids_0, token_ids_1).special_tokens_mask
+            return self._row_of_ids(token_ids_0, token_ids_1).special_tokens_mask
         if token_ids_1 is not None:
             raise InputError(
                 "already_has_special_tokens=True says that token_ids_0 is the whole row; leave token_ids_1 out"
@@ -370,7 +371,7 @@ def _checked_id(value: Any) -> int:
 
 
 def checked_token(name: str, token: Any) -> str | AddedToken:
-    """Return ``token``, an AddedToken also from the dictionary that files hold."""
+    """Return ``token``; a dictionary, as in files, becomes an AddedToken."""
     if isinstance(token, dict) and "content" in token:
         fields = ("single_word", "lstrip", "rstrip", "normalized", "special")
         return AddedToken(token["content"], **{field: bool(token[field]) for field in fields if field in token})
@@ -380,7 +381,7 @@ def checked_token(name: str, token: Any) -> str | AddedToken:
 
 
 def as_special(token: str | AddedToken) -> AddedToken:
-    """Return the token as one that is found in texts as it is written, before they are normalised."""
+    """Return the token as a special one; if it was a str, it is searched for before texts are normalized."""
     if isinstance(token, str):
         return AddedToken(token, special=True, normalized=False)
     if token.special:

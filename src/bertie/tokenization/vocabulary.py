@@ -1,4 +1,4 @@
-"""The vocabulary file: one token a line, its id the number of its line from 0; every fault is named with its line."""
+"""The vocabulary file: one token per line, whose id is the line number from 0; errors name the line."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from bertie.messages import wrong_byte
 from bertie.progress import say_once
 
 VOCABULARY_LIMIT = 64 * 2**20
-"""Bytes of the largest vocabulary that is read: thirty times that of the multilingual BERT."""
+"""The maximum size of a vocabulary file in bytes: thirty times that of the multilingual BERT."""
 
 HIGHEST_ID = 2**31 - 1
-"""Kernels keep an id in 32 bits."""
+"""The kernels store an id in 32 bits."""
 
 
 class Vocabulary(dict[str, int]):
-    """Token → id, where each is known to be a text and an id."""
+    """Token → id, already checked."""
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
-    """Read ``vocab.txt``. Windows line ends, a byte-order mark and empty last lines are taken as if not there.
+    """Read ``vocab.txt``. Windows line endings, a byte-order mark and empty last lines are ignored.
 
-    A token that stands twice keeps its last line, as in the reference, and is reported; so does an empty line, which
-    is a token like any other (SciBERT's vocabulary has one).
+    A duplicate token has the id of its last line, as in the reference, and an empty line is a token like any other
+    (SciBERT's vocabulary has one); both are reported.
     """
     if not os.path.exists(path):
-        raise MissingVocabularyError(f"there is no vocabulary file {shown(path)}; check the folder's name")
+        raise MissingVocabularyError(f"there is no vocabulary file {shown(path)}; check the path")
     raw = read_bytes(path, "vocabulary", limit=VOCABULARY_LIMIT)
     try:
         text = raw.decode("utf-8-sig")
@@ -39,18 +39,18 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
         ) from error
     tokens = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     if tokens == [""]:
-        raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token a line")
+        raise CheckpointError(f"the vocabulary file {str(path)!r} is empty; it must hold one token per line")
     vocabulary = Vocabulary(zip(tokens, count(), strict=False))
     if len(vocabulary) < len(tokens):
         line, token = next((line, token) for line, token in enumerate(tokens) if vocabulary[token] != line)
         say_once(
             f"the vocabulary file {str(path)!r} has {len(tokens) - len(vocabulary)} tokens twice; the last line counts "
-            f"(the first one: {token!r} on lines {line + 1} and {vocabulary[token] + 1})"
+            f"(for example {token!r} on lines {line + 1} and {vocabulary[token] + 1})"
         )
     if "" in vocabulary:
         say_once(
             f"the vocabulary file {str(path)!r} has an empty line {vocabulary[''] + 1}; it keeps its id, "
-            "so that the ids behind it stay what they are"
+            "so that the following ids do not change"
         )
     return vocabulary
 
@@ -62,34 +62,34 @@ def write_vocabulary(path: str | os.PathLike[str], vocabulary: Mapping[str, int]
         if number != line:
             raise CheckpointError(
                 f"the vocabulary cannot be written as {str(path)!r}: line {line + 1} would hold {token!r}, "
-                f"whose id is {number}; only ids 0, 1, 2, … without gaps fit a file of lines"
+                f"whose id is {number}; ids must be 0, 1, 2, … without gaps"
             )
     broken = next((token for token, _ in ordered if "\n" in token or token.endswith("\r")), None)
     if broken is not None or (ordered and ordered[-1][0] == ""):
         raise CheckpointError(
-            f"the vocabulary cannot be written as {str(path)!r}: the token {broken or ''!r} would be no line of it"
+            f"the vocabulary cannot be written as {str(path)!r}: the token {broken or ''!r} does not fit on one line"
         )
     write_text(path, "".join(token + "\n" for token, _ in ordered))
     return Path(path)
 
 
 def check_vocabulary(vocabulary: Mapping[str, int], named: Mapping[str, object], source: str) -> None:
-    """Refuse a vocabulary without the special tokens that no text can be encoded without."""
+    """Refuse a vocabulary without the special tokens that every text needs."""
     for name in ("unk_token", "cls_token", "sep_token"):
         if name not in named:
             raise CheckpointError(
-                f"{name} is None, in the call or in the tokenizer's files, but BERT can do without none; "
+                f"{name} is None, in the call or in the tokenizer's files, but BERT needs it; "
                 f"name a token of {source} ({name}=...)"
             )
         token = str(named[name])
         if token not in vocabulary:
             raise CheckpointError(
-                f"{source} has no token {token!r}; add it, or name the token that is used instead ({name}=...)"
+                f"{source} has no token {token!r}; add it, or name the token to use instead ({name}=...)"
             )
 
 
 def check_added_ids(added: Mapping[str, int], named: Mapping[int, object]) -> None:
-    """Refuse added tokens that did not get the ids that a file gives them: ids would mean other tokens."""
+    """Refuse added tokens that did not get the ids that a file states: ids would then mean other tokens."""
     for number, token in named.items():
         if added.get(str(token)) != number:
             raise CheckpointError(
@@ -103,7 +103,7 @@ def given_vocabulary(
     vocab_file: str | os.PathLike[str] | Mapping[str, int] | None,
     defaults: Sequence[str],
 ) -> tuple[dict[str, int], str]:
-    """Return the vocabulary that a constructor was given by either name, else of ``defaults``; and what to call it."""
+    """Return the vocabulary given under either name, or one of ``defaults``, and its name for error messages."""
     if vocab is not None and vocab_file is not None:
         raise InputError("vocab and vocab_file are two names of one argument; give one of them")
     given = vocab if vocab is not None else vocab_file
@@ -114,7 +114,7 @@ def given_vocabulary(
     if isinstance(given, Vocabulary):
         return given, "the vocabulary"
     if not isinstance(given, Mapping) or not all(isinstance(token, str) for token in given):
-        raise InputTypeError(f"vocab is {given!r:.60}; it must be a path of vocab.txt or a dict of token → id")
+        raise InputTypeError(f"vocab is {given!r:.60}; it must be the path of a vocab.txt or a dict of token → id")
     for token, number in given.items():
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= HIGHEST_ID:
             raise InputTypeError(

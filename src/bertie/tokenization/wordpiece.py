@@ -1,17 +1,17 @@
-"""The algorithm, readable: text → words (BasicTokenizer) → pieces of the vocabulary (WordPiece)."""
+"""BERT's algorithm, written to be read: text → words (`BasicTokenizer`) → pieces in the vocabulary (`WordPiece`)."""
 
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 MAX_WORD = 100
-"""A word of more characters than this is one unknown token, as in the original BERT."""
+"""A longer word, in characters, is one unknown token, as in the original BERT."""
 
 
 class WordPiece:
-    """Cuts a word into the longest pieces that the vocabulary has, from left to right.
+    """Splits a word into the longest pieces in the vocabulary, greedily from left to right.
 
-    A piece that does not begin its word is written with ``##`` in front of it. A word that cannot be covered is the
-    unknown token as a whole.
+    A piece that continues its word has the prefix ``##``. A word that the vocabulary cannot cover becomes one unknown
+    token.
     """
 
     def __init__(self, vocabulary: Mapping[str, int], unk_token: str) -> None:
@@ -24,23 +24,23 @@ class WordPiece:
         tokens: list[str] = []
         start, end = 0, len(word)
         while start < end <= MAX_WORD:
-            mark = "##" if start else ""
+            prefix = "##" if start else ""
             for stop in range(min(end, start + self._longest), start, -1):
-                if mark + word[start:stop] in self.vocabulary:
+                if prefix + word[start:stop] in self.vocabulary:
                     break
             else:
                 return [self.unk_token]
-            tokens.append(mark + word[start:stop])
+            tokens.append(prefix + word[start:stop])
             start = stop
         return tokens or [self.unk_token]
 
 
 class BasicTokenizer:
-    """Cleans a text and cuts it into words at white space, punctuation and Chinese characters.
+    """Cleans a text and splits it into words at white space, punctuation and Chinese characters.
 
     Args:
         do_lower_case: lower-case the words, and strip their accents unless ``strip_accents`` is False.
-        never_split: words that are left as they are.
+        never_split: words to leave unchanged.
         tokenize_chinese_chars: make each Chinese character a word.
         strip_accents: None: as ``do_lower_case``.
         do_split_on_punc: make each punctuation character a word.
@@ -61,10 +61,10 @@ class BasicTokenizer:
         self.do_split_on_punc = do_split_on_punc
 
     def tokenize(self, text: str, never_split: Iterable[str] | None = None) -> list[str]:
-        """Return the words of ``text``; ``never_split`` adds to the words that are left as they are."""
+        """Return the words of ``text``; ``never_split`` are more words to leave unchanged."""
         kept = self.never_split.union(never_split or ())
         text = text.translate(_SPACE_CHINESE if self.tokenize_chinese_chars else _CLEAN)
-        # one spelling for characters that can be written in several ways
+        # one form of characters that can be composed in several ways
         words = unicodedata.normalize("NFC", text).split()
         return [part for word in words for part in self._parts(word, kept)]
 
@@ -81,7 +81,7 @@ class BasicTokenizer:
 
 
 def is_whitespace(char: str) -> bool:
-    """Whether the original BERT takes ``char`` as a space: blank, tab, line ends, and Unicode's separators."""
+    """Whether the original BERT treats ``char`` as a space: space, tab, line breaks, and Unicode's separators."""
     return char in " \t\n\r" or unicodedata.category(char) == "Zs"
 
 
@@ -91,9 +91,9 @@ def is_control(char: str) -> bool:
 
 
 def is_punctuation(char: str) -> bool:
-    """Whether ``char`` is a word of its own: every ASCII sign, and Unicode's punctuation."""
-    sign = char.isascii() and char.isprintable() and not char.isalnum() and char != " "
-    return sign or unicodedata.category(char).startswith("P")
+    """Whether ``char`` is a word of its own: ASCII characters other than letters and digits, Unicode's punctuation."""
+    symbol = char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    return symbol or unicodedata.category(char).startswith("P")
 
 
 _CHINESE = (
@@ -109,12 +109,12 @@ _CHINESE = (
 
 
 def is_chinese(char: str) -> bool:
-    """Whether ``char`` lies in one of Unicode's blocks of Chinese characters (Hangul and kana do not)."""
+    """Whether ``char`` is in one of Unicode's blocks of Chinese characters (Hangul and kana are not)."""
     return any(first <= ord(char) <= last for first, last in _CHINESE)
 
 
 class _Table(dict[int, str]):
-    """A table for `str.translate`, filled as characters come up, up to a limit."""
+    """A table for `str.translate` that caches the translation of each character, up to a limit."""
 
     def __init__(self, translation: Callable[[str], str]) -> None:
         super().__init__()

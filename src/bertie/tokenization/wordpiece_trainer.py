@@ -1,4 +1,4 @@
-"""Training of a WordPiece vocabulary: words are counted, then the pairs of pieces that are most frequent are merged."""
+"""Training of a WordPiece vocabulary: words are counted, then the most frequent pairs of pieces are merged."""
 
 import re
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ from bertie.progress import progress
 from bertie.tokenization.wordpiece import MAX_WORD
 
 PREFIX = "##"
-# what cleaning takes out of a text; str.split() would cut a word at some of them
+# cleaning removes them from a text, but str.split() would split a word at some of them
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 Pair = tuple[int, int]
@@ -22,8 +22,8 @@ Pair = tuple[int, int]
 def count_words(texts: Iterable[str], tokenizer: RustTokenizer) -> Counter[str]:
     """Return how often each word occurs in the texts, as the tokenizer normalizes and splits them.
 
-    Whatever stands between two blanks is counted as it is written first, so that each such run of characters is
-    normalized once, however often it occurs. Neither normalizing nor splitting looks beyond a blank.
+    Strings between spaces are counted first, as they are written, so that each of them is normalized only once.
+    Neither normalizing nor splitting looks beyond a space.
     """
     runs: Counter[str] = Counter()
     for text in texts:
@@ -36,28 +36,28 @@ def count_words(texts: Iterable[str], tokenizer: RustTokenizer) -> Counter[str]:
 
 
 def train_wordpiece(
-    words: Mapping[str, int],  # and how often each occurs
+    words: Mapping[str, int],  # word → how often it occurs
     size: int,  # special tokens included
-    special_tokens: Sequence[str],  # each once
+    special_tokens: Sequence[str],  # without duplicates
     min_frequency: int = 2,  # of a pair that is merged
-    limit_alphabet: int = 1000,  # the most characters, of which the most frequent are taken
+    limit_alphabet: int = 1000,  # the maximum number of characters; the most frequent are kept
 ) -> list[str]:
-    """Return a vocabulary of exactly ``size`` entries, the same for the same words in whatever order.
+    """Return a vocabulary of exactly ``size`` tokens, the same for the same words in any order.
 
-    The algorithm is byte-pair encoding (Sennrich et al. 2016, section 3.2) over pieces that carry ``##`` inside a word,
-    as in the trainer of the package ``tokenizers``; WordPiece's own training (Schuster and Nakajima 2012, section 3)
-    chose by likelihood, and was never published as code. Counts are exact integers. Of pairs equally frequent, one that
-    begins words is merged first, since words are matched from their beginning, and then the first in the alphabet.
+    The algorithm is byte-pair encoding (Sennrich et al. 2016, section 3.2) over pieces with the prefix ``##`` inside a
+    word, as in the trainer of the package ``tokenizers``; WordPiece's own training (Schuster and Nakajima 2012, section
+    3) chose by likelihood, and its code was never published. Counts are exact integers. Among equally frequent pairs,
+    those that begin a word are merged first, since words are matched from their beginning, then in alphabetical order.
 
-    The special tokens come first, then each character of the alphabet as it begins a word and (but for signs that only
-    stand alone) as it continues one, then merged pieces in the order of merging. A word that is longer than `MAX_WORD`,
-    or has a character outside the alphabet, is the unknown token whatever its pieces are, so it has no say.
+    The special tokens come first, then each character of the alphabet as the beginning of a word, then (except for
+    those that only occur alone) as its continuation, then merged pieces in the order of merging. A word that is longer
+    than `MAX_WORD` or has a character outside the alphabet is ignored: it is the unknown token whatever the pieces are.
     """
     room = size - len(special_tokens)
     words = {word: count for word, count in words.items() if len(word) <= MAX_WORD}
     alphabet = _alphabet(words, min(limit_alphabet, room // 2))
     if not alphabet:
-        no_room = f"{len(special_tokens)} special tokens leave room for no character"
+        no_room = f"{len(special_tokens)} special tokens leave no room for a character"
         reason = no_room if room < 2 else "there are no words"
         raise InputError(f"A vocabulary of {size} tokens cannot be trained: {reason}.")
     known = set(alphabet)
@@ -72,14 +72,14 @@ def train_wordpiece(
     if len(merges.pieces) < room:
         found = len(special_tokens) + len(merges.pieces)
         raise InputError(
-            f"The texts give a vocabulary of {found:,} tokens, not of {size:,}: no other two pieces stand together "
+            f"The texts give a vocabulary of {found:,} tokens, not of {size:,}: no other pair of pieces occurs "
             f"{counted(min_frequency, 'time')}. Ask for {found:,} or fewer, give more text, or lower "
             f"{spelled('min_frequency')}."
         )
     if twice := {"", *merges.pieces}.intersection(special_tokens):
         raise InputError(
-            f"The special token {min(twice)!r} is empty or a piece of the texts' own words; give it a name that no "
-            "word has, such as '[NEW]'."
+            f"The special token {min(twice)!r} is empty or a piece of the texts' words; give it a name that no "
+            "word can have, such as '[NEW]'."
         )
     return [*special_tokens, *merges.pieces]
 
@@ -89,12 +89,12 @@ def _alphabet(words: Mapping[str, int], limit: int) -> list[str]:
     for word, count in words.items():
         for character in word:
             counts[character] += count
-    most = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
-    return sorted(most)
+    most_frequent = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
+    return sorted(most_frequent)
 
 
 class _Merges:
-    """Words as pieces, to which merging adds, and how often each two pieces stand together in them."""
+    """The words as sequences of pieces, and how often each pair of pieces is adjacent in them."""
 
     def __init__(self, alphabet: list[str], words: Mapping[str, int]) -> None:
         self.pieces = alphabet
@@ -102,7 +102,7 @@ class _Merges:
         self._counts = list(words.values())
         self._words = [[self._numbers[piece] for piece in _characters(word)] for word in words]
         self._frequency: Counter[Pair] = Counter()
-        # a word stays listed after its last such pair is gone: looking for it in vain is cheaper than keeping count
+        # a word stays listed after its last such pair is gone: searching it in vain is cheaper than keeping count
         self._places: defaultdict[Pair, set[int]] = defaultdict(set)
         for place, (word, count) in enumerate(zip(self._words, self._counts, strict=True)):
             for pair in pairwise(word):
@@ -115,20 +115,20 @@ class _Merges:
         first, second = self.pieces[pair[0]], self.pieces[pair[1]]
         return -self._frequency[pair], first.startswith(PREFIX), first, second, pair
 
-    def most_frequent(self, least: int) -> Pair | None:
-        """Return the pair to be merged next, unless none occurs ``least`` times."""
+    def most_frequent(self, min_frequency: int) -> Pair | None:
+        """Return the pair to be merged next, or None if none occurs ``min_frequency`` times."""
         while self._heap:
             minus, *_, pair = heappop(self._heap)
             now = self._frequency[pair]
             if now == -minus:
-                return pair if now >= least else None
-            # an entry never says too little: a count that grew got an entry of its own
-            if now >= least:
+                return pair if now >= min_frequency else None
+            # an outdated entry is never too low: a count that grew has a new entry
+            if now >= min_frequency:
                 heappush(self._heap, self._entry(pair))
         return None
 
     def merge(self, pair: Pair) -> None:
-        """Make one piece of the two wherever they stand together. The piece may exist, made of another two."""
+        """Merge the two pieces wherever they are adjacent. The merged piece may already exist, from another pair."""
         merged = self._number(self.pieces[pair[0]] + self.pieces[pair[1]].removeprefix(PREFIX))
         grown: set[Pair] = set()
         for place in self._places.pop(pair):
