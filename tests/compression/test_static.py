@@ -83,7 +83,7 @@ def test_tables_under_the_name_of_model2vec(table: Path, tmp_path: Path) -> None
     save_file({"embeddings": numbers}, tmp_path / "model.safetensors")
     assert (bertie.pipeline("embed", tmp_path)("a b") == bertie.pipeline("embed", table)("a b")).all()
     save_file({"embeddings": numbers, "weights": numbers[:, 0].copy()}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="a StaticEmbedding has 'embedding.weight' or 'embeddings' alone"):
+    with pytest.raises(CheckpointError, match="a StaticEmbedding has only 'embedding.weight' or 'embeddings'"):
         bertie.pipeline("embed", tmp_path)
 
 

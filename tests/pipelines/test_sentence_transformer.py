@@ -121,7 +121,7 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
     tensor = model.similarity(list(torch.from_numpy(ones)), others)
     assert isinstance(tensor, torch.Tensor)
     np.testing.assert_allclose(tensor, matrix, rtol=1e-6)
-    with pytest.raises(bertie.InputError, match="2 vectors and 1; give one for each"):
+    with pytest.raises(bertie.InputError, match="2 first vectors and 1 second ones; give as many of both"):
         model.similarity_pairwise(ones, others[:1])
 
 
