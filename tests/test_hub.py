@@ -269,6 +269,16 @@ def test_the_default_pretrained_model_comes_with_bertie(
     assert no_network == []
 
 
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "bertie-mini-uncased"])
+def test_what_lies_in_an_installed_model_is_not_asked_of_the_hub(
+    name: str, minilm: Path, no_network: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    found = hub.listing(name, resolve(name, files=["config.json"]))
+    assert {"config.json", "model.safetensors"} <= set(found)
+    assert no_network == []
+
+
 def test_a_hash_is_computed_again_only_when_the_file_changed(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one")

@@ -171,6 +171,13 @@ def test_each_layout_has_its_own_message(layout: Any) -> None:
     assert "{" not in sentence
 
 
+def test_a_table_of_vectors_is_no_damaged_model(tmp_path: Path) -> None:
+    for name in ("modules.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=r"table of vectors \(StaticEmbedding\): embed and search with it"):
+        bertie.BertConfig.from_pretrained(tmp_path)
+
+
 def test_unknown_files_are_not_described() -> None:
     assert describe_files(["README.md", "notes.txt"]) == ""
     assert describe_files(["modules.json", "1_Pooling/config.json"]) == ""

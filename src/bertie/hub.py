@@ -149,7 +149,8 @@ def path_or_name(given: object) -> str:
 
 def listing(name_or_path: str | os.PathLike[str], folder: Path, **place: Any) -> list[str]:
     """Return the file names in a model's folder, two levels deep, or in its hub repository."""
-    if not os.path.isdir(name_or_path) and not place.get("local_files_only"):
+    is_local = os.path.isdir(name_or_path) or _is_installed(os.fspath(name_or_path), folder)
+    if not is_local and not place.get("local_files_only"):
         from huggingface_hub import HfApi
 
         with suppress(Exception):  # errors of many classes, see _download; then the local files are listed
@@ -246,6 +247,11 @@ def _identity(path: Path) -> str:
     """Return the path, size and times of a file; programs cannot set its ctime."""
     status = path.stat()
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _is_installed(name: str, folder: Path) -> bool:
+    """Whether a folder is that of a default model, in bertie or in a package, of which the hub need not be asked."""
+    return name == DEFAULT_PRETRAINED_MODEL or (name in _DEFAULT_NAMES and folder == _packaged())
 
 
 def _packaged() -> Path | None:

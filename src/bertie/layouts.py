@@ -17,6 +17,7 @@ class Layout:
     patterns: tuple[str, ...]
     description: str
     advice: str  # {names} is replaced by the names of subfolders
+    without: tuple[str, ...] = ()  # patterns of files that such a folder does not have
 
 
 _CONVERT = "convert it once, bertie convert FOLDER OUT, or load it as it is with from_pretrained(FOLDER, {flag}=True)"
@@ -53,6 +54,12 @@ LAYOUTS = (
         "load it there, and save the state dict with safetensors.torch.save_file as model.safetensors",
     ),
     Layout(("*.7z", "*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive", "unpack it first"),
+    Layout(
+        ("modules.json",),
+        "of sentence-transformers, and without config.json it names a table of vectors (StaticEmbedding)",
+        "embed and search with it, or give the model that it was made from",
+        without=("config.json", "*_Pooling/*"),
+    ),
     Layout(("checkpoint-*/config.json",), "part of a training run's checkpoint", "give one of them: {names}"),
     # not the modules of sentence-transformers, such as 1_Pooling
     Layout(("[!0-9]*/config.json",), "part of a model in a subfolder", "give one of them: {names}"),
@@ -66,7 +73,7 @@ def describe_files(names: Iterable[str]) -> str:
         return "it is empty"
     for layout in LAYOUTS:
         matches = [name for pattern in layout.patterns for name in names if fnmatchcase(name, pattern)]
-        if matches:
+        if matches and not any(fnmatchcase(name, pattern) for pattern in layout.without for name in names):
             folders = sorted({name.rpartition("/")[0] for name in matches if "/" in name}, key=_number)
             advice = layout.advice.replace("{names}", ", ".join(folders[-4:]))
             return f"{matches[0]!r:.200} is {layout.description}: {advice}"

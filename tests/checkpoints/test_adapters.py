@@ -93,6 +93,39 @@ def test_merged_as_peft_merges(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(engine.logits(rows).reshape(found.shape), found, rtol=0, atol=1e-5)
 
 
+TIED: dict[str, tuple[str, dict[str, Any]]] = {
+    "new words": ("bert", {"target_modules": ["query"], "modules_to_save": ["word_embeddings"]}),
+    "changed words": ("roberta", {"target_modules": ["word_embeddings"]}),
+    "a changed decoder": ("electra", {"target_modules": ["generator_lm_head", "value"]}),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", TIED)
+def test_what_was_tied_is_not_where_one_of_them_is_adapted(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    kind, given = TIED[name]
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **SIZES, embedding_size=16)
+    base = transformers.AutoModelForMaskedLM.from_config(config).to(dtype)
+    base.save_pretrained(tmp_path / "base")
+    adapter = peft.LoraConfig(r=2, init_lora_weights=False, **given)
+    adapted = peft.get_peft_model(base.float(), adapter).eval()  # not merged, which changes tied weights together
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.3)
+    adapted.save_pretrained(tmp_path / "adapter")
+
+    ours = bertie.AutoModelForMaskedLM.from_pretrained(tmp_path / "adapter", dtype="float32")
+    with torch.no_grad():
+        expected, found = adapted(input_ids=IDS).logits, ours(input_ids=IDS).logits
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    rows = Features(IDS.numpy().reshape(-1), None, [7, 7], [0, 0], [False, False])
+    engine = Engine.open(tmp_path / "adapter", "BertForMaskedLM")
+    np.testing.assert_allclose(engine.masked_lm(rows, np.arange(14)), found.flatten(0, 1), rtol=1e-5, atol=1e-4)
+
+
 def test_filling_pruned_columns_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, folder = make("bert", CLASSIFY, peft.LoraConfig(task_type="SEQ_CLS", **LORA), tmp_path)
     weights = load_file(folder.with_name("base") / "model.safetensors")

@@ -1,6 +1,7 @@
 """bertie.distil_static: the table's formula, a folder that sentence-transformers reads alike, and errors."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 import bertie
-from bertie.compression.static import principal, weighted
+from bertie.compression.static import principal, vectors_of_tokens, weighted
 from bertie.engine import Engine
 from bertie.errors import CheckpointError, InputError
 from bertie.tasks.sentence_transformers_config import Recipe
@@ -82,8 +83,16 @@ def test_tables_under_the_name_of_model2vec(table: Path, tmp_path: Path) -> None
     save_file({"embeddings": numbers}, tmp_path / "model.safetensors")
     assert (bertie.pipeline("embed", tmp_path)("a b") == bertie.pipeline("embed", table)("a b")).all()
     save_file({"embeddings": numbers, "weights": numbers[:, 0].copy()}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="a StaticEmbedding has 'embedding.weight' or 'embeddings' alone"):
+    with pytest.raises(CheckpointError, match="a StaticEmbedding has only 'embedding.weight' or 'embeddings'"):
         bertie.pipeline("embed", tmp_path)
+
+
+def test_a_prompt_that_the_teacher_leaves_out_of_its_pooling_leaves_out_no_token(teacher: Path, tmp_path: Path) -> None:
+    prompted = shutil.copytree(teacher, tmp_path / "prompted")
+    recipe = Recipe(prompts={"query": "a b c d"}, default_prompt="query", include_prompt=False)
+    write_recipe(prompted, recipe, 16)
+    found, expected = (vectors_of_tokens(bertie.pipeline("embed", folder)) for folder in (prompted, teacher))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_refused(teacher: Path, table: Path, tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def test_weights_vocabulary_and_pooling(tmp_path: Path) -> None:
         ({"name": "BertLMHeadModel", "is_decoder": True}, "it is a decoder"),
         ({"recipe": Recipe(modes=("max",), is_stated=True)}, "it pools by max"),
         ({"recipe": Recipe(truncate_dim=4, is_stated=True)}, "its vectors are cut"),
+        (
+            {"recipe": Recipe(prompts={"query": "find: "}, include_prompt=False, is_stated=True)},
+            "it pools a text without its prompt",
+        ),
     ],
 )
 def test_unsupported_models_are_refused(given: dict[str, Any], reason: str, tmp_path: Path) -> None:

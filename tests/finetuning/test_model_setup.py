@@ -126,6 +126,16 @@ def test_training_continues_from_a_model_with_another_label_order(tmp_path: Path
     assert any("drops so-so, which no row has" in warning for warning in again.warnings)
 
 
+def test_answers_are_learned_by_a_model_that_had_other_classes(tmp_path: Path) -> None:
+    start = write_start(tmp_path / "start", num_labels=3)
+    rows = [{"question": "A film?", "context": f"a bad plot {number}", "answer_text": "bad"} for number in range(8)]
+    options: dict[str, Any] = {"epochs": 1, "show_progress": False, "dev": 0}
+    found = bertie.finetune("question-answering", rows, model=start, test=rows, out=tmp_path / "run", **options)
+    assert found is not None
+    assert bertie.BertConfig.from_pretrained(tmp_path / "run").num_labels == 2
+    assert "answer" in bertie.pipeline("question-answering", tmp_path / "run")(("A film?", "a bad plot"))
+
+
 @pytest.mark.parametrize(
     ("task", "name"),
     [

@@ -115,11 +115,13 @@ def test_similarities(model: bertie.SentenceTransformer, name: str, matrix: list
     model.similarity_fn_name = name
     np.testing.assert_allclose(model.similarity(ones, others), matrix, rtol=1e-6)
     np.testing.assert_allclose(model.similarity_pairwise(ones, others), pairs, rtol=1e-6)
+    np.testing.assert_allclose(model.similarity_pairwise(ones[1], others[1]), pairs[1], rtol=1e-6)
+    assert np.shape(model.similarity_pairwise(ones[1], others[1])) == ()
     np.testing.assert_allclose(model.similarity(ones[0], list(others)), matrix[:1], rtol=1e-6)
     tensor = model.similarity(list(torch.from_numpy(ones)), others)
     assert isinstance(tensor, torch.Tensor)
     np.testing.assert_allclose(tensor, matrix, rtol=1e-6)
-    with pytest.raises(bertie.InputError, match="2 vectors and 1; give one for each"):
+    with pytest.raises(bertie.InputError, match="2 first vectors and 1 second ones; give as many of both"):
         model.similarity_pairwise(ones, others[:1])
 
 

@@ -5,18 +5,19 @@ LoRA: Hu et al. 2021, equation 3; DoRA: Liu et al. 2024, equation 5; IA3: Liu et
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints.names import canonical
+from bertie.checkpoints.names import DECODER, TRANSFORM, WORDS, canonical, to_family
 from bertie.checkpoints.pickle_file import PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
 from bertie.checkpoints.tensors import TensorFile, TensorInfo, check_float, float32_of
 from bertie.errors import CheckpointError
-from bertie.families import PREFIXES
+from bertie.families import FAMILIES, PREFIXES
 from bertie.files import read_json
 from bertie.hub import ADAPTER_CONFIG, member
 from bertie.messages import short
@@ -54,6 +55,19 @@ _PARTS = {
     "lora_magnitude_vector.weight": "magnitude",
     "ia3_l": "factors",
 }
+
+
+def with_decoder(base: "Checkpoint") -> "Checkpoint":
+    """Return a base model with the decoder of words under its own name too, where the file has it as the embeddings.
+
+    An adapter changes the one or the other: its model had them tied until then.
+    """
+    for family in FAMILIES.values():
+        words, decoder, head = (to_family(name, family, "BertForMaskedLM") for name in (WORDS, DECODER, TRANSFORM))
+        if words in base.infos and head in base.infos and decoder not in base.infos:
+            stored = {**base._stored, decoder: base._stored.get(words, words)}
+            return replace(base, infos={**base.infos, decoder: base.infos[words]}, _stored=stored)
+    return base
 
 
 class MergedFile:

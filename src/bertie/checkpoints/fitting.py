@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bertie.checkpoints.folder import Checkpoint
-from bertie.checkpoints.names import canonical, is_encoder
+from bertie.checkpoints.names import DECODER, WORDS, canonical, is_encoder
 from bertie.checkpoints.parameters import CLASSES, Parameters
 from bertie.checkpoints.tensors import FLOATS, TensorInfo, check_float
 from bertie.config import BertConfig
@@ -15,8 +15,6 @@ from bertie.errors import CheckpointError, ShapeError
 from bertie.messages import listed
 from bertie.progress import say_once
 
-WORDS = "bert.embeddings.word_embeddings.weight"
-DECODER = "cls.predictions.decoder.weight"
 # the classes whose heads can have the same names and shapes in a file
 INTERCHANGEABLE_HEADS = (
     "BertForSequenceClassification",
@@ -97,9 +95,13 @@ def untied(ties: Mapping[str, str], checkpoint: Checkpoint) -> list[str]:
     found = []
     for alias, source in ties.items():
         one, two = (stored.get(canonical(name)) for name in (alias, source))
-        if one is None or two is None or checkpoint.infos[one][:2] != checkpoint.infos[two][:2]:  # shape and type
+        if one is None or two is None or checkpoint.infos[one].shape != checkpoint.infos[two].shape:
             continue
-        if not np.array_equal(checkpoint.array(one), checkpoint.array(two)):
+        types = {checkpoint.infos[name].dtype for name in (one, two)}
+        if len(types) > 1 and not types <= set(FLOATS):
+            continue
+        numbers = checkpoint.array if len(types) == 1 else checkpoint.float32
+        if not np.array_equal(numbers(one), numbers(two)):
             say_once(f"{str(checkpoint.path)!r} has different values in {one!r} and {two!r}: they are not tied")
             found.append(alias)
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.checkpoints.adapters import ADAPTER_WEIGHTS, MergedFile
+from bertie.checkpoints.adapters import ADAPTER_WEIGHTS, MergedFile, with_decoder
 from bertie.checkpoints.names import PREFIX, from_family, unwrapped
 from bertie.checkpoints.pickle_file import GivenTensors, PickleFile
 from bertie.checkpoints.safetensors_file import SafetensorsFile
@@ -220,10 +220,11 @@ def open_weights(place: Place, variant: str | None = None, use_safetensors: bool
     def load() -> Checkpoint:
         return _open_plain(base, _resolved(base, variant, use_safetensors), variant, use_safetensors)
 
-    checkpoint = found_for_adapter(folder, load)
+    checkpoint = with_decoder(found_for_adapter(folder, load))
     merged = MergedFile(folder, checkpoint)
     files = {**checkpoint._files, merged.path: merged}
-    return replace(checkpoint, infos={**checkpoint.infos, **merged.infos}, _files=files)
+    stored = {name: theirs for name, theirs in checkpoint._stored.items() if name not in merged.infos}
+    return replace(checkpoint, infos={**checkpoint.infos, **merged.infos}, _files=files, _stored=stored)
 
 
 def _resolved(place: Place, variant: str | None, use_safetensors: bool | None, *more: str) -> Path:

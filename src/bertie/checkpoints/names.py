@@ -13,6 +13,9 @@ Value = TypeVar("Value")
 # old suffix → current; TensorFlow calls LayerNorm's parameters gamma and beta
 SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 PREFIX = "bert."
+WORDS = "bert.embeddings.word_embeddings.weight"
+DECODER = "cls.predictions.decoder.weight"
+TRANSFORM = "cls.predictions.transform.dense.weight"  # every masked-LM head has it, tied or not
 # the parts of a bare encoder, whose checkpoints omit the prefix
 BARE_PARTS = ("embeddings.", "encoder.", "pooler.")
 _BARE_PARTS_OF_SIBLINGS = (*BARE_PARTS, "transformer.", "embeddings_project.")

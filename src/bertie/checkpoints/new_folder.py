@@ -53,7 +53,7 @@ def note_in_card(folder: Path) -> None:
 
 def _base_of(adapter: Path) -> Path:
     name, of_base = base_of_adapter(adapter)
-    files = [f"*{ending}" for ending in _COPIED]
+    files = [*(f"*{ending}" for ending in _COPIED), "*_*/*"]  # the latter are layers around the pooling
     return found_for_adapter(adapter, lambda: resolve(name, files=[*files, *_COPIED_NAMES], **of_base))
 
 

@@ -81,7 +81,8 @@ def vectors_of_tokens(embed: EmbedPipeline) -> Array:
     count, tokenizer = len(embed.tokenizer), embed.tokenizer
     ids = np.array([[tokenizer.cls_token_id, number, tokenizer.sep_token_id] for number in range(count)])
     features = Features(ids.ravel(), None, [3] * count, [0] * count, [False] * count)
-    return np.stack(compute_rows(embed.codec, embed.computing, features))
+    task = embed.codec.with_options(prompt="")  # which some models leave out of the pooling, and here there is none
+    return np.stack(compute_rows(task, embed.computing, features))
 
 
 def principal(vectors: Array, width: int) -> Array:

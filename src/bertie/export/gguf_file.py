@@ -95,6 +95,7 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
         f"it pools by {' and '.join(recipe.modes)}": len(recipe.modes) > 1 or recipe.modes[0] not in _POOLING,
         f"it has a layer {layers[:1]} around its pooling": bool(layers),
         "its vectors are cut (truncate_dim)": recipe.truncate_dim is not None,
+        "it pools a text without its prompt (include_prompt=false)": bool(recipe.prompts) and not recipe.include_prompt,
         "its tokenizer is not BERT's": not tokenizer.states_bert,
         f"tokens were added to its vocabulary ({', '.join(added[:3])})": bool(added),
         "its tokenizer does not split Chinese characters": getattr(tokenizer, "tokenize_chinese_chars", True) is False,

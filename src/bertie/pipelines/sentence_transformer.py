@@ -168,7 +168,8 @@ class SentenceTransformer(DropIn):
         return similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Return the similarity of each first vector to the second one at the same index, ``[N]``."""
+        """Return the similarity of each first vector to the second one at the same index, ``[N]``; of two single
+        vectors, a number."""
         return pairwise_similarities(self.similarity_fn_name, embeddings1, embeddings2)
 
     def get_embedding_dimension(self) -> int:

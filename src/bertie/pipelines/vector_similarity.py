@@ -35,11 +35,15 @@ def similarities(name: str, ones: Any, others: Any) -> Any:
 
 
 def pairwise_similarities(name: str, ones: Any, others: Any) -> Any:
-    """Return the similarity of each first vector to the second one at the same index, float32 ``[N]``."""
+    """Return the similarity of each first vector to the second one at the same index, float32 ``[N]``.
+
+    Two single vectors ``[D]`` give a single number.
+    """
     first, second = _rows(name, ones, others)
     if len(first) != len(second):
         raise InputError(f"There are {len(first)} first vectors and {len(second)} second ones; give as many of both.")
-    return _SIMILARITIES[name](first, second)
+    found = _SIMILARITIES[name](first, second)
+    return found[0] if all(getattr(given, "ndim", 2) == 1 for given in (ones, others)) else found
 
 
 def _rows(name: str, *given: Any) -> list[Any]:

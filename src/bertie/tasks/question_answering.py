@@ -153,6 +153,10 @@ class QuestionAnswering(TrainableTask):
 
     # labels → loss and metrics
 
+    @classmethod
+    def head(cls, kind: str | None, labels: Sequence[str]) -> dict[str, Any]:
+        return {"num_labels": 2}  # of a token, start and end, however many classes the model had before
+
     def prepare_labels(self, labels: Sequence[Any]) -> Self:
         return replace(self, handle_impossible_answer=True) if any(not label["answers"] for label in labels) else self
 
