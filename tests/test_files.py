@@ -70,7 +70,7 @@ def test_a_full_disk_is_reported_for_the_final_file(full: OSError, tmp_path: Pat
 
 RULES = {
     "id": Rule("", "integer", 0, 2**31 - 1),
-    "content": Rule("", "text"),
+    "content": Rule("", "string"),
     "special": Rule("", "true or false"),
     "eps": Rule("", "number", 0, 1, above=True),
     "model": Rule("", "mapping", none=True),
@@ -85,7 +85,7 @@ RULES = {
     [
         ("id", 2**63, "an integer from 0 to 2147483647"),
         ("id", True, "an integer"),
-        ("content", 17, "a text"),
+        ("content", 17, "a string"),
         ("special", 1, "true or false"),
         ("eps", float("nan"), "a number above 0 and at most 1"),
         ("model", [], "a mapping or None"),

@@ -48,7 +48,7 @@ def test_embed(frame: Any, pipe: Any) -> None:
     for given in (table, table["text"], frame({"message": TEXTS})):
         np.testing.assert_array_equal(embed(given), expected)
     assert embed(frame({"text": TEXTS[:1]})).shape == (1, 16)
-    with pytest.raises(bertie.InputError, match=r"columns of the table are 'id', 'body'; .* 'text'.*: rename them"):
+    with pytest.raises(bertie.InputError, match=r"columns of the table are 'id', 'body'; .* 'text'.*; rename them"):
         embed(frame({"id": [1], "body": ["a"]}))
 
 

@@ -59,7 +59,7 @@ def test_average(run: Run, tmp_path: Path) -> None:
 
 def test_row_options_are_read_back(tmp_path: Path) -> None:
     given = [{"where": "a good film", "prediction": 3, "label": "pos"}, {"text": "a film", "label": "neg"}]
-    task: Any = SimpleNamespace(plain=str)
+    task: Any = SimpleNamespace(to_json=str)
     with prediction_writer(tmp_path / PREDICTIONS, task) as write:
         write([Example("a film", "pos", "line 1", row) for row in given], ["neg", "pos"])
     assert '"prediction": "neg", "where": "line 1"' in (tmp_path / PREDICTIONS).read_text()

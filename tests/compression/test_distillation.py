@@ -139,7 +139,7 @@ def test_refused(make: Callable[..., Path], mini: Path, tmp_path: Path) -> None:
     folder, out = make("vectors"), tmp_path / "student"
     for options, message in (
         ({"losses": ["hiden"]}, "There is no loss 'hiden'.*Did you mean 'hidden'"),
-        ({"losses": []}, "losses names none"),
+        ({"losses": []}, "losses is empty"),
         ({"losses": ["answers", "answers"]}, "losses names 'answers' twice"),
         ({"temperature": float("inf")}, "temperature is inf; allowed: numbers above 0"),
         ({"temperature": 0}, "temperature is 0; allowed: numbers above 0"),

@@ -220,7 +220,7 @@ class TestQuantize:
             ({"min_cosine": 2}, InputError, "min_cosine is 2; allowed: numbers from 0 to 1"),
             ({"texts": []}, InputError, "texts is empty"),
             ({"tokenizer": None}, InputError, "give a tokenizer too"),
-            ({"model": nn.Linear(2, 2)}, InputTypeError, "takes a model of bertie's, not a Linear"),
+            ({"model": nn.Linear(2, 2)}, InputTypeError, "takes a model of bertie, not a Linear"),
         ],
     )
     def test_arguments(self, arguments: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -62,7 +62,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
     assert (out / "model.safetensors").read_bytes() == (kept / "model.safetensors").read_bytes()
     report = (out / "report.md").read_text()
     assert report.startswith(f"# text-classification: accuracy {fmean(values):.3f} ± {stdev(values):.3f}\n")
-    assert f"is that of fold {saved['kept_fold']}." in report
+    assert f"are those of fold {saved['kept_fold']}." in report
     assert not list(out.glob("**/state"))
 
     # interrupted while the second fold is scored, it is resumed fold by fold
@@ -77,7 +77,7 @@ def test_folds_are_scored_in_turn(start: Path, tmp_path: Path, monkeypatch: pyte
 
     with monkeypatch.context() as patch:
         patch.setattr(seeds_and_folds, "scored", stopping)
-        with pytest.raises(KeyboardInterrupt, match="resume=True goes on"):
+        with pytest.raises(KeyboardInterrupt, match="resume=True continues"):
             finetuned(start, tmp_path / "again")
     again = finetuned(start, tmp_path / "again", resume=True)
     assert again.runs == result.runs

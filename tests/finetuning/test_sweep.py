@@ -83,7 +83,7 @@ def test_an_interrupted_sweep_is_resumed_to_the_same_result(start: Path, tmp_pat
     monkeypatch.setattr(TaskLearner, "loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
         swept(start, out=tmp_path / "half")
-    with pytest.raises(InputError, match="holds a sweep; resume=True goes on"):
+    with pytest.raises(InputError, match="holds a sweep; resume=True continues it"):
         swept(start, out=tmp_path / "half")
     with pytest.raises(InputError, match="started with another space"):
         swept(start, out=tmp_path / "half", resume=True, space={"epochs": [1, 2]})

@@ -215,7 +215,7 @@ BAD = {
     "several texts": (lambda: {**prompts(3)}, "one text at a time, but 3 are requested"),
     "several of one": (lambda: {"do_sample": True, "num_return_sequences": 2}, "but 2 are requested"),
     "beams": (lambda: {"num_beams": 2}, "num_beams is 2; leave out one"),
-    "no cache": (lambda: {"use_cache": False}, "forgotten again, but use_cache is False"),
+    "no cache": (lambda: {"use_cache": False}, "removed from the cache, but use_cache is False"),
     "a static cache": (
         lambda: {"past_key_values": transformers.StaticCache(pair()[1].config, max_cache_len=30)},
         "a StaticCache cannot be cropped",
@@ -232,7 +232,7 @@ BAD = {
     ),
     "another vocabulary": (
         lambda: {"assistant_model": bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"vocab_size": 41}))},
-        "has 41 words and the model 40",
+        "has 41 tokens and the model's 40",
     ),
     "an encoder": (
         lambda: {"assistant_model": bertie.BertLMHeadModel(bertie.BertConfig(**SIZES | {"is_decoder": False}))},
@@ -240,7 +240,7 @@ BAD = {
     ),
     "a cache of another batch": (
         lambda: {"past_key_values": pair()[0](IDS[:2], past_key_values=bertie.Cache(), use_cache=True).past_key_values},
-        "holds 2 texts, but this call brings 1",
+        "holds 2 texts, but this call has 1",
     ),
     "a pair for a decoder": (
         lambda: {"assistant_model": summarisers()[2]},

@@ -373,8 +373,8 @@ def begun(texts):
             lambda: pair()[0].generate(IDS, attention_mask=MASK * torch.tensor([[1], [0], [1]])),
             "Source 1 has no tokens",
         ),
-        (lambda: pair()[0].generate(IDS[:2], past_key_values=begun(3)), "holds 3 texts, but this call brings 2"),
-        (lambda: pair()[0].generate(IDS, num_beams=2, num_return_sequences=3), "is 3, but num_beams 2"),
+        (lambda: pair()[0].generate(IDS[:2], past_key_values=begun(3)), "holds 3 texts, but this call has 2"),
+        (lambda: pair()[0].generate(IDS, num_beams=2, num_return_sequences=3), "is 3, but num_beams is 2"),
     ],
 )
 def test_bad_input_is_refused(make, message):

@@ -224,7 +224,7 @@ def test_a_step_allocates_as_much_after_many_tokens_as_after_few(model, beams):
 
 
 BAD = {
-    "another batch in the cache": (lambda m: {"past_key_values": filled(m, 2)}, "2 texts, but this call brings 3"),
+    "another batch in the cache": (lambda m: {"past_key_values": filled(m, 2)}, "2 texts, but this call has 3"),
     "a cache that holds all": (lambda m: {"past_key_values": filled(m, 3)}, "no token that past_key_values does not"),
     "a cache beyond the positions": (
         lambda m: {"past_key_values": filled(m, 3), "attention_mask": torch.ones(3, 45)},
@@ -232,7 +232,7 @@ BAD = {
     ),
     "beyond the positions": (lambda _: {"max_new_tokens": 35}, "beyond the model's positions: at most 34 new tokens"),
     "no room": (lambda _: {"max_length": 6, "max_new_tokens": None}, "max_length=6 leaves no room after prompts of 6"),
-    "too many returned": (lambda _: {"num_beams": 2, "num_return_sequences": 3}, "is 3, but num_beams 2"),
+    "too many returned": (lambda _: {"num_beams": 2, "num_return_sequences": 3}, "is 3, but num_beams is 2"),
     "several, greedily": (lambda _: {"num_return_sequences": 3}, "greedy decoding finds one"),
     "a wrong range": (lambda _: {"temperature": 0.0, "do_sample": True}, "is 0.0; allowed: a number above 0"),
     "a typo": (lambda _: {"max_new_token": 3}, r"no argument 'max_new_token'. Did you mean 'max_new_tokens'\?"),

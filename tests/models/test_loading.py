@@ -313,7 +313,7 @@ def test_encoder_tensors_without_a_place_are_reported(saved: Path, caplog: pytes
     model, info = BertForPreTraining.from_pretrained(saved, num_hidden_layers=1, output_loading_info=True)
     assert len(model.bert.encoder.layer) == 1
     assert len(info["unexpected_keys"]) == 16
-    assert "no place for 'bert.encoder.layer.1." in caplog.text
+    assert "no place for the checkpoint's encoder weights 'bert.encoder.layer.1." in caplog.text
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, OSError, CheckpointError, bertie.BertieError])

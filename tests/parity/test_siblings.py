@@ -260,7 +260,7 @@ def test_a_summary_that_is_not_computed_is_refused(place: Path, tmp_path: Path) 
     (folder / "config.json").write_text(json.dumps({**stated, "summary_type": "mean"}))
     for opened in (bertie.AutoModelForMultipleChoice.from_pretrained, Engine.open):
         with pytest.raises(
-            bertie.ConfigError, match="summary_type is 'mean', and ElectraForMultipleChoice is computed"
+            bertie.ConfigError, match="summary_type is 'mean', but ElectraForMultipleChoice supports only"
         ):
             opened(folder)
     bertie.AutoModel.from_pretrained(folder)

@@ -62,7 +62,7 @@ def test_an_engine_of_another_head_is_refused(tiny: Tiny) -> None:
     engine = Engine.open(tiny())
     with pytest.raises(InputTypeError, match="'fill-mask' needs a BertForMaskedLM, but the engine runs a BertModel"):
         bertie.pipeline("fill-mask", engine)
-    with pytest.raises(InputError, match="device is 'cuda', but the engine"):
+    with pytest.raises(InputError, match="device is 'cuda', but the given engine"):
         bertie.pipeline("embed", engine, device="cuda")
 
 

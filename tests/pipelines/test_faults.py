@@ -155,7 +155,7 @@ def test_unknown_and_impossible_arguments(tiny: Tiny, classify: Any) -> None:
         bertie.pipeline("text-classification")
     with pytest.raises(InputTypeError, match="model is a int"):
         bertie.pipeline("fill-mask", 3)
-    with pytest.raises(InputError, match="Give a tokenizer too"):
+    with pytest.raises(InputError, match="Give a tokenizer, too"):
         bertie.pipeline("embed", bertie.BertModel(bertie.BertConfig(hidden_size=12, num_hidden_layers=1)))
     with pytest.raises(InputError, match="is not a pair of texts"):
         bertie.pipeline("next-sentence", tiny("BertForNextSentencePrediction"))(["alone"])

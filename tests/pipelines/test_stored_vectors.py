@@ -201,7 +201,7 @@ def test_a_damaged_file_is_recomputed(
         found = bertie.SearchIndex(WORDS, embed, folder)
         assert embedded == WORDS
         np.testing.assert_allclose(found.vectors, embed_alone(embed, WORDS), atol=1e-6)
-    assert "are computed again" in caplog.text
+    assert "are recomputed" in caplog.text
     (folder / "index.json").write_text("{")
     assert len(bertie.SearchIndex(WORDS, embed, folder).search("cat", top_k=3)) == 3
 

@@ -83,7 +83,7 @@ def test_bertie_and_transformers_open_the_folder(data: Path, tmp_path: Path) -> 
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert report.startswith(f"# Pretraining: loss {found.metrics['loss']:.3f} on documents held out\n")
     assert "8 steps in" in report
-    assert "(model FLOP utilization)" in report
+    assert "% model FLOP utilization" in report
     assert "The loss of the last steps is the sum of masked_lm " in report
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]

@@ -42,7 +42,7 @@ def test_a_loss_that_is_nan_names_step_rate_and_example(tmp_path: Path) -> None:
     message = str(error.value)
     assert message.startswith("In step 2 (epoch 0.25, learning rate 0.01) the loss is nan; ")
     assert f"the example that causes it by itself: train.csv, lines {BAD + 2}. " in message
-    assert f"the weights before it are kept in {str(tmp_path)!r}. Look at" in message
+    assert f"the weights before it are kept in {str(tmp_path)!r}. Check these" in message
     with pytest.raises(BertieError):
         train(Poisoned(), SETTINGS)
     # the weights of the step before are kept
