@@ -70,8 +70,8 @@ class Memory:
         self.run_spans = np.zeros((num_lines, 21), np.uint8)
         self.frame = np.arange(chance.integers(1, 4), dtype=np.int64)
         self.most = int(chance.choice([0, 1, 3, 10, 1 << 40]))
-        self.enough = self.most + int(chance.choice([1, 5, 1 << 40]))
-        self.keeps_last, self.which = int(chance.integers(2)), int(chance.integers(2))
+        self.read_limit = self.most + int(chance.choice([1, 5, 1 << 40]))
+        self.keep_last, self.which = int(chance.integers(2)), int(chance.integers(2))
 
     def grow(self) -> None:
         """Move the runs to a larger cache, as a call does."""
@@ -95,19 +95,19 @@ class Memory:
         counts = np.full((2, count), -7, np.int64)
         padded = np.concatenate([raw, np.zeros(len(text_reader._PADDING), np.uint8)])
         rows = text_reader._Rows(
-            before=self.frame.tobytes(),
-            behind=self.frame.tobytes(),
-            num_before=len(self.frame),
-            num_behind=len(self.frame) - 1,
-            most=self.most,
-            enough=self.enough if lines else 1 << 40,
-            keeps_last=self.keeps_last,
+            prefix=self.frame.tobytes(),
+            suffix=self.frame.tobytes(),
+            num_prefix=len(self.frame),
+            num_suffix=len(self.frame) - 1,
+            max_kept=self.most,
+            read_limit=self.read_limit if lines else 1 << 40,
+            keep_last=self.keep_last,
             which=self.which,
             ids=ids.ctypes.data,
             spans=places.ctypes.data if spans else None,
             capacity=capacity,
             kept=counts[0].ctypes.data,
-            found=counts[1].ctypes.data,
+            counted=counts[1].ctypes.data,
             lines=self.lines.ctypes.data + -self.lines.ctypes.data % 64 if lines else None,
             run_spans=self.run_spans.ctypes.data,
             num_lines=len(self.run_spans),
@@ -134,7 +134,7 @@ def main(count: int, seed: int) -> None:
         placed = memory.read(of, raw, len(texts), room, True, True)
         assert placed is not None
         assert placed[:3] == memory.read(of, raw, len(texts), room, True, False)[:3]
-        if memory.enough >= 1 << 40:  # what was met before changes nothing
+        if memory.read_limit >= 1 << 40:  # what was met before changes nothing
             assert placed[:3] == memory.read(of, raw, len(texts), room, False, False)[:3]
         assert (placed[3][:, 0] <= placed[3][:, 1]).all()
         assert placed[3][:, 1].max(initial=0) <= max(map(len, texts))

@@ -47,33 +47,33 @@ class _WordPiece(ctypes.Structure):
 
 class _Rows(ctypes.Structure):
     _fields_ = (
-        *((name, c_char_p) for name in ("before", "behind")),
-        *((name, c_long) for name in ("num_before", "num_behind", "most", "enough")),
-        *((name, c_int) for name in ("keeps_last", "which")),
+        *((name, c_char_p) for name in ("prefix", "suffix")),
+        *((name, c_long) for name in ("num_prefix", "num_suffix", "max_kept", "read_limit")),
+        *((name, c_int) for name in ("keep_last", "which")),
         *((name, c_void_p) for name in ("ids", "spans")),
         ("capacity", c_long),
-        *((name, c_void_p) for name in ("kept", "found", "lines", "run_spans")),
+        *((name, c_void_p) for name in ("kept", "counted", "lines", "run_spans")),
         *((name, c_long) for name in ("num_lines", "num_runs")),
     )
 
 
 class Cut(NamedTuple):
-    """What rows are made of: the ids around each text, and which of its tokens are kept."""
+    """How rows are made: the ids around each text, and which of its tokens are kept."""
 
-    before: bytes = b""  # int64
-    behind: bytes = b""
-    most: int | None = None
-    keeps_last: bool = False
-    counted: int | None = None  # the most of those that are not kept that are counted; None: all of them
+    prefix: bytes = b""  # int64
+    suffix: bytes = b""
+    max_kept: int | None = None
+    keep_last: bool = False
+    max_cut: int | None = None  # how many of the tokens that are cut are counted at most; None: all
 
 
 class Read(NamedTuple):
-    """Rows side by side."""
+    """The rows of several texts, concatenated."""
 
     ids: Array  # [T] int64
-    kept: Array  # [B] int64, tokens of each text in its row; -1 where the text was not read and has no row
-    found: Array  # [B] int64, tokens of each text, as far as they were counted; -1 likewise
-    # [T, 3]: the first character of each token, the one behind its last, and the number of its word, if asked for
+    kept: Array  # [B] int64, tokens of each text in its row; -1 if the text was not read and has no row
+    counted: Array  # [B] int64, tokens of each text, as far as they were counted; -1 likewise
+    # [T, 3], on request: each token's first character, the one after its last, and the index of its word
     spans: NDArray[np.int32] | None
 
 
@@ -146,18 +146,18 @@ class TextReader:
         """Return the rows of texts; a long text that is truncated is read only as far as its row needs."""
         memory = self._memories.pop() if self._memories else _Memory()
         rows = memory.rows
-        rows.before, rows.behind = cut.before, cut.behind
-        rows.num_before, rows.num_behind = len(cut.before) // 8, len(cut.behind) // 8
-        rows.most, rows.enough = _UNLIMITED if cut.most is None else cut.most, _UNLIMITED
-        rows.keeps_last, rows.which = cut.keeps_last, which
-        output = _Output(len(texts), rows.num_before + rows.num_behind, with_spans)
+        rows.prefix, rows.suffix = cut.prefix, cut.suffix
+        rows.num_prefix, rows.num_suffix = len(cut.prefix) // 8, len(cut.suffix) // 8
+        rows.max_kept, rows.read_limit = _UNLIMITED if cut.max_kept is None else cut.max_kept, _UNLIMITED
+        rows.keep_last, rows.which = cut.keep_last, which
+        output = _Output(len(texts), rows.num_prefix + rows.num_suffix, with_spans)
         start, count = 0, _FIRST_BATCH
         while start < len(texts):
             some = texts[start : start + count]
-            if cut.most is None or cut.counted is None:
+            if cut.max_kept is None or cut.max_cut is None:
                 self._read_whole(some, memory, output)
             else:
-                self._read_parts(some, cut.most + cut.counted, memory, output)
+                self._read_parts(some, cut.max_kept + cut.max_cut, memory, output)
             tokens = output.end_batch(len(some))
             memory.grow()
             start += len(some)
@@ -170,21 +170,21 @@ class TextReader:
         """Read texts that are truncated: of a long one, first no more than will probably do."""
         rows = memory.rows
         # the word or added token at the end of a part may go on, and be other tokens then
-        enough = wanted + self._longest
-        size = _CHARACTERS_PER_TOKEN * enough
+        limit = wanted + self._longest
+        size = _CHARACTERS_PER_TOKEN * limit
         parts = texts
         if max(map(len, texts)) > 2 * size:
-            begin, stop = (-size, None) if rows.keeps_last else (0, size)
+            begin, stop = (-size, None) if rows.keep_last else (0, size)
             parts = [text[begin:stop] if len(text) > 2 * size else text for text in texts]
-        rows.enough = _UNLIMITED if rows.keeps_last else enough
-        found = self._read_whole(parts, memory, output)
-        if any(one is not text and count < enough for one, text, count in zip(parts, texts, found, strict=True)):
-            rows.enough = _UNLIMITED
-            found = self._read_whole(texts, memory, output)
-        np.minimum(found, wanted, out=found)
+        rows.read_limit = _UNLIMITED if rows.keep_last else limit
+        counted = self._read_whole(parts, memory, output)
+        if any(one is not text and count < limit for one, text, count in zip(parts, texts, counted, strict=True)):
+            rows.read_limit = _UNLIMITED
+            counted = self._read_whole(texts, memory, output)
+        np.minimum(counted, wanted, out=counted)
 
     def _read_whole(self, texts: Sequence[str], memory: "_Memory", output: "_Output") -> Array:
-        """Write the rows of a batch of texts, and return how many tokens were found in each."""
+        """Write the rows of a batch of texts, and return how many tokens each of them has."""
         kernel: Any = functions()
         for some in (texts, (text.replace("\0", "\1") for text in texts)):  # either is dropped, but NUL ends a text
             raw = "\0".join([*some, _PADDING]).encode()
@@ -198,7 +198,7 @@ class TextReader:
                 break
         if output.size < 0:
             raise MemoryError("There is no room for the rows of some texts.")
-        return output.found(len(texts))
+        return output.counted(len(texts))
 
 
 class _Memory:
@@ -240,8 +240,8 @@ class _Output:
         if wanted > len(self._ids):
             # twice what all texts need if the rest are like these: memory that is never touched costs nothing
             self._resize(2 * wanted * self._count // (self._texts + texts))
-        kept, found, ids, *spans = self._places
-        rows.kept, rows.found = kept + 8 * self._texts, found + 8 * self._texts
+        kept, counted, ids, *spans = self._places
+        rows.kept, rows.counted = kept + 8 * self._texts, counted + 8 * self._texts
         rows.ids, rows.capacity = ids + 8 * self._start, len(self._ids) - self._start
         rows.spans = spans[0] + 12 * self._start if spans else None
 
@@ -255,8 +255,8 @@ class _Output:
             self._spans[: self._start] = spans[: self._start]
             self._places.append(_address(self._spans))
 
-    def found(self, texts: int) -> Array:
-        """Return the number of tokens found in each text of the current batch."""
+    def counted(self, texts: int) -> Array:
+        """Return the number of tokens of each text of the current batch."""
         counts: Array = self._counts[1, self._texts : self._texts + texts]
         return counts
 
@@ -271,8 +271,7 @@ class _Output:
         self._ids.resize(self._start, refcheck=False)
         if self._spans is not None:
             self._spans.resize((self._start, 3), refcheck=False)
-        kept, found = self._counts
-        return Read(self._ids, kept, found, self._spans)
+        return Read(self._ids, self._counts[0], self._counts[1], self._spans)
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -189,7 +189,7 @@ class _KernelTexts:
     def pieces(self, number: int) -> Pieces:
         """Return the pieces of a text, including those that were cut off."""
         rows, stops = self.rows, self._stops
-        if rows.kept[number] < rows.found[number]:
+        if rows.kept[number] < rows.counted[number]:
             rows, stops = self._all
             if rows.kept[number] < 0:  # something after the part that was read needs `tokenizers`
                 texts = [self.texts[number]]
@@ -200,7 +200,7 @@ class _KernelTexts:
 
     @lazy_property
     def _stops(self) -> Integers:
-        before, behind = len(self._cut.before) // 8, len(self._cut.behind) // 8
+        before, behind = len(self._cut.prefix) // 8, len(self._cut.suffix) // 8
         kept = self.rows.kept
         return np.cumsum(np.where(kept < 0, 0, before + kept + behind)) - behind
 

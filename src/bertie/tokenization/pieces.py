@@ -88,22 +88,22 @@ class EncodedTexts:
 def rows_of_pieces(pieces: Sequence[Pieces], cut: Cut) -> Read:
     parts: list[Any] = []
     found = [len(one.ids) for one in pieces]
-    kept = found if cut.most is None else [min(size, cut.most) for size in found]
+    kept = found if cut.max_kept is None else [min(size, cut.max_kept) for size in found]
     for one, most in zip(pieces, kept, strict=True):
-        parts += [cut.before, one.ids[len(one.ids) - most :] if cut.keeps_last else one.ids[:most], cut.behind]
+        parts += [cut.prefix, one.ids[len(one.ids) - most :] if cut.keep_last else one.ids[:most], cut.suffix]
     ids = np.frombuffer(bytearray().join(parts), np.int64)
     return Read(ids, np.array(kept, np.int64), np.array(found, np.int64), None)
 
 
 def with_others(rows: Read, others: Mapping[int, Pieces], cut: Cut) -> Read:
     """Return ``rows`` with those of ``others``, texts that the kernel did not read, inserted at their numbers."""
-    num_special = (len(cut.before) + len(cut.behind)) // 8
+    num_special = (len(cut.prefix) + len(cut.suffix)) // 8
     starts = np.cumsum(np.where(rows.kept < 0, 0, rows.kept + num_special))
-    kept, found = rows.kept.copy(), rows.found.copy()
+    kept, found = rows.kept.copy(), rows.counted.copy()
     parts, start = [], 0
     for number, pieces in others.items():
         row = rows_of_pieces([pieces], cut)
         parts += [rows.ids[start : starts[number]], row.ids]
         start = int(starts[number])
-        kept[number], found[number] = row.kept[0], row.found[0]
+        kept[number], found[number] = row.kept[0], row.counted[0]
     return Read(np.concatenate([*parts, rows.ids[start:]]), kept, found, None)

@@ -3,7 +3,7 @@
 enum { MAX_WORD = 100 }; /* a word of more characters is unknown */
 enum { RUN_NUMBERS = 4, RUN_BYTES = 8 * RUN_NUMBERS, RUN_TOKENS = 7 };
 
-/* what a run of characters is made of, as wordpiece_runs.h draws it */
+/* the tokens of a run of characters; wordpiece_runs.h draws its layout */
 typedef struct {
     uint64_t bytes[RUN_NUMBERS]; /* 0 behind its end, and the last byte always */
     int32_t ids[RUN_TOKENS];
@@ -17,25 +17,25 @@ typedef struct {
 
 typedef union CacheLine CacheLine;
 
-/* what rows are made of, and where they go */
+/* how rows are made, and where they are written */
 typedef struct {
-    const int64_t *before, *behind; /* ids around each text */
-    long num_before, num_behind;
-    long most;      /* tokens of a text that are kept; it is 0 or more */
-    long enough;    /* tokens after which no more of a text is read; more than ``most`` */
-    int keeps_last; /* whether those kept are its last ones */
-    int which;      /* of what must not be in a text */
+    const int64_t *prefix, *suffix; /* ids around each text */
+    long num_prefix, num_suffix;
+    long max_kept;   /* tokens of a text that are kept at most, 0 or more */
+    long read_limit; /* tokens after which reading a text stops; more than ``max_kept`` */
+    int keep_last;   /* whether the last tokens are kept, not the first */
+    int which;       /* the index of the `Forbidden` in use */
     int64_t *ids;   /* [capacity] */
     int32_t *spans; /* [capacity, 3]: first character, the one behind the last, number of the word; or null */
     long capacity;
-    int64_t *kept, *found; /* [texts]: tokens of each text in ``ids``, and in what was read of it; NOT_READ for both */
-    CacheLine *lines;      /* [num_lines]: runs that were met before; a power of 2 from 2 on, or null */
+    int64_t *kept, *counted; /* [texts]: tokens of each text in ``ids``, and in the part that was read; NOT_READ for both */
+    CacheLine *lines;      /* [num_lines], a power of 2 from 2 on: the cache of runs; or null */
     RunSpan *run_spans;    /* [num_lines, RUN_TOKENS] */
     long num_lines;
-    long num_runs; /* runs that were put where there was room */
+    long num_runs; /* runs stored without replacing others */
 } Rows;
 
-/* the state of reading: tokens of the text so far, and the word at hand */
+/* the state of reading: the tokens so far, and the current word */
 typedef struct {
     const WordPiece *w;
     const Forbidden *forbidden;
@@ -46,16 +46,16 @@ typedef struct {
     uint32_t codes[MAX_WORD + 1];
     int32_t places[MAX_WORD + 1], last_place;
     long size; /* characters of the word, which may be more than are kept */
-    /* what is noted of the run at hand, and where it starts */
+    /* the tokens of the current run, to be cached, and where it starts */
     int notes;
     Run run;
     RunSpan run_spans[RUN_TOKENS];
     int32_t run_place;
     long run_words;
-    long num_new; /* runs that were not met before */
+    long num_new; /* runs that were not in the cache */
 } Reader;
 
-/* notes a token of the run at hand; of one that has too many, nothing is noted any more */
+/* records a token of the current run; a run with too many tokens is not recorded */
 static inline void note_token(Reader *r, int64_t id, int32_t first, int32_t stop)
 {
     Run *run = &r->run;
@@ -81,7 +81,7 @@ static inline void put_token(Reader *r, int64_t id, int32_t first, int32_t stop)
     rows->ids[r->count++] = id;
 }
 
-/* whether what must not be in a text starts at ``at``, as it is written */
+/* whether a forbidden string starts at ``at`` in the raw text */
 static int starts_forbidden(const Reader *r, const unsigned char *at, const unsigned char *end)
 {
     for (uint32_t node = r->forbidden->written; node && at < end;) {
@@ -95,7 +95,7 @@ static int starts_forbidden(const Reader *r, const unsigned char *at, const unsi
     return 0;
 }
 
-/* whether it lies in the word at hand, wherever it starts there */
+/* whether the normalized current word contains a forbidden string */
 static int holds_forbidden(const Reader *r)
 {
     for (long start = 0; start < r->size && r->size <= MAX_WORD; start++) {
@@ -107,10 +107,10 @@ static int holds_forbidden(const Reader *r)
             node = r->w->edges[place] ? place + EDGE_NODES : 0;
         }
     }
-    return r->size > MAX_WORD; /* not all of it is at hand */
+    return r->size > MAX_WORD; /* not all of it is in ``codes`` */
 }
 
-/* the id of the longest piece that begins at ``start`` in the word at hand, and where it stops; NO_ID if there is none */
+/* the id of the longest piece that begins at ``start`` in the current word, and where it ends; NO_ID if there is none */
 static int32_t longest_piece(const Reader *r, long start, long *stop)
 {
     uint32_t node = start ? LATER_PIECE : FIRST_PIECE, longest = 0;
@@ -127,7 +127,7 @@ static int32_t longest_piece(const Reader *r, long start, long *stop)
     return *stop > start ? r->w->ids[longest] : NO_ID;
 }
 
-/* puts the longest pieces of the word at hand, from left to right; one unknown token if they do not cover it */
+/* writes the longest pieces of the current word, from left to right; one unknown token if they do not cover it */
 static void put_word(Reader *r)
 {
     const long first_token = r->count;
@@ -162,7 +162,7 @@ static inline void add_character(Reader *r, uint32_t code, int32_t place)
     r->size++;
 }
 
-/* reads up to the end of the word, or past what parts words; ``*place`` counts characters */
+/* reads up to the end of a word, or past a separator; ``*place`` counts characters */
 static const unsigned char *read_word(Reader *r, const unsigned char *at, const unsigned char *end, int32_t *place)
 {
     const WordPiece *w = r->w;
@@ -194,7 +194,7 @@ static const unsigned char *read_word(Reader *r, const unsigned char *at, const 
     return at;
 }
 
-/* reads words until ``stop`` is reached or passed, or until it turns out that the text must not be read */
+/* reads words until ``stop`` is reached or passed, or something forbidden is found */
 static const unsigned char *read_words(Reader *r, const unsigned char *at, const unsigned char *stop,
                                        const unsigned char *end, int32_t *place)
 {

@@ -1,43 +1,42 @@
-/* What texts are read with: the kinds of characters, and the vocabulary as a trie. */
+/* The tables of the reader: the kinds of characters, and the vocabulary as a trie. */
 
-/* as in characters.py: a part of a word, nothing, what parts words, a word of its own, one if Chinese characters are
-   parted, and what only another tokenizer can read */
+/* as in characters.py: part of a word; dropped; a separator of words; a word by itself; a word by itself if Chinese characters
+   are split; readable only by another tokenizer */
 enum { LETTER, DROPPED, BLANK, SIGN, IDEOGRAPH, UNLISTED };
 enum { PAGE = 256, LAST_CODE = 0x10FFFF };
-/* The trie has its edges in one hash table, each in the 64 bits of its place: where it starts, by which character it
-   goes on, and what is known of its end:
+/* The edges of the trie are in one hash table, 64 bits each: the node where it starts, its character, and facts about the
+   node where it ends:
 
-       node: 32 | character: 21 | whether a piece ends there: 1 | later: 10, a bit for the characters that go on from there
+       node: 32 | character: 21 | whether a piece ends there: 1 | later: 10, a Bloom filter of the characters that follow
 
-   The node where an edge ends is its place, counted from EDGE_NODES on; 0 is no edge. Below are where pieces start that
-   begin a word, where those that go on in one, and where what is forbidden starts. */
+   The node where an edge ends is the edge's index plus EDGE_NODES; 0 is no edge. The nodes below EDGE_NODES are the roots: of
+   pieces that begin a word, of pieces that continue one, and of forbidden strings. */
 enum { FIRST_PIECE = 1, LATER_PIECE, FORBIDDEN_NODES, EDGE_NODES = FORBIDDEN_NODES + 4 };
 enum { LATER_BITS = 10, PIECE_ENDS = 1 << LATER_BITS, WHAT_IS_KNOWN = 2 * PIECE_ENDS - 1 };
 enum { NO_ID = -1 };
 
-/* what a text must not hold to be read here: nodes of the trie where it starts, as it is written and as a part of a
-   word's normal form, or 0 */
+/* strings that a text must not contain to be read here: the roots of those in raw text and of those in a word's normalized form,
+   or 0 */
 typedef struct {
     uint32_t written, normal;
-    int reads_all;             /* whether it may start within a word, or with what parts words */
-    unsigned char begins[256]; /* whether what is written starts with a byte */
+    int reads_all;             /* whether one may start within a word, or with a separator */
+    unsigned char begins[256]; /* whether a string of the raw text starts with this byte */
 } Forbidden;
 
-/* the number of places for edges is a power of 2, of which at least one stays free */
+/* ``num_edges`` is a power of 2, and at least one slot stays free */
 typedef struct {
     const uint16_t *pages; /* [(LAST_CODE + 1) / PAGE] */
     const uint32_t *entries, *forms;
     uint64_t *edges;
-    int32_t *ids; /* of the piece that ends with an edge */
+    int32_t *ids; /* of the piece that ends with each edge */
     long num_edges, num_used;
-    int32_t unknown;          /* the id of a word without pieces */
+    int32_t unknown;          /* the id of the unknown token */
     int32_t parts_ideographs; /* whether each Chinese character is a word */
     Forbidden forbidden[2];
-    unsigned char kinds[256]; /* of the characters of ASCII; a byte of others counts as a letter */
+    unsigned char kinds[256]; /* of the ASCII characters; all other bytes count as letters */
 } WordPiece;
 
-/* the place of the edge from a node by a character, or a free one for it; those by the letters of one script lie
-   together */
+/* the index of the edge from a node by a character, or of a free slot for it; edges by neighbouring characters lie together */
 static inline uint32_t edge_of(const WordPiece *w, uint32_t node, uint32_t code)
 {
     const uint64_t last = w->num_edges - 1, edge = (uint64_t)node << 32 | code << (LATER_BITS + 1);
@@ -48,7 +47,7 @@ static inline uint32_t edge_of(const WordPiece *w, uint32_t node, uint32_t code)
     return (uint32_t)place;
 }
 
-/* whether there may be an edge from the end of this one by a character */
+/* the bit of a character in the Bloom filter of an edge */
 static inline uint64_t later_bit(uint32_t code) { return 1u << ((code * 0x9E3779B9u) >> 28) % LATER_BITS; }
 
 /* the entry of a character in the table of kinds */
@@ -60,7 +59,7 @@ static inline int kind_in(uint32_t entry) { return entry & 7; }
 static inline int size_in(uint32_t entry) { return entry >> 3 & 31; }
 static inline uint32_t form_in(uint32_t entry) { return entry >> 8; }
 
-/* the character that begins at ``at``, and how many bytes it has; what is no UTF-8 is one byte and U+FFFD */
+/* the character at ``at``, and how many bytes it has; an invalid byte is U+FFFD */
 static inline uint32_t decoded(const unsigned char *at, const unsigned char *end, int *size)
 {
     const uint32_t first = *at;
@@ -88,7 +87,7 @@ static inline uint64_t eight_bytes(const unsigned char *at)
     return bytes;
 }
 
-/* puts a token, ``size`` bytes, into the trie below ``node``; 0 if there is no room left */
+/* inserts a token of ``size`` bytes below ``node``; returns 0 if there is no room */
 static int add_token(WordPiece *w, uint32_t node, const unsigned char *token, long size, int32_t id)
 {
     uint64_t *before = 0;
@@ -112,8 +111,8 @@ static int add_token(WordPiece *w, uint32_t node, const unsigned char *token, lo
     return 1;
 }
 
-/* fills the tables with ``count`` tokens, a NUL behind each, and their ids; 0 if there is no room for them, and -1 if
-   there are fewer or more NULs than tokens */
+/* fills the tables with ``count`` tokens, each followed by a NUL, and their ids; returns 0 if there is no room, and -1 if there
+   are fewer or more NULs than tokens */
 int bertie_wordpiece_fill(WordPiece *w, const unsigned char *tokens, long bytes, const int32_t *ids, long count)
 {
     const unsigned char *at = tokens, *end = tokens + bytes;
@@ -134,8 +133,8 @@ int bertie_wordpiece_fill(WordPiece *w, const unsigned char *tokens, long bytes,
     return at == end ? 1 : -1;
 }
 
-/* has texts that hold one of these words, a NUL behind each, left unread when ``which`` is asked for: as they are
-   written, or within a word's normal form; 0 if there is no room for them */
+/* forbids strings, each followed by a NUL, in the texts read with ``which``: in raw text, or within normalized words; returns 0
+   if there is no room */
 int bertie_wordpiece_forbid(WordPiece *w, int which, int normal, const unsigned char *words, long bytes)
 {
     Forbidden *forbidden = &w->forbidden[which];
