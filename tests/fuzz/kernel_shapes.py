@@ -12,7 +12,7 @@ import torch
 from bertie.attention.native import attention_autograd
 from bertie.dropout import hashed_dropout
 from bertie.kernels import library
-from bertie.kernels.activations import ACTIVATION_CODES, activate, bias_gelu, bias_gelu_backward
+from bertie.kernels.activations import ACTIVATION_CODES, bias_gelu, bias_gelu_backward
 from bertie.kernels.attention import attention
 from bertie.kernels.cross_entropy import cross_entropy, cross_entropy_backward
 from bertie.kernels.dropout import dropout_params
@@ -129,12 +129,6 @@ def look_up(functions: library.InstructionSet, draw: Draw) -> None:
     embed(words_at, draw.choice((types, None)), places, threads=draw.choice((1, 2)))
 
 
-def activate_each(functions: library.InstructionSet, draw: Draw) -> None:
-    size, code = draw.randint(0, 100), draw.choice(list(ACTIVATION_CODES.values()))
-    print("activation", functions.name, size, code, flush=True)
-    activate(floats(size), code, functions, threads=draw.choice((1, 2)))
-
-
 def drop(functions: library.InstructionSet, draw: Draw) -> None:
     size = draw.randint(0, 300)
     print("dropout", functions.name, size, flush=True)
@@ -161,7 +155,7 @@ def learn(functions: library.InstructionSet, draw: Draw) -> None:
 
 
 PRODUCTS = multiply, multiply, multiply_unpacked, multiply_as_they_lie
-KERNELS = *PRODUCTS, attend, attend, encode, look_up, activate_each, drop, learn, learn
+KERNELS = *PRODUCTS, attend, attend, encode, look_up, drop, learn, learn
 
 
 def main(cases: int, seed: int) -> None:

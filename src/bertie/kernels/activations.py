@@ -28,15 +28,6 @@ ACTIVATION_CODES = {
 }
 
 
-def activate(x: Floats, activation: int, instruction_set: InstructionSet, *, threads: int) -> Floats:
-    """Return ``x``, of any shape, with the activation of this code applied to each element."""
-    check_float32(x.shape, x)
-    y = empty(*x.shape)
-    y[...] = x
-    instruction_set.activation(y.ctypes.data, y.size, activation, threads)
-    return y
-
-
 def bias_gelu(x: Numbers, bias: Floats, instruction_set: InstructionSet, *, threads: int) -> Numbers:
     """Return the exact GELU(x + bias) of rows ``x [T, F]`` and a bias ``[F]``, in the dtype of ``x``."""
     x, bias = np.ascontiguousarray(x), np.ascontiguousarray(bias)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from bertie.openmp import make_fork_safe
 
-ABI_VERSION = 10  # as in abi.h
+ABI_VERSION = 11  # as in abi.h
 
 
 class PackedWeightStruct(ctypes.Structure):
@@ -148,7 +148,6 @@ class InstructionSet:
     attention: Annotated[Any, CFUNCTYPE(c_int, POINTER(AttentionStruct), c_int)]
     attention_backward: Annotated[Any, CFUNCTYPE(c_int, POINTER(AttentionBackwardStruct), c_int)]
     dropout: Annotated[Any, CFUNCTYPE(None, c_void_p, c_void_p, c_long, POINTER(DropoutStruct), c_int)]
-    activation: Annotated[Any, CFUNCTYPE(None, c_void_p, c_long, c_int, c_int)]
     bias_gelu: Annotated[Any, CFUNCTYPE(None, *[c_void_p] * 3, c_long, c_long, c_int, c_int)]
     bias_gelu_backward: Annotated[Any, CFUNCTYPE(c_int, *[c_void_p] * 5, c_long, c_long, c_int, c_int)]
     residual_norm: Annotated[Any, CFUNCTYPE(None, POINTER(ResidualNormStruct), c_int)]

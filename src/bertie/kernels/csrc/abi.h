@@ -8,7 +8,7 @@ typedef struct {
 
 const BertieAbi *NAME(abi)(void)
 {
-    static const BertieAbi abi = {10,
+    static const BertieAbi abi = {11,
                                   sizeof(PackedWeight),
                                   sizeof(Norm),
                                   sizeof(Block),

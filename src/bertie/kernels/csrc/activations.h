@@ -84,11 +84,3 @@ static __attribute__((noinline)) V activate(V x, int activation)
     default: return x;
     }
 }
-
-/* x [count], in place */
-void NAME(activation)(float *x, long count, int activation, int threads)
-{
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (long i = 0; i < count; i += LANES)
-        store_partial(x + i, activate(load_partial(x + i, count - i), activation), count - i);
-}
