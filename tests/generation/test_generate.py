@@ -61,11 +61,11 @@ OPTIONS = {
     "min_new_tokens": {"min_new_tokens": 5, **ENDS},
     "repetition": {"repetition_penalty": 1.7},
     "ngrams": {"no_repeat_ngram_size": 2, "repetition_penalty": 0.6},
-    "bad words": {"bad_words_ids": [[8], [3, 5], [5, 9, 3], [24]], **ENDS},
+    "bad words": {"bad_words_ids": [[8], [15, 6], [5, 5, 5], [24]], **ENDS},
     "bias": {"sequence_bias": [[[12], 3.0], [[12, 6], -5.0], [[4, 12, 6], 9.5]]},
     "forced begin": {"forced_bos_token_id": 7},  # after one token, which these prompts have passed
     "forced end": {"forced_eos_token_id": 13, **ENDS},
-    "suppressed": {"suppress_tokens": [5, 6, 7, 8, 9], "begin_suppress_tokens": [10, 11, 12]},
+    "suppressed": {"suppress_tokens": [5, 6, 7, 8, 9], "begin_suppress_tokens": [15, 24]},
     "likelier end": {"exponential_decay_length_penalty": (2, 1.5), **ENDS},
     "allowed": {"prefix_allowed_tokens_fn": lambda text, ids: [(int(ids[-1]) * 3 + text + k) % 40 for k in range(6)]},
     "renormalized": {"renormalize_logits": True, "repetition_penalty": 1.3},
@@ -118,6 +118,12 @@ def generated(options, rows, beams=None, drawn=False, cache="ours"):
     torch.manual_seed(5)
     ours = given(OPTIONS[options] | ({} if beams is None else BEAMS[beams]), do_sample=drawn)[0]
     return pair()[0].generate(**prompts(rows), **ours, **CACHES[cache]()).tolist()
+
+
+@pytest.mark.parametrize("options", sorted(OPTIONS.keys() - {"plain", "end", "forced begin", "valid"}))
+def test_options_make_a_difference(options):
+    """Otherwise the tests below would not notice that they are ignored."""
+    assert expected(options, 3) != expected("end" if ENDS.items() <= OPTIONS[options].items() else "plain", 3)
 
 
 @pytest.mark.parametrize(("rows", "cache"), GRID)

@@ -131,3 +131,19 @@ def test_several_outputs_are_the_same_for_arrays_and_all_are_checked_for_nan() -
 def test_perfect_retrieval_is_not_taken_for_a_constant_answer() -> None:
     task = Similarity(tokenizer=TOKENIZER, config=bertie.BertConfig(**SIZES))
     assert [task.signature(np.int64(rank)) for rank in (1, 5)] == [None, 5]
+
+
+def test_a_wrapper_gives_the_first_tokens_of_its_model() -> None:
+    class Wrapper(torch.nn.Module):
+        def __init__(self, model: Any) -> None:
+            super().__init__()
+            self.inner, self.config = model, model.config
+
+        def forward(self, *args: Any, **options: Any) -> Any:
+            return self.inner(*args, **options)
+
+    model = bertie.BertModel(bertie.BertConfig(**SIZES, return_dict=False)).eval()
+    features = MaskedLM(tokenizer=TOKENIZER, config=model.config).cut(["a b c d", "e f"])
+    with torch.inference_mode():
+        found, expected = (TaskModel(each).first_tokens(features) for each in (Wrapper(model), model))
+    torch.testing.assert_close(found, expected)
