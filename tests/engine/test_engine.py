@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import itertools
 import pickle
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import bertie
 from bertie.data.bundled_texts import book_texts
 from bertie.engine import Engine
 from bertie.engine.engine import ARCHITECTURES
+from bertie.engine.linear import Int8Weight
 from bertie.errors import CheckpointError, ConfigError, InputError, InputTypeError
 from bertie.kernels import library
 from bertie.kernels.activations import ACTIVATION_CODES
@@ -418,6 +420,15 @@ def test_attention_weights_are_those_of_the_model(positions: str, rows: Features
         found = Engine.of(ours).attention_weights(rows, layer)
         for one, other, length in zip(found, weights, LENGTHS, strict=True):
             assert_close(one, other[:, :length, :length])
+
+
+def test_layers_that_quantize_their_inputs_alike_are_computed_together() -> None:
+    weight, scale = np.ones((2, 3), np.int8), np.ones(2, np.float32)
+    kinds = [(None, 8), (None, 16), (np.ones(3, np.float32), 8), (np.full(3, 2, np.float32), 8)]
+    layers = [Int8Weight(weight, scale, *kind) for kind in kinds]
+    for one, other in itertools.product(layers, layers):
+        assert one.quantizes_like(other) == (one is other)
+    assert layers[2].quantizes_like(layers[2]._replace(input_scale=np.ones(3, np.float32)))
 
 
 def test_explain(monkeypatch: pytest.MonkeyPatch) -> None:

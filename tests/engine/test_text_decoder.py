@@ -163,6 +163,9 @@ def test_options_without_effect_are_reported(caplog: pytest.LogCaptureFixture) -
     assert "temperature=0.5 has no effect without do_sample=True" in said
     assert "length_penalty=2.0 has no effect without num_beams=4" in said
     assert "texts of at least 5 new tokens are asked for, but there is room for 3 new tokens" in said
+    caplog.clear()
+    engine("decoder").generate(rows_of(PROMPTS[:1]), {"max_new_tokens": 3, "min_new_tokens": 3})
+    assert "there is room" not in caplog.text
 
 
 def test_bad_input(tmp_path: Path) -> None:

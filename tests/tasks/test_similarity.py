@@ -169,7 +169,9 @@ def test_scores_are_learned_as_cosines(model: Any) -> None:
     parts = [loss_of(task, model, features.select_inputs(part)) for part in ([3, 1], [0], [2])]
     torch.testing.assert_close(sum(parts), whole)
     assert task_of(model).prepare_labels([0.2, 0.9]).highest == 1.0
-    assert task_of(model).prepare_labels([-1.0, 1.0]).lowest == -1.0
+    signed = task_of(model).prepare_labels([-1.0, 1.0])
+    assert signed.lowest == -1.0
+    assert signed.references([-1.0, 0.5, 1.0]).tolist() == [0.0, 0.75, 1.0]
 
 
 def test_scores_are_needed_for_all_pairs_and_for_pairs_only(model: Any) -> None:
