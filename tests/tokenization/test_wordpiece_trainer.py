@@ -122,6 +122,19 @@ def test_special_tokens_are_renamed_and_added() -> None:
     assert len(tokenizer) == 300
 
 
+def test_a_folder_of_another_program_is_retrained(tmp_path: Path) -> None:
+    """Its files hold more than the constructor's arguments."""
+    bertie.BertTokenizer(model_max_length=64).train_new_from_iterator(["ab ab"], 10).save_pretrained(tmp_path / "ours")
+    transformers.AutoTokenizer.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
+    tokenizer = bertie.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    assert tokenizer.init_kwargs["backend"] == "tokenizers"
+    trained = tokenizer.train_new_from_iterator(["cd cd"], 10)
+    assert list(trained.get_vocab())[5:] == ["c", "d", "##c", "##d", "cd"]
+    assert trained.model_max_length == 64
+    assert trained.init_kwargs["backend"] == "tokenizers"
+    assert trained.name_or_path == ""
+
+
 def test_words_that_can_only_be_unknown_are_ignored() -> None:
     words = {"ab": 5, "x" * 101: 1000, "cé": 7}
     # room for two characters: c and é occur most often, a and b are left out, and ab with them

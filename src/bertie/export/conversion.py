@@ -181,7 +181,7 @@ def _write_gguf(folder: Path, model: StoredModel) -> None:
 def _check_writable(model: StoredModel, to: str) -> None:
     """Raise InputError for models that ``transformers`` 4 has no TensorFlow or Flax class for."""
     if not model.config.family.is_bert:
-        raise InputError(f"a {model.config.model_type!r} cannot be written as {to}, only a BERT; give to='safetensors'")
+        raise InputError(f"model_type is {model.config.model_type!r}: {to} can hold only a BERT; give to='safetensors'")
     if "cls.predictions.decoder.weight" in model.tensors:
         raise InputError(f"{to} cannot hold a decoder that is not tied to the word embeddings")
 

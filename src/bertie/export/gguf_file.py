@@ -88,7 +88,7 @@ def _why_not(config: BertConfig, tokenizer: Tokenizer, recipe: Recipe) -> str:
     code = ACTIVATION_CODES.get(str(config.hidden_act))
     added = sorted(tokenizer.get_added_vocab().keys() - set(tokenizer.all_special_tokens))
     found = {
-        f"it is a {config.model_type!r}": not config.family.is_bert,
+        f"its model_type is {config.model_type!r}": not config.family.is_bert,
         "it is a decoder": config.is_decoder,
         f"its positions are {config.position_embedding_type!r}": config.position_embedding_type != "absolute",
         f"its hidden_act is {config.hidden_act!r}": code not in (gemm.GELU, gemm.GELU_TANH),

@@ -186,7 +186,11 @@ class BertTokenizer(Tokenizer):
     def with_vocabulary(self, tokens: Sequence[str], **options: Any) -> Self:
         """Return a tokenizer of the same kind whose vocabulary is ``tokens``, in the order of their ids."""
         kept = {name: value for name, value in self.init_kwargs.items() if name not in _OF_ONE_VOCABULARY}
-        return type(self)({token: number for number, token in enumerate(tokens)}, **{**kept, **options})
+        known = {name: kept[name] for name in self.option_names() if name in kept}
+        made = type(self)({token: number for number, token in enumerate(tokens)}, **{**known, **options})
+        # with what other programs wrote into the files, as `from_pretrained` keeps it
+        made.init_kwargs, made.chat_template = {**kept, **made.init_kwargs}, self.chat_template
+        return made
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens) if self.decoder is None else str(self.decoder.decode(list(tokens)))

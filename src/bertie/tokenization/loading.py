@@ -1,6 +1,5 @@
 """The files of a model folder → a tokenizer: from ``vocab.txt`` alone, ``tokenizer.json`` alone, or both."""
 
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from bertie.hub import member, path_or_name, resolve
 from bertie.layouts import describe_folder
 from bertie.progress import say_once
 from bertie.rules import Rule
-from bertie.tokenization.arguments import OPTION_NAMES, SIDES, drop_foreign, refuse_unknown
+from bertie.tokenization.arguments import SIDES, drop_foreign, refuse_unknown
 from bertie.tokenization.classes import JAPANESE, check_class, class_of_family, defaults, stated_class
 from bertie.tokenization.tokenizer import Tokenizer
 from bertie.tokenization.tokenizer_json import added_tokens_of, all_of_kind, read_stated, token_of
@@ -75,7 +74,7 @@ def load(
         from_files["vocab"] = files["vocab.txt"]
     else:
         raise CheckpointError(f"the {JAPANESE} of {name!r} has no vocab.txt; fetch that file too")
-    accepted = _accepted(made)
+    accepted = made.option_names()
     known = {field: value for field, value in from_files.items() if field in accepted}
     tokenizer = made(**{**known, "name_or_path": name, **options})
     kept = {field: value for field, value in config.items() if field not in accepted}
@@ -98,22 +97,13 @@ def _class(cls: Any, stated: str | None, name: str, auto: bool) -> Any:
     )
 
 
-def _known_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+def _known_options(cls: type[Tokenizer], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options without those that have no effect here; refuse unknown ones."""
     ignored = ("use_fast", "proxies", "resume_download", "tokenizer_type", "config")
-    accepted = _accepted(cls)
+    accepted = cls.option_names()
     options = drop_foreign(cls.__name__, options)
     refuse_unknown(f"{cls.__name__}.from_pretrained", [n for n in options if n not in (*accepted, *ignored)], accepted)
     return {field: value for field, value in options.items() if field not in ignored}
-
-
-def _accepted(cls: type) -> list[str]:
-    """Return the named parameters of the constructors of a class and its parents, and the names of all options."""
-    makers = [vars(one)["__init__"] for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
-    parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
-    named = dict.fromkeys(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
-    accepted = [name for name in named if name not in ("self", "options")]
-    return [*accepted, *OPTION_NAMES, "additional_special_tokens", "max_len"]
 
 
 def _found(name_or_path: str | os.PathLike[str], hub: Mapping[str, Any]) -> dict[str, Path]:

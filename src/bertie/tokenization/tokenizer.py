@@ -1,5 +1,6 @@
 """What the tokenizers share: the call from texts to rows of ids, padding, and their files."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -8,7 +9,7 @@ from bertie.errors import InputError, InputTypeError
 from bertie.kernels.text_reader import Cut
 from bertie.progress import logger
 from bertie.tokenization import arguments, collate
-from bertie.tokenization.arguments import CALL_NAMES, Call, Options
+from bertie.tokenization.arguments import CALL_NAMES, OPTION_NAMES, Call, Options
 from bertie.tokenization.batch_encoding import BatchEncoding
 from bertie.tokenization.encoding import Encoding, SpecialToken, Templates, Window, without_types
 from bertie.tokenization.inputs import Inputs, read_inputs
@@ -347,6 +348,16 @@ class Tokenizer(VocabMixin):
         return BatchEncoding(padded, tensor_type=kind)
 
     # files
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the names of all arguments that the constructor takes."""
+        classes = [one for one in cls.__mro__ if issubclass(one, Tokenizer) and "__init__" in vars(one)]
+        makers = [vars(one)["__init__"] for one in classes]
+        parameters = [parameter for maker in makers for parameter in inspect.signature(maker).parameters.values()]
+        named = dict.fromkeys(one.name for one in parameters if one.kind is not one.VAR_KEYWORD)
+        own = [name for name in named if name not in ("self", "options")]
+        return [*own, *OPTION_NAMES, "additional_special_tokens", "max_len"]
 
     @classmethod
     def from_pretrained(
