@@ -57,3 +57,13 @@ def test_what_a_model_returns_can_be_changed_like_the_references() -> None:
         model = library.BertForMaskedLM(library.BertConfig(**sizes, intermediate_size=24)).eval()
         output = model(torch.tensor([[1, 2]]))
         assert dataclasses.replace(output, logits=output.logits[:, :1]).logits.shape == (1, 1, 50)
+
+
+@pytest.mark.parametrize("library", ["bertie", "transformers"])
+def test_members_are_given_as_a_mapping_or_as_pairs(library: str) -> None:
+    cls = bertie.MaskedLMOutput if library == "bertie" else modeling_outputs.MaskedLMOutput
+    logits = torch.ones(2, 3)
+    for members in ({"logits": logits}, [("logits", logits)], (pair for pair in [("logits", logits)])):
+        output = cls(members)
+        assert list(output) == ["logits"]
+        assert output.logits is logits
